@@ -1,0 +1,230 @@
+//! Which of the callbacks it is. The one table of them: attribute, path, payload and acknowledgement.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+/// Which of M-Pesa's callbacks it is.
+///
+/// A kind has a name that stores and logs use (`stk`, `b2c_result`, …); for a built-in kind it is the attribute that
+/// marks its handler. Keys are always within their kind: a validation and a confirmation of one payment carry the same
+/// `TransID`, and are two callbacks.
+///
+/// ```
+/// use mpesa_callbacks_core::Kind;
+///
+/// assert_eq!(Kind::C2bConfirmation.name(), "c2b_confirmation");
+/// assert_eq!(Kind::from_name("c2b_confirmation"), Kind::C2bConfirmation);
+/// assert_eq!(Kind::Stk.default_path(), Some("/stk"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Kind {
+    /// M-Pesa Express: what became of a push to a customer's phone.
+    Stk,
+    /// M-Pesa asks whether a customer's payment is welcome.
+    C2bValidation,
+    /// A customer paid a pay bill or till number.
+    C2bConfirmation,
+    /// A payment to a customer (B2C, B2Pochi) was carried out, or was not.
+    B2cResult,
+    /// A payment to a customer got stuck in M-Pesa's queue; its outcome is unknown.
+    B2cTimeout,
+    /// A payment to another business (pay bill, buy goods, account top up) was carried out, or was not.
+    B2bResult,
+    /// A payment to another business got stuck in M-Pesa's queue; its outcome is unknown.
+    B2bTimeout,
+    /// A remittance to the Kenya Revenue Authority was carried out, or was not.
+    TaxResult,
+    /// A tax remittance got stuck in M-Pesa's queue; its outcome is unknown.
+    TaxTimeout,
+    /// The answer to a transaction status query.
+    StatusResult,
+    /// A transaction status query got stuck in M-Pesa's queue.
+    StatusTimeout,
+    /// The answer to an account balance query.
+    BalanceResult,
+    /// An account balance query got stuck in M-Pesa's queue.
+    BalanceTimeout,
+    /// A transaction was reversed, or was not.
+    ReversalResult,
+    /// A reversal got stuck in M-Pesa's queue; its outcome is unknown.
+    ReversalTimeout,
+    /// What became of a USSD push to another merchant's till.
+    B2bExpress,
+    /// A standing order was created, or was not.
+    Ratiba,
+    /// A payment of an invoice sent with Bill Manager.
+    BillManager,
+    /// Money that came in, once per receipt, whichever callbacks told of it. It has no URL of its own.
+    Payment,
+    /// An STK outcome as the aggregator Lipia sends it.
+    Lipia,
+    /// A callback of the application's own, `#[callback(path = "…", key = "…")]`, named after its path.
+    Custom(CustomKind),
+}
+
+/// The name of a callback that this library has no table row for: its path, without the leading slash.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CustomKind {
+    /// `callback/` and the path.
+    name: Arc<str>,
+}
+
+/// What a kind's sender must hear when its callback was received. Sources: daraja documentation of each product, and
+/// Safaricom's own listener (`safaricom/mpesa_listener`) for results and timeouts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) content_type: &'static str,
+    pub(crate) body: &'static str,
+}
+
+const RESULT_CODE_0: Answer = Answer { content_type: JSON, body: r#"{"ResultCode":0,"ResultDesc":"Success"}"# };
+const RESPONSE_CODE_0: Answer =
+    Answer { content_type: JSON, body: r#"{"ResponseCode":"00000000","ResponseDesc":"success"}"# };
+const RESMSG: Answer = Answer { content_type: JSON, body: r#"{"resmsg":"Success","rescode":"200"}"# };
+const OK: Answer = Answer { content_type: "text/plain", body: "ok" };
+
+/// The content type of every answer but Lipia's.
+pub(crate) const JSON: &str = "application/json";
+
+/// One row of the table.
+struct Row {
+    kind: Kind,
+    name: &'static str,
+    path: Option<&'static str>,
+    payload: &'static str,
+    answer: Answer,
+    /// The other one of a result/timeout pair.
+    twin: Option<Kind>,
+}
+
+/// The table. Everything else that lists kinds is read from here, or tested against it.
+#[rustfmt::skip]
+static TABLE: [Row; 20] = {
+    use Kind as K;
+    const fn row(kind: Kind, name: &'static str, path: &'static str, payload: &'static str, answer: Answer, twin: Option<Kind>) -> Row {
+        Row { kind, name, path: Some(path), payload, answer, twin }
+    }
+    [
+        row(K::Stk,             "stk",              "/stk",              "StkCallback",        RESULT_CODE_0,   None),
+        row(K::C2bValidation,   "c2b_validation",   "/c2b/validation",   "C2bValidation",      RESULT_CODE_0,   None),
+        row(K::C2bConfirmation, "c2b_confirmation", "/c2b/confirmation", "C2bConfirmation",    RESULT_CODE_0,   None),
+        row(K::B2cResult,       "b2c_result",       "/b2c/result",       "B2cResult",          RESPONSE_CODE_0, Some(K::B2cTimeout)),
+        row(K::B2cTimeout,      "b2c_timeout",      "/b2c/timeout",      "QueueTimeout",       RESPONSE_CODE_0, Some(K::B2cResult)),
+        row(K::B2bResult,       "b2b_result",       "/b2b/result",       "B2bResult",          RESPONSE_CODE_0, Some(K::B2bTimeout)),
+        row(K::B2bTimeout,      "b2b_timeout",      "/b2b/timeout",      "QueueTimeout",       RESPONSE_CODE_0, Some(K::B2bResult)),
+        row(K::TaxResult,       "tax_result",       "/tax/result",       "TaxResult",          RESPONSE_CODE_0, Some(K::TaxTimeout)),
+        row(K::TaxTimeout,      "tax_timeout",      "/tax/timeout",      "QueueTimeout",       RESPONSE_CODE_0, Some(K::TaxResult)),
+        row(K::StatusResult,    "status_result",    "/status/result",    "StatusResult",       RESPONSE_CODE_0, Some(K::StatusTimeout)),
+        row(K::StatusTimeout,   "status_timeout",   "/status/timeout",   "QueueTimeout",       RESPONSE_CODE_0, Some(K::StatusResult)),
+        row(K::BalanceResult,   "balance_result",   "/balance/result",   "BalanceResult",      RESPONSE_CODE_0, Some(K::BalanceTimeout)),
+        row(K::BalanceTimeout,  "balance_timeout",  "/balance/timeout",  "QueueTimeout",       RESPONSE_CODE_0, Some(K::BalanceResult)),
+        row(K::ReversalResult,  "reversal_result",  "/reversal/result",  "ReversalResult",     RESPONSE_CODE_0, Some(K::ReversalTimeout)),
+        row(K::ReversalTimeout, "reversal_timeout", "/reversal/timeout", "QueueTimeout",       RESPONSE_CODE_0, Some(K::ReversalResult)),
+        row(K::B2bExpress,      "b2b_express",      "/b2b-express",      "B2bExpressCallback", RESULT_CODE_0,   None),
+        row(K::Ratiba,          "ratiba",           "/ratiba",           "RatibaCallback",     RESULT_CODE_0,   None),
+        row(K::BillManager,     "bill_manager",     "/bill-manager",     "BillManagerPayment", RESMSG,          None),
+        Row { kind: K::Payment, name: "payment", path: None, payload: "Payment", answer: RESULT_CODE_0, twin: None },
+        row(K::Lipia,           "lipia",            "/lipia",            "LipiaCallback",      OK,              None),
+    ]
+};
+
+const CUSTOM_PREFIX: &str = "callback/";
+
+impl Kind {
+    /// The kind of `#[callback(path = "…")]`, named after its path.
+    pub fn custom(path: &str) -> Kind {
+        let name = format!("{CUSTOM_PREFIX}{}", path.trim_matches('/'));
+        Kind::Custom(CustomKind { name: name.into() })
+    }
+
+    /// The kind with this [`name`](Kind::name). A name that is in no row is a custom kind's, so that a callback which
+    /// an older or newer version of the application recorded is never refused.
+    pub fn from_name(name: &str) -> Kind {
+        match TABLE.iter().find(|row| row.name == name) {
+            Some(row) => row.kind.clone(),
+            None => Kind::custom(name.strip_prefix(CUSTOM_PREFIX).unwrap_or(name)),
+        }
+    }
+
+    /// The built-in kinds, in the order of the table in the documentation.
+    pub fn built_in() -> impl Iterator<Item = Kind> {
+        TABLE.iter().map(|row| row.kind.clone())
+    }
+
+    /// Its name in stores, logs, metrics and attributes.
+    pub fn name(&self) -> &str {
+        match self {
+            Kind::Custom(custom) => &custom.name,
+            built_in => built_in.row().map_or("", |row| row.name),
+        }
+    }
+
+    /// The path below the secret where it is received unless the handler's attribute says otherwise; `None` for
+    /// [`Kind::Payment`], which no request brings.
+    pub fn default_path(&self) -> Option<&'static str> {
+        self.row().and_then(|row| row.path)
+    }
+
+    /// The name of its payload type; `None` for a custom kind, whose type is the application's.
+    pub fn payload(&self) -> Option<&'static str> {
+        self.row().map(|row| row.payload)
+    }
+
+    /// The other one of a result/timeout pair.
+    pub fn twin(&self) -> Option<Kind> {
+        self.row().and_then(|row| row.twin.clone())
+    }
+
+    /// Whether it is one of the `…_timeout` kinds.
+    pub fn is_timeout(&self) -> bool {
+        self.payload() == Some("QueueTimeout")
+    }
+
+    /// What its sender must hear. A custom kind's route brings its own.
+    pub(crate) fn answer(&self) -> Answer {
+        self.row().map_or(RESULT_CODE_0, |row| row.answer)
+    }
+
+    fn row(&self) -> Option<&'static Row> {
+        TABLE.iter().find(|row| row.kind == *self)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_paths_are_unique_and_names_lead_back_to_their_kinds() {
+        for (i, row) in TABLE.iter().enumerate() {
+            assert_eq!(Kind::from_name(row.name), row.kind);
+            assert!(TABLE[i + 1..].iter().all(|other| other.name != row.name && other.path != row.path));
+        }
+        assert_eq!(Kind::from_name("callback/payhero"), Kind::custom("/payhero"));
+    }
+
+    #[test]
+    fn twins_point_at_each_other() {
+        for row in &TABLE {
+            if let Some(twin) = &row.twin {
+                assert_eq!(twin.twin().as_ref(), Some(&row.kind));
+                assert_ne!(twin.is_timeout(), row.kind.is_timeout());
+            }
+        }
+    }
+}

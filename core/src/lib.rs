@@ -1,0 +1,4 @@
+#![doc = "temporary"]
+mod kind;
+pub mod payload;
+pub use kind::{CustomKind, Kind};

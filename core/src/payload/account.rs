@@ -1,0 +1,134 @@
+//! Balances and charges, in the three notations that results use.
+
+use serde::Serialize;
+
+use super::Amount;
+
+/// One account's balance: `Working Account|KES|700000.00|700000.00|0.00|0.00`.
+///
+/// What the four numbers mean is read off samples and other SDKs' field names; Safaricom has no table of them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[non_exhaustive]
+pub struct AccountBalance {
+    /// `Working Account`, `Utility Account`, `Charges Paid Account`, `Merchant Account`, …
+    pub name: String,
+    /// `KES`.
+    pub currency: String,
+    /// What is on the account; negative on a charges account.
+    pub current: Amount,
+    /// What can be spent of it.
+    pub available: Option<Amount>,
+    /// What is set aside.
+    pub reserved: Option<Amount>,
+    /// What has not cleared.
+    pub uncleared: Option<Amount>,
+}
+
+impl AccountBalance {
+    /// Reads balances joined by `&`. Entries that are not of this form are left out; the parameter's text has them.
+    pub fn parse_list(text: &str) -> Vec<AccountBalance> {
+        text.split('&').filter_map(AccountBalance::parse).collect()
+    }
+
+    fn parse(entry: &str) -> Option<AccountBalance> {
+        let mut parts = entry.split('|').map(str::trim);
+        // Some samples break the name over two lines.
+        let name = parts.next()?.split_whitespace().collect::<Vec<_>>().join(" ");
+        let currency = parts.next()?.to_owned();
+        let mut amount = || parts.next().and_then(|part| part.parse().ok());
+        let current = amount()?;
+        Some(AccountBalance { name, currency, current, available: amount(), reserved: amount(), uncleared: amount() })
+    }
+}
+
+/// What a transaction cost: `Business Pay Bill Charge|KES|77.00`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[non_exhaustive]
+pub struct Charge {
+    /// What it is for.
+    pub name: String,
+    /// `KES`.
+    pub currency: String,
+    /// How much.
+    pub amount: Amount,
+}
+
+impl Charge {
+    /// Reads charges joined by `&`. Entries that are not of this form are left out; the parameter's text has them.
+    pub fn parse_list(text: &str) -> Vec<Charge> {
+        let parse = |entry: &str| {
+            let mut parts = entry.split('|').map(str::trim);
+            let (name, currency) = (parts.next()?.to_owned(), parts.next()?.to_owned());
+            Some(Charge { name, currency, amount: parts.next()?.parse().ok()? })
+        };
+        text.split('&').filter_map(parse).collect()
+    }
+}
+
+/// A balance in a result's other notation: `{Amount={CurrencyCode=KES, MinimumAmount=618683, BasicAmount=6186.83}}`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[non_exhaustive]
+pub struct BalanceAmount {
+    /// `KES`, where it is told.
+    pub currency: Option<String>,
+    /// The amount, `BasicAmount`.
+    pub amount: Amount,
+    /// The same in cents, `MinimumAmount`, where it is told.
+    pub minimum: Option<Amount>,
+}
+
+impl BalanceAmount {
+    /// Reads either order of the members, with or without spaces; a plain number is an amount too.
+    pub fn parse(text: &str) -> Option<BalanceAmount> {
+        if let Ok(amount) = text.parse() {
+            return Some(BalanceAmount { currency: None, amount, minimum: None });
+        }
+        let inner = text.trim().trim_start_matches(['{', ' ']).strip_prefix("Amount=")?.trim_matches(['{', '}', ' ']);
+        let member = |name: &str| {
+            inner.split(',').find_map(|member| member.trim().strip_prefix(name)?.strip_prefix('=')).map(str::trim)
+        };
+        Some(BalanceAmount {
+            currency: member("CurrencyCode").map(str::to_owned),
+            amount: member("BasicAmount")?.parse().ok()?,
+            minimum: member("MinimumAmount").and_then(|text| text.parse().ok()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_orders_of_a_balance_amount_are_read() {
+        for text in [
+            "{Amount={CurrencyCode=KES, MinimumAmount=4671300, BasicAmount=46713.00}}",
+            "{ Amount={BasicAmount=46713.00, MinimumAmount=4671300, CurrencyCode=KES}}",
+        ] {
+            let balance = BalanceAmount::parse(text).unwrap();
+            assert_eq!(balance.amount, Amount::from_shillings(46_713));
+            assert_eq!(balance.minimum, Some(Amount::from_shillings(4_671_300)));
+            assert_eq!(balance.currency.as_deref(), Some("KES"));
+        }
+        assert_eq!(BalanceAmount::parse("{Amount={BasicAmount=50.5}}").unwrap().amount, Amount::from_cents(5_050));
+        assert_eq!(BalanceAmount::parse("{Amount=...}"), None);
+        assert_eq!(BalanceAmount::parse(""), None);
+    }
+
+    #[test]
+    fn balances_are_read_with_the_deviations_seen() {
+        let text = "Float\nAccount|KES|0.00|0.00|0.00|0.008&Working Account|KES|49000.00&580000.00&Utility Account|KES|0|0|0|0";
+        let balances = AccountBalance::parse_list(text);
+        let names: Vec<_> = balances.iter().map(|balance| balance.name.as_str()).collect();
+        assert_eq!(names, ["Float Account", "Working Account", "Utility Account"]);
+        assert_eq!(balances[1].available, None);
+    }
+
+    #[test]
+    fn charges_are_read_one_by_one() {
+        let charges = Charge::parse_list("Fee|KES|0.00&Fee by Receiver|KES|22.40");
+        assert_eq!(charges.len(), 2);
+        assert_eq!(charges[1].amount, Amount::from_cents(2_240));
+        assert_eq!(Charge::parse_list(""), []);
+    }
+}

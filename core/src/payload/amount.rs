@@ -1,0 +1,155 @@
+//! Money as exact decimals.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// An amount of money in Kenyan shillings, exact to the last cent.
+///
+/// It is read from the text that Daraja sent (`1.00`, `"980.50"`, `22000.0`), never by way of a float. Two amounts are
+/// equal when they are the same money: `1`, `1.0` and `1.00` are. M-Pesa's own balances can be negative.
+///
+/// Amounts hide in `Debug`, so that a payload which is logged by mistake gives nothing away; `Display` shows them.
+///
+/// ```
+/// use mpesa_callbacks_core::payload::Amount;
+///
+/// let paid: Amount = "980.50".parse()?;
+/// assert_eq!(paid, Amount::from_cents(98_050));
+/// assert_eq!(paid.cents(), Some(98_050));
+/// assert_eq!(paid.to_string(), "980.50");
+/// assert!(paid > Amount::from_shillings(980));
+/// # Ok::<_, mpesa_callbacks_core::payload::InvalidAmount>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Amount(Decimal);
+
+/// The text is not an amount: not a decimal number, or one of more than 15 digits before or 10 after the point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an amount")]
+#[non_exhaustive]
+pub struct InvalidAmount;
+
+/// Far beyond anything M-Pesa moves, and far from where a `Decimal` would round.
+const DIGITS_BEFORE_POINT: usize = 15;
+const DIGITS_AFTER_POINT: u32 = 10;
+
+impl Amount {
+    /// Nothing.
+    pub const ZERO: Amount = Amount(Decimal::ZERO);
+
+    /// So many whole shillings.
+    pub fn from_shillings(shillings: i64) -> Amount {
+        Amount(Decimal::from(shillings))
+    }
+
+    /// So many hundredths of a shilling.
+    pub fn from_cents(cents: i64) -> Amount {
+        Amount(Decimal::new(cents, 2))
+    }
+
+    /// The amount in hundredths of a shilling; `None` when it is not a whole number of them.
+    pub fn cents(self) -> Option<i64> {
+        let cents = self.0.checked_mul(Decimal::ONE_HUNDRED)?;
+        if cents.fract().is_zero() { i64::try_from(cents.mantissa() / 10_i128.pow(cents.scale())).ok() } else { None }
+    }
+
+    /// The amount in whole shillings; `None` when there are cents in it.
+    pub fn shillings(self) -> Option<i64> {
+        self.cents().filter(|cents| cents % 100 == 0).map(|cents| cents / 100)
+    }
+
+    /// Whether it is less than nothing, as the balance of a charges account is.
+    pub fn is_negative(self) -> bool {
+        self < Amount::ZERO
+    }
+
+    /// The one way to write this money: no trailing zeros.
+    pub(crate) fn canonical(self) -> String {
+        self.0.normalize().to_string()
+    }
+}
+
+impl FromStr for Amount {
+    type Err = InvalidAmount;
+
+    fn from_str(text: &str) -> Result<Amount, InvalidAmount> {
+        let text = text.trim();
+        let unsigned = text.strip_prefix('-').unwrap_or(text);
+        let scientific = unsigned.bytes().any(|byte| matches!(byte, b'e' | b'E'));
+        let plain = unsigned.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let before_point = unsigned.bytes().take_while(u8::is_ascii_digit).count();
+        if before_point == 0 || before_point > DIGITS_BEFORE_POINT || !(plain || scientific) || text.len() > 40 {
+            return Err(InvalidAmount);
+        }
+        // A JSON number may be written with an exponent; nobody has seen Daraja do it.
+        let parsed = if scientific { Decimal::from_scientific(text) } else { Decimal::from_str_exact(text) };
+        let amount = parsed.map_err(|_| InvalidAmount)?;
+        let bound = Decimal::from(10_i64.pow(15));
+        if amount.normalize().scale() > DIGITS_AFTER_POINT || amount.abs() >= bound {
+            return Err(InvalidAmount);
+        }
+        Ok(Amount(if amount.is_zero() { Decimal::new(0, amount.scale()) } else { amount }))
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Amount(…)")
+    }
+}
+
+/// Written as text, as Daraja writes it in C2B, so that no reader makes a float of it.
+impl Serialize for Amount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Amount, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spelling_does_not_change_the_money() {
+        let one: Amount = "1".parse().unwrap();
+        for spelling in ["1.0", "1.00", " 1 ", "1e0", "10E-1", "100e-2"] {
+            assert_eq!(spelling.parse::<Amount>().unwrap(), one, "{spelling}");
+            assert_eq!(spelling.parse::<Amount>().unwrap().canonical(), "1");
+        }
+        assert_eq!("-0.00".parse::<Amount>().unwrap().canonical(), "0");
+    }
+
+    #[test]
+    fn what_is_not_a_decimal_number_is_refused() {
+        for text in
+            ["", " ", "KES 10", "10,000.00", "0x10", "1_000", "1..0", "NaN", "--1", "+1", "9e99", ".", "e5", "1e"]
+        {
+            assert_eq!(text.parse::<Amount>(), Err(InvalidAmount), "{text:?}");
+        }
+        assert_eq!("1234567890123456".parse::<Amount>(), Err(InvalidAmount));
+        assert_eq!("0.00000000001".parse::<Amount>(), Err(InvalidAmount));
+    }
+
+    #[test]
+    fn cents_are_exact() {
+        assert_eq!("8959269.60".parse::<Amount>().unwrap().cents(), Some(895_926_960));
+        assert_eq!("0.008".parse::<Amount>().unwrap().cents(), None);
+        assert_eq!("-4510.00".parse::<Amount>().unwrap().shillings(), Some(-4510));
+        assert_eq!("0.50".parse::<Amount>().unwrap().shillings(), None);
+    }
+}

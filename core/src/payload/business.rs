@@ -1,0 +1,157 @@
+//! The flat callbacks of smaller products: B2B Express, Bill Manager.
+
+use bytes::Bytes;
+use serde::{Serialize, Serializer};
+
+use super::digest::{Digest, Saying};
+use super::json::Object;
+use super::{Amount, DarajaTime, Meaning, Msisdn, Outcome, Payment, Private, ResultCode, Source, Unreadable};
+use crate::kind::Kind;
+
+/// What became of a USSD push that asks another merchant's till to pay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct B2bExpressCallback {
+    /// The request's id, `requestId`: the key.
+    pub request_id: String,
+    /// `resultCode`; 0 is success.
+    pub result_code: Option<ResultCode>,
+    /// `resultDesc`, for people.
+    pub result_desc: Option<String>,
+    /// How much, `amount`.
+    pub amount: Option<Amount>,
+    /// M-Pesa's receipt, `transactionId`; only on success.
+    pub transaction_id: Option<String>,
+    /// `conversationID`; only on success.
+    pub conversation_id: Option<String>,
+    /// `paymentReference`; only on failure.
+    pub payment_reference: Option<String>,
+    /// `status`: `SUCCESS`; only on success.
+    pub status: Option<String>,
+    /// All that was sent.
+    pub source: Source,
+}
+
+impl B2bExpressCallback {
+    /// Reads a callback's body.
+    pub fn parse(body: &[u8]) -> Result<B2bExpressCallback, Unreadable> {
+        super::read(&Bytes::copy_from_slice(body), B2bExpressCallback::read)
+    }
+
+    pub(super) fn read(root: &Object<'_>, source: Source) -> Result<B2bExpressCallback, Unreadable> {
+        Ok(B2bExpressCallback {
+            request_id: root.id("requestId")?.ok_or(Unreadable::NoKey { field: "requestId" })?,
+            result_code: root.code("resultCode")?,
+            result_desc: root.string("resultDesc")?,
+            amount: root.amount("amount")?,
+            transaction_id: root.id("transactionId")?,
+            conversation_id: root.id("conversationID")?,
+            payment_reference: root.id("paymentReference")?,
+            status: root.id("status")?,
+            source,
+        })
+    }
+
+    /// How the push ended. See [`ResultCode::outcome`].
+    pub fn outcome(&self) -> Outcome {
+        self.result_code.as_ref().map_or(Outcome::Unknown, |code| code.outcome(&Kind::B2bExpress))
+    }
+
+    /// What the result code means; `None` when the catalogue does not list it.
+    pub fn meaning(&self) -> Option<&'static Meaning> {
+        self.result_code.as_ref()?.meaning(&Kind::B2bExpress)
+    }
+
+    pub(super) fn says(&self) -> Digest {
+        Saying::of(&Kind::B2bExpress)
+            .code(self.result_code.as_ref())
+            .amount(self.amount)
+            .text(self.transaction_id.as_deref())
+            .digest()
+    }
+
+    pub(super) fn payment(&self) -> Option<Payment> {
+        if !self.outcome().is_success() {
+            return None;
+        }
+        Some(Payment::new(self.transaction_id.clone()?, self.amount?, Kind::B2bExpress))
+    }
+}
+
+impl Serialize for B2bExpressCallback {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.source.serialize(serializer)
+    }
+}
+
+/// A customer paid an invoice that was sent with Bill Manager.
+///
+/// This is the one callback that Safaricom says it repeats: five times, when it is not acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BillManagerPayment {
+    /// M-Pesa's receipt, `transactionId`: the key.
+    pub transaction_id: String,
+    /// How much, `paidAmount`.
+    pub amount: Option<Amount>,
+    /// Who paid, `msisdn` (or `phoneNumber`).
+    pub msisdn: Option<Msisdn>,
+    /// On which day, `dateCreated` (or `paymentDate`); Daraja tells no hour.
+    pub date_created: Option<DarajaTime>,
+    /// The invoice's account, `accountReference`.
+    pub account_reference: Option<Private>,
+    /// `shortCode`.
+    pub short_code: Option<String>,
+    /// All that was sent.
+    pub source: Source,
+}
+
+impl BillManagerPayment {
+    /// Reads a callback's body.
+    pub fn parse(body: &[u8]) -> Result<BillManagerPayment, Unreadable> {
+        super::read(&Bytes::copy_from_slice(body), BillManagerPayment::read)
+    }
+
+    pub(super) fn read(root: &Object<'_>, source: Source) -> Result<BillManagerPayment, Unreadable> {
+        Ok(BillManagerPayment {
+            transaction_id: root.id("transactionId")?.ok_or(Unreadable::NoKey { field: "transactionId" })?,
+            amount: root.amount("paidAmount")?,
+            msisdn: match root.msisdn("msisdn")? {
+                Some(msisdn) => Some(msisdn),
+                None => root.msisdn("phoneNumber")?,
+            },
+            date_created: match root.time("dateCreated")? {
+                Some(date) => Some(date),
+                None => root.time("paymentDate")?,
+            },
+            account_reference: root.private("accountReference")?,
+            short_code: root.id("shortCode")?,
+            source,
+        })
+    }
+
+    /// Always [`Outcome::Success`]: Bill Manager tells of payments only.
+    pub fn outcome(&self) -> Outcome {
+        Outcome::Success
+    }
+
+    pub(super) fn says(&self) -> Digest {
+        let account = self.account_reference.as_ref().map(Private::trimmed);
+        Saying::of(&Kind::BillManager).amount(self.amount).text(account).digest()
+    }
+
+    pub(super) fn payment(&self) -> Option<Payment> {
+        let mut payment = Payment::new(self.transaction_id.clone(), self.amount?, Kind::BillManager);
+        payment.time = self.date_created;
+        payment.msisdn.clone_from(&self.msisdn);
+        payment.account.clone_from(&self.account_reference);
+        payment.business_short_code.clone_from(&self.short_code);
+        Some(payment)
+    }
+}
+
+impl Serialize for BillManagerPayment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.source.serialize(serializer)
+    }
+}

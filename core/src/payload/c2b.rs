@@ -1,0 +1,125 @@
+//! Customer to business: pay bills and tills.
+
+use bytes::Bytes;
+use serde::{Serialize, Serializer};
+
+use super::digest::{Digest, Saying};
+use super::json::Object;
+use super::{Amount, DarajaTime, Msisdn, Payment, Private, Source, Unreadable};
+use crate::kind::Kind;
+
+/// Validation and confirmation carry the same members; only the URL tells them apart.
+macro_rules! c2b_payload {
+    ($(#[$documentation:meta])* $name:ident, $kind:expr) => {
+        $(#[$documentation])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct $name {
+            /// `TransactionType`: `Pay Bill` or `Buy Goods`; empty in some sandbox bodies.
+            pub transaction_type: Option<String>,
+            /// M-Pesa's receipt, `TransID`: the key. The same in the validation and the confirmation of a payment, and
+            /// in the STK callback of a push that led to it.
+            pub trans_id: String,
+            /// When, `TransTime`.
+            pub trans_time: Option<DarajaTime>,
+            /// How much, `TransAmount`.
+            pub amount: Option<Amount>,
+            /// The pay bill or till number, `BusinessShortCode`.
+            pub business_short_code: Option<String>,
+            /// What the customer typed as account number, `BillRefNumber`, to the letter; up to 20 characters, white space
+            /// included ([`trimmed`](Private::trimmed) is without). Often a phone number. Tills have none.
+            pub bill_ref_number: Option<Private>,
+            /// `InvoiceNumber`; nearly always empty.
+            pub invoice_number: Option<Private>,
+            /// The short code's balance after the payment, `OrgAccountBalance`; empty in validations.
+            pub org_account_balance: Option<Amount>,
+            /// What the answer to the validation gave as `ThirdPartyTransID`.
+            pub third_party_trans_id: Option<String>,
+            /// Who pays: whole, masked or hashed, by the version of the API that the URLs were registered with.
+            pub msisdn: Option<Msisdn>,
+            /// The payer's first name; any of the names may be missing or stars.
+            pub first_name: Option<Private>,
+            /// The payer's middle name.
+            pub middle_name: Option<Private>,
+            /// The payer's last name.
+            pub last_name: Option<Private>,
+            /// All that was sent.
+            pub source: Source,
+        }
+
+        impl $name {
+            /// Reads a callback's body.
+            pub fn parse(body: &[u8]) -> Result<$name, Unreadable> {
+                super::read(&Bytes::copy_from_slice(body), $name::read)
+            }
+
+            pub(super) fn read(root: &Object<'_>, source: Source) -> Result<$name, Unreadable> {
+                Ok($name {
+                    transaction_type: root.string("TransactionType")?,
+                    trans_id: root.id("TransID")?.ok_or(Unreadable::NoKey { field: "TransID" })?,
+                    trans_time: root.time("TransTime")?,
+                    amount: root.amount("TransAmount")?,
+                    business_short_code: root.id("BusinessShortCode")?,
+                    bill_ref_number: root.private("BillRefNumber")?,
+                    invoice_number: root.private("InvoiceNumber")?,
+                    org_account_balance: root.text("OrgAccountBalance")?.and_then(|text| text.parse().ok()),
+                    third_party_trans_id: root.string("ThirdPartyTransID")?,
+                    msisdn: root.msisdn("MSISDN")?,
+                    first_name: root.private("FirstName")?,
+                    middle_name: root.private("MiddleName")?,
+                    last_name: root.private("LastName")?,
+                    source,
+                })
+            }
+
+            /// The payer's names, those that are there, with spaces between; stars are as good as missing.
+            pub fn full_name(&self) -> Option<Private> {
+                let names = [&self.first_name, &self.middle_name, &self.last_name];
+                let shown = names.into_iter().flatten().map(Private::trimmed);
+                let shown: Vec<&str> = shown.filter(|name| !name.chars().all(|c| c == '*')).collect();
+                (!shown.is_empty()).then(|| Private::from(shown.join(" ")))
+            }
+
+            pub(super) fn says(&self) -> Digest {
+                Saying::of(&$kind)
+                    .amount(self.amount)
+                    .text(self.business_short_code.as_deref())
+                    .text(self.bill_ref_number.as_ref().map(Private::trimmed))
+                    .digest()
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                self.source.serialize(serializer)
+            }
+        }
+    };
+}
+
+c2b_payload! {
+    /// M-Pesa asks whether a payment to a pay bill or till is welcome, and waits about 8 seconds for the answer.
+    ///
+    /// Only short codes for which Safaricom has switched external validation on are asked. When no answer comes in time,
+    /// the `ResponseType` given at registration decides; so a confirmation is money received, whatever was answered.
+    C2bValidation, Kind::C2bValidation
+}
+
+c2b_payload! {
+    /// A customer paid a pay bill or till number. It is done: there is nothing left to refuse.
+    ///
+    /// It comes for payments made on the phone, and for STK pushes too when the short code has C2B URLs registered.
+    C2bConfirmation, Kind::C2bConfirmation
+}
+
+impl C2bConfirmation {
+    pub(super) fn payment(&self) -> Option<Payment> {
+        let mut payment = Payment::new(self.trans_id.clone(), self.amount?, Kind::C2bConfirmation);
+        payment.time = self.trans_time;
+        payment.msisdn.clone_from(&self.msisdn);
+        payment.payer = self.full_name();
+        payment.account.clone_from(&self.bill_ref_number);
+        payment.business_short_code.clone_from(&self.business_short_code);
+        Some(payment)
+    }
+}

@@ -1,0 +1,261 @@
+//! What result codes mean, kind by kind, each with its source.
+//!
+//! Sources: **D3** Daraja 3.0 portal pages of December 2025, **D2** the version 2 pages, **LOG** a real callback that
+//! somebody published, **G2** the list of the M-Pesa core that several SDKs carry, **COM** community knowledge without
+//! evidence. The codes `00` to `41` that some lists give for STK are those of the SOAP API before Daraja; no Daraja
+//! callback has been seen with one.
+
+use std::time::Duration;
+
+use super::Outcome;
+use crate::kind::Kind;
+
+/// What a result code means in callbacks of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Meaning {
+    /// The code.
+    pub code: &'static str,
+    /// What happened, in a few words for the merchant's own staff.
+    pub text: &'static str,
+    /// Whose matter it is.
+    pub class: Class,
+    /// How the transaction ended.
+    pub outcome: Outcome,
+    /// Whether a new attempt makes sense.
+    pub retry: Retry,
+    /// Where this is from.
+    pub source: &'static str,
+}
+
+/// Whose matter a result code is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Class {
+    /// It was carried out.
+    Success,
+    /// The customer's: cancelled, wrong PIN, phone off, wrong recipient.
+    Customer,
+    /// Money or limits: balance too low, amount too small or large.
+    Funds,
+    /// The merchant's set-up: credentials, permissions, short codes, parameters.
+    Configuration,
+    /// The same thing was asked for before.
+    Duplicate,
+    /// Still under way, or nobody can tell.
+    Unknown,
+    /// M-Pesa's own trouble.
+    System,
+}
+
+/// Whether a new attempt at the same payment makes sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Retry {
+    /// It was carried out; nothing is left to attempt.
+    Done,
+    /// Yes, when the customer wants to.
+    Yes,
+    /// Yes, after waiting for this long.
+    After(Duration),
+    /// Yes, once somebody has put right what was wrong.
+    OnceMended,
+    /// Only after the transaction status API has said that it was not carried out.
+    OnceAsked,
+    /// No: the same attempt fails again.
+    No,
+}
+
+/// The row for a code in callbacks of this kind.
+pub(super) fn find(kind: &Kind, code: &str) -> Option<&'static Meaning> {
+    std::iter::once(&SUCCESS).chain(list(kind)).find(|meaning| meaning.code == code)
+}
+
+/// Every code that the catalogue lists for callbacks of this kind.
+pub fn list(kind: &Kind) -> &'static [Meaning] {
+    match kind {
+        Kind::Stk | Kind::Lipia => STK,
+        Kind::B2cResult => B2C,
+        Kind::B2bResult | Kind::TaxResult => B2B,
+        Kind::ReversalResult => REVERSAL,
+        Kind::StatusResult => STATUS,
+        Kind::BalanceResult => BALANCE,
+        Kind::B2bExpress => B2B_EXPRESS,
+        Kind::Ratiba => RATIBA,
+        _ => &[],
+    }
+}
+
+use Class::{Configuration, Customer, Duplicate, Funds, System, Unknown};
+use Outcome::{Failed, Unknown as Unclear};
+use Retry::{After, No, OnceAsked, OnceMended, Yes};
+
+const fn row(
+    code: &'static str,
+    text: &'static str,
+    class: Class,
+    outcome: Outcome,
+    retry: Retry,
+    source: &'static str,
+) -> Meaning {
+    Meaning { code, text, class, outcome, retry, source }
+}
+
+const fn minutes(minutes: u64) -> Retry {
+    After(Duration::from_secs(60 * minutes))
+}
+
+static SUCCESS: Meaning = row("0", "carried out", Class::Success, Outcome::Success, Retry::Done, "D3");
+
+#[rustfmt::skip]
+static STK: &[Meaning] = &[
+    row("1",          "the customer's balance is too low",                     Funds,         Failed,  OnceMended,       "D3 MpesaExpressSimulate, LOG 2021"),
+    row("2",          "the amount is below the minimum",                       Funds,         Failed,  No,               "D3 MpesaExpressSimulate"),
+    row("3",          "the amount is above the maximum",                       Funds,         Failed,  No,               "D3 MpesaExpressSimulate"),
+    row("4",          "the customer's daily limit is used up",                 Funds,         Failed,  minutes(24 * 60), "D3 MpesaExpressSimulate"),
+    row("8",          "the pay bill or till would exceed its maximum balance", Funds,         Failed,  OnceMended,       "D3 MpesaExpressSimulate"),
+    row("17",         "the same amount from the same customer within two minutes", Duplicate, Failed,  minutes(2),       "D3 MpesaExpressSimulate"),
+    row("26",         "the system is busy",                                    System,        Unclear, minutes(1),       "G2, COM"),
+    row("1001",       "another session with this customer is open",            Unknown,       Unclear, minutes(2),       "COM; D3 as 500.001.1001"),
+    row("1019",       "the transaction has expired",                           Unknown,       Unclear, OnceAsked,        "LOG 2022, 2023"),
+    row("1025",       "the prompt could not be sent; is it over 182 characters?", Configuration, Failed, OnceMended,     "D3 MpesaExpressSimulate"),
+    row("9999",       "the prompt could not be sent; is it over 182 characters?", Configuration, Failed, OnceMended,     "COM"),
+    row("1031",       "the customer cancelled",                                Customer,      Failed,  Yes,              "LOG 2021"),
+    row("1032",       "the customer cancelled, or let the prompt pass",        Customer,      Failed,  Yes,              "D3 MpesaExpressSimulate"),
+    row("1036",       "the phone did not acknowledge the prompt",              Customer,      Unclear, OnceAsked,        "LOG 2019"),
+    row("1037",       "the phone was unreachable, or nobody answered",         Customer,      Unclear, OnceAsked,        "D3 MpesaExpressSimulate, LOG 2021, 2026"),
+    row("2001",       "the customer entered a wrong PIN",                      Customer,      Failed,  Yes,              "D3 MpesaExpressSimulate"),
+    row("2028",       "TransactionType and PartyB do not go together",         Configuration, Failed,  No,               "D3 MpesaExpressSimulate"),
+    row("3002",       "nobody answered (Ethiopia)",                            Customer,      Unclear, OnceAsked,        "LOG 2024"),
+    row("3007",       "nobody answered (Ethiopia)",                            Customer,      Unclear, OnceAsked,        "COM"),
+    row("8006",       "the customer's PIN is locked",                          Customer,      Failed,  No,               "D3 MpesaExpressSimulate"),
+    row("SFC_IC0003", "TransactionType or PartyB names no operator",           Configuration, Failed,  No,               "D3 MpesaExpressSimulate"),
+];
+
+#[rustfmt::skip]
+static B2C: &[Meaning] = &[
+    row("1",          "the utility account's balance is too low",              Funds,         Failed,  OnceMended,       "D3 BusinessToCustomer"),
+    row("2",          "the amount is below the minimum",                       Funds,         Failed,  No,               "D3 BusinessToCustomer"),
+    row("3",          "the amount is above the maximum",                       Funds,         Failed,  No,               "D3 BusinessToCustomer"),
+    row("4",          "a daily limit is used up, more likely the customer's",  Funds,         Failed,  minutes(24 * 60), "D3 BusinessToCustomer"),
+    row("8",          "the customer would exceed the maximum balance",         Funds,         Failed,  OnceMended,       "D3 BusinessToCustomer"),
+    row("11",         "the paying account is not active",                      Configuration, Failed,  OnceMended,       "D3 BusinessToCustomer"),
+    row("17",         "internal failure",                                      System,        Unclear, OnceAsked,        "G2"),
+    row("21",         "the initiator has no B2C role",                         Configuration, Failed,  OnceMended,       "D3 BusinessToCustomer"),
+    row("26",         "the system is busy",                                    System,        Unclear, OnceAsked,        "G2"),
+    row("2001",       "the initiator's name or credential is wrong",           Configuration, Failed,  OnceMended,       "D3 BusinessToCustomer"),
+    row("2006",       "an account is not active",                              Configuration, Failed,  OnceMended,       "D3 BusinessToCustomer"),
+    row("2028",       "the short code may not pay customers",                  Configuration, Failed,  OnceMended,       "D3 BusinessToCustomer, LOG 2018"),
+    row("2040",       "the recipient is not registered with M-Pesa",           Customer,      Failed,  No,               "D3 BusinessToCustomer"),
+    row("8006",       "the API user's password is locked",                     Configuration, Failed,  OnceMended,       "D3 BusinessToCustomer"),
+    row("SFC_IC0003", "the phone number is wrong or not with M-Pesa",          Customer,      Failed,  No,               "D3 BusinessToCustomer"),
+];
+
+#[rustfmt::skip]
+static B2B: &[Meaning] = &[
+    row("1",          "the balance is too low",                                Funds,         Failed,  OnceMended,       "COM"),
+    row("7",          "the receiving party is not known",                      Configuration, Failed,  OnceMended,       "G2, COM"),
+    row("11",         "the paying account is not active",                      Configuration, Failed,  OnceMended,       "G2, COM"),
+    row("14",         "the receiving account is not known",                    Configuration, Failed,  OnceMended,       "G2, COM"),
+    row("17",         "internal failure",                                      System,        Unclear, OnceAsked,        "G2"),
+    row("21",         "the initiator may not do this",                         Configuration, Failed,  OnceMended,       "COM"),
+    row("26",         "the system is busy",                                    System,        Unclear, OnceAsked,        "G2"),
+    row("2001",       "the initiator's name or credential is wrong",           Configuration, Failed,  OnceMended,       "D3 BusinessPayBill"),
+    row("2006",       "an account is not active",                              Configuration, Failed,  OnceMended,       "COM"),
+    row("2202",       "the account number is not valid",                       Configuration, Failed,  OnceMended,       "COM"),
+    row("SFC_IC0003", "the receiving party is not valid",                      Configuration, Failed,  OnceMended,       "COM"),
+];
+
+#[rustfmt::skip]
+static REVERSAL: &[Meaning] = &[
+    row("1",          "the balance is too low",                                Funds,         Failed,  OnceMended,       "D3 Reversal"),
+    row("11",         "the account is not active",                             Configuration, Failed,  OnceMended,       "D3 Reversal"),
+    row("21",         "the initiator has no reversals role",                   Configuration, Failed,  OnceMended,       "D3 Reversal"),
+    row("2001",       "the initiator's name or credential is wrong",           Configuration, Failed,  OnceMended,       "D3 Reversal"),
+    row("2006",       "an account is not active",                              Configuration, Failed,  OnceMended,       "D3 Reversal"),
+    row("2028",       "the short code may not reverse",                        Configuration, Failed,  OnceMended,       "D3 Reversal"),
+    row("8006",       "the API user's password is locked",                     Configuration, Failed,  OnceMended,       "D3 Reversal"),
+    row("R000001",    "the transaction was reversed before",                   Duplicate,     Unclear, No,               "D3 Reversal"),
+    row("R000002",    "there is no transaction with this id",                  Configuration, Failed,  No,               "D3 Reversal"),
+];
+
+// The codes of a query tell how the query went. The outcome they lead to is the payment's, and of that they say nothing.
+#[rustfmt::skip]
+static STATUS: &[Meaning] = &[
+    row("25",         "a parameter of the query is not valid",                 Configuration, Unclear, OnceMended,       "COM, observed"),
+    row("2001",       "the initiator's name or credential is wrong",           Configuration, Unclear, OnceMended,       "LOG 2024"),
+    row("2033",       "there is no such receipt",                              Unknown,       Unclear, OnceMended,       "COM"),
+    row("SFC_IC0003", "the operator does not exist",                           Configuration, Unclear, OnceMended,       "D3 TransactionStatus"),
+];
+
+#[rustfmt::skip]
+static BALANCE: &[Meaning] = &[
+    row("15",           "the query was made before",                           Duplicate,     Unclear, minutes(1),       "D3 AccountBalance"),
+    row("17",           "internal failure",                                    System,        Unclear, minutes(1),       "D3 AccountBalance"),
+    row("18",           "the initiator's credential is wrong",                 Configuration, Failed,  OnceMended,       "D3 AccountBalance"),
+    row("19",           "messages came out of order",                          System,        Unclear, minutes(1),       "D3 AccountBalance"),
+    row("20",           "the initiator is not known",                          Configuration, Failed,  OnceMended,       "D3 AccountBalance"),
+    row("21",           "the initiator may not ask",                           Configuration, Failed,  OnceMended,       "D3 AccountBalance"),
+    row("22",           "the initiator may not ask for this party",            Configuration, Failed,  OnceMended,       "D3 AccountBalance"),
+    row("24",           "a mandatory parameter is missing",                    Configuration, Failed,  OnceMended,       "D3 AccountBalance"),
+    row("25",           "a parameter is not valid",                            Configuration, Failed,  OnceMended,       "D3 AccountBalance"),
+    row("26",           "the system is busy",                                  System,        Unclear, minutes(1),       "D3 AccountBalance"),
+    row("29",           "the command is not valid",                            Configuration, Failed,  OnceMended,       "D3 AccountBalance"),
+    row("2001",         "the initiator's name or credential is wrong",         Configuration, Failed,  OnceMended,       "LOG 2020"),
+    row("100000000",    "the query waits to be sent again",                    Unknown,       Unclear, minutes(1),       "D3 AccountBalance"),
+    row("100000001",    "the system is overloaded",                            System,        Unclear, minutes(1),       "D3 AccountBalance"),
+    row("100000002",    "too many queries",                                    System,        Unclear, minutes(1),       "D3 AccountBalance"),
+    row("100000004",    "internal error",                                      System,        Unclear, minutes(1),       "D3 AccountBalance"),
+    row("100000005",    "a parameter is not valid",                            Configuration, Failed,  OnceMended,       "D3 AccountBalance"),
+    row("100000007",    "the service is out of order",                         System,        Unclear, minutes(1),       "D3 AccountBalance"),
+    row("100000009",    "the API is out of order",                             System,        Unclear, minutes(1),       "D3 AccountBalance"),
+    row("100000010",    "the permissions do not suffice",                      Configuration, Failed,  OnceMended,       "D3 AccountBalance"),
+    row("100000011",    "too many queries",                                    System,        Unclear, minutes(1),       "D3 AccountBalance"),
+    row("00.002.1001",  "the service is being maintained",                     System,        Unclear, minutes(10),      "D3 AccountBalance"),
+];
+
+#[rustfmt::skip]
+static B2B_EXPRESS: &[Meaning] = &[
+    row("4001", "the other merchant cancelled",                                Customer,      Failed,  Yes,              "D3 B2BExpressCheckout"),
+    row("4102", "the merchant is not fully known to M-Pesa (KYC)",             Configuration, Failed,  OnceMended,       "D3 B2BExpressCheckout"),
+    row("4104", "the till has no nominated number",                            Configuration, Failed,  OnceMended,       "D3 B2BExpressCheckout"),
+    row("4201", "USSD network error",                                          System,        Unclear, OnceAsked,        "D3 B2BExpressCheckout"),
+    row("4203", "USSD error",                                                  System,        Unclear, OnceAsked,        "D3 B2BExpressCheckout"),
+];
+
+#[rustfmt::skip]
+static RATIBA: &[Meaning] = &[
+    row("1001", "another session with this customer is open",                  Unknown,       Unclear, minutes(2),       "D3 MpesaRatiba"),
+    row("1025", "the prompt could not be sent",                                Configuration, Failed,  OnceMended,       "D3 MpesaRatiba"),
+    row("1032", "the customer cancelled",                                      Customer,      Failed,  Yes,              "D3 MpesaRatiba"),
+    row("1037", "the phone was unreachable, or nobody answered",               Customer,      Unclear, OnceAsked,        "D3 MpesaRatiba"),
+    row("1050", "the customer has a standing order of this name",              Duplicate,     Failed,  OnceMended,       "D3 MpesaRatiba"),
+    row("1051", "the request is not valid",                                    Configuration, Failed,  OnceMended,       "D3 MpesaRatiba"),
+    row("2001", "the customer entered a wrong PIN",                            Customer,      Failed,  Yes,              "D3 MpesaRatiba"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_code_is_listed_twice_and_only_0_is_success() {
+        for kind in Kind::built_in() {
+            let rows = list(&kind);
+            for (i, row) in rows.iter().enumerate() {
+                assert!(rows[i + 1..].iter().all(|other| other.code != row.code), "{kind} {}", row.code);
+                assert_ne!(row.outcome, Outcome::Success, "{kind} {}", row.code);
+                assert!(!row.source.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_the_systems_or_nobodys_matter_is_never_called_failed() {
+        for kind in Kind::built_in() {
+            for row in list(&kind).iter().filter(|row| matches!(row.class, System | Unknown)) {
+                assert_eq!(row.outcome, Unclear, "{kind} {}", row.code);
+            }
+        }
+    }
+}

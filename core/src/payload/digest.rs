@@ -1,0 +1,95 @@
+//! Fingerprints: of a body's bytes, and of what a callback says.
+
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Amount, ResultCode};
+use crate::kind::Kind;
+
+/// A SHA-256 of something, by which it is known again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// Of these bytes.
+    pub fn of(bytes: &[u8]) -> Digest {
+        Digest(Sha256::digest(bytes).into())
+    }
+
+    /// Its 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// 64 hexadecimal digits.
+    pub fn to_hex(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl From<[u8; 32]> for Digest {
+    fn from(bytes: [u8; 32]) -> Digest {
+        Digest(bytes)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({:02x}{:02x}…)", self.0[0], self.0[1])
+    }
+}
+
+/// Gathers what a callback *says*: code, amount, receipt, account. Two bodies that say the same are the same callback
+/// in two spellings. Texts for people, times, names and phone numbers are left out: they are re-worded and masked.
+pub(crate) struct Saying(Sha256);
+
+impl Saying {
+    pub(crate) fn of(kind: &Kind) -> Saying {
+        Saying(Sha256::new()).text(Some(kind.name()))
+    }
+
+    /// Each part is framed by its length, so that no two sequences of parts read the same.
+    pub(crate) fn text(mut self, text: Option<&str>) -> Saying {
+        match text {
+            Some(text) => {
+                self.0.update([1]);
+                self.0.update((text.len() as u64).to_le_bytes());
+                self.0.update(text.as_bytes());
+            }
+            None => self.0.update([0]),
+        }
+        self
+    }
+
+    pub(crate) fn amount(self, amount: Option<Amount>) -> Saying {
+        self.text(amount.map(Amount::canonical).as_deref())
+    }
+
+    pub(crate) fn code(self, code: Option<&ResultCode>) -> Saying {
+        self.text(code.map(ResultCode::as_str))
+    }
+
+    pub(crate) fn digest(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        let one = Saying::of(&Kind::Stk).text(Some("ab")).text(Some("c")).digest();
+        let two = Saying::of(&Kind::Stk).text(Some("a")).text(Some("bc")).digest();
+        let three = Saying::of(&Kind::Stk).text(Some("abc")).text(None).digest();
+        assert!(one != two && two != three && one != three);
+    }
+}

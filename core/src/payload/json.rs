@@ -1,0 +1,352 @@
+//! A JSON text as Daraja may write it, read without losing anything.
+//!
+//! `serde_json::Value` forgets repeated keys and makes floats of amounts, and a plain derive refuses what merely looks
+//! different. So bodies are read into [`Node`]s: fields in order, repeated ones included, and every leaf as the token
+//! that was sent. A field is then asked for by name, and a field that is there twice has no one answer.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::value::RawValue;
+
+use super::{Amount, DarajaTime, Msisdn, Private, ResultCode, Unreadable};
+
+/// The members that hold what we read, in any of Daraja's envelopes. All others are leaves, kept as the text they are.
+const CONTAINERS: [&str; 14] = [
+    "Body",
+    "stkCallback",
+    "CallbackMetadata",
+    "Item",
+    "Envelope",
+    "Result",
+    "ResultParameters",
+    "ResultParameter",
+    "ReferenceData",
+    "ReferenceItem",
+    "responseHeader",
+    "responseBody",
+    "responseData",
+    "response",
+];
+
+/// A value in a body.
+pub(crate) enum Node<'a> {
+    Object(Object<'a>),
+    List(Vec<Node<'a>>),
+    /// A string that stood where a container may stand.
+    Text(Cow<'a, str>),
+    Null,
+    /// Anything else: the JSON text of a number, string, boolean, null, or of a member we do not look into.
+    Raw(&'a RawValue),
+}
+
+/// The members of an object in the order in which they came.
+pub(crate) struct Object<'a> {
+    members: Vec<(Cow<'a, str>, Node<'a>)>,
+}
+
+impl<'a> Node<'a> {
+    /// Reads a whole body; a byte order mark before it is passed over.
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Node<'a>, Unreadable> {
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        // The error's text can quote the body, so only its place is kept.
+        serde_json::from_slice(body).map_err(|error| Unreadable::NotJson { line: error.line(), column: error.column() })
+    }
+
+    /// The object that a body must be.
+    pub(crate) fn into_object(self) -> Result<Object<'a>, Unreadable> {
+        match self {
+            Node::Object(object) => Ok(object),
+            _ => Err(Unreadable::NotAnObject),
+        }
+    }
+
+    pub(crate) fn as_object(&self) -> Option<&Object<'a>> {
+        match self {
+            Node::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// The text of a string, number or boolean. Null, and what is no leaf, has none.
+    pub(crate) fn text(&self) -> Result<Option<Cow<'a, str>>, Unreadable> {
+        match self {
+            Node::Text(text) => Ok(Some(text.clone())),
+            Node::Raw(raw) => leaf(raw.get()),
+            Node::Null | Node::Object(_) | Node::List(_) => Ok(None),
+        }
+    }
+
+    /// The value that an RFC 6901 pointer names. Names are matched to the letter; a name that is there twice is refused.
+    pub(crate) fn pointer(&self, pointer: &str) -> Result<Option<Cow<'a, str>>, Unreadable> {
+        let Some((name, rest)) = pointer.strip_prefix('/').map(|tail| match tail.find('/') {
+            Some(end) => tail.split_at(end),
+            None => (tail, ""),
+        }) else {
+            return self.text();
+        };
+        let name = name.replace("~1", "/").replace("~0", "~");
+        match self {
+            Node::Object(object) => {
+                let mut found = object.members.iter().filter(|(member, _)| *member == name);
+                match (found.next(), found.next()) {
+                    (Some((_, node)), None) => node.pointer(rest),
+                    (Some(_), Some(_)) => Err(Unreadable::Repeated { field: "key" }),
+                    (None, _) => Ok(None),
+                }
+            }
+            Node::List(nodes) => match name.parse::<usize>().ok().and_then(|index| nodes.get(index)) {
+                Some(node) => node.pointer(rest),
+                None => Ok(None),
+            },
+            // A member that is no container was not looked into yet.
+            Node::Raw(raw) if raw.get().starts_with(['{', '[']) => Node::parse(raw.get().as_bytes())?.pointer(pointer),
+            Node::Raw(_) | Node::Text(_) | Node::Null => Ok(None),
+        }
+    }
+}
+
+/// The text of one JSON token.
+fn leaf(token: &str) -> Result<Option<Cow<'_, str>>, Unreadable> {
+    match token.as_bytes().first() {
+        Some(b'"') => match token.get(1..token.len() - 1) {
+            Some(text) if !text.contains('\\') => Ok(Some(Cow::Borrowed(text))),
+            // Escapes; a lone surrogate is the one thing that can be wrong here.
+            _ => {
+                serde_json::from_str(token).map(|text: String| Some(Cow::Owned(text))).map_err(|_| Unreadable::NotText)
+            }
+        },
+        Some(b'{' | b'[' | b'n') | None => Ok(None),
+        Some(_) => Ok(Some(Cow::Borrowed(token))),
+    }
+}
+
+impl<'a> Object<'a> {
+    /// The member of this name, whatever its letters' case: Daraja flips it (`responseHeader`, `ResponseHeader`).
+    pub(crate) fn member(&self, name: &'static str) -> Result<Option<&Node<'a>>, Unreadable> {
+        let mut found = self.members.iter().filter(|(member, _)| member.eq_ignore_ascii_case(name));
+        let first = found.next();
+        if found.next().is_some() {
+            return Err(Unreadable::Repeated { field: name });
+        }
+        Ok(first.map(|(_, node)| node))
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.members.iter().any(|(member, _)| member.eq_ignore_ascii_case(name))
+    }
+
+    /// The object in a member; one that is absent, null or something else is none.
+    pub(crate) fn object(&self, name: &'static str) -> Result<Option<&Object<'a>>, Unreadable> {
+        Ok(self.member(name)?.and_then(Node::as_object))
+    }
+
+    /// The text in a member; absent, null and empty are the same.
+    pub(crate) fn text(&self, name: &'static str) -> Result<Option<Cow<'a, str>>, Unreadable> {
+        let text = self.member(name)?.map_or(Ok(None), Node::text)?;
+        Ok(text.filter(|text| !text.trim().is_empty()))
+    }
+
+    pub(crate) fn string(&self, name: &'static str) -> Result<Option<String>, Unreadable> {
+        Ok(self.text(name)?.map(Cow::into_owned))
+    }
+
+    pub(crate) fn private(&self, name: &'static str) -> Result<Option<Private>, Unreadable> {
+        Ok(self.string(name)?.map(Private::from))
+    }
+
+    /// An identifier: text without white space around it.
+    pub(crate) fn id(&self, name: &'static str) -> Result<Option<String>, Unreadable> {
+        Ok(self.text(name)?.map(|text| text.trim().to_owned()))
+    }
+
+    /// Money. What is there must be an amount: a payment is not recorded with a guess.
+    pub(crate) fn amount(&self, name: &'static str) -> Result<Option<Amount>, Unreadable> {
+        amount(name, self.text(name)?.as_deref())
+    }
+
+    /// A time; one that cannot be read is left to the raw body, as nothing hangs on it.
+    pub(crate) fn time(&self, name: &'static str) -> Result<Option<DarajaTime>, Unreadable> {
+        Ok(self.text(name)?.and_then(|text| DarajaTime::parse(&text)))
+    }
+
+    pub(crate) fn msisdn(&self, name: &'static str) -> Result<Option<Msisdn>, Unreadable> {
+        Ok(self.text(name)?.map(|text| Msisdn::from(&*text)))
+    }
+
+    pub(crate) fn code(&self, name: &'static str) -> Result<Option<ResultCode>, Unreadable> {
+        Ok(self.text(name)?.map(|text| ResultCode::from(&*text)))
+    }
+
+    pub(crate) fn members(&self) -> impl Iterator<Item = (&str, &Node<'a>)> {
+        self.members.iter().map(|(name, node)| (&**name, node))
+    }
+}
+
+/// Money, or nothing where nothing was said.
+pub(crate) fn amount(field: &'static str, text: Option<&str>) -> Result<Option<Amount>, Unreadable> {
+    match text.map(str::trim).filter(|text| !text.is_empty()) {
+        None => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|_| Unreadable::Malformed { field, expected: "an amount" }),
+    }
+}
+
+impl<'de> Deserialize<'de> for Node<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Node<'de>, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node<'de>, A::Error> {
+        let mut members = Vec::with_capacity(4);
+        while let Some(Name(name)) = map.next_key()? {
+            let is_container = CONTAINERS.iter().any(|container| name.eq_ignore_ascii_case(container));
+            let node = if is_container { map.next_value()? } else { Node::Raw(map.next_value()?) };
+            members.push((name, node));
+        }
+        Ok(Node::Object(Object { members }))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node<'de>, A::Error> {
+        let mut nodes = Vec::with_capacity(4);
+        while let Some(node) = seq.next_element()? {
+            nodes.push(node);
+        }
+        Ok(Node::List(nodes))
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Node<'de>, E> {
+        Ok(Node::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Node<'de>, E> {
+        Ok(Node::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Node<'de>, E> {
+        Ok(Node::Text(Cow::Borrowed(if value { "true" } else { "false" })))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Node<'de>, E> {
+        Ok(Node::Text(Cow::Owned(value.to_string())))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Node<'de>, E> {
+        Ok(Node::Text(Cow::Owned(value.to_string())))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Node<'de>, E> {
+        // Only where a container should stand; no amount does.
+        Ok(Node::Text(Cow::Owned(value.to_string())))
+    }
+
+    fn visit_unit<E>(self) -> Result<Node<'de>, E> {
+        Ok(Node::Null)
+    }
+}
+
+/// A member's name, borrowed unless it has escapes in it.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Name<'de>, D::Error> {
+        struct NameVisitor;
+        impl<'de> Visitor<'de> for NameVisitor {
+            type Value = Name<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Borrowed(name)))
+            }
+            fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Owned(name.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
+/// The same members in the same order, repeated ones included, without white space between them.
+impl Serialize for Node<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Node::Object(object) => {
+                let mut map = serializer.serialize_map(Some(object.members.len()))?;
+                for (name, node) in &object.members {
+                    map.serialize_entry(name, node)?;
+                }
+                map.end()
+            }
+            Node::List(nodes) => serializer.collect_seq(nodes),
+            Node::Text(text) => serializer.serialize_str(text),
+            Node::Null => serializer.serialize_unit(),
+            Node::Raw(raw) if raw.get().starts_with(['{', '[']) => match Node::parse(raw.get().as_bytes()) {
+                Ok(node) => node.serialize(serializer),
+                // Nested deeper than anyone reads: as it came.
+                Err(_) => raw.serialize(serializer),
+            },
+            Node::Raw(raw) => raw.serialize(serializer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(body: &str) -> Object<'_> {
+        Node::parse(body.as_bytes()).unwrap().into_object().unwrap()
+    }
+
+    #[test]
+    fn a_number_keeps_its_token() {
+        let amount = object(r#"{"Amount":8959269.60}"#).text("Amount").unwrap();
+        assert_eq!(amount.as_deref(), Some("8959269.60"));
+    }
+
+    #[test]
+    fn a_member_that_is_there_twice_has_no_one_answer() {
+        let object = object(r#"{"TransID":"A","transID":"B"}"#);
+        assert_eq!(object.text("TransID"), Err(Unreadable::Repeated { field: "TransID" }));
+    }
+
+    #[test]
+    fn a_lone_surrogate_is_not_text_and_not_a_panic() {
+        assert_eq!(object(r#"{"A":"\ud800"}"#).text("A"), Err(Unreadable::NotText));
+    }
+
+    #[test]
+    fn ten_thousand_brackets_are_kept_and_written_back() {
+        let body = format!(r#"{{"deep":{}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
+        assert_eq!(serde_json::to_string(&Node::parse(body.as_bytes()).unwrap()).unwrap(), body);
+        assert!(Node::parse("[".repeat(10_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_pointer_finds_members_items_and_escaped_names() {
+        let body = br#"{"a/b":{"c":[1,{"~":"x"}]}}"#;
+        let node = Node::parse(body).unwrap();
+        assert_eq!(node.pointer("/a~1b/c/1/~0").unwrap().as_deref(), Some("x"));
+        assert_eq!(node.pointer("/a~1b/c/7").unwrap(), None);
+        assert!(Node::parse(br#"{"k":1,"k":2}"#).unwrap().pointer("/k").is_err());
+    }
+
+    #[test]
+    fn writing_back_keeps_repeated_members_and_drops_white_space() {
+        let body = "{ \"x\" : 1.00,\r\n \"x\":[ {\"y\" : null} ], \"Item\": {\"z\":\"\\u00e9\"} }";
+        let written = serde_json::to_string(&Node::parse(body.as_bytes()).unwrap()).unwrap();
+        assert_eq!(written, r#"{"x":1.00,"x":[{"y":null}],"Item":{"z":"\u00e9"}}"#);
+    }
+}

@@ -1,0 +1,101 @@
+//! Lipia, an aggregator that wraps STK pushes.
+
+use bytes::Bytes;
+use serde::{Serialize, Serializer};
+
+use super::digest::{Digest, Saying};
+use super::json::Object;
+use super::{Amount, Meaning, Msisdn, Outcome, Payment, Private, ResultCode, Source, Unreadable};
+use crate::kind::Kind;
+
+/// An STK outcome as Lipia sends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LipiaCallback {
+    /// `CheckoutRequestID`: the key.
+    pub checkout_request_id: Private,
+    /// `MerchantRequestID`.
+    pub merchant_request_id: Option<String>,
+    /// The merchant's own reference, `ExternalReference`; Lipia does echo it.
+    pub external_reference: Option<Private>,
+    /// `ResultCode`; 0 is success.
+    pub result_code: Option<ResultCode>,
+    /// `ResultDesc`, for people.
+    pub result_desc: Option<String>,
+    /// How much, `Amount`.
+    pub amount: Option<Amount>,
+    /// M-Pesa's receipt, `MpesaReceiptNumber`; empty on failure.
+    pub receipt: Option<String>,
+    /// Who paid, `Phone`.
+    pub phone: Option<Msisdn>,
+    /// `Status`: `Success` or `Failed`.
+    pub status: Option<String>,
+    /// The outer `status`.
+    pub succeeded: Option<bool>,
+    /// All that was sent, `Metadata` included.
+    pub source: Source,
+}
+
+impl LipiaCallback {
+    /// Reads a callback's body.
+    pub fn parse(body: &[u8]) -> Result<LipiaCallback, Unreadable> {
+        super::read(&Bytes::copy_from_slice(body), LipiaCallback::read)
+    }
+
+    pub(super) fn read(root: &Object<'_>, source: Source) -> Result<LipiaCallback, Unreadable> {
+        let response = root.object("response")?.ok_or(Unreadable::NoKey { field: "CheckoutRequestID" })?;
+        Ok(LipiaCallback {
+            checkout_request_id: response
+                .id("CheckoutRequestID")?
+                .map(Private::from)
+                .ok_or(Unreadable::NoKey { field: "CheckoutRequestID" })?,
+            merchant_request_id: response.id("MerchantRequestID")?,
+            external_reference: response.private("ExternalReference")?,
+            result_code: response.code("ResultCode")?,
+            result_desc: response.string("ResultDesc")?,
+            amount: response.amount("Amount")?,
+            receipt: response.id("MpesaReceiptNumber")?,
+            phone: response.msisdn("Phone")?,
+            status: response.id("Status")?,
+            succeeded: root.id("status")?.and_then(|text| text.to_ascii_lowercase().parse().ok()),
+            source,
+        })
+    }
+
+    /// How the push ended. A code of 0 under a `status` of false contradicts itself, and is unknown.
+    pub fn outcome(&self) -> Outcome {
+        let outcome = self.result_code.as_ref().map_or(Outcome::Unknown, |code| code.outcome(&Kind::Lipia));
+        if outcome.is_success() && self.succeeded == Some(false) { Outcome::Unknown } else { outcome }
+    }
+
+    /// What the result code means; `None` when the catalogue does not list it.
+    pub fn meaning(&self) -> Option<&'static Meaning> {
+        self.result_code.as_ref()?.meaning(&Kind::Lipia)
+    }
+
+    pub(super) fn says(&self) -> Digest {
+        Saying::of(&Kind::Lipia)
+            .code(self.result_code.as_ref())
+            .amount(self.amount)
+            .text(self.receipt.as_deref())
+            .text(self.external_reference.as_ref().map(Private::trimmed))
+            .digest()
+    }
+
+    pub(super) fn payment(&self) -> Option<Payment> {
+        if !self.outcome().is_success() {
+            return None;
+        }
+        let mut payment = Payment::new(self.receipt.clone()?, self.amount?, Kind::Lipia);
+        payment.msisdn.clone_from(&self.phone);
+        payment.account.clone_from(&self.external_reference);
+        payment.checkout_request_id = Some(self.checkout_request_id.clone());
+        Some(payment)
+    }
+}
+
+impl Serialize for LipiaCallback {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.source.serialize(serializer)
+    }
+}

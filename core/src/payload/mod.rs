@@ -1,0 +1,264 @@
+//! The words of M-Pesa as types: what callbacks say, tolerant in shape, strict in meaning.
+//!
+//! Every payload has a `parse`, typed members, the outcome, and `source`: all that was sent, as it was sent. `Serialize`
+//! writes the source back, so a payload can be logged by the application or replayed. Two payloads are equal when what
+//! they say is: order, spelling and unknown members have no part in it.
+
+mod account;
+mod amount;
+mod business;
+mod c2b;
+mod catalogue;
+mod custom;
+mod digest;
+mod json;
+mod lipia;
+mod msisdn;
+mod outcome;
+mod parameters;
+mod party;
+mod payment;
+mod private;
+mod ratiba;
+mod redact;
+mod result;
+mod result_code;
+mod source;
+mod stk;
+mod time;
+mod timeout;
+mod unreadable;
+
+use bytes::Bytes;
+
+pub use self::account::{AccountBalance, BalanceAmount, Charge};
+pub use self::amount::{Amount, InvalidAmount};
+pub use self::business::{B2bExpressCallback, BillManagerPayment};
+pub use self::c2b::{C2bConfirmation, C2bValidation};
+pub use self::catalogue::{Class, Meaning, Retry, list as result_codes};
+pub use self::custom::CustomCallback;
+pub use self::digest::Digest;
+pub use self::lipia::LipiaCallback;
+pub use self::msisdn::Msisdn;
+pub use self::outcome::Outcome;
+pub use self::parameters::{Parameter, Parameters};
+pub use self::party::Party;
+pub use self::payment::Payment;
+pub use self::private::Private;
+pub use self::ratiba::RatibaCallback;
+pub use self::result::{B2bResult, B2cResult, BalanceResult, ResultHeader, ReversalResult, StatusResult, TaxResult};
+pub use self::result_code::ResultCode;
+pub use self::source::Source;
+pub use self::stk::StkCallback;
+pub use self::time::DarajaTime;
+pub use self::timeout::QueueTimeout;
+pub use self::unreadable::Unreadable;
+
+pub(crate) use self::redact::strike_credentials;
+
+use self::json::{Node, Object};
+use self::parameters::Entries;
+use crate::kind::Kind;
+
+/// What a delivery says: a typed payload of its kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Callback {
+    /// `stk`
+    Stk(StkCallback),
+    /// `c2b_validation`
+    C2bValidation(C2bValidation),
+    /// `c2b_confirmation`
+    C2bConfirmation(C2bConfirmation),
+    /// `b2c_result`
+    B2cResult(B2cResult),
+    /// `b2b_result`
+    B2bResult(B2bResult),
+    /// `tax_result`
+    TaxResult(TaxResult),
+    /// `status_result`
+    StatusResult(StatusResult),
+    /// `balance_result`
+    BalanceResult(BalanceResult),
+    /// `reversal_result`
+    ReversalResult(ReversalResult),
+    /// Any of the `…_timeout` kinds.
+    QueueTimeout(QueueTimeout),
+    /// `b2b_express`
+    B2bExpress(B2bExpressCallback),
+    /// `ratiba`
+    Ratiba(RatibaCallback),
+    /// `bill_manager`
+    BillManager(BillManagerPayment),
+    /// `payment`
+    Payment(Payment),
+    /// `lipia`
+    Lipia(LipiaCallback),
+    /// `callback(path = "…", key = "…")`
+    Custom(CustomCallback),
+}
+
+/// A body that was read: which kind it is, what makes it the same callback as another, and what it says.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Parsed {
+    /// What it is. Of a result/timeout pair, the body decides.
+    pub kind: Kind,
+    /// What makes two deliveries the same callback, within the kind.
+    pub key: Private,
+    /// The payload.
+    pub callback: Callback,
+}
+
+/// The longest key that is taken; Daraja's are under 60 bytes.
+const LONGEST_KEY: usize = 256;
+
+/// Reads a body that came to the URL of this kind. For a custom kind, `key` is the JSON pointer to its key.
+///
+/// # Errors
+/// [`Unreadable`] says why the body cannot be read; it never quotes the body.
+pub fn parse(kind: &Kind, body: &Bytes, key: Option<&str>) -> Result<Parsed, Unreadable> {
+    let source = Source::new(body);
+    let node = Node::parse(source.as_bytes())?;
+    if let Kind::Custom(_) = kind {
+        return CustomCallback::read(kind, &node, key.unwrap_or_default(), source.clone());
+    }
+    let root = &node.into_object()?;
+    let source = source.clone();
+
+    let mut actual = kind.clone();
+    if let Some(twin) = kind.twin()
+        && timeout::is_timeout(root, kind.is_timeout())? != kind.is_timeout()
+    {
+        actual = twin;
+    }
+    let callback = match actual {
+        Kind::Stk => Callback::Stk(StkCallback::read(root, source)?),
+        Kind::C2bValidation => Callback::C2bValidation(C2bValidation::read(root, source)?),
+        Kind::C2bConfirmation => Callback::C2bConfirmation(C2bConfirmation::read(root, source)?),
+        Kind::B2cResult => Callback::B2cResult(B2cResult::read(root, source)?),
+        Kind::B2bResult => Callback::B2bResult(B2bResult::read(root, source)?),
+        Kind::TaxResult => Callback::TaxResult(TaxResult::read(root, source)?),
+        Kind::StatusResult => Callback::StatusResult(StatusResult::read(root, source)?),
+        Kind::BalanceResult => Callback::BalanceResult(BalanceResult::read(root, source)?),
+        Kind::ReversalResult => Callback::ReversalResult(ReversalResult::read(root, source)?),
+        Kind::B2cTimeout
+        | Kind::B2bTimeout
+        | Kind::TaxTimeout
+        | Kind::StatusTimeout
+        | Kind::BalanceTimeout
+        | Kind::ReversalTimeout => Callback::QueueTimeout(QueueTimeout::read(root, source)?),
+        Kind::B2bExpress => Callback::B2bExpress(B2bExpressCallback::read(root, source)?),
+        Kind::Ratiba => Callback::Ratiba(RatibaCallback::read(root, source)?),
+        Kind::BillManager => Callback::BillManager(BillManagerPayment::read(root, source)?),
+        Kind::Payment => Callback::Payment(Payment::read(root, source)?),
+        Kind::Lipia => Callback::Lipia(LipiaCallback::read(root, source)?),
+        Kind::Custom(_) => return Err(Unreadable::NotAnObject),
+    };
+    let key = callback.key().to_owned();
+    Parsed::new(actual, key, callback)
+}
+
+impl Parsed {
+    fn new(kind: Kind, key: String, callback: Callback) -> Result<Parsed, Unreadable> {
+        if key.len() > LONGEST_KEY {
+            return Err(Unreadable::Malformed { field: "key", expected: "at most 256 bytes long" });
+        }
+        Ok(Parsed { kind, key: key.into(), callback })
+    }
+
+    /// The fingerprint of what it says: two bodies of one key with the same are the same callback in other words.
+    pub fn meaning(&self) -> Digest {
+        match &self.callback {
+            Callback::Stk(callback) => callback.says(),
+            Callback::C2bValidation(callback) => callback.says(),
+            Callback::C2bConfirmation(callback) => callback.says(),
+            Callback::B2cResult(callback) => callback.says(),
+            Callback::B2bResult(callback) => callback.says(),
+            Callback::TaxResult(callback) => callback.says(),
+            Callback::StatusResult(callback) => callback.says(),
+            Callback::BalanceResult(callback) => callback.says(),
+            Callback::ReversalResult(callback) => callback.says(),
+            // All timeouts of one request say the same: nobody knows.
+            Callback::QueueTimeout(_) => digest::Saying::of(&self.kind).digest(),
+            Callback::B2bExpress(callback) => callback.says(),
+            Callback::Ratiba(callback) => callback.says(),
+            Callback::BillManager(callback) => callback.says(),
+            Callback::Payment(callback) => callback.says(),
+            Callback::Lipia(callback) => callback.says(),
+            Callback::Custom(callback) => callback.says(&self.kind),
+        }
+    }
+
+    /// The money that came in, when this tells of any.
+    pub fn payment(&self) -> Option<Payment> {
+        match &self.callback {
+            Callback::Stk(callback) => callback.payment(),
+            Callback::C2bConfirmation(callback) => callback.payment(),
+            Callback::B2bExpress(callback) => callback.payment(),
+            Callback::BillManager(callback) => callback.payment(),
+            Callback::Lipia(callback) => callback.payment(),
+            _ => None,
+        }
+    }
+}
+
+impl Callback {
+    /// How the transaction ended; `None` for kinds that do not tell: a validation comes before, a custom kind is the
+    /// application's to read.
+    pub fn outcome(&self) -> Option<Outcome> {
+        match self {
+            Callback::Stk(callback) => Some(callback.outcome()),
+            Callback::C2bConfirmation(_) | Callback::Payment(_) | Callback::BillManager(_) => Some(Outcome::Success),
+            Callback::B2cResult(callback) => Some(callback.outcome()),
+            Callback::B2bResult(callback) => Some(callback.outcome()),
+            Callback::TaxResult(callback) => Some(callback.outcome()),
+            Callback::StatusResult(callback) => Some(callback.outcome()),
+            Callback::BalanceResult(callback) => Some(callback.outcome()),
+            Callback::ReversalResult(callback) => Some(callback.outcome()),
+            Callback::QueueTimeout(_) => Some(Outcome::Unknown),
+            Callback::B2bExpress(callback) => Some(callback.outcome()),
+            Callback::Ratiba(callback) => Some(callback.outcome()),
+            Callback::Lipia(callback) => Some(callback.outcome()),
+            Callback::C2bValidation(_) | Callback::Custom(_) => None,
+        }
+    }
+
+    fn key(&self) -> &str {
+        match self {
+            Callback::Stk(callback) => callback.checkout_request_id.as_str(),
+            Callback::C2bValidation(callback) => &callback.trans_id,
+            Callback::C2bConfirmation(callback) => &callback.trans_id,
+            Callback::B2cResult(callback) => callback.header.key().unwrap_or_default(),
+            Callback::B2bResult(callback) => callback.header.key().unwrap_or_default(),
+            Callback::TaxResult(callback) => callback.header.key().unwrap_or_default(),
+            Callback::StatusResult(callback) => callback.header.key().unwrap_or_default(),
+            Callback::BalanceResult(callback) => callback.header.key().unwrap_or_default(),
+            Callback::ReversalResult(callback) => callback.header.key().unwrap_or_default(),
+            Callback::QueueTimeout(callback) => callback.key().unwrap_or_default(),
+            Callback::B2bExpress(callback) => &callback.request_id,
+            Callback::Ratiba(callback) => callback.key().unwrap_or_default(),
+            Callback::BillManager(callback) => &callback.transaction_id,
+            Callback::Payment(callback) => &callback.receipt,
+            Callback::Lipia(callback) => callback.checkout_request_id.as_str(),
+            Callback::Custom(_) => "",
+        }
+    }
+}
+
+/// Reads one payload out of a body.
+fn read<T>(body: &Bytes, read: impl Fn(&Object<'_>, Source) -> Result<T, Unreadable>) -> Result<T, Unreadable> {
+    let source = Source::new(body);
+    let root = Node::parse(source.as_bytes())?.into_object()?;
+    read(&root, source.clone())
+}
+
+/// Reads one list of parameters out of a body that was read before.
+fn parameters_of(
+    source: &Source,
+    entries: impl for<'a> Fn(&Object<'a>) -> Result<Entries<'a>, Unreadable>,
+) -> Parameters {
+    let parameters =
+        || Ok::<_, Unreadable>(entries(&Node::parse(source.as_bytes())?.into_object()?)?.into_parameters());
+    parameters().unwrap_or_default()
+}

@@ -1,0 +1,164 @@
+//! Phone numbers, in the forms in which Daraja sends them.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+use sha2::{Digest, Sha256};
+
+/// A customer's phone number, as much of it as Daraja tells.
+///
+/// STK and B2C tell all of it. C2B tells a hash when the URLs were registered with version 1 of the register API
+/// (SHA-256, unsalted, of the 12 digits: two sandbox logs of 2022 and 2025 agree with the number in the official B2C
+/// sample), and a mask with version 2 (`2547 ***** 126`).
+///
+/// [`is`](Msisdn::is) compares any of them with a number you know. All of it hides in `Debug`.
+///
+/// ```
+/// use mpesa_callbacks_core::payload::Msisdn;
+///
+/// let masked = Msisdn::from("2547 ***** 126");
+/// assert!(masked.is("254712345126"));
+/// assert!(masked.is("0712345126"));
+/// assert!(!masked.is("254712345127"));
+///
+/// let hashed = Msisdn::from("94c392c311d522da950619227b3361752a42042db7e1e699b26e628305c68a88");
+/// assert!(matches!(hashed, Msisdn::Hashed(_)));
+/// assert!(hashed.is("254705912645"));
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Msisdn {
+    /// Digits, nearly always 12 beginning with 254.
+    Plain(String),
+    /// Some digits and a run of `*` or `X` for the rest. The run's length says nothing: `2******9` is one too.
+    Masked(String),
+    /// 64 hexadecimal digits.
+    Hashed(String),
+    /// None of these. No log shows one; the text is kept.
+    Other(String),
+}
+
+impl Msisdn {
+    /// The text as Daraja sent it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Msisdn::Plain(text) | Msisdn::Masked(text) | Msisdn::Hashed(text) | Msisdn::Other(text) => text,
+        }
+    }
+
+    /// Whether this is the number given, in any of the forms `254712345678`, `+254 712 345 678`, `0712345678`, `712345678`.
+    ///
+    /// For a masked number: whether the digits that can be seen agree. That is a hint, not a proof.
+    pub fn is(&self, number: &str) -> bool {
+        let number = international(number);
+        match self {
+            Msisdn::Plain(text) => international(text) == number,
+            Msisdn::Masked(text) => mask_admits(text, &number),
+            Msisdn::Hashed(text) => text.eq_ignore_ascii_case(&hex(&Sha256::digest(number.as_bytes()))),
+            Msisdn::Other(text) => *text == number,
+        }
+    }
+}
+
+/// `0712…`, `712…`, `+254 712…` → `254712…`. Numbers of other countries stay as they are.
+fn international(number: &str) -> String {
+    let digits: String = number.chars().filter(char::is_ascii_digit).collect();
+    match digits.len() {
+        10 if digits.starts_with('0') => format!("254{}", &digits[1..]),
+        9 if digits.starts_with(['7', '1']) => format!("254{digits}"),
+        _ => digits,
+    }
+}
+
+fn is_mask(c: char) -> bool {
+    matches!(c, '*' | 'X' | 'x')
+}
+
+fn mask_admits(mask: &str, number: &str) -> bool {
+    let visible: String = mask.chars().filter(|c| c.is_ascii_digit() || is_mask(*c)).collect();
+    let start: &str = visible.split(is_mask).next().unwrap_or("");
+    let end: &str = visible.rsplit(is_mask).next().unwrap_or("");
+    let local = number.strip_prefix("254").map(|rest| format!("0{rest}"));
+    let admits =
+        |number: &str| number.len() >= start.len() + end.len() && number.starts_with(start) && number.ends_with(end);
+    admits(number) || (start.starts_with('0') && local.is_some_and(|local| admits(&local)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        for half in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(u32::from(half), 16).unwrap_or('0'));
+        }
+        text
+    })
+}
+
+impl From<&str> for Msisdn {
+    fn from(text: &str) -> Msisdn {
+        let bare = text.trim();
+        let digits = bare.strip_prefix('+').unwrap_or(bare);
+        if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            Msisdn::Plain(digits.to_owned())
+        } else if bare.len() == 64 && bare.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            Msisdn::Hashed(bare.to_owned())
+        } else if bare.chars().any(is_mask)
+            && bare.chars().all(|c| c.is_ascii_digit() || is_mask(c) || matches!(c, ' ' | '+'))
+        {
+            Msisdn::Masked(bare.to_owned())
+        } else {
+            Msisdn::Other(bare.to_owned())
+        }
+    }
+}
+
+impl fmt::Debug for Msisdn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Msisdn::Plain(_) => "Plain(…)",
+            Msisdn::Masked(_) => "Masked(…)",
+            Msisdn::Hashed(_) => "Hashed(…)",
+            Msisdn::Other(_) => "Other(…)",
+        })
+    }
+}
+
+impl Serialize for Msisdn {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_known_again_in_every_form() {
+        let forms = [
+            "254712345678",
+            "+254712345678",
+            "2547 ***** 678",
+            "25471****678",
+            "*********678",
+            "0712XXX678",
+            "2******8",
+        ];
+        for form in forms.map(Msisdn::from) {
+            for number in ["254712345678", "+254 712 345 678", "0712345678", "712345678"] {
+                assert!(form.is(number), "{} is {number}", form.as_str());
+            }
+            assert!(!form.is("254712345679"), "{}", form.as_str());
+        }
+    }
+
+    #[test]
+    fn a_mask_that_shows_more_digits_than_the_number_has_is_not_it() {
+        assert!(!Msisdn::from("254712*345678").is("2547128"));
+    }
+
+    #[test]
+    fn odd_text_is_kept_as_it_is() {
+        assert_eq!(Msisdn::from("n/a"), Msisdn::Other("n/a".into()));
+        assert_eq!(Msisdn::from("24567890654"), Msisdn::Plain("24567890654".into()));
+    }
+}

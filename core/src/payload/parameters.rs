@@ -1,0 +1,153 @@
+//! Lists of named values: `CallbackMetadata`, `ResultParameters`, `ReferenceData`, Ratiba's `responseData`.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+
+use super::json::{self, Node};
+use super::{Amount, Unreadable};
+
+/// A list of named values in the order in which Daraja sent it.
+///
+/// A name may be there more than once (`DebitPartyName` is, in the official sample of a transaction status), and may be
+/// there without a value. Names are compared to the letter: Ratiba has both `status` and `Status`. Values hide in `Debug`.
+#[derive(Clone, Default)]
+pub struct Parameters(Vec<Parameter>);
+
+/// One named value.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Parameter {
+    /// Its name.
+    pub name: String,
+    /// Its value as text, a number with the digits that were sent; `None` when there is none.
+    pub value: Option<String>,
+}
+
+impl Parameters {
+    /// The first value of this name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    /// All values of this name, in order.
+    pub fn all<'s, 'n>(&'s self, name: &'n str) -> impl Iterator<Item = &'s str> + use<'s, 'n> {
+        self.0.iter().filter(move |parameter| parameter.name == name).filter_map(|parameter| parameter.value.as_deref())
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Parameter> {
+        self.0.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Parameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.0).finish()
+    }
+}
+
+impl fmt::Debug for Parameter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, if self.value.is_some() { "…" } else { "–" })
+    }
+}
+
+impl Serialize for Parameters {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(&self.0)
+    }
+}
+
+impl Serialize for Parameter {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut parameter = serializer.serialize_struct("Parameter", 2)?;
+        parameter.serialize_field("Key", &self.name)?;
+        parameter.serialize_field("Value", &self.value)?;
+        parameter.end()
+    }
+}
+
+/// The same list while it is read, borrowed from the body.
+#[derive(Default)]
+pub(super) struct Entries<'a>(Vec<(Cow<'a, str>, Option<Cow<'a, str>>)>);
+
+impl<'a> Entries<'a> {
+    /// Gathers the entries below a node, however they are wrapped: a list, one bare object where a list is meant
+    /// (Daraja collapses a list of one), or either inside one more object, whose name varies.
+    pub(super) fn gather(node: Option<&Node<'a>>) -> Result<Entries<'a>, Unreadable> {
+        let mut entries = Entries::default();
+        if let Some(node) = node {
+            entries.add(node)?;
+        }
+        Ok(entries)
+    }
+
+    fn add(&mut self, node: &Node<'a>) -> Result<(), Unreadable> {
+        match node {
+            Node::List(nodes) => nodes.iter().try_for_each(|node| self.add(node)),
+            Node::Object(object) => {
+                let name = match object.text("Name")? {
+                    Some(name) => Some(name),
+                    None => object.text("Key")?,
+                };
+                if let Some(name) = name {
+                    self.0.push((name, object.text("Value")?));
+                    return Ok(());
+                }
+                // `ReferenceData` is misplaced inside `ResultParameters` in a Postman collection that people copy from.
+                let inner = object.members().filter(|(name, _)| !name.eq_ignore_ascii_case("ReferenceData"));
+                inner.filter(|(_, node)| !matches!(node, Node::Raw(_))).try_for_each(|(_, node)| self.add(node))
+            }
+            Node::Text(_) | Node::Null | Node::Raw(_) => Ok(()),
+        }
+    }
+
+    /// The first value under any of these names; names are tried in order.
+    pub(super) fn text(&self, names: &[&str]) -> Option<&str> {
+        let values =
+            |name: &&str| self.0.iter().filter(move |(other, _)| other == name).find_map(|(_, value)| value.as_deref());
+        names.iter().find_map(|name| values(name).filter(|value| !value.trim().is_empty()))
+    }
+
+    pub(super) fn string(&self, names: &[&str]) -> Option<String> {
+        self.text(names).map(str::to_owned)
+    }
+
+    pub(super) fn all<'s, 'n>(&'s self, name: &'n str) -> impl Iterator<Item = &'s str> + use<'s, 'n, 'a> {
+        self.0.iter().filter(move |(other, _)| other == name).filter_map(|(_, value)| value.as_deref())
+    }
+
+    /// A value that decides something. Where it is there twice with different values, there is no one answer.
+    pub(super) fn one(&self, name: &'static str) -> Result<Option<&str>, Unreadable> {
+        let mut values = self.all(name).map(str::trim).filter(|value| !value.is_empty());
+        let first = values.next();
+        match values.find(|value| Some(*value) != first) {
+            Some(_) => Err(Unreadable::Repeated { field: name }),
+            None => Ok(first),
+        }
+    }
+
+    pub(super) fn amount(&self, name: &'static str) -> Result<Option<Amount>, Unreadable> {
+        json::amount(name, self.one(name)?)
+    }
+
+    pub(super) fn into_parameters(self) -> Parameters {
+        let own = |(name, value): (Cow<'_, str>, Option<Cow<'_, str>>)| Parameter {
+            name: name.into_owned(),
+            value: value.map(Cow::into_owned),
+        };
+        Parameters(self.0.into_iter().map(own).collect())
+    }
+}

@@ -1,0 +1,89 @@
+//! Money that came in, once per receipt.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::digest::{Digest, Saying};
+use super::json::Object;
+use super::{Amount, DarajaTime, Msisdn, Private, Source, Unreadable};
+use crate::kind::Kind;
+
+/// Money that came in, once per receipt, whichever callbacks told of it.
+///
+/// An STK push to a short code with registered C2B URLs is told of twice: as `stk` and as `c2b_confirmation`, in either
+/// order. The first callback that shows the money also records this, and `#[payment]` runs once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Payment {
+    /// M-Pesa's receipt: the key.
+    pub receipt: String,
+    /// How much came in.
+    pub amount: Amount,
+    /// When.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<DarajaTime>,
+    /// Who paid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub msisdn: Option<Msisdn>,
+    /// The payer's names, as far as C2B tells them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payer: Option<Private>,
+    /// What it is for: the account number that the customer typed, the invoice's account, or Lipia's reference. An STK
+    /// callback does not tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<Private>,
+    /// The pay bill or till number, where it is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub business_short_code: Option<String>,
+    /// The push that led to it, where one did and the STK callback came first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkout_request_id: Option<Private>,
+    /// The kind of callback that told of it first.
+    pub told_by: Kind,
+}
+
+impl Payment {
+    pub(super) fn new(receipt: String, amount: Amount, told_by: Kind) -> Payment {
+        Payment {
+            receipt,
+            amount,
+            time: None,
+            msisdn: None,
+            payer: None,
+            account: None,
+            business_short_code: None,
+            checkout_request_id: None,
+            told_by,
+        }
+    }
+
+    /// Reads back what [`Serialize`] wrote.
+    pub fn parse(body: &[u8]) -> Result<Payment, Unreadable> {
+        super::read(&Bytes::copy_from_slice(body), Payment::read)
+    }
+
+    pub(super) fn read(root: &Object<'_>, _: Source) -> Result<Payment, Unreadable> {
+        let amount = root.amount("amount")?.ok_or(Unreadable::Malformed { field: "amount", expected: "an amount" })?;
+        Ok(Payment {
+            receipt: root.id("receipt")?.ok_or(Unreadable::NoKey { field: "receipt" })?,
+            amount,
+            time: root.time("time")?,
+            msisdn: root.msisdn("msisdn")?,
+            payer: root.private("payer")?,
+            account: root.private("account")?,
+            business_short_code: root.string("business_short_code")?,
+            checkout_request_id: root.private("checkout_request_id")?,
+            told_by: Kind::from_name(root.text("told_by")?.as_deref().unwrap_or_default()),
+        })
+    }
+
+    /// Its body in a store.
+    pub(crate) fn to_body(&self) -> Bytes {
+        // Writing strings, numbers and no maps into memory does not fail.
+        serde_json::to_vec(self).unwrap_or_default().into()
+    }
+
+    pub(crate) fn says(&self) -> Digest {
+        Saying::of(&Kind::Payment).amount(Some(self.amount)).digest()
+    }
+}

@@ -1,0 +1,74 @@
+//! Text that must not end up in a log.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Text that tells who somebody is: a name, an account number that customers type, an id that holds a phone number.
+///
+/// It hides in `Debug` and has no `Display`; to use it, ask for it by [`as_str`](Private::as_str).
+///
+/// ```
+/// use mpesa_callbacks_core::payload::Private;
+///
+/// let name = Private::from("Wanjiru");
+/// assert_eq!(format!("{name:?}"), "Private(…)");
+/// assert_eq!(name.as_str(), "Wanjiru");
+/// assert_eq!(name, "Wanjiru");
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Private(String);
+
+impl Private {
+    /// The text, as it was sent.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text without the white space around it, which customers type too.
+    pub fn trimmed(&self) -> &str {
+        self.0.trim()
+    }
+
+    /// The text, to own.
+    pub fn into_string(self) -> String {
+        self.0
+    }
+}
+
+impl From<&str> for Private {
+    fn from(text: &str) -> Private {
+        Private(text.to_owned())
+    }
+}
+
+impl From<String> for Private {
+    fn from(text: String) -> Private {
+        Private(text)
+    }
+}
+
+impl AsRef<str> for Private {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq<str> for Private {
+    fn eq(&self, other: &str) -> bool {
+        self.0 == other
+    }
+}
+
+impl PartialEq<&str> for Private {
+    fn eq(&self, other: &&str) -> bool {
+        self.0 == *other
+    }
+}
+
+impl fmt::Debug for Private {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Private(…)")
+    }
+}

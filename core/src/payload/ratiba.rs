@@ -1,0 +1,108 @@
+//! M-Pesa Ratiba: standing orders.
+
+use bytes::Bytes;
+use serde::{Serialize, Serializer};
+
+use super::digest::{Digest, Saying};
+use super::json::Object;
+use super::parameters::Entries;
+use super::{Amount, Meaning, Msisdn, Outcome, Parameters, ResultCode, Source, Unreadable};
+use crate::kind::Kind;
+
+/// A standing order was created, or was not.
+///
+/// It tells of the order, not of its payments; for those, no callback is documented (C2B confirmations may come).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RatibaCallback {
+    /// The request's id, `requestRefID`: the key where it is there.
+    pub request_ref_id: Option<String>,
+    /// M-Pesa's id of the answer, `responseRefID`: the key otherwise.
+    pub response_ref_id: Option<String>,
+    /// `responseCode`; 0 is success (200 in the answer to the request).
+    pub result_code: Option<ResultCode>,
+    /// `responseDescription`, for people.
+    pub result_desc: Option<String>,
+    /// `TransactionID`, unless it is all zeros.
+    pub transaction_id: Option<String>,
+    /// `Status`: `OKAY`, `ERROR`. Newer bodies have `status` beside it (`ACTIVE`), in [`data`](RatibaCallback::data).
+    pub status: Option<String>,
+    /// Whose order it is, `Msisdn`; masked.
+    pub msisdn: Option<Msisdn>,
+    /// How much is paid each time, `amount`; only in newer bodies.
+    pub amount: Option<Amount>,
+    /// `standingOrderName`; only in newer bodies.
+    pub standing_order_name: Option<String>,
+    /// All that was sent.
+    pub source: Source,
+}
+
+impl RatibaCallback {
+    /// Reads a callback's body.
+    pub fn parse(body: &[u8]) -> Result<RatibaCallback, Unreadable> {
+        super::read(&Bytes::copy_from_slice(body), RatibaCallback::read)
+    }
+
+    pub(super) fn read(root: &Object<'_>, source: Source) -> Result<RatibaCallback, Unreadable> {
+        let header = root.object("responseHeader")?.ok_or(Unreadable::NoKey { field: "requestRefID" })?;
+        let data = RatibaCallback::entries(root)?;
+        let callback = RatibaCallback {
+            request_ref_id: header.id("requestRefID")?,
+            response_ref_id: header.id("responseRefID")?,
+            result_code: match header.code("responseCode")? {
+                Some(code) => Some(code),
+                None => data.text(&["responseCode", "ResponseCode", "ResultCode"]).map(ResultCode::from),
+            },
+            result_desc: header.string("responseDescription")?,
+            transaction_id: data
+                .one("TransactionID")?
+                .filter(|id| !id.bytes().all(|byte| byte == b'0'))
+                .map(str::to_owned),
+            status: data.string(&["Status"]),
+            msisdn: data.text(&["Msisdn"]).map(Msisdn::from),
+            amount: data.amount("amount")?,
+            standing_order_name: data.string(&["standingOrderName"]),
+            source,
+        };
+        callback.key().map(|_| ()).ok_or(Unreadable::NoKey { field: "requestRefID" })?;
+        Ok(callback)
+    }
+
+    fn entries<'a>(root: &Object<'a>) -> Result<Entries<'a>, Unreadable> {
+        Entries::gather(root.member("responseBody")?)
+    }
+
+    /// What makes two deliveries the same callback: the request's id, else the answer's.
+    pub fn key(&self) -> Option<&str> {
+        self.request_ref_id.as_deref().or(self.response_ref_id.as_deref())
+    }
+
+    /// How the request for the order ended. See [`ResultCode::outcome`].
+    pub fn outcome(&self) -> Outcome {
+        self.result_code.as_ref().map_or(Outcome::Unknown, |code| code.outcome(&Kind::Ratiba))
+    }
+
+    /// What the result code means; `None` when the catalogue does not list it.
+    pub fn meaning(&self) -> Option<&'static Meaning> {
+        self.result_code.as_ref()?.meaning(&Kind::Ratiba)
+    }
+
+    /// `responseData`, as it was sent.
+    pub fn data(&self) -> Parameters {
+        super::parameters_of(&self.source, RatibaCallback::entries)
+    }
+
+    pub(super) fn says(&self) -> Digest {
+        Saying::of(&Kind::Ratiba)
+            .code(self.result_code.as_ref())
+            .amount(self.amount)
+            .text(self.transaction_id.as_deref())
+            .digest()
+    }
+}
+
+impl Serialize for RatibaCallback {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.source.serialize(serializer)
+    }
+}

@@ -1,0 +1,72 @@
+//! Result codes: text, explained per kind.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use super::Outcome;
+use super::catalogue::{self, Meaning};
+use crate::kind::Kind;
+
+/// A result code as Daraja sent it: `0`, `1032`, `SFC_IC0003`, `R000002`, …
+///
+/// It stays text, because Daraja sends numbers, numbers as text, and text. Only a code that *is* 0 is success; what a
+/// code means depends on the kind (2001 is a wrong PIN in STK, and a bad credential in B2C).
+///
+/// ```
+/// use mpesa_callbacks_core::Kind;
+/// use mpesa_callbacks_core::payload::{Class, Outcome, ResultCode};
+///
+/// let code = ResultCode::from("2001");
+/// assert_eq!(code.meaning(&Kind::Stk).unwrap().class, Class::Customer);
+/// assert_eq!(code.meaning(&Kind::B2cResult).unwrap().class, Class::Configuration);
+/// assert_eq!(ResultCode::from("424242").outcome(&Kind::B2cResult), Outcome::Unknown);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ResultCode(String);
+
+impl ResultCode {
+    /// The code's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the code is 0. `00000000` is not (it is a fixture's), and neither is any code that merely begins so.
+    pub fn is_success(&self) -> bool {
+        self.0 == "0"
+    }
+
+    /// What the catalogue knows of it in callbacks of this kind; `None` for a code that it does not list.
+    pub fn meaning(&self, kind: &Kind) -> Option<&'static Meaning> {
+        catalogue::find(kind, &self.0)
+    }
+
+    /// How a transaction ended that a callback of this kind gave this code for. An unlisted code is unknown.
+    pub fn outcome(&self, kind: &Kind) -> Outcome {
+        if self.is_success() {
+            return Outcome::Success;
+        }
+        self.meaning(kind).map_or(Outcome::Unknown, |meaning| meaning.outcome)
+    }
+}
+
+impl From<&str> for ResultCode {
+    fn from(text: &str) -> ResultCode {
+        let text = text.trim();
+        // `0.0` is the number 0 in another spelling; `00000000` is no JSON number at all.
+        let zero = text.starts_with("0.") && text[2..].bytes().all(|digit| digit == b'0');
+        ResultCode(if zero { "0".to_owned() } else { text.to_owned() })
+    }
+}
+
+impl fmt::Display for ResultCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for ResultCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}

@@ -1,0 +1,139 @@
+//! M-Pesa Express (STK push).
+
+use bytes::Bytes;
+use serde::{Serialize, Serializer};
+
+use super::digest::{Digest, Saying};
+use super::json::Object;
+use super::parameters::Entries;
+use super::{
+    Amount, BalanceAmount, DarajaTime, Meaning, Msisdn, Outcome, Parameters, Payment, Private, ResultCode, Source,
+    Unreadable,
+};
+use crate::kind::Kind;
+
+/// What became of an M-Pesa Express push to a customer's phone.
+///
+/// Daraja never echoes the `AccountReference` of the request: match by [`checkout_request_id`], which the answer to the
+/// request named, though the callback can come before that answer.
+///
+/// [`checkout_request_id`]: StkCallback::checkout_request_id
+///
+/// ```
+/// use mpesa_callbacks_core::payload::{Amount, StkCallback};
+///
+/// let body = br#"{"Body":{"stkCallback":{
+///     "MerchantRequestID":"29115-34620561-1","CheckoutRequestID":"ws_CO_191220191020363925",
+///     "ResultCode":0,"ResultDesc":"The service request is processed successfully.",
+///     "CallbackMetadata":{"Item":[{"Name":"Amount","Value":1.00},{"Name":"MpesaReceiptNumber","Value":"NLJ7RT61SV"},
+///     {"Name":"Balance"},{"Name":"TransactionDate","Value":20191219102115},{"Name":"PhoneNumber","Value":254708374149}]}}}}"#;
+/// let callback = StkCallback::parse(body)?;
+/// assert!(callback.outcome().is_success());
+/// assert_eq!(callback.amount, Some(Amount::from_shillings(1)));
+/// assert_eq!(callback.receipt.as_deref(), Some("NLJ7RT61SV"));
+/// assert!(callback.phone_number.unwrap().is("0708374149"));
+/// # Ok::<_, mpesa_callbacks_core::payload::Unreadable>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StkCallback {
+    /// Daraja's id of the request, `MerchantRequestID`.
+    pub merchant_request_id: Option<String>,
+    /// Daraja's id of the push, `CheckoutRequestID`: the key. Since 2022 it ends in the payer's phone number.
+    pub checkout_request_id: Private,
+    /// `ResultCode`; 0 is success.
+    pub result_code: Option<ResultCode>,
+    /// `ResultDesc`, for people: its wording changes from year to year.
+    pub result_desc: Option<String>,
+    /// What the customer paid.
+    pub amount: Option<Amount>,
+    /// M-Pesa's receipt, `MpesaReceiptNumber`. A C2B confirmation of the same payment has it as its `TransID`.
+    pub receipt: Option<String>,
+    /// `Balance`; nearly always without a value.
+    pub balance: Option<Amount>,
+    /// When the customer paid, `TransactionDate`.
+    pub transaction_date: Option<DarajaTime>,
+    /// Who paid, `PhoneNumber`.
+    pub phone_number: Option<Msisdn>,
+    /// All that was sent.
+    pub source: Source,
+}
+
+impl StkCallback {
+    /// Reads a callback's body.
+    pub fn parse(body: &[u8]) -> Result<StkCallback, Unreadable> {
+        super::read(&Bytes::copy_from_slice(body), StkCallback::read)
+    }
+
+    pub(super) fn read(root: &Object<'_>, source: Source) -> Result<StkCallback, Unreadable> {
+        // M-Pesa Ethiopia wraps the whole in one more `Envelope`.
+        let root = root.object("Envelope")?.unwrap_or(root);
+        let body = root.object("Body")?.unwrap_or(root);
+        let callback = body.object("stkCallback")?.ok_or(Unreadable::NoKey { field: "CheckoutRequestID" })?;
+        let items = StkCallback::items(callback)?;
+        Ok(StkCallback {
+            merchant_request_id: callback.id("MerchantRequestID")?,
+            checkout_request_id: callback
+                .id("CheckoutRequestID")?
+                .map(Private::from)
+                .ok_or(Unreadable::NoKey { field: "CheckoutRequestID" })?,
+            result_code: callback.code("ResultCode")?,
+            result_desc: callback.string("ResultDesc")?,
+            amount: items.amount("Amount")?,
+            receipt: items.one("MpesaReceiptNumber")?.map(str::to_owned),
+            balance: items.text(&["Balance"]).and_then(BalanceAmount::parse).map(|balance| balance.amount),
+            transaction_date: items.text(&["TransactionDate"]).and_then(DarajaTime::parse),
+            phone_number: items.text(&["PhoneNumber"]).map(Msisdn::from),
+            source,
+        })
+    }
+
+    fn items<'a>(callback: &Object<'a>) -> Result<Entries<'a>, Unreadable> {
+        Entries::gather(callback.member("CallbackMetadata")?)
+    }
+
+    /// How the push ended. See [`ResultCode::outcome`].
+    pub fn outcome(&self) -> Outcome {
+        self.result_code.as_ref().map_or(Outcome::Unknown, |code| code.outcome(&Kind::Stk))
+    }
+
+    /// What the result code means; `None` when the catalogue does not list it.
+    pub fn meaning(&self) -> Option<&'static Meaning> {
+        self.result_code.as_ref()?.meaning(&Kind::Stk)
+    }
+
+    /// All items of `CallbackMetadata`, as they were sent.
+    pub fn metadata(&self) -> Parameters {
+        super::parameters_of(&self.source, |root| {
+            let root = root.object("Envelope")?.unwrap_or(root);
+            let body = root.object("Body")?.unwrap_or(root);
+            body.object("stkCallback")?.map_or(Ok(Entries::default()), StkCallback::items)
+        })
+    }
+
+    pub(super) fn says(&self) -> Digest {
+        Saying::of(&Kind::Stk)
+            .code(self.result_code.as_ref())
+            .amount(self.amount)
+            .text(self.receipt.as_deref())
+            .digest()
+    }
+
+    /// The money that came in, when this tells of any.
+    pub(super) fn payment(&self) -> Option<Payment> {
+        if !self.outcome().is_success() {
+            return None;
+        }
+        let mut payment = Payment::new(self.receipt.clone()?, self.amount?, Kind::Stk);
+        payment.time = self.transaction_date;
+        payment.msisdn.clone_from(&self.phone_number);
+        payment.checkout_request_id = Some(self.checkout_request_id.clone());
+        Some(payment)
+    }
+}
+
+impl Serialize for StkCallback {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.source.serialize(serializer)
+    }
+}

@@ -1,0 +1,1 @@
+//! Tests of mpesa-callbacks as a whole: see `tests/`.
