@@ -1,1 +1,146 @@
+#![cfg_attr(any(doc, test), doc = include_str!("../README.md"))]
 
+pub use mpesa_callbacks_core::{
+    Acknowledgement, Backoff, Call, Clock, CustomKind, Deciding, Delivery, HandlerError, Handling, Inbox, InboxBuilder,
+    IntoDecided, IntoHandled, Kind, MpesaCallbacks, Noticing, Rejection, ReplayError, Request, Route, RouteError, Routes,
+    Secret, StartError, SystemClock, Validation, WeakSecret, payload,
+};
+
+/// Where callbacks are kept.
+pub mod store {
+    pub use mpesa_callbacks_core::store::*;
+    #[cfg(feature = "sqlite")]
+    pub use mpesa_callbacks_stores::sqlite::SqliteStore;
+}
+
+/// The application's own database, where effects are made exactly once.
+pub mod ledger {
+    pub use mpesa_callbacks_core::ledger::*;
+    #[cfg(feature = "sqlx-sqlite")]
+    pub use mpesa_callbacks_ledgers::sqlx::{SqliteTx, SqlxLedger};
+}
+
+/// Mounts the inbox into an axum application.
+#[cfg(feature = "axum")]
+pub use mpesa_callbacks_axum as axum_adapter;
+
+/// Makes a handler set of an `impl` block.
+///
+/// Mark the methods that handle a callback with its kind. A method takes its payload by value, then, if it wants them,
+/// `&Delivery` and `&mut` a transaction of the inbox's ledger; it returns `()` or `Result<(), E>`, where `E` is any error.
+/// Unmarked methods, constants and types are left alone.
+///
+/// ```
+/// use mpesa_callbacks::prelude::*;
+///
+/// struct Shop;
+///
+/// #[mpesa_callbacks]
+/// impl Shop {
+///     /// Money came in, once per receipt, whichever callbacks told of it.
+///     #[payment]
+///     async fn paid(&self, payment: Payment) -> Result<(), std::io::Error> {
+///         println!("received {} by {}", payment.amount, payment.told_by);
+///         Ok(())
+///     }
+///
+///     /// M-Pesa waits for this answer: about 8 seconds, of which the network takes its share.
+///     #[c2b_validation(deadline = "3s", otherwise = "accept")]
+///     async fn check(&self, request: C2bValidation) -> Validation {
+///         match request.bill_ref_number {
+///             Some(account) if account.trimmed().starts_with("ORDER-") => Validation::accept(),
+///             _ => Validation::reject(Rejection::InvalidAccountNumber),
+///         }
+///     }
+///
+///     #[b2c_result(path = "/payouts/result", retries = 20)]
+///     async fn sent(&self, result: B2cResult, delivery: &Delivery) {
+///         println!("attempt {}: {:?}", delivery.attempt(), result.outcome());
+///     }
+///
+///     /// A timeout means that nobody knows: ask the transaction status API, do not pay again.
+///     #[b2c_timeout(path = "/payouts/timeout")]
+///     async fn unsure(&self, timeout: QueueTimeout) {
+///         let _ = timeout.key();
+///     }
+///
+///     /// Somebody should look at this.
+///     #[on_conflict]
+///     async fn contradicted(&self, delivery: &Delivery) {
+///         eprintln!("callback {} contradicts an earlier one", delivery.id());
+///     }
+/// }
+/// ```
+///
+/// # Kinds
+///
+/// | attribute | payload | default path | key |
+/// |---|---|---|---|
+/// | `stk` | `StkCallback` | `/stk` | CheckoutRequestID |
+/// | `c2b_validation` | `C2bValidation` | `/c2b/validation` | TransID |
+/// | `c2b_confirmation` | `C2bConfirmation` | `/c2b/confirmation` | TransID |
+/// | `b2c_result`, `b2c_timeout` | `B2cResult`, `QueueTimeout` | `/b2c/result`, `/b2c/timeout` | OriginatorConversationID, else ConversationID |
+/// | `b2b_result`, `b2b_timeout` | `B2bResult`, `QueueTimeout` | `/b2b/result`, `/b2b/timeout` | same |
+/// | `tax_result`, `tax_timeout` | `TaxResult`, `QueueTimeout` | `/tax/result`, `/tax/timeout` | same |
+/// | `status_result`, `status_timeout` | `StatusResult`, `QueueTimeout` | `/status/result`, `/status/timeout` | same |
+/// | `balance_result`, `balance_timeout` | `BalanceResult`, `QueueTimeout` | `/balance/result`, `/balance/timeout` | same |
+/// | `reversal_result`, `reversal_timeout` | `ReversalResult`, `QueueTimeout` | `/reversal/result`, `/reversal/timeout` | same |
+/// | `b2b_express` | `B2bExpressCallback` | `/b2b-express` | requestId |
+/// | `ratiba` | `RatibaCallback` | `/ratiba` | requestRefID, else responseRefID |
+/// | `bill_manager` | `BillManagerPayment` | `/bill-manager` | transactionId |
+/// | `payment` | `Payment` | – | receipt |
+/// | `lipia` | `LipiaCallback` | `/lipia` | CheckoutRequestID |
+/// | `callback(path = "…", key = "/json/pointer")` | any `Deserialize` type | as given | as given |
+///
+/// Hooks: `on_duplicate`, `on_conflict` and `on_dead` take `&Delivery`, and are told once, with nothing hanging on it.
+///
+/// # Options of a kind
+///
+/// | option | of | |
+/// |---|---|---|
+/// | `path = "/…"` | all but `payment` | where it is received, below the secret |
+/// | `retries = 11` | all but `c2b_validation` | how often to try again after the first failure |
+/// | `deadline = "3s"` | all | how long the method may take; a validation's answer must have left by then (at most 8 s) |
+/// | `otherwise = "accept"` | `c2b_validation` | the answer when the method fails or overruns: `"accept"` or `"reject"` |
+/// | `key = "/…"` | `callback` | the JSON pointer to what makes two deliveries the same |
+/// | `answer = "…"` | `callback` | what the sender must hear, in place of `{"ResultCode":0,"ResultDesc":"Success"}` |
+///
+/// # Options of the block
+///
+/// `#[mpesa_callbacks(no_timeouts)]` allows a `…_result` without its `…_timeout`. `#[mpesa_callbacks(crate = other_name)]` is for
+/// a renamed dependency.
+///
+/// # By hand
+///
+/// The macro writes an implementation of [`trait@MpesaCallbacks`], and nothing else. Write that yourself when the macro
+/// is in your way; its documentation has an example.
+pub use mpesa_callbacks_macros::mpesa_callbacks;
+
+/// What a file with handlers in it needs.
+pub mod prelude {
+    pub use crate::payload::{
+        Amount, B2bExpressCallback, B2bResult, B2cResult, BalanceResult, BillManagerPayment, C2bConfirmation, C2bValidation,
+        Class, DarajaTime, LipiaCallback, Msisdn, Outcome, Payment, QueueTimeout, RatibaCallback, ResultCode, ReversalResult,
+        StatusResult, StkCallback, TaxResult,
+    };
+    pub use crate::{Delivery, Inbox, Kind, Rejection, Validation, mpesa_callbacks};
+
+    #[cfg(feature = "sqlx-sqlite")]
+    pub use crate::ledger::{SqliteTx, SqlxLedger};
+    #[cfg(feature = "sqlite")]
+    pub use crate::store::SqliteStore;
+}
+
+/// What the macro writes refers to. Not for anybody else: it changes without notice.
+#[doc(hidden)]
+pub mod __private {
+    pub use mpesa_callbacks_core::payload::{
+        B2bExpressCallback, B2bResult, B2cResult, BalanceResult, BillManagerPayment, C2bConfirmation, C2bValidation,
+        CustomCallback, LipiaCallback, Payment, QueueTimeout, RatibaCallback, ReversalResult, StatusResult, StkCallback,
+        TaxResult,
+    };
+    pub use mpesa_callbacks_core::{
+        Call, Deciding, Delivery, Handling, IntoDecided, IntoHandled, Kind, MpesaCallbacks, Noticing, Route, Routes,
+        unhandled,
+    };
+}

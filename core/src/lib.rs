@@ -1,4 +1,49 @@
-#![doc = "temporary"]
+//! The life of an M-Pesa callback, free of web frameworks and databases.
+//!
+//! Applications depend on `mpesa-callbacks`, which re-exports all of this. Depend on this crate to write an adapter, a
+//! store or a ledger of your own.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `receive` | from a request to its acknowledgement: guard, route, parse, record, acknowledge |
+//! | `process` | from a recorded callback to its end: handle, settle, retry |
+//! | [`payload`] | the words of M-Pesa as types |
+//! | [`store`] | the contract of stores, and the memory store |
+//! | [`ledger`] | the contract of ledgers |
+
 mod kind;
+
 pub mod payload;
-pub use kind::{CustomKind, Kind};
+
+mod handler;
+mod routes;
+mod validation;
+
+mod delivery;
+mod secret;
+
+mod receive;
+
+mod process;
+
+pub mod ledger;
+pub mod store;
+
+mod builder;
+mod clock;
+mod inbox;
+mod observe;
+
+pub use self::builder::{InboxBuilder, StartError};
+pub use self::clock::{Clock, SystemClock};
+pub use self::delivery::Delivery;
+pub use self::handler::{Call, Deciding, HandlerError, Handling, IntoDecided, IntoHandled, MpesaCallbacks, Noticing};
+#[doc(hidden)]
+pub use self::handler::unhandled;
+pub use self::inbox::{Inbox, ReplayError};
+pub use self::kind::{CustomKind, Kind};
+pub use self::process::Backoff;
+pub use self::receive::{Acknowledgement, Request};
+pub use self::routes::{Route, RouteError, Routes};
+pub use self::secret::{FORBIDDEN_WORDS, Secret, WeakSecret, forbidden_word};
+pub use self::validation::{Rejection, Validation};

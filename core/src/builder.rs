@@ -1,0 +1,280 @@
+//! Putting an inbox together.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::{Clock, SystemClock};
+use crate::handler::MpesaCallbacks;
+use crate::inbox::{Engine, Inbox};
+use crate::ledger::{Ledger, LedgerError, NoLedger};
+use crate::process::{Backoff, InFlight, Settler, WithLedger, keep_up, work};
+use crate::receive::{Guard, RECORDING, Recorder};
+use crate::routes::RouteError;
+use crate::secret::{Secret, WeakSecret};
+use crate::store::{Store, StoreError};
+
+/// Puts an inbox together; [`start`](InboxBuilder::start) checks everything and begins.
+pub struct InboxBuilder<H, L> {
+    handler: H,
+    ledger: L,
+    store: Option<Arc<dyn Store>>,
+    secrets: Vec<String>,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+}
+
+/// The numbers of an inbox.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    pub(crate) body: usize,
+    pub(crate) body_deadline: Duration,
+    pub(crate) recording: Duration,
+    pub(crate) concurrency: usize,
+    pub(crate) retries: u32,
+    pub(crate) backoff: Backoff,
+    pub(crate) lease: Duration,
+    pub(crate) sweep: Duration,
+    pub(crate) handling: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            // Daraja's bodies are under 2 KiB.
+            body: 64 * 1024,
+            body_deadline: Duration::from_secs(5),
+            recording: RECORDING,
+            concurrency: 64,
+            retries: 11,
+            backoff: Backoff::default(),
+            lease: Duration::from_secs(30),
+            sweep: Duration::from_secs(5),
+            handling: Duration::from_secs(10 * 60),
+        }
+    }
+}
+
+impl<H> InboxBuilder<H, NoLedger> {
+    pub(crate) fn new(handler: H) -> InboxBuilder<H, NoLedger> {
+        InboxBuilder {
+            handler,
+            ledger: NoLedger,
+            store: None,
+            secrets: Vec::new(),
+            clock: Arc::new(SystemClock),
+            limits: Limits::default(),
+        }
+    }
+
+    /// The application's own database, for handlers that take a `tx`.
+    pub fn ledger<L: Ledger>(self, ledger: L) -> InboxBuilder<H, L> {
+        let InboxBuilder { handler, store, secrets, clock, limits, .. } = self;
+        InboxBuilder { handler, ledger, store, secrets, clock, limits }
+    }
+}
+
+impl<H, L> InboxBuilder<H, L> {
+    /// Where callbacks are kept.
+    #[must_use]
+    pub fn store(self, store: impl Store) -> InboxBuilder<H, L> {
+        self.shared_store(Arc::new(store))
+    }
+
+    /// Where callbacks are kept, when something else uses the store too.
+    #[must_use]
+    pub fn shared_store(mut self, store: Arc<dyn Store>) -> InboxBuilder<H, L> {
+        self.store = Some(store);
+        self
+    }
+
+    /// The secret path segment, at least 128 random bits (`openssl rand -hex 16`). Say it again for a second one that is
+    /// valid too: register URLs with the new one, and take the old one away once nothing comes to it.
+    #[must_use]
+    pub fn secret(mut self, secret: impl Into<String>) -> InboxBuilder<H, L> {
+        self.secrets.push(secret.into());
+        self
+    }
+
+    /// How many handlers run at once; 64 unless said otherwise.
+    #[must_use]
+    pub fn concurrency(mut self, handlers: usize) -> InboxBuilder<H, L> {
+        self.limits.concurrency = handlers;
+        self
+    }
+
+    /// How often a handler that failed is tried again; 11 times unless said otherwise, here or at the handler.
+    #[must_use]
+    pub fn retries(mut self, retries: u32) -> InboxBuilder<H, L> {
+        self.limits.retries = retries;
+        self
+    }
+
+    /// When a handler that failed is tried again.
+    #[must_use]
+    pub fn backoff(mut self, backoff: Backoff) -> InboxBuilder<H, L> {
+        self.limits.backoff = backoff;
+        self
+    }
+
+    /// How long a handler may take; 10 minutes unless said otherwise, here or at the handler.
+    #[must_use]
+    pub fn handler_deadline(mut self, deadline: Duration) -> InboxBuilder<H, L> {
+        self.limits.handling = deadline;
+        self
+    }
+
+    /// For how long a process has the right to handle a callback before it must ask again; 30 seconds unless said
+    /// otherwise. A callback whose process died is handled again after this long and a sweep.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> InboxBuilder<H, L> {
+        self.limits.lease = lease;
+        self
+    }
+
+    /// How often expired leases are looked for; every 5 seconds unless said otherwise.
+    #[must_use]
+    pub fn sweep_every(mut self, period: Duration) -> InboxBuilder<H, L> {
+        self.limits.sweep = period;
+        self
+    }
+
+    /// The largest body that is read, in bytes; 64 KiB unless said otherwise.
+    #[must_use]
+    pub fn body_limit(mut self, bytes: usize) -> InboxBuilder<H, L> {
+        self.limits.body = bytes;
+        self
+    }
+
+    /// How long a body may take to come; 5 seconds unless said otherwise.
+    #[must_use]
+    pub fn body_deadline(mut self, deadline: Duration) -> InboxBuilder<H, L> {
+        self.limits.body_deadline = deadline;
+        self
+    }
+
+    /// How long recording may take before the sender hears 503; 5 seconds unless said otherwise.
+    #[must_use]
+    pub fn recording_deadline(mut self, deadline: Duration) -> InboxBuilder<H, L> {
+        self.limits.recording = deadline;
+        self
+    }
+
+    /// The clock by which deliveries are stamped.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> InboxBuilder<H, L> {
+        self.clock = clock;
+        self
+    }
+
+    /// Checks everything and begins to work, in the current Tokio runtime. Whatever an earlier process left behind is
+    /// taken up again.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is missing or wrong, and what to do.
+    pub async fn start(self) -> Result<Inbox, StartError>
+    where
+        H: MpesaCallbacks<L::Tx> + 'static,
+        L: Ledger,
+    {
+        let store = self.store.ok_or(StartError::NoStore)?;
+        let secrets = self.secrets.into_iter().map(Secret::new).collect::<Result<Vec<_>, _>>()?;
+        if secrets.is_empty() {
+            return Err(StartError::NoSecret);
+        }
+        let limits = self.limits;
+        for (what, is_zero) in [
+            ("concurrency", limits.concurrency == 0),
+            ("body_limit", limits.body == 0),
+            ("lease", limits.lease.is_zero()),
+            ("sweep_every", limits.sweep.is_zero()),
+            ("handler_deadline", limits.handling.is_zero()),
+        ] {
+            if is_zero {
+                return Err(StartError::Zero { what });
+            }
+        }
+        if limits.concurrency > Semaphore::MAX_PERMITS.min(u32::MAX as usize) {
+            return Err(StartError::TooMuch { what: "concurrency" });
+        }
+        let routes = self.handler.routes().checked()?;
+        store.sweep().await?;
+        self.ledger.prepare().await?;
+
+        let closing = CancellationToken::new();
+        let (recorder, recording) = Recorder::start(store.clone(), closing.clone());
+        let (settler, settling) = Settler::start(store.clone(), limits.lease);
+        let engine = Arc::new(Engine {
+            guard: Guard::new(&secrets),
+            routes,
+            store,
+            handling: Arc::new(WithLedger { handler: self.handler, ledger: self.ledger }),
+            clock: self.clock,
+            permits: Arc::new(Semaphore::new(limits.concurrency)),
+            limits,
+            recorder,
+            settler,
+            wake: Notify::new(),
+            in_flight: InFlight::default(),
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            closing,
+            keepers: TaskTracker::new(),
+        });
+        engine.keepers.spawn(recording);
+        tokio::spawn(settling);
+        engine.tasks.spawn(work(engine.clone()));
+        engine.keepers.spawn(keep_up(engine.clone()));
+        Ok(Inbox::new(engine))
+    }
+}
+
+impl<H, L: fmt::Debug> fmt::Debug for InboxBuilder<H, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InboxBuilder")
+            .field("store", &self.store)
+            .field("ledger", &self.ledger)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why an inbox cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// No store was given.
+    #[error("the inbox has no store: say `.store(SqliteStore::open(\"inbox.db\")?)`")]
+    NoStore,
+    /// No secret was given.
+    #[error("the inbox has no secret, and anybody could forge callbacks: say `.secret(…)` with what `openssl rand -hex 16` prints")]
+    NoSecret,
+    /// A secret will not do.
+    #[error(transparent)]
+    Secret(#[from] WeakSecret),
+    /// A number that must be larger than 0 is not.
+    #[error("`{what}` is 0, and nothing would be handled")]
+    Zero {
+        /// Which.
+        what: &'static str,
+    },
+    /// A number is too large.
+    #[error("`{what}` is too large")]
+    TooMuch {
+        /// Which.
+        what: &'static str,
+    },
+    /// The handlers' routes cannot be mounted.
+    #[error(transparent)]
+    Routes(#[from] RouteError),
+    /// The store fails.
+    #[error("the store fails")]
+    Store(#[from] StoreError),
+    /// The ledger fails.
+    #[error("the ledger fails")]
+    Ledger(#[from] LedgerError),
+}

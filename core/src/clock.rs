@@ -1,0 +1,20 @@
+//! Where the time comes from.
+
+use std::fmt::Debug;
+use std::time::SystemTime;
+
+/// Where the time comes from. A store reads one clock only: its own, or its database's.
+pub trait Clock: Debug + Send + Sync + 'static {
+    /// The time now.
+    fn now(&self) -> SystemTime;
+}
+
+/// The machine's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}

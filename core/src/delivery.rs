@@ -1,0 +1,135 @@
+//! What a handler may know of a callback beside its payload.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use crate::kind::Kind;
+use crate::payload::Private;
+use crate::store::{Body, CallbackId, Claimed, Received, Sibling, Verdict};
+
+/// What a handler may know of a callback beside its payload.
+///
+/// `Debug` shows which callback it is and nothing that is private.
+#[derive(Clone)]
+pub struct Delivery {
+    id: CallbackId,
+    kind: Kind,
+    key: Private,
+    attempt: u32,
+    received_at: SystemTime,
+    peer: Option<IpAddr>,
+    body: Body,
+    verdict: Verdict,
+    sibling: Option<Sibling>,
+    reference: Option<Private>,
+    error: Option<String>,
+}
+
+impl Delivery {
+    /// Its number in the store, by which the reading side finds it. 0 for a validation, which is decided before it is
+    /// recorded.
+    pub fn id(&self) -> CallbackId {
+        self.id
+    }
+
+    /// Which callback it is.
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// What makes two deliveries the same callback, within the kind. It may hold a phone number: keep it out of logs.
+    pub fn key(&self) -> &str {
+        self.key.as_str()
+    }
+
+    /// Which attempt to handle it this is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// When it was received first.
+    pub fn received_at(&self) -> SystemTime {
+        self.received_at
+    }
+
+    /// Who sent it, when the application lets the adapter know.
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
+    /// Its bytes as they came, credentials struck out.
+    pub fn body(&self) -> &[u8] {
+        self.body.as_bytes()
+    }
+
+    /// What recording found: [`Verdict::First`], or [`Verdict::Conflict`] when somebody released it.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// The other callback that told of the same receipt, when it has come: an `stk` of a short code with registered C2B
+    /// URLs has a `c2b_confirmation`.
+    pub fn sibling(&self) -> Option<&Sibling> {
+        self.sibling.as_ref()
+    }
+
+    /// The merchant's own id, from a per-payment URL.
+    pub fn reference(&self) -> Option<&str> {
+        self.reference.as_ref().map(Private::as_str)
+    }
+
+    /// How the last attempt failed.
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    pub(crate) fn of_claimed(claimed: &Claimed) -> Delivery {
+        Delivery {
+            id: claimed.lease.id,
+            kind: claimed.kind.clone(),
+            key: claimed.key.clone(),
+            attempt: claimed.attempt,
+            received_at: claimed.received_at,
+            peer: claimed.peer,
+            body: claimed.body.clone(),
+            verdict: claimed.verdict,
+            sibling: claimed.sibling.clone(),
+            reference: claimed.reference.clone(),
+            error: claimed.last_error.clone(),
+        }
+    }
+
+    pub(crate) fn of_received(received: &Received, id: CallbackId, verdict: Verdict) -> Delivery {
+        Delivery {
+            id,
+            kind: received.kind.clone(),
+            key: received.key.clone(),
+            attempt: 1,
+            received_at: received.received_at,
+            peer: received.peer,
+            body: Body(received.body.clone()),
+            verdict,
+            sibling: None,
+            reference: received.reference.clone(),
+            error: None,
+        }
+    }
+
+    #[must_use]
+    pub(crate) fn with_error(mut self, error: &str) -> Delivery {
+        self.error = Some(error.to_owned());
+        self
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("id", &self.id)
+            .field("kind", &self.kind)
+            .field("attempt", &self.attempt)
+            .field("verdict", &self.verdict)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,224 @@
+//! The inbox: what gets mounted, and how an application looks into it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::builder::{InboxBuilder, Limits};
+use crate::clock::Clock;
+use crate::kind::Kind;
+use crate::ledger::NoLedger;
+use crate::payload;
+use crate::process::{Handle, InFlight, Settler};
+use crate::receive::{Guard, Recorder, received};
+use crate::routes::Routes;
+use crate::store::{CallbackId, Depth, Disposition, Entry, Filter, State, Store, StoreError};
+
+/// Handlers, store, ledger and the machinery between: what gets mounted into a web application.
+///
+/// Clones are the same inbox. When the last one is dropped it stops claiming; [`shutdown`](Inbox::shutdown) is the
+/// orderly way.
+#[derive(Clone)]
+pub struct Inbox {
+    engine: Arc<Engine>,
+    /// Stops the background tasks when the last clone goes.
+    _alive: Arc<DropGuard>,
+}
+
+/// What all steps work with.
+pub(crate) struct Engine {
+    pub(crate) guard: Guard,
+    pub(crate) routes: Routes,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) handling: Arc<dyn Handle>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Limits,
+    pub(crate) recorder: Recorder,
+    pub(crate) settler: Settler,
+    /// Rung when something is ready.
+    pub(crate) wake: Notify,
+    /// One for each handler that may run at once.
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) in_flight: InFlight,
+    /// Handlers and hooks.
+    pub(crate) tasks: TaskTracker,
+    /// Nothing new is claimed.
+    pub(crate) stopping: CancellationToken,
+    /// Nothing new is recorded.
+    pub(crate) closing: CancellationToken,
+    /// The recorder and upkeep.
+    pub(crate) keepers: TaskTracker,
+}
+
+impl Inbox {
+    /// Begins an inbox for these handlers. [`start`](InboxBuilder::start) checks everything.
+    pub fn builder<H>(handler: H) -> InboxBuilder<H, NoLedger> {
+        InboxBuilder::new(handler)
+    }
+
+    pub(crate) fn new(engine: Arc<Engine>) -> Inbox {
+        let alive = Arc::new(engine.stopping.clone().drop_guard());
+        Inbox { engine, _alive: alive }
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Which kinds are handled, and where below the secret each is received.
+    pub fn routes(&self) -> impl Iterator<Item = (&Kind, &str)> {
+        self.engine.routes.iter().filter_map(|route| Some((&route.kind, route.path.as_deref()?)))
+    }
+
+    /// One callback, with its body when that was not purged.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError> {
+        self.engine.store.get(id).await
+    }
+
+    /// Callbacks, newest first, without their bodies.
+    ///
+    /// ```no_run
+    /// # async fn example(inbox: mpesa_callbacks_core::Inbox) -> Result<(), mpesa_callbacks_core::store::StoreError> {
+    /// use mpesa_callbacks_core::store::{Filter, State};
+    ///
+    /// for dead in inbox.list(&Filter::default().state(State::Dead)).await? {
+    ///     println!("{} {}: {}", dead.id, dead.kind, dead.error.map(|error| error.into_string()).unwrap_or_default());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list(&self, filter: &Filter) -> Result<Vec<Entry>, StoreError> {
+        self.engine.store.list(filter).await
+    }
+
+    /// How many callbacks wait, run, are held, dead and quarantined.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn depth(&self) -> Result<Depth, StoreError> {
+        self.engine.store.depth().await
+    }
+
+    /// Lets a held callback (a conflict, or one whose kind was not handled) be handled, and its payment with it.
+    /// `false` when it is not held.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn release(&self, id: CallbackId) -> Result<bool, StoreError> {
+        let engine = &self.engine;
+        let Some(entry) = engine.store.get(id).await?.filter(|entry| entry.state == State::Held) else { return Ok(false) };
+        let payment = entry.body.and_then(|body| {
+            let key = engine.routes.of(&entry.kind).and_then(|route| route.key.as_deref());
+            let parsed = payload::parse(&entry.kind, &body.0, key).ok()?;
+            received(&parsed, body.0, entry.received_at, &engine.routes).payment
+        });
+        let released = engine.store.reopen(id, State::Held, payment.as_deref()).await?;
+        engine.wake.notify_one();
+        Ok(released)
+    }
+
+    /// Lets a dead callback be handled again, with all its attempts before it. `false` when it is not dead.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn requeue(&self, id: CallbackId) -> Result<bool, StoreError> {
+        let requeued = self.engine.store.reopen(id, State::Dead, None).await?;
+        self.engine.wake.notify_one();
+        Ok(requeued)
+    }
+
+    /// Closes a held, dead or quarantined callback without handling it. `false` when it is in another state.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError> {
+        self.engine.store.dismiss(id).await
+    }
+
+    /// Deletes the bodies of callbacks that are done and were received longer than `age` ago, and makes their keys
+    /// unreadable. Their repetitions are still recognised. Returns how many went.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn purge(&self, age: Duration) -> Result<u64, StoreError> {
+        self.engine.store.purge(age).await
+    }
+
+    /// Feeds a body in without a request, as if it had just come to the URL of this kind: for replay, and for answers of
+    /// Daraja's query APIs that have a callback's shape. Returns what recording found.
+    ///
+    /// # Errors
+    /// [`ReplayError`]: the kind is not handled, the body cannot be read, or the store fails.
+    pub async fn replay(&self, kind: &Kind, body: &[u8]) -> Result<crate::store::Recorded, ReplayError> {
+        let engine = &self.engine;
+        let route = engine.routes.of(kind).ok_or_else(|| ReplayError::NotHandled { kind: kind.clone() })?;
+        let body = bytes::Bytes::copy_from_slice(&payload::strike_credentials(body));
+        let parsed = payload::parse(kind, &body, route.key.as_deref())?;
+        let mut received = received(&parsed, body, engine.clock.now(), &engine.routes);
+        if parsed.kind == Kind::C2bValidation {
+            received.disposition = Disposition::Unhandled;
+        }
+        let recorded = engine.recorder.record(received).await.map_err(|_| ReplayError::NotRecorded)?;
+        engine.wake.notify_one();
+        Ok(recorded)
+    }
+
+    /// Stops in order: nothing new is recorded or claimed, what runs may finish within `grace`, the rest goes back to the
+    /// store with its attempt not counted, and the store is closed. Stop the web server first.
+    ///
+    /// # Errors
+    /// When the store cannot be closed.
+    pub async fn shutdown(&self, grace: Duration) -> Result<(), StoreError> {
+        let engine = &self.engine;
+        engine.closing.cancel();
+        engine.stopping.cancel();
+        engine.tasks.close();
+        if tokio::time::timeout(grace, engine.tasks.wait()).await.is_err() {
+            tracing::warn!("handlers did not finish in time; they are run again");
+            engine.in_flight.cancel_all();
+            engine.tasks.wait().await;
+        }
+        engine.keepers.close();
+        engine.keepers.wait().await;
+        engine.store.close().await
+    }
+
+    /// The time, by the inbox's clock.
+    pub fn now(&self) -> SystemTime {
+        self.engine.clock.now()
+    }
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").field("routes", &self.engine.routes).field("store", &self.engine.store).finish_non_exhaustive()
+    }
+}
+
+/// Why a body cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// Nothing handles the kind.
+    #[error("nothing handles `{kind}`")]
+    NotHandled {
+        /// Which.
+        kind: Kind,
+    },
+    /// The body cannot be read.
+    #[error("the body cannot be read")]
+    Unreadable(#[from] payload::Unreadable),
+    /// The store did not take it; its own words are in the log.
+    #[error("the store did not take it")]
+    NotRecorded,
+}

@@ -1,0 +1,130 @@
+//! The application's own database, where effects are made exactly once: the contract.
+
+use std::fmt::{self, Debug};
+
+use async_trait::async_trait;
+
+use crate::kind::Kind;
+use crate::payload::{Digest, Private};
+use crate::store::Cause;
+
+/// The application's own database, in which a handler's transaction also carries a mark of the callback it applied.
+///
+/// A handler that takes a `tx` runs between [`begin`](Ledger::begin) and [`commit`](Ledger::commit). Its effects and the
+/// mark are committed together or not at all, so they are made exactly once: whatever is repeated, whoever crashed,
+/// however many processes have the same callback in hand.
+///
+/// The trait is small enough to write for any database; `mpesa-callbacks-conformance` checks an implementation.
+#[async_trait]
+pub trait Ledger: Debug + Send + Sync + 'static {
+    /// A transaction, as the handlers take it (`tx: &mut Tx`). Dropping it rolls it back.
+    type Tx: Send + 'static;
+
+    /// Creates the table of marks, unless it is there. Called by `start()`; may run twice, and at the same time.
+    async fn prepare(&self) -> Result<(), LedgerError>;
+
+    /// Opens a transaction and writes the mark into it.
+    ///
+    /// When another transaction holds the same mark and is not finished, this waits for it, or fails with
+    /// [`LedgerError::Unavailable`]. It never gives a second transaction with a mark that is committed.
+    async fn begin(&self, mark: &Mark) -> Result<Begun<Self::Tx>, LedgerError>;
+
+    /// Commits the transaction. After an error the outcome may be unknown; the next attempt's `begin` finds out.
+    async fn commit(&self, tx: Self::Tx) -> Result<(), LedgerError>;
+
+    /// Rolls the transaction back, the mark included.
+    async fn rollback(&self, tx: Self::Tx) -> Result<(), LedgerError>;
+}
+
+/// What [`Ledger::begin`] found.
+#[derive(Debug)]
+pub enum Begun<Tx> {
+    /// A transaction with the mark in it: run the handler.
+    New(Tx),
+    /// The mark is committed: the handler's effects are there.
+    AlreadyApplied,
+}
+
+/// What makes one callback's effects known again: its kind, key and meaning.
+///
+/// Meaning belongs to it, because two callbacks may contradict each other under one key, and an operator may release the
+/// second; and because a later delivery in other words must not be applied again.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Mark {
+    kind: Kind,
+    digest: Digest,
+}
+
+impl Mark {
+    pub(crate) fn new(kind: &Kind, key: &Private, meaning: &Digest) -> Mark {
+        let mut text = kind.name().as_bytes().to_vec();
+        text.push(0);
+        text.extend_from_slice(key.as_str().as_bytes());
+        text.push(0);
+        text.extend_from_slice(meaning.as_bytes());
+        Mark { kind: kind.clone(), digest: Digest::of(&text) }
+    }
+
+    /// A mark for tests of ledgers.
+    pub fn for_test(kind: Kind, key: &str) -> Mark {
+        Mark::new(&kind, &key.into(), &Digest::of(b"test"))
+    }
+
+    /// The kind of callback, for people who look at the table.
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// Its 32 bytes: the primary key. A SHA-256, so that no phone number stands in the table by way of a key.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.digest.as_bytes()
+    }
+}
+
+impl Debug for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mark({}, {:?})", self.kind, self.digest)
+    }
+}
+
+/// What can go wrong in a ledger.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LedgerError {
+    /// The database cannot be reached, or is busy. The handler was not run, or its effects are rolled back or unknown;
+    /// it is tried again, and the attempt does not count.
+    #[error("ledger unavailable")]
+    Unavailable(#[source] Cause),
+    /// The database refused to commit what the handler wrote: a deferred constraint, a serialisation conflict.
+    #[error("ledger refuses to commit")]
+    Refused(#[source] Cause),
+}
+
+/// The transaction of handler sets that take none.
+#[derive(Clone, Copy, Debug)]
+pub enum NoTx {}
+
+/// The ledger of an inbox that was given none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoLedger;
+
+#[async_trait]
+impl Ledger for NoLedger {
+    type Tx = NoTx;
+
+    async fn prepare(&self) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
+    async fn begin(&self, _: &Mark) -> Result<Begun<NoTx>, LedgerError> {
+        Err(LedgerError::Unavailable("the inbox has no ledger".into()))
+    }
+
+    async fn commit(&self, tx: NoTx) -> Result<(), LedgerError> {
+        match tx {}
+    }
+
+    async fn rollback(&self, tx: NoTx) -> Result<(), LedgerError> {
+        match tx {}
+    }
+}

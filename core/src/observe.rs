@@ -1,0 +1,54 @@
+//! The names under which the engine counts and measures. Documented in `docs/observability.md`.
+//!
+//! Labels are kinds, verdicts, states and statuses: never a body, a key, a phone number, a name, an amount or a secret.
+
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+
+use crate::kind::Kind;
+use crate::store::{Depth, Verdict};
+
+pub(crate) fn received(kind: &Kind) {
+    counter!("mpesa_callbacks_received_total", "kind" => kind.to_string()).increment(1);
+}
+
+pub(crate) fn refused(reason: &'static str) {
+    counter!("mpesa_callbacks_refused_total", "reason" => reason).increment(1);
+}
+
+pub(crate) fn recorded(kind: &Kind, verdict: Verdict) {
+    counter!("mpesa_callbacks_recorded_total", "kind" => kind.to_string(), "verdict" => verdict.name()).increment(1);
+}
+
+pub(crate) fn acknowledged(status: u16, took: Duration) {
+    counter!("mpesa_callbacks_acknowledged_total", "status" => status.to_string()).increment(1);
+    histogram!("mpesa_callbacks_acknowledge_seconds").record(took.as_secs_f64());
+}
+
+pub(crate) fn handled(kind: &Kind, ending: &'static str, took: Duration) {
+    counter!("mpesa_callbacks_handled_total", "kind" => kind.to_string(), "ending" => ending).increment(1);
+    histogram!("mpesa_callbacks_handle_seconds", "kind" => kind.to_string()).record(took.as_secs_f64());
+}
+
+pub(crate) fn validation_fell_back(reason: &'static str) {
+    counter!("mpesa_callbacks_validation_fallbacks_total", "reason" => reason).increment(1);
+}
+
+pub(crate) fn swept(count: u64) {
+    counter!("mpesa_callbacks_swept_total").increment(count);
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a gauge is a float, and 2^53 callbacks do not wait")]
+pub(crate) fn depth(depth: &Depth) {
+    let states = [
+        ("ready", depth.ready),
+        ("running", depth.running),
+        ("held", depth.held),
+        ("dead", depth.dead),
+        ("quarantined", depth.quarantined),
+    ];
+    for (state, count) in states {
+        gauge!("mpesa_callbacks_depth", "state" => state).set(count as f64);
+    }
+}

@@ -1,0 +1,97 @@
+//! Step 7: done, retry with back-off, or dead.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep};
+
+use super::handle::Ended;
+use crate::inbox::Engine;
+use crate::process::Notice;
+use crate::receive::error_chain;
+use crate::store::{Lease, Settled, Settlement, Store, StoreError};
+
+/// How many settlements may wait, and how many are written in one commit.
+const QUEUE: usize = 1024;
+const BATCH: usize = 256;
+
+/// How long to wait before a settlement that the store would not take is offered again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The way to the task that settles: concurrent settlements share one commit.
+#[derive(Debug)]
+pub(crate) struct Settler {
+    sender: mpsc::Sender<Job>,
+}
+
+#[derive(Debug)]
+struct Job {
+    settlement: Settlement,
+    reply: oneshot::Sender<Settled>,
+}
+
+impl Engine {
+    pub(super) async fn settle(&self, lease: Lease, ended: Ended) {
+        let Ended::With(ending, dead) = ended else {
+            tracing::warn!(callback = %lease.id, "lost the lease while handling; whoever has it now settles");
+            return;
+        };
+        match self.settler.settle(Settlement::new(lease, ending)).await {
+            Some(Settled::Written) => {
+                if let Some(delivery) = dead {
+                    self.tell(Notice::Dead, delivery);
+                }
+            }
+            Some(Settled::LeaseLost) => {
+                tracing::warn!(callback = %lease.id, "lost the lease while handling; nothing was settled");
+            }
+            None => {
+                tracing::error!(callback = %lease.id, "cannot settle a callback; it is handled again when its lease expires");
+            }
+        }
+    }
+}
+
+impl Settler {
+    /// Starts the task that settles. It ends when the last handle is dropped, or `stop` is and nothing waits.
+    pub(crate) fn start(store: Arc<dyn Store>, lease: Duration) -> (Settler, impl Future<Output = ()>) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        (Settler { sender }, settle_all(store, receiver, lease))
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Option<Settled> {
+        let (reply, answer) = oneshot::channel();
+        self.sender.send(Job { settlement, reply }).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+async fn settle_all(store: Arc<dyn Store>, mut receiver: mpsc::Receiver<Job>, lease: Duration) {
+    let mut jobs = Vec::with_capacity(BATCH);
+    while receiver.recv_many(&mut jobs, BATCH).await > 0 {
+        let (batch, replies): (Vec<_>, Vec<_>) = jobs.drain(..).map(|job| (job.settlement, job.reply)).unzip();
+        // Settling again is safe: what was written is a lost lease then, or the same.
+        let Some(settled) = settle_batch(&*store, &batch, Instant::now() + lease).await else { continue };
+        for (reply, settled) in replies.into_iter().zip(settled) {
+            let _ = reply.send(settled);
+        }
+    }
+}
+
+/// Offers the batch until the store takes it, or until its leases have expired in any case.
+async fn settle_batch(store: &dyn Store, batch: &[Settlement], until: Instant) -> Option<Vec<Settled>> {
+    loop {
+        match store.settle(batch).await {
+            Ok(settled) => return Some(settled),
+            Err(StoreError::Closed) => return None,
+            Err(error) => {
+                tracing::warn!(cause = error_chain(&error), callbacks = batch.len(), "cannot settle callbacks yet");
+                if Instant::now() + PAUSE > until {
+                    return None;
+                }
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Step 5: what the sender must hear. Every status code of the library is written here.
+
+use std::borrow::Cow;
+
+use super::record::Stored;
+use crate::inbox::Engine;
+use crate::kind::{JSON, Kind};
+use crate::observe;
+
+/// What a sender must hear, for an adapter to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acknowledgement {
+    status: u16,
+    header: Option<(&'static str, &'static str)>,
+    body: Cow<'static, str>,
+}
+
+impl Acknowledgement {
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The headers that belong to it, beside those that every HTTP server adds: names in lower case.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.header.into_iter()
+    }
+
+    /// The body.
+    pub fn body(&self) -> &str {
+        &self.body
+    }
+
+    /// The body, to own.
+    pub fn into_body(self) -> Cow<'static, str> {
+        self.body
+    }
+
+    fn new(content_type: &'static str, body: Cow<'static, str>) -> Acknowledgement {
+        Acknowledgement { status: 200, header: Some(("content-type", content_type)), body }
+    }
+
+    /// Refusals say nothing: their bodies are empty.
+    pub(super) fn refusing(refusal: Refusal) -> Acknowledgement {
+        let (status, header, reason) = match refusal {
+            Refusal::NotFound => (404, None, "not_found"),
+            Refusal::MethodNotAllowed => (405, Some(("allow", "POST")), "method_not_allowed"),
+            Refusal::CutOff => (400, None, "cut_off"),
+            Refusal::TooSlow => (408, None, "too_slow"),
+            Refusal::TooLarge => (413, None, "too_large"),
+            Refusal::Unavailable => (503, Some(("retry-after", "5")), "unavailable"),
+        };
+        observe::refused(reason);
+        tracing::debug!(status, reason, "refused a request");
+        Acknowledgement { status, header, body: Cow::Borrowed("") }
+    }
+}
+
+/// Why a request is not acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The secret is wrong, or the path is nobody's: the two look alike.
+    NotFound,
+    /// The path is right, and the method is not POST.
+    MethodNotAllowed,
+    /// The body broke off.
+    CutOff,
+    /// The body took too long.
+    TooSlow,
+    /// The body is too large.
+    TooLarge,
+    /// The callback could not be recorded, so it is not acknowledged.
+    Unavailable,
+}
+
+impl Engine {
+    pub(super) fn acknowledge(&self, stored: Stored<'_>) -> Acknowledgement {
+        let Stored { route, kind, decision } = stored;
+        if route.kind == Kind::C2bValidation {
+            let body = decision.unwrap_or_else(|| route.otherwise.to_body());
+            return Acknowledgement::new(JSON, body.into());
+        }
+        // A route's own answer stands; of a swapped pair both hear the same.
+        let answer = if kind == route.kind || kind.twin().as_ref() == Some(&route.kind) { route.answer } else { kind.answer() };
+        Acknowledgement::new(answer.content_type, Cow::Borrowed(answer.body))
+    }
+}

@@ -1,0 +1,72 @@
+//! From a request to its acknowledgement: the life of a callback, up to where its sender hears the answer.
+
+mod request;
+
+mod guard;
+
+mod route;
+
+mod read;
+
+mod parse;
+
+mod decide;
+
+mod record;
+
+mod acknowledge;
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_core::Stream;
+
+pub use self::acknowledge::Acknowledgement;
+pub(crate) use self::acknowledge::Refusal;
+pub(crate) use self::guard::Guard;
+pub(crate) use self::parse::received;
+pub(crate) use self::record::{RECORDING, Recorder, error_chain};
+pub use self::request::Request;
+use crate::inbox::Inbox;
+use crate::observe;
+
+impl Inbox {
+    /// Receives one request: this is what an adapter calls.
+    ///
+    /// `request` comes from the request's head, `body` is its body as a stream of chunks. The answer is what the sender
+    /// must hear, errors included.
+    ///
+    /// # If the caller goes away
+    /// Until the body was read, nothing happened. From then on the callback is recorded and handled, whether or not
+    /// anybody waits for this future.
+    pub async fn receive<B, C, E>(&self, request: Request<'_>, body: B) -> Acknowledgement
+    where
+        B: Stream<Item = Result<C, E>>,
+        C: Into<Bytes>,
+    {
+        let started = Instant::now();
+        let acknowledgement = match self.steps(request, body, started).await {
+            Ok(acknowledgement) => acknowledgement,
+            Err(refusal) => Acknowledgement::refusing(refusal),
+        };
+        observe::acknowledged(acknowledgement.status(), started.elapsed());
+        acknowledgement
+    }
+
+    /// The life of a callback. Each step takes what only the step before can make. Handling goes on in the background,
+    /// in `process`; a C2B validation alone is decided here, because M-Pesa waits for the decision.
+    async fn steps<B, C, E>(&self, request: Request<'_>, body: B, started: Instant) -> Result<Acknowledgement, Refusal>
+    where
+        B: Stream<Item = Result<C, E>>,
+        C: Into<Bytes>,
+    {
+        let engine = self.engine();
+        let admitted = engine.guard(request)?; //            may this sender speak?
+        let routed = engine.route(admitted)?; //             which kind is this URL for?
+        let heard = engine.read(routed, body, started).await?;
+        let parsed = engine.parse(heard); //                 what they say, or why it cannot be read
+        let decided = engine.decide(parsed, started).await; // C2B validation only
+        let recorded = engine.record(decided).await?; //     durable; have we heard it before?
+        Ok(engine.acknowledge(recorded)) //                  what this kind's sender must hear
+    }
+}

@@ -1,0 +1,29 @@
+//! Step 2: which kind is this URL for?
+
+use std::net::IpAddr;
+
+use super::Refusal;
+use super::guard::Admitted;
+use crate::inbox::Engine;
+use crate::observe;
+use crate::routes::Route;
+
+/// A request to the URL of a kind that is handled.
+pub(super) struct Routed<'e> {
+    pub(super) route: &'e Route,
+    pub(super) peer: Option<IpAddr>,
+    pub(super) content_length: Option<u64>,
+}
+
+impl Engine {
+    pub(super) fn route(&self, admitted: Admitted<'_>) -> Result<Routed<'_>, Refusal> {
+        let route = self.routes.at(admitted.path()).ok_or(Refusal::NotFound)?;
+        let request = admitted.request();
+        // Daraja POSTs, and nothing else.
+        if request.method != "POST" {
+            return Err(Refusal::MethodNotAllowed);
+        }
+        observe::received(&route.kind);
+        Ok(Routed { route, peer: request.peer, content_length: request.content_length })
+    }
+}

@@ -1,0 +1,128 @@
+//! The secret path segment.
+
+use std::fmt;
+
+use secrecy::{ExposeSecret, SecretString};
+
+/// The path segment that only the merchant and Safaricom know. Nothing signs a callback; this is what tells one apart
+/// from anybody's POST.
+///
+/// ```
+/// use mpesa_callbacks_core::Secret;
+///
+/// let secret = Secret::generate()?;
+/// assert_eq!(secret.expose().len(), 32);
+/// assert!(Secret::new("letmein").is_err());
+/// # Ok::<_, mpesa_callbacks_core::WeakSecret>(())
+/// ```
+#[derive(Clone)]
+pub struct Secret(SecretString);
+
+/// Why a text cannot be the secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WeakSecret {
+    /// It has too few characters for 128 bits.
+    #[error(
+        "the secret is too short to hold 128 random bits: {length} characters, where at least {least} are needed; \
+         `openssl rand -hex 16` makes one"
+    )]
+    TooShort {
+        /// How many it has.
+        length: usize,
+        /// How many it needs: 32 hexadecimal digits, or 22 of a larger alphabet.
+        least: usize,
+    },
+    /// It repeats so few characters that nobody drew it at random.
+    #[error("the secret was not drawn at random: it has only {distinct} different characters")]
+    NotRandom {
+        /// How many different ones.
+        distinct: usize,
+    },
+    /// It has a character that a URL would have to escape.
+    #[error("the secret has characters other than letters, digits, `-` and `_`, which do not survive in a URL")]
+    NotUrlSafe,
+    /// It spells a word that Safaricom rejects anywhere in a URL.
+    #[error("the secret spells `{word}`, and Safaricom rejects URLs with that word in any case")]
+    Forbidden {
+        /// The word.
+        word: &'static str,
+    },
+    /// The operating system gave no random bytes.
+    #[error("the operating system gave no random bytes")]
+    NoRandomness,
+}
+
+/// The words that Safaricom rejects anywhere in a URL, in any case (Daraja 3.0, register URL, 2.3).
+pub const FORBIDDEN_WORDS: [&str; 8] = ["m-pesa", "mpesa", "safaricom", "exec", "exe", "cmd", "sql", "query"];
+
+/// The word in this text that Safaricom would reject in a URL.
+pub fn forbidden_word(text: &str) -> Option<&'static str> {
+    let text = text.to_ascii_lowercase();
+    FORBIDDEN_WORDS.into_iter().find(|word| text.contains(word))
+}
+
+impl Secret {
+    /// Takes a text that was drawn at random: 128 bits at least, in characters that a URL leaves alone.
+    ///
+    /// # Errors
+    /// [`WeakSecret`], which says what to do.
+    pub fn new(text: impl Into<String>) -> Result<Secret, WeakSecret> {
+        let text = text.into();
+        let length = text.len();
+        if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
+            return Err(WeakSecret::NotUrlSafe);
+        }
+        let least = if text.bytes().all(|byte| byte.is_ascii_hexdigit()) { 32 } else { 22 };
+        if length < least {
+            return Err(WeakSecret::TooShort { length, least });
+        }
+        let mut bytes = text.clone().into_bytes();
+        bytes.sort_unstable();
+        bytes.dedup();
+        // 32 random hexadecimal digits have fewer than 8 different ones once in a million times a million.
+        if bytes.len() < 8 {
+            return Err(WeakSecret::NotRandom { distinct: bytes.len() });
+        }
+        if let Some(word) = forbidden_word(&text) {
+            return Err(WeakSecret::Forbidden { word });
+        }
+        Ok(Secret(text.into()))
+    }
+
+    /// Draws one: 128 bits from the operating system, in hexadecimal, which spells none of the forbidden words.
+    ///
+    /// # Errors
+    /// [`WeakSecret::NoRandomness`].
+    pub fn generate() -> Result<Secret, WeakSecret> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).map_err(|_| WeakSecret::NoRandomness)?;
+        Secret::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    }
+
+    /// The text, to put into a URL.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_needs_128_bits_in_characters_that_a_url_leaves_alone() {
+        assert!(Secret::new("0123456789abcdef0123456789abcdef").is_ok());
+        assert!(Secret::new("Zp3vRk9LwTx2NbVfJhGd-_").is_ok());
+        assert_eq!(Secret::new("0123456789abcdef").unwrap_err(), WeakSecret::TooShort { length: 16, least: 32 });
+        assert_eq!(Secret::new("a".repeat(64)).unwrap_err(), WeakSecret::NotRandom { distinct: 1 });
+        assert_eq!(Secret::new("a/b?c".repeat(10)).unwrap_err(), WeakSecret::NotUrlSafe);
+        assert_eq!(Secret::new("Zp3vRk9LwTMPesaVfJhGd-_").unwrap_err(), WeakSecret::Forbidden { word: "mpesa" });
+    }
+}

@@ -1,0 +1,234 @@
+//! What a store gives back.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::{CallbackId, Verdict};
+use crate::kind::Kind;
+use crate::payload::Private;
+
+/// How far a callback has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It waits to be handled.
+    Ready,
+    /// Somebody handles it, under a lease.
+    Running,
+    /// Nothing is left to do.
+    Done,
+    /// It failed for the last time.
+    Dead,
+    /// It waits for somebody's decision: it contradicts another, or nothing handles its kind.
+    Held,
+    /// It could not be read.
+    Quarantined,
+}
+
+impl State {
+    /// Its name in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Ready => "ready",
+            State::Running => "running",
+            State::Done => "done",
+            State::Dead => "dead",
+            State::Held => "held",
+            State::Quarantined => "quarantined",
+        }
+    }
+}
+
+/// The right to handle one callback, for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Lease {
+    /// Which callback.
+    pub id: CallbackId,
+    /// The claim's number: it grows with every claim, so that whoever lost the lease can change nothing.
+    pub fence: i64,
+}
+
+/// A callback that was claimed.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The right to handle it.
+    pub lease: Lease,
+    /// Which callback it is.
+    pub kind: Kind,
+    /// Its key.
+    pub key: Private,
+    /// Its bytes.
+    pub body: Body,
+    /// What recording found.
+    pub verdict: Verdict,
+    /// When it was received.
+    pub received_at: SystemTime,
+    /// Who sent it.
+    pub peer: Option<IpAddr>,
+    /// The merchant's own id, from a per-payment URL.
+    pub reference: Option<Private>,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// How many attempts ended without a word: the process died, or lost its lease.
+    pub interruptions: u32,
+    /// The other callback that told of the same receipt.
+    pub sibling: Option<Sibling>,
+    /// How the last attempt failed.
+    pub last_error: Option<String>,
+}
+
+/// The other callback that told of the same receipt: an `stk` has a `c2b_confirmation`, and the other way round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sibling {
+    /// Its id.
+    pub id: CallbackId,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its key.
+    pub key: Private,
+}
+
+/// A callback, as the reading side shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Entry {
+    /// Its id.
+    pub id: CallbackId,
+    /// Which callback it is.
+    pub kind: Kind,
+    /// Its key; after its body was purged, a keyed HMAC of it.
+    pub key: Private,
+    /// What recording found.
+    pub verdict: Verdict,
+    /// How far it has come.
+    pub state: State,
+    /// When it was received first.
+    pub received_at: SystemTime,
+    /// How often it was received, byte for byte.
+    pub seen: u32,
+    /// When it was received last.
+    pub last_seen_at: SystemTime,
+    /// Who sent it.
+    pub peer: Option<IpAddr>,
+    /// The merchant's own id, from a per-payment URL.
+    pub reference: Option<Private>,
+    /// M-Pesa's receipt, when it tells of money that came in.
+    pub receipt: Option<String>,
+    /// How often handling it was begun.
+    pub attempts: u32,
+    /// When it is due, while it is `Ready`.
+    pub run_at: Option<SystemTime>,
+    /// When it was `Done` or `Dead`.
+    pub settled_at: Option<SystemTime>,
+    /// Why the last attempt failed, why it is held, or why it could not be read. What a handler says may name people.
+    pub error: Option<Private>,
+    /// The answer that was given, of a validation.
+    pub decision: Option<String>,
+    /// Its bytes; `None` in lists, and after they were purged.
+    #[serde(skip)]
+    pub body: Option<Body>,
+}
+
+/// The bytes of a callback. They hide in `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Body(pub(crate) Bytes);
+
+impl Body {
+    /// The bytes as they came, credentials struck out.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Body {
+        Body(bytes.into())
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Body({} bytes)", self.0.len())
+    }
+}
+
+/// Which callbacks to list. Newest first; for the next page, set `before` to the last one's id.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Filter {
+    /// Of this kind only.
+    pub kind: Option<Kind>,
+    /// In this state only.
+    pub state: Option<State>,
+    /// Judged so only.
+    pub verdict: Option<Verdict>,
+    /// Received at this time or later.
+    pub since: Option<SystemTime>,
+    /// Received before this time.
+    pub until: Option<SystemTime>,
+    /// With smaller ids than this one.
+    pub before: Option<CallbackId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Default for Filter {
+    /// The newest hundred.
+    fn default() -> Filter {
+        Filter { kind: None, state: None, verdict: None, since: None, until: None, before: None, limit: 100 }
+    }
+}
+
+impl Filter {
+    /// Of this kind only.
+    #[must_use]
+    pub fn kind(mut self, kind: Kind) -> Filter {
+        self.kind = Some(kind);
+        self
+    }
+
+    /// In this state only.
+    #[must_use]
+    pub fn state(mut self, state: State) -> Filter {
+        self.state = Some(state);
+        self
+    }
+
+    /// Judged so only.
+    #[must_use]
+    pub fn verdict(mut self, verdict: Verdict) -> Filter {
+        self.verdict = Some(verdict);
+        self
+    }
+
+    /// Received from `since` on.
+    #[must_use]
+    pub fn since(mut self, since: SystemTime) -> Filter {
+        self.since = Some(since);
+        self
+    }
+
+    /// Received before `until`.
+    #[must_use]
+    pub fn until(mut self, until: SystemTime) -> Filter {
+        self.until = Some(until);
+        self
+    }
+
+    /// The page after the one that ended with this callback.
+    #[must_use]
+    pub fn before(mut self, last: CallbackId) -> Filter {
+        self.before = Some(last);
+        self
+    }
+
+    /// At most so many.
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Filter {
+        self.limit = limit;
+        self
+    }
+}

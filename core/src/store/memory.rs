@@ -1,0 +1,345 @@
+//! A store that forgets everything when the process ends.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+
+use super::{
+    Body, CallbackId, Claimed, Depth, Ending, Entry, Filter, Known, Lease, Received, Recorded, Settled, Settlement, Sibling,
+    State, Store, StoreError, Verdict,
+};
+use crate::clock::{Clock, SystemClock};
+use crate::kind::Kind;
+use crate::payload::{Digest, Private};
+
+/// A store that forgets everything when the process ends: for tests. It loses what was acknowledged; never take money
+/// with it.
+#[derive(Clone, Debug)]
+pub struct MemoryStore {
+    rows: Arc<Mutex<Rows>>,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Debug, Default)]
+struct Rows {
+    rows: BTreeMap<CallbackId, Row>,
+    by_key: HashMap<(Kind, Name), Vec<CallbackId>>,
+    closed: bool,
+}
+
+/// A key, or the fingerprint of one whose callback was purged. (A database would make it a keyed HMAC, because it can be
+/// stolen; what is gone with the process needs none.)
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Name {
+    Key(Private),
+    Purged(Digest),
+}
+
+impl Name {
+    fn purged(key: &str) -> Name {
+        Name::Purged(Digest::of(key.as_bytes()))
+    }
+}
+
+#[derive(Debug)]
+struct Row {
+    entry: Entry,
+    digest: Digest,
+    meaning: Digest,
+    fence: i64,
+    interruptions: u32,
+    lease_until: Option<SystemTime>,
+}
+
+impl Default for MemoryStore {
+    fn default() -> MemoryStore {
+        MemoryStore::new()
+    }
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> MemoryStore {
+        MemoryStore::with_clock(Arc::new(SystemClock))
+    }
+
+    /// An empty store that reads this clock.
+    pub fn with_clock(clock: Arc<dyn Clock>) -> MemoryStore {
+        MemoryStore { rows: Arc::default(), clock }
+    }
+
+    fn rows(&self) -> Result<MutexGuard<'_, Rows>, StoreError> {
+        // Nothing below panics between two writes that belong together.
+        let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        if rows.closed { Err(StoreError::Closed) } else { Ok(rows) }
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn record(&self, batch: &[Received]) -> Result<Vec<Recorded>, StoreError> {
+        let mut rows = self.rows()?;
+        let now = self.clock.now();
+        Ok(batch.iter().map(|received| rows.record(received, now)).collect())
+    }
+
+    async fn decision(&self, kind: &Kind, key: &str, meaning: &Digest) -> Result<Option<String>, StoreError> {
+        let rows = self.rows()?;
+        let same = rows.known(kind, key).into_iter().find(|known| known.meaning == *meaning);
+        Ok(same.and_then(|known| rows.rows.get(&known.id)).and_then(|row| row.entry.decision.clone()))
+    }
+
+    async fn claim(&self, limit: usize, lease: Duration) -> Result<Vec<Claimed>, StoreError> {
+        let mut rows = self.rows()?;
+        let now = self.clock.now();
+        let due = |row: &&Row| row.entry.state == State::Ready && row.entry.run_at.is_none_or(|at| at <= now);
+        let mut due: Vec<_> = rows.rows.values().filter(due).map(|row| (row.entry.run_at, row.entry.id)).collect();
+        due.sort_unstable();
+        Ok(due.into_iter().take(limit).filter_map(|(_, id)| rows.claim(id, now + lease)).collect())
+    }
+
+    async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
+        let mut rows = self.rows()?;
+        let until = self.clock.now() + lease;
+        let renew = |lease: &Lease| rows.held(*lease).map(|row| row.lease_until = Some(until)).is_some();
+        Ok(leases.iter().map(renew).collect())
+    }
+
+    async fn settle(&self, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+        let mut rows = self.rows()?;
+        let now = self.clock.now();
+        let settle = |settlement: &Settlement| match rows.held(settlement.lease) {
+            Some(row) => {
+                row.settle(&settlement.ending, now);
+                Settled::Written
+            }
+            None => Settled::LeaseLost,
+        };
+        Ok(batch.iter().map(settle).collect())
+    }
+
+    async fn sweep(&self) -> Result<u64, StoreError> {
+        let mut rows = self.rows()?;
+        let now = self.clock.now();
+        let expired = |row: &&mut Row| row.entry.state == State::Running && row.lease_until.is_some_and(|until| until < now);
+        let mut swept = 0;
+        for row in rows.rows.values_mut().filter(expired) {
+            row.entry.state = State::Ready;
+            row.entry.run_at = Some(now);
+            row.interruptions += 1;
+            row.lease_until = None;
+            swept += 1;
+        }
+        Ok(swept)
+    }
+
+    async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError> {
+        Ok(self.rows()?.rows.get(&id).map(|row| row.entry.clone()))
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<Entry>, StoreError> {
+        let rows = self.rows()?;
+        let wanted = |entry: &&Entry| {
+            filter.kind.as_ref().is_none_or(|kind| entry.kind == *kind)
+                && filter.state.is_none_or(|state| entry.state == state)
+                && filter.verdict.is_none_or(|verdict| entry.verdict == verdict)
+                && filter.since.is_none_or(|since| entry.received_at >= since)
+                && filter.until.is_none_or(|until| entry.received_at < until)
+                && filter.before.is_none_or(|before| entry.id < before)
+        };
+        let entries = rows.rows.values().rev().map(|row| &row.entry).filter(wanted).take(filter.limit);
+        Ok(entries.map(|entry| Entry { body: None, ..entry.clone() }).collect())
+    }
+
+    async fn reopen(&self, id: CallbackId, from: State, payment: Option<&Received>) -> Result<bool, StoreError> {
+        let mut rows = self.rows()?;
+        let now = self.clock.now();
+        let Some(row) = rows.rows.get_mut(&id).filter(|row| row.entry.state == from) else { return Ok(false) };
+        row.entry.state = State::Ready;
+        row.entry.run_at = Some(now);
+        row.entry.attempts = 0;
+        row.entry.settled_at = None;
+        row.interruptions = 0;
+        if let Some(payment) = payment {
+            rows.record(payment, now);
+        }
+        Ok(true)
+    }
+
+    async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError> {
+        let mut rows = self.rows()?;
+        let open = |row: &&mut Row| matches!(row.entry.state, State::Held | State::Dead | State::Quarantined);
+        let Some(row) = rows.rows.get_mut(&id).filter(open) else { return Ok(false) };
+        row.entry.state = State::Done;
+        row.entry.settled_at = Some(self.clock.now());
+        Ok(true)
+    }
+
+    async fn purge(&self, age: Duration) -> Result<u64, StoreError> {
+        let mut rows = self.rows()?;
+        let now = self.clock.now();
+        let old = |row: &&Row| row.entry.received_at + age < now && row.entry.state == State::Done && row.entry.body.is_some();
+        let old: Vec<_> = rows.rows.values().filter(old).map(|row| row.entry.id).collect();
+        for id in &old {
+            rows.purge(*id);
+        }
+        Ok(old.len() as u64)
+    }
+
+    async fn depth(&self) -> Result<Depth, StoreError> {
+        let mut depth = Depth::default();
+        self.rows()?.rows.values().for_each(|row| depth.add(row.entry.state, 1));
+        Ok(depth)
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.rows()?.closed = true;
+        Ok(())
+    }
+}
+
+impl Rows {
+    fn known(&self, kind: &Kind, key: &str) -> Vec<Known> {
+        let names = [Name::Key(key.into()), Name::purged(key)];
+        let ids = names.into_iter().filter_map(|name| self.by_key.get(&(kind.clone(), name))).flatten();
+        let known = |row: &Row| Known { id: row.entry.id, digest: row.digest, meaning: row.meaning };
+        ids.filter_map(|id| self.rows.get(id)).map(known).collect()
+    }
+
+    fn record(&mut self, received: &Received, now: SystemTime) -> Recorded {
+        let (verdict, same) = received.verdict(&self.known(&received.kind, received.key.as_str()));
+        let same = same.and_then(|id| self.rows.get_mut(&id));
+        let decision = match &same {
+            Some(row) => row.entry.decision.clone(),
+            None => received.decision().map(str::to_owned),
+        };
+        if let (Verdict::Duplicate, Some(row)) = (verdict, same) {
+            row.entry.seen += 1;
+            row.entry.last_seen_at = received.received_at;
+            return Recorded::new(row.entry.id, verdict, decision, None);
+        }
+
+        let id = CallbackId(self.rows.len() as i64 + 1);
+        let state = received.state(verdict);
+        let entry = Entry {
+            id,
+            kind: received.kind.clone(),
+            key: received.key.clone(),
+            verdict,
+            state,
+            received_at: received.received_at,
+            seen: 1,
+            last_seen_at: received.received_at,
+            peer: received.peer,
+            reference: received.reference.clone(),
+            receipt: received.receipt.clone(),
+            attempts: 0,
+            run_at: (state == State::Ready).then_some(now),
+            settled_at: (state == State::Done).then_some(now),
+            error: received.reason().map(Private::from),
+            decision: decision.clone(),
+            body: Some(Body(received.body.clone())),
+        };
+        self.by_key.entry((received.kind.clone(), Name::Key(received.key.clone()))).or_default().push(id);
+        let row = Row {
+            entry,
+            digest: received.digest,
+            meaning: received.meaning,
+            fence: 0,
+            interruptions: 0,
+            lease_until: None,
+        };
+        self.rows.insert(id, row);
+        let payment = received.payment.as_deref().filter(|_| verdict == Verdict::First);
+        let payment = payment.map(|payment| self.record(payment, now).verdict);
+        Recorded::new(id, verdict, decision, payment)
+    }
+
+    fn claim(&mut self, id: CallbackId, until: SystemTime) -> Option<Claimed> {
+        let row = self.rows.get_mut(&id)?;
+        row.entry.state = State::Running;
+        row.entry.attempts += 1;
+        row.fence += 1;
+        row.lease_until = Some(until);
+        let row = self.rows.get(&id)?;
+        let entry = &row.entry;
+        Some(Claimed {
+            lease: Lease { id, fence: row.fence },
+            kind: entry.kind.clone(),
+            key: entry.key.clone(),
+            body: entry.body.clone()?,
+            verdict: entry.verdict,
+            received_at: entry.received_at,
+            peer: entry.peer,
+            reference: entry.reference.clone(),
+            attempt: entry.attempts,
+            interruptions: row.interruptions,
+            sibling: self.sibling(entry),
+            last_error: entry.error.clone().map(Private::into_string),
+        })
+    }
+
+    fn sibling(&self, entry: &Entry) -> Option<Sibling> {
+        let receipt = entry.receipt.as_ref()?;
+        let is_sibling = |other: &&Entry| {
+            other.receipt.as_ref() == Some(receipt)
+                && other.kind != entry.kind
+                && other.kind != Kind::Payment
+                && other.verdict == Verdict::First
+        };
+        let sibling = self.rows.values().map(|row| &row.entry).find(is_sibling)?;
+        Some(Sibling { id: sibling.id, kind: sibling.kind.clone(), key: sibling.key.clone() })
+    }
+
+    /// The row that runs under this lease.
+    fn held(&mut self, lease: Lease) -> Option<&mut Row> {
+        self.rows.get_mut(&lease.id).filter(|row| row.entry.state == State::Running && row.fence == lease.fence)
+    }
+
+    fn purge(&mut self, id: CallbackId) {
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        let purged = Name::purged(row.entry.key.as_str());
+        row.entry.body = None;
+        row.entry.key = Digest::of(row.entry.key.as_str().as_bytes()).to_hex().into();
+        let kind = row.entry.kind.clone();
+        for ids in self.by_key.values_mut() {
+            ids.retain(|other| *other != id);
+        }
+        self.by_key.entry((kind, purged)).or_default().push(id);
+    }
+}
+
+impl Row {
+    fn settle(&mut self, ending: &Ending, now: SystemTime) {
+        let entry = &mut self.entry;
+        self.lease_until = None;
+        match ending {
+            Ending::Done => {
+                entry.state = State::Done;
+                entry.error = None;
+                entry.settled_at = Some(now);
+            }
+            Ending::Retry { after, error } => {
+                entry.state = State::Ready;
+                entry.run_at = Some(now + *after);
+                entry.error = Some(error.as_str().into());
+            }
+            Ending::Dead { error } => {
+                entry.state = State::Dead;
+                entry.error = Some(error.as_str().into());
+                entry.settled_at = Some(now);
+            }
+            Ending::Held { error } => {
+                entry.state = State::Held;
+                entry.error = Some(error.as_str().into());
+            }
+            Ending::Released { after } => {
+                entry.state = State::Ready;
+                entry.run_at = Some(now + *after);
+                entry.attempts = entry.attempts.saturating_sub(1);
+            }
+        }
+    }
+}

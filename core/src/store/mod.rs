@@ -1,0 +1,278 @@
+//! Where callbacks are kept: the contract.
+
+mod entry;
+mod memory;
+mod received;
+
+use std::error::Error;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+pub use self::entry::{Body, Claimed, Entry, Filter, Lease, Sibling, State};
+pub use self::memory::MemoryStore;
+pub use self::received::{Disposition, Known, Received, Verdict};
+use crate::kind::Kind;
+use crate::payload::Digest;
+
+/// A journal of what was received, and of what became of it. Implement it to keep callbacks in a database of your own;
+/// `mpesa-callbacks-conformance` has the tests that an implementation must pass.
+///
+/// # States
+///
+/// ```text
+///            ┌────────── retry: run_at in the future, attempt counted ──────────┐
+/// record ─► Ready ──claim: fence + 1, attempts + 1──► Running ──settle──► Done  │
+///            ▲ ▲                                       │  │ └──────────► Dead  │
+///            │ └──── sweep: lease expired ─────────────┘  └─────────────────────┘
+///            └────── reopen ◄── Held (conflict, or no handler), Dead
+/// ```
+///
+/// # Leases
+///
+/// A claim gives a [`Lease`]: the callback's id and a *fence*, a number that grows with every claim. `renew` and `settle`
+/// change a row only while it is `Running` under that fence; whoever lost the lease changes nothing, and is told so.
+///
+/// # Time
+///
+/// A store reads one clock, its own. Times cross this trait as durations, except what the engine stamped on a delivery.
+///
+/// # If the caller goes away
+///
+/// A future of this trait may be dropped at any time. What it did is then done as a whole or not at all; the engine
+/// repeats what it did not hear the end of, and every method may be repeated.
+#[async_trait]
+pub trait Store: Debug + Send + Sync + 'static {
+    /// Records deliveries in one commit, and says of each what it found; one answer each, in order.
+    ///
+    /// Of any number of callers with the same kind and key, on any number of machines, exactly one sees
+    /// [`Verdict::First`]. A delivery's [`payment`](Received::payment) is recorded in the same commit when the delivery
+    /// is the first of its key, and not otherwise. When this returns `Ok`, all of it survives a power cut: begin, write,
+    /// commit, and only then return. The deliveries of one batch see each other, in order.
+    ///
+    /// [`Received::verdict`] and [`Received::state`] are the rules; a store finds the rows and obeys.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when nothing was recorded or the outcome is unknown: recording again is safe.
+    /// [`StoreError::Refused`] when one of the batch can never be recorded; the engine then tries them one by one.
+    async fn record(&self, batch: &[Received]) -> Result<Vec<Recorded>, StoreError>;
+
+    /// The decision that was recorded for a callback that says the same.
+    async fn decision(&self, kind: &Kind, key: &str, meaning: &Digest) -> Result<Option<String>, StoreError>;
+
+    /// Takes up to `limit` callbacks that are `Ready` and due, oldest first, for `lease`. Each is claimed by one caller
+    /// only. The attempt is counted here, so that a callback which kills the process is counted too.
+    async fn claim(&self, limit: usize, lease: Duration) -> Result<Vec<Claimed>, StoreError>;
+
+    /// Makes leases last for `lease` from now; `false` for those that were lost.
+    async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError>;
+
+    /// Writes down how handling ended, all in one commit; one answer each, in order.
+    async fn settle(&self, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError>;
+
+    /// Makes `Ready` again whatever is `Running` under an expired lease, and counts the interruption. Sweep, then claim:
+    /// a claim must not take expired leases itself. Returns how many there were.
+    async fn sweep(&self) -> Result<u64, StoreError>;
+
+    /// One callback, with its body when that was not purged.
+    async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError>;
+
+    /// Callbacks, newest first, without their bodies.
+    async fn list(&self, filter: &Filter) -> Result<Vec<Entry>, StoreError>;
+
+    /// Makes a callback that is in state `from` (`Held` or `Dead`) `Ready`, with its attempts forgotten, and records
+    /// `payment` in the same commit. `false` when it is not in that state.
+    async fn reopen(&self, id: CallbackId, from: State, payment: Option<&Received>) -> Result<bool, StoreError>;
+
+    /// Makes a callback that is `Held`, `Dead` or `Quarantined` `Done` without handling it; `false` when it is in another state.
+    async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError>;
+
+    /// Deletes the bodies of callbacks that are `Done` and were received longer than `age` ago, and makes their keys
+    /// unreadable (a keyed HMAC), because a `CheckoutRequestID` ends in the payer's phone number. A later delivery of such
+    /// a key must still be recognised: its bytes as [`Verdict::Duplicate`], its meaning as [`Verdict::Variant`]. Returns
+    /// how many bodies went.
+    async fn purge(&self, age: Duration) -> Result<u64, StoreError>;
+
+    /// How many callbacks wait, run, are held, dead and quarantined.
+    async fn depth(&self) -> Result<Depth, StoreError>;
+
+    /// Writes what there is to write, and lets go of files and connections. Every other method then fails with
+    /// [`StoreError::Closed`].
+    async fn close(&self) -> Result<(), StoreError>;
+}
+
+/// A callback's number in its store; later callbacks have larger ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(transparent)]
+pub struct CallbackId(pub i64);
+
+impl std::fmt::Display for CallbackId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// What recording found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recorded {
+    /// The callback that was written, or, of a duplicate, the one it repeats.
+    pub id: CallbackId,
+    /// What the delivery is, beside what was known.
+    pub verdict: Verdict,
+    /// The decision that now stands for it: its own, or that of the callback it repeats or varies.
+    pub decision: Option<String>,
+    /// What its payment is, beside what was known; `None` when none was recorded.
+    pub payment: Option<Verdict>,
+}
+
+impl Recorded {
+    /// What a store found.
+    pub fn new(id: CallbackId, verdict: Verdict, decision: Option<String>, payment: Option<Verdict>) -> Recorded {
+        Recorded { id, verdict, decision, payment }
+    }
+}
+
+/// How handling one callback ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settlement {
+    /// Under which lease.
+    pub lease: Lease,
+    /// How.
+    pub ending: Ending,
+}
+
+impl Settlement {
+    /// How handling under this lease ended.
+    pub fn new(lease: Lease, ending: Ending) -> Settlement {
+        Settlement { lease, ending }
+    }
+}
+
+/// How handling ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// It is handled.
+    Done,
+    /// It failed and is due again after this long.
+    Retry {
+        /// How long.
+        after: Duration,
+        /// Why it failed.
+        error: String,
+    },
+    /// It failed for the last time.
+    Dead {
+        /// Why.
+        error: String,
+    },
+    /// It waits for somebody to decide: nothing here handles its kind.
+    Held {
+        /// Why.
+        error: String,
+    },
+    /// It was not handled at all (shutdown, ledger away): due again after this long, and the attempt does not count.
+    Released {
+        /// How long.
+        after: Duration,
+    },
+}
+
+/// What became of a settlement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It was written.
+    Written,
+    /// The lease was lost; nothing was changed.
+    LeaseLost,
+}
+
+/// How many callbacks are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Depth {
+    /// Waiting to be handled.
+    pub ready: u64,
+    /// Being handled.
+    pub running: u64,
+    /// Waiting for somebody's decision.
+    pub held: u64,
+    /// Given up on.
+    pub dead: u64,
+    /// Kept because nobody could read them.
+    pub quarantined: u64,
+}
+
+impl Depth {
+    /// Counts `count` callbacks in this state.
+    pub fn add(&mut self, state: State, count: u64) {
+        match state {
+            State::Ready => self.ready += count,
+            State::Running => self.running += count,
+            State::Held => self.held += count,
+            State::Dead => self.dead += count,
+            State::Quarantined => self.quarantined += count,
+            State::Done => {}
+        }
+    }
+}
+
+/// Whatever a database reports.
+pub type Cause = Box<dyn Error + Send + Sync>;
+
+/// What can go wrong in a store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The database cannot be reached, or is out of room; nothing was written, or the outcome is unknown. Try again.
+    #[error("store unavailable")]
+    Unavailable(#[source] Cause),
+    /// The database refuses these rows and always will.
+    #[error("store refuses the callback")]
+    Refused(#[source] Cause),
+    /// The database cannot be opened.
+    #[error("cannot open the store at {place}")]
+    Open {
+        /// Which file or server.
+        place: String,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
+    /// The file is not a store, or is damaged.
+    #[error("{place} is not a store of callbacks, or is damaged: {reason}; restore it from a backup, or name another file")]
+    Damaged {
+        /// Which file or server.
+        place: String,
+        /// What was found.
+        reason: String,
+    },
+    /// The database was written by a newer version of this library.
+    #[error("{place} has schema version {found}, and this version of the library knows up to {known}; upgrade the library")]
+    NewerSchema {
+        /// Which file or server.
+        place: String,
+        /// Its version.
+        found: i64,
+        /// The newest that this library knows.
+        known: i64,
+    },
+    /// A setting that durability hangs on is not what it must be.
+    #[error("{place} is not durable: {setting} is {found}, and must be {needed}")]
+    NotDurable {
+        /// Which file or server.
+        place: String,
+        /// The setting.
+        setting: &'static str,
+        /// What it is.
+        found: String,
+        /// What it must be.
+        needed: &'static str,
+    },
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+}

@@ -1,0 +1,141 @@
+//! What is recorded, and the rules by which it is judged.
+
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::{CallbackId, State};
+use crate::kind::Kind;
+use crate::payload::{Digest, Private};
+
+/// A delivery, ready to be recorded.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Received {
+    /// Which callback it is.
+    pub kind: Kind,
+    /// What makes two deliveries the same callback, within the kind. Of a body that cannot be read: its digest.
+    pub key: Private,
+    /// The fingerprint of its bytes.
+    pub digest: Digest,
+    /// The fingerprint of what it says.
+    pub meaning: Digest,
+    /// Its bytes, credentials struck out.
+    pub(crate) body: Bytes,
+    /// When it was received.
+    pub received_at: SystemTime,
+    /// Who sent it, as far as the adapter can tell.
+    pub peer: Option<IpAddr>,
+    /// The merchant's own id, from a per-payment URL.
+    pub reference: Option<Private>,
+    /// M-Pesa's receipt, when the callback tells of money that came in; siblings share it.
+    pub receipt: Option<String>,
+    /// What is to become of it.
+    pub disposition: Disposition,
+    /// The money that it shows: recorded as a callback of its own in the same commit, when this one is the first of its key.
+    pub payment: Option<Box<Received>>,
+}
+
+/// What is to become of a delivery, once it is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Disposition {
+    /// A handler waits for it.
+    Handle,
+    /// It was answered already: a validation, with this decision.
+    Decided(String),
+    /// Nothing handles its kind; it is held.
+    Unhandled,
+    /// It cannot be read, for this reason.
+    Quarantine(String),
+}
+
+/// What recording a delivery found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nothing of this kind and key was known.
+    First,
+    /// The same bytes were recorded before. Nothing is written but that they came again.
+    Duplicate,
+    /// Other bytes that say the same were recorded before. It is kept, and nothing is to be done.
+    Variant,
+    /// Something that says otherwise was recorded under this key. It is kept and held, for somebody to decide.
+    Conflict,
+    /// It could not be read. It is kept as it came.
+    Quarantined,
+}
+
+impl Verdict {
+    /// Its name in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::First => "first",
+            Verdict::Duplicate => "duplicate",
+            Verdict::Variant => "variant",
+            Verdict::Conflict => "conflict",
+            Verdict::Quarantined => "quarantined",
+        }
+    }
+}
+
+/// A callback that is known under a delivery's kind and key.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Its id.
+    pub id: CallbackId,
+    /// The fingerprint of its bytes.
+    pub digest: Digest,
+    /// The fingerprint of what it says.
+    pub meaning: Digest,
+}
+
+impl Received {
+    /// Its bytes.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// What it is, beside what is known under its kind and key; and the callback that it repeats or varies.
+    pub fn verdict(&self, known: &[Known]) -> (Verdict, Option<CallbackId>) {
+        if let Some(same) = known.iter().find(|known| known.digest == self.digest) {
+            return (Verdict::Duplicate, Some(same.id));
+        }
+        if let Disposition::Quarantine(_) = self.disposition {
+            return (Verdict::Quarantined, None);
+        }
+        if let Some(same) = known.iter().find(|known| known.meaning == self.meaning) {
+            return (Verdict::Variant, Some(same.id));
+        }
+        (if known.is_empty() { Verdict::First } else { Verdict::Conflict }, None)
+    }
+
+    /// The state in which it is written, judged so.
+    pub fn state(&self, verdict: Verdict) -> State {
+        match (&self.disposition, verdict) {
+            (Disposition::Quarantine(_), _) => State::Quarantined,
+            (Disposition::Decided(_), _) | (_, Verdict::Variant | Verdict::Duplicate) => State::Done,
+            (Disposition::Handle, Verdict::First) => State::Ready,
+            _ => State::Held,
+        }
+    }
+
+    /// The decision that it comes with.
+    pub fn decision(&self) -> Option<&str> {
+        match &self.disposition {
+            Disposition::Decided(decision) => Some(decision),
+            _ => None,
+        }
+    }
+
+    /// Why it could not be read, or why it is held.
+    pub fn reason(&self) -> Option<&str> {
+        match &self.disposition {
+            Disposition::Quarantine(reason) => Some(reason),
+            Disposition::Unhandled => Some("nothing handles this kind"),
+            _ => None,
+        }
+    }
+}

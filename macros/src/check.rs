@@ -1,0 +1,404 @@
+//! What cannot be allowed, and why. All mistakes are reported at once, each on the smallest token that is wrong.
+
+use std::time::Duration;
+
+use quote::ToTokens;
+use syn::ext::IdentExt;
+use syn::meta::ParseNestedMeta;
+use syn::{Attribute, FnArg, Ident, LitInt, LitStr, Meta, ReceiverKind, ReturnType, Safety, Token, Type, parse_quote};
+
+use crate::model::{Extra, Handler, Hook, KindOf, Model, Options};
+use crate::parse::{Arguments, Block, Method};
+use crate::table::{self, CALLBACK, FORBIDDEN_WORDS, HOOKS, KINDS};
+
+/// Gathers mistakes, so that one build shows them all.
+#[derive(Default)]
+struct Mistakes(Option<syn::Error>);
+
+impl Mistakes {
+    fn add(&mut self, error: syn::Error) {
+        match &mut self.0 {
+            Some(errors) => errors.combine(error),
+            none => *none = Some(error),
+        }
+    }
+
+    fn at(&mut self, tokens: impl ToTokens, message: impl std::fmt::Display) {
+        self.add(syn::Error::new_spanned(tokens, message));
+    }
+}
+
+pub(crate) fn check(block: &Block, arguments: Arguments) -> syn::Result<Model<'_>> {
+    let mut mistakes = Mistakes::default();
+    let mut handlers = Vec::new();
+    let mut hooks = Vec::new();
+    let mut marked = false;
+
+    for method in block.methods() {
+        let markers = markers(method, &mut mistakes);
+        marked |= !markers.is_empty();
+        let Some((attribute, name)) = markers.first().copied() else { continue };
+        // One method is called with one payload.
+        if let Some((_, second)) = markers.get(1) {
+            let message = format!("`{}` is marked twice; write a method for each kind", method.signature.ident);
+            mistakes.at(second, message);
+        }
+        if HOOKS.iter().any(|hook| name == hook) {
+            hooks.extend(hook(method, attribute, name, &mut mistakes));
+        } else {
+            handlers.extend(handler(method, attribute, name, &mut mistakes));
+        }
+    }
+
+    // A block that serves nothing would compile, be mounted, and stay silent.
+    if !marked && mistakes.0.is_none() {
+        let message = "no method in this block handles a callback; mark one, with `#[stk]` or `#[payment]` for instance";
+        mistakes.at(block.impl_token, message);
+    }
+    unique(&handlers, &hooks, &mut mistakes);
+    if !arguments.no_timeouts {
+        timeouts(&handlers, &mut mistakes);
+    }
+    let tx = one_tx(&handlers, &mut mistakes);
+    match mistakes.0 {
+        Some(errors) => Err(errors),
+        None => {
+            let krate = arguments.krate.unwrap_or_else(|| parse_quote!(::mpesa_callbacks));
+            Ok(Model { krate, handlers, hooks, tx })
+        }
+    }
+}
+
+/// The attributes of a method that are ours; those that were meant to be are mistakes.
+fn markers<'b>(method: &'b Method, mistakes: &mut Mistakes) -> Vec<(&'b Attribute, &'b Ident)> {
+    let mut markers = Vec::new();
+    for attribute in &method.attributes {
+        let Some(name) = attribute.path().get_ident() else { continue };
+        let text = name.to_string();
+        if table::is_marker(&text) {
+            markers.push((attribute, name));
+        } else if let Some(meant) = table::meant(&text) {
+            mistakes.at(name, format!("there is no callback `{text}`; did you mean `{meant}`?"));
+        }
+    }
+    markers
+}
+
+fn cfgs(method: &Method) -> Vec<&Attribute> {
+    method.attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")).collect()
+}
+
+/// What every marked method must be.
+fn shape(method: &Method, mistakes: &mut Mistakes) {
+    let signature = &method.signature;
+    let name = &signature.ident;
+    // Handlers do I/O, and the engine awaits them.
+    if signature.asyncness.is_none() {
+        mistakes.at(signature.fn_token, format!("callback `{name}` must be `async fn`"));
+    }
+    if let Safety::Unsafe(token) = &signature.safety {
+        mistakes.at(token, format!("callback `{name}` must not be `unsafe`: the engine calls it"));
+    }
+    // Nobody could say which types to call it with.
+    if signature.generics.type_params().next().is_some() || signature.generics.const_params().next().is_some() {
+        mistakes.at(&signature.generics, format!("callback `{name}` must not be generic; make the `impl` block generic instead"));
+    }
+    match signature.inputs.first() {
+        // Many callbacks are handled at once, by one object.
+        Some(FnArg::Receiver(receiver)) if matches!(receiver.kind, ReceiverKind::Reference(_, _, None)) => {}
+        Some(FnArg::Receiver(receiver)) => {
+            mistakes.at(receiver, format!("callback `{name}` must take `&self`: many callbacks are handled at once"));
+        }
+        _ => mistakes.at(name, format!("callback `{name}` must take `&self`")),
+    }
+}
+
+/// The types of the arguments behind `self`.
+fn arguments(method: &Method) -> impl Iterator<Item = &Type> {
+    method.signature.inputs.iter().filter_map(|argument| match argument {
+        FnArg::Typed(typed) => Some(&*typed.ty),
+        FnArg::Receiver(_) => None,
+    })
+}
+
+fn handler<'b>(method: &'b Method, attribute: &'b Attribute, marker: &'b Ident, mistakes: &mut Mistakes) -> Option<Handler<'b>> {
+    let kind = KINDS.iter().find(|row| marker == row.name).map_or(KindOf::Custom, KindOf::BuiltIn);
+    shape(method, mistakes);
+    let options = options(attribute, kind, mistakes);
+    required(&options, kind, marker, mistakes);
+
+    let name = &method.signature.ident;
+    let mut types = arguments(method);
+    let Some(payload) = types.next() else {
+        let message = match kind {
+            KindOf::BuiltIn(row) => format!("callback `{name}` must take its payload: `{}`", row.payload),
+            KindOf::Custom => format!("callback `{name}` must take its payload: a type of yours that implements `Deserialize`"),
+        };
+        mistakes.at(name, message);
+        return None;
+    };
+    check_payload(payload, kind, marker, mistakes);
+
+    let mut extras: Vec<Extra<'b>> = Vec::new();
+    for argument in types {
+        let Some(extra) = extra(argument) else {
+            let message = "behind its payload, a callback takes `&Delivery` and `&mut` a transaction, and nothing else";
+            mistakes.at(argument, message);
+            continue;
+        };
+        if extras.iter().any(|other| std::mem::discriminant(other) == std::mem::discriminant(&extra)) {
+            mistakes.at(argument, format!("callback `{name}` takes this twice"));
+        }
+        // M-Pesa waits, and a transaction may wait for another one.
+        if kind.is_validation() && matches!(extra, Extra::Tx(_)) {
+            mistakes.at(argument, "a validation takes no transaction: it is a question, and M-Pesa waits for the answer");
+        }
+        extras.push(extra);
+    }
+    let output = match &method.signature.output {
+        ReturnType::Default => None,
+        ReturnType::Type(_, output) => Some(&**output),
+    };
+    if kind.is_validation() && output.is_none() {
+        mistakes.at(name, format!("validation `{name}` must return `Validation` or `Result<Validation, E>`"));
+    }
+    Some(Handler { kind, method: name, payload, extras, output, options, cfgs: cfgs(method), marker })
+}
+
+/// A payload of another kind is a mistake that we can name; anything else is left to the compiler, which knows aliases.
+fn check_payload(payload: &Type, kind: KindOf, marker: &Ident, mistakes: &mut Mistakes) {
+    if let Type::Reference(_) = payload {
+        mistakes.at(payload, "a callback takes its payload by value");
+        return;
+    }
+    let (KindOf::BuiltIn(row), Type::Path(path)) = (kind, payload) else { return };
+    let Some(last) = path.path.segments.last() else { return };
+    let is_another = KINDS.iter().any(|other| last.ident == other.payload) || last.ident == "Delivery";
+    if is_another && last.ident != row.payload {
+        mistakes.at(payload, format!("`#[{marker}]` takes a `{}`, not a `{}`", row.payload, last.ident));
+    }
+}
+
+fn extra(argument: &Type) -> Option<Extra<'_>> {
+    let Type::Reference(reference) = argument else { return None };
+    if reference.mutability.is_some() {
+        return Some(Extra::Tx(&reference.elem));
+    }
+    match &*reference.elem {
+        Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Delivery") => Some(Extra::Delivery),
+        _ => None,
+    }
+}
+
+fn hook<'b>(method: &'b Method, attribute: &Attribute, name: &'b Ident, mistakes: &mut Mistakes) -> Option<Hook<'b>> {
+    shape(method, mistakes);
+    if !matches!(attribute.meta, Meta::Path(_)) {
+        mistakes.at(&attribute.meta, format!("`#[{name}]` has no options"));
+    }
+    let types: Vec<&Type> = arguments(method).collect();
+    let method = &method.signature.ident;
+    if let [argument] = types[..]
+        && matches!(extra(argument), Some(Extra::Delivery))
+    {
+        return Some(Hook { name, method, cfgs: Vec::new() });
+    }
+    match types.first() {
+        Some(argument) if types.len() == 1 => mistakes.at(argument, format!("hook `{method}` takes a `&Delivery`")),
+        _ => mistakes.at(method, format!("hook `{method}` takes `&self` and a `&Delivery`")),
+    }
+    None
+}
+
+/// Reads `path = "…", deadline = "3s", …`.
+fn options(attribute: &Attribute, kind: KindOf, mistakes: &mut Mistakes) -> Options {
+    let mut options = Options::default();
+    if let Meta::Path(_) = attribute.meta {
+        return options;
+    }
+    let parsed = attribute.parse_nested_meta(|meta| {
+        let Some(name) = meta.path.get_ident().cloned() else { return Err(meta.error("not an option")) };
+        let allowed = allowed(kind);
+        if !allowed.iter().any(|option| name == option) {
+            skip_value(&meta)?;
+            let list = allowed.iter().map(|option| format!("`{option}`")).collect::<Vec<_>>().join(", ");
+            mistakes.at(&name, format!("`#[{}]` has no option `{name}`; it has {list}", kind.name()));
+            return Ok(());
+        }
+        if let Err(error) = option(&mut options, &name, &meta) {
+            mistakes.add(error);
+        }
+        Ok(())
+    });
+    if let Err(error) = parsed {
+        mistakes.add(error);
+    }
+    options
+}
+
+fn allowed(kind: KindOf) -> &'static [&'static str] {
+    match kind {
+        KindOf::Custom => &["path", "key", "answer", "retries", "deadline"],
+        KindOf::BuiltIn(row) if row.path.is_none() => &["retries", "deadline"],
+        KindOf::BuiltIn(_) if kind.is_validation() => &["path", "deadline", "otherwise"],
+        KindOf::BuiltIn(_) => &["path", "retries", "deadline"],
+    }
+}
+
+fn skip_value(meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
+    if meta.input.peek(Token![=]) {
+        meta.value()?.parse::<proc_macro2::TokenTree>()?;
+    }
+    Ok(())
+}
+
+fn option(options: &mut Options, name: &Ident, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
+    match name.unraw().to_string().as_str() {
+        "path" => {
+            let path: LitStr = text(meta)?;
+            check_path(&path)?;
+            options.path = Some(path);
+        }
+        "key" => {
+            let key: LitStr = text(meta)?;
+            if !key.value().starts_with('/') {
+                return Err(syn::Error::new(key.span(), "the key is a JSON pointer, and begins with `/`, as in `\"/data/id\"`"));
+            }
+            options.key = Some(key);
+        }
+        "answer" => options.answer = Some(text(meta)?),
+        "otherwise" => {
+            let otherwise = text(meta)?;
+            options.accept_otherwise = Some(match otherwise.value().as_str() {
+                "accept" => true,
+                "reject" => false,
+                _ => return Err(syn::Error::new(otherwise.span(), "`otherwise` is `\"accept\"` or `\"reject\"`")),
+            });
+        }
+        "deadline" => {
+            let deadline = text(meta)?;
+            let duration = duration(&deadline.value())
+                .ok_or_else(|| syn::Error::new(deadline.span(), "a deadline is a number and `ms`, `s` or `m`, as in `\"3s\"`"))?;
+            options.deadline = Some(duration);
+        }
+        _ => {
+            let retries: LitInt = value(meta, "`retries` is a whole number, as in `retries = 5`")?;
+            options.retries = Some(retries.base10_parse()?);
+        }
+    }
+    Ok(())
+}
+
+fn text(meta: &ParseNestedMeta<'_>) -> syn::Result<LitStr> {
+    let name = meta.path.to_token_stream();
+    value(meta, &format!("`{name}` is text, as in `{name} = \"…\"`"))
+}
+
+/// The value behind `=`, whatever it is taken off the input, so that the next option is read too.
+fn value<T: syn::parse::Parse>(meta: &ParseNestedMeta<'_>, message: &str) -> syn::Result<T> {
+    if !meta.input.peek(Token![=]) {
+        return Err(syn::Error::new_spanned(&meta.path, message));
+    }
+    let token: proc_macro2::TokenTree = meta.value()?.parse()?;
+    syn::parse2(token.clone().into()).map_err(|_| syn::Error::new_spanned(token, message))
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok().filter(|number| *number > 0)?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_secs(number.checked_mul(60)?)),
+        _ => None,
+    }
+}
+
+fn check_path(path: &LitStr) -> syn::Result<()> {
+    let text = path.value();
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/');
+    if !text.starts_with('/') || text.trim_matches('/').is_empty() || text.contains("//") || !text.bytes().all(fits) {
+        let message = "a path begins with `/`, and has letters, digits, `-`, `_`, `.` and `/` only";
+        return Err(syn::Error::new(path.span(), message));
+    }
+    let lower = text.to_ascii_lowercase();
+    match FORBIDDEN_WORDS.into_iter().find(|word| lower.contains(word)) {
+        Some(word) => {
+            let message = format!("the path spells `{word}`, and Safaricom rejects URLs with that word in any case");
+            Err(syn::Error::new(path.span(), message))
+        }
+        None => Ok(()),
+    }
+}
+
+fn required(options: &Options, kind: KindOf, marker: &Ident, mistakes: &mut Mistakes) {
+    if let KindOf::Custom = kind {
+        if options.path.is_none() {
+            mistakes.at(marker, format!("`#[{CALLBACK}]` needs a `path = \"/…\"`"));
+        }
+        if options.key.is_none() {
+            let message = format!("`#[{CALLBACK}]` needs a `key = \"/…\"`, the JSON pointer to what makes two deliveries the same");
+            mistakes.at(marker, message);
+        }
+    }
+    if kind.is_validation() && options.deadline.is_some_and(|deadline| deadline > Duration::from_secs(8)) {
+        mistakes.at(marker, "a validation's deadline is at most 8 s: M-Pesa waits no longer");
+    }
+}
+
+/// Two handlers of one kind or path: one of them would never be called. Behind `#[cfg]`s they may exclude each other, and
+/// then the compiler sees to it.
+fn unique(handlers: &[Handler<'_>], hooks: &[Hook<'_>], mistakes: &mut Mistakes) {
+    for (i, handler) in handlers.iter().enumerate() {
+        for earlier in &handlers[..i] {
+            if !handler.cfgs.is_empty() && !earlier.cfgs.is_empty() {
+                continue;
+            }
+            let built_in = matches!(handler.kind, KindOf::BuiltIn(_));
+            if built_in && handler.kind.name() == earlier.kind.name() {
+                let message = format!("`{}` is handled by `{}` already", handler.kind.name(), earlier.method);
+                mistakes.at(handler.marker, message);
+            } else if handler.path().is_some() && handler.path() == earlier.path() {
+                let path = handler.path().unwrap_or_default();
+                let message = format!("`{path}` is where `{}` receives `{}` already", earlier.method, earlier.kind.name());
+                let span = handler.options.path.as_ref().map_or(handler.marker.span(), LitStr::span);
+                mistakes.add(syn::Error::new(span, message));
+            }
+        }
+    }
+    for (i, hook) in hooks.iter().enumerate() {
+        if let Some(earlier) = hooks[..i].iter().find(|earlier| earlier.name == hook.name) {
+            mistakes.at(hook.name, format!("`{}` is handled by `{}` already", hook.name, earlier.method));
+        }
+    }
+}
+
+/// A request that got stuck tells of it at the timeout URL only; without a handler there, its fate stays unknown for ever.
+fn timeouts(handlers: &[Handler<'_>], mistakes: &mut Mistakes) {
+    for handler in handlers {
+        let Some(family) = handler.kind.name().strip_suffix("_result") else { continue };
+        let timeout = format!("{family}_timeout");
+        if !handlers.iter().any(|other| other.kind.name() == timeout) {
+            let message = format!(
+                "`#[{}]` without `#[{timeout}]`: a request that gets stuck in M-Pesa's queue tells of it there only; \
+                 write one, or say `#[mpesa_callbacks(no_timeouts)]`",
+                handler.kind.name()
+            );
+            mistakes.at(handler.marker, message);
+        }
+    }
+}
+
+/// There is one ledger, so there is one type of transaction.
+fn one_tx<'b>(handlers: &[Handler<'b>], mistakes: &mut Mistakes) -> Option<&'b Type> {
+    let mut types = handlers.iter().flat_map(|handler| &handler.extras).filter_map(|extra| match extra {
+        Extra::Tx(tx) => Some(*tx),
+        Extra::Delivery => None,
+    });
+    let first = types.next()?;
+    for other in types.filter(|other| other.to_token_stream().to_string() != first.to_token_stream().to_string()) {
+        let message = format!("all handlers take the same transaction, and another one takes `{}`", first.to_token_stream());
+        mistakes.at(other, message);
+    }
+    Some(first)
+}

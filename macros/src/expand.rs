@@ -1,0 +1,216 @@
+//! Writing the trait's implementation. It takes a checked model, and cannot fail.
+//!
+//! Everything is named by its absolute path, so that it works under `no_implicit_prelude` and beside any names of the
+//! user's. What the compiler may have to say about a user's type is said at that type.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Generics, parse_quote};
+
+use crate::model::{Extra, Handler, Hook, KindOf, Model};
+use crate::parse::Block;
+
+pub(crate) fn expand(block: &Block, model: &Model<'_>) -> TokenStream {
+    let krate = &model.krate;
+    let self_type = &block.self_type;
+    let (generics, tx) = generics(block, model);
+    let (impl_generics, _, where_clause) = generics.split_for_impl();
+
+    let routes = model.handlers.iter().map(|handler| route(handler, model));
+    let handlers = model.handlers.iter().filter(|handler| matches!(handler.kind, KindOf::BuiltIn(_)));
+    let handlers = handlers.map(|handler| method(handler, model, &tx));
+    let callbacks = callbacks(model, &tx);
+    let hooks = model.hooks.iter().map(|hook| hook_method(hook, model));
+    quote! {
+        #[automatically_derived]
+        impl #impl_generics #krate::__private::MpesaCallbacks<#tx> for #self_type #where_clause {
+            fn routes(&self) -> #krate::__private::Routes {
+                let routes = #krate::__private::Routes::new();
+                #(#routes)*
+                routes
+            }
+            #(#handlers)*
+            #callbacks
+            #(#hooks)*
+        }
+    }
+}
+
+/// The block's generics, and the transaction: the type that the handlers take, or any.
+fn generics(block: &Block, model: &Model<'_>) -> (Generics, TokenStream) {
+    let mut generics = block.generics.clone();
+    // The engine calls from any thread; a type parameter may not be fit for it.
+    if generics.type_params().next().is_some() {
+        let self_type = &block.self_type;
+        generics
+            .make_where_clause()
+            .predicates
+            .push(parse_quote!(#self_type: ::core::marker::Send + ::core::marker::Sync));
+    }
+    match model.tx {
+        Some(tx) => (generics, quote!(#tx)),
+        None => {
+            generics.params.push(parse_quote!(__Tx: ::core::marker::Send));
+            (generics, quote!(__Tx))
+        }
+    }
+}
+
+/// `let routes = routes.with(Route::new(Kind::Stk)…);`
+fn route(handler: &Handler<'_>, model: &Model<'_>) -> TokenStream {
+    let krate = &model.krate;
+    let Handler { cfgs, options, payload, .. } = handler;
+    let mut route = match handler.kind {
+        KindOf::BuiltIn(row) => {
+            let name = row.name;
+            let route = quote!(#krate::__private::Route::new(#krate::__private::Kind::from_name(#name)));
+            match &options.path {
+                Some(path) => quote!(#route.path(#path)),
+                None => route,
+            }
+        }
+        KindOf::Custom => {
+            let (path, key) = (&options.path, &options.key);
+            // Said at the payload's type, where it must implement `Deserialize`.
+            let reads = quote_spanned!(payload.span()=> .reads::<#payload>());
+            quote!(#krate::__private::Route::custom(#path, #key) #reads)
+        }
+    };
+    if let Some(answer) = &options.answer {
+        route.extend(quote!(.answer(#answer)));
+    }
+    if let Some(retries) = options.retries {
+        route.extend(quote!(.retries(#retries)));
+    }
+    if let Some(deadline) = options.deadline.map(|deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)) {
+        route.extend(quote!(.deadline(::core::time::Duration::from_millis(#deadline))));
+    }
+    if let Some(accept) = options.accept_otherwise {
+        route.extend(quote!(.otherwise(#accept)));
+    }
+    if handler.takes_tx() {
+        route.extend(quote!(.transactional()));
+    }
+    quote! {
+        #(#cfgs)*
+        let routes = routes.with(#route);
+    }
+}
+
+/// The trait's method of a built-in kind.
+fn method(handler: &Handler<'_>, model: &Model<'_>, tx: &TokenStream) -> TokenStream {
+    let krate = &model.krate;
+    let Handler { cfgs, payload, .. } = handler;
+    let KindOf::BuiltIn(row) = handler.kind else { return TokenStream::new() };
+    let name = format_ident!("{}", row.name);
+    let core_payload = format_ident!("{}", row.payload);
+    let call = call(handler, model);
+    // Said at the user's type, should it be another one than the trait's.
+    let payload = quote_spanned!(payload.span()=> let payload: #payload = payload;);
+    let boxed = boxed(handler, quote!(#payload #call));
+    if handler.kind.is_validation() {
+        return quote! {
+            #(#cfgs)*
+            fn #name<'__a>(
+                &'__a self,
+                payload: #krate::__private::#core_payload,
+                delivery: &'__a #krate::__private::Delivery,
+            ) -> #krate::__private::Deciding<'__a> {
+                #boxed
+            }
+        };
+    }
+    let takes = takes(handler);
+    let boxed = quote!(#takes #boxed);
+    quote! {
+        #(#cfgs)*
+        fn #name<'__a>(
+            &'__a self,
+            payload: #krate::__private::#core_payload,
+            call: #krate::__private::Call<'__a, #tx>,
+        ) -> #krate::__private::Handling<'__a> {
+            #boxed
+        }
+    }
+}
+
+/// One method for all open kinds: it asks the delivery which it is.
+fn callbacks(model: &Model<'_>, tx: &TokenStream) -> TokenStream {
+    let krate = &model.krate;
+    let custom: Vec<_> = model.handlers.iter().filter(|handler| matches!(handler.kind, KindOf::Custom)).collect();
+    if custom.is_empty() {
+        return TokenStream::new();
+    }
+    let arms = custom.iter().map(|handler| {
+        let Handler { cfgs, payload, options, .. } = handler;
+        let path = &options.path;
+        let call = call(handler, model);
+        let payload = quote_spanned!(payload.span()=> let payload: #payload = payload.to::<#payload>()?;);
+        let boxed = boxed(handler, quote!(#payload #call));
+        let takes = takes(handler);
+        quote! {
+            #(#cfgs)*
+            if *call.delivery.kind() == #krate::__private::Kind::custom(#path) {
+                #takes
+                return #boxed;
+            }
+        }
+    });
+    quote! {
+        fn callback<'__a>(
+            &'__a self,
+            payload: #krate::__private::CustomCallback,
+            call: #krate::__private::Call<'__a, #tx>,
+        ) -> #krate::__private::Handling<'__a> {
+            #(#arms)*
+            #krate::__private::unhandled(call.delivery)
+        }
+    }
+}
+
+/// What is taken out of the call before the future is made.
+fn takes(handler: &Handler<'_>) -> TokenStream {
+    let delivery = handler.extras.iter().any(|extra| matches!(extra, Extra::Delivery));
+    let delivery = delivery.then(|| quote!(let delivery = call.delivery;));
+    let tx = match handler.takes_tx() {
+        true => quote!(let tx = call.into_tx();),
+        false => quote!(let _ = call;),
+    };
+    quote!(#delivery #tx)
+}
+
+/// The call of the user's method, its result turned into the engine's.
+fn call(handler: &Handler<'_>, model: &Model<'_>) -> TokenStream {
+    let krate = &model.krate;
+    let method = handler.method;
+    let extras = handler.extras.iter().map(|extra| match extra {
+        Extra::Delivery => quote!(delivery),
+        Extra::Tx(tx) => quote_spanned!(tx.span()=> tx?),
+    });
+    // Resolved in the block itself, so that a trait in scope with a method of this name does not get in between.
+    let called = quote!(Self::#method(self, payload #(, #extras)*).await);
+    let span = handler.output.map_or(method.span(), Spanned::span);
+    if handler.kind.is_validation() {
+        quote_spanned!(span=> #krate::__private::IntoDecided::into_decided(#called))
+    } else {
+        quote_spanned!(span=> #krate::__private::IntoHandled::into_handled(#called))
+    }
+}
+
+/// Boxed; should the future not be `Send`, that is said at the method's name.
+fn boxed(handler: &Handler<'_>, body: TokenStream) -> TokenStream {
+    quote_spanned!(handler.method.span()=> ::std::boxed::Box::pin(async move { #body }))
+}
+
+fn hook_method(hook: &Hook<'_>, model: &Model<'_>) -> TokenStream {
+    let krate = &model.krate;
+    let Hook { name, method, cfgs } = hook;
+    let called = quote_spanned!(method.span()=> let () = Self::#method(self, delivery).await;);
+    quote! {
+        #(#cfgs)*
+        fn #name<'__a>(&'__a self, delivery: &'__a #krate::__private::Delivery) -> #krate::__private::Noticing<'__a> {
+            ::std::boxed::Box::pin(async move { #called })
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The names that may stand before a method. A test holds them against the table in core.
+
+/// One built-in kind.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// The attribute, and the method of the trait.
+    pub(crate) name: &'static str,
+    /// The type that its handler takes.
+    pub(crate) payload: &'static str,
+    /// Where it is received unless the attribute says otherwise.
+    pub(crate) path: Option<&'static str>,
+}
+
+const fn row(name: &'static str, payload: &'static str, path: &'static str) -> Row {
+    Row { name, payload, path: Some(path) }
+}
+
+/// All built-in kinds.
+pub(crate) const KINDS: [Row; 20] = [
+    row("stk", "StkCallback", "/stk"),
+    row("c2b_validation", "C2bValidation", "/c2b/validation"),
+    row("c2b_confirmation", "C2bConfirmation", "/c2b/confirmation"),
+    row("b2c_result", "B2cResult", "/b2c/result"),
+    row("b2c_timeout", "QueueTimeout", "/b2c/timeout"),
+    row("b2b_result", "B2bResult", "/b2b/result"),
+    row("b2b_timeout", "QueueTimeout", "/b2b/timeout"),
+    row("tax_result", "TaxResult", "/tax/result"),
+    row("tax_timeout", "QueueTimeout", "/tax/timeout"),
+    row("status_result", "StatusResult", "/status/result"),
+    row("status_timeout", "QueueTimeout", "/status/timeout"),
+    row("balance_result", "BalanceResult", "/balance/result"),
+    row("balance_timeout", "QueueTimeout", "/balance/timeout"),
+    row("reversal_result", "ReversalResult", "/reversal/result"),
+    row("reversal_timeout", "QueueTimeout", "/reversal/timeout"),
+    row("b2b_express", "B2bExpressCallback", "/b2b-express"),
+    row("ratiba", "RatibaCallback", "/ratiba"),
+    row("bill_manager", "BillManagerPayment", "/bill-manager"),
+    Row { name: "payment", payload: "Payment", path: None },
+    row("lipia", "LipiaCallback", "/lipia"),
+];
+
+/// The open kind.
+pub(crate) const CALLBACK: &str = "callback";
+
+/// The hooks.
+pub(crate) const HOOKS: [&str; 3] = ["on_duplicate", "on_conflict", "on_dead"];
+
+/// The words that Safaricom rejects anywhere in a URL, in any case (Daraja 3.0, register URL, 2.3).
+pub(crate) const FORBIDDEN_WORDS: [&str; 8] = ["m-pesa", "mpesa", "safaricom", "exec", "exe", "cmd", "sql", "query"];
+
+/// Whether an attribute of this name marks a method for us.
+pub(crate) fn is_marker(name: &str) -> bool {
+    names().any(|known| known == name)
+}
+
+/// All names that may stand before a method.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|row| row.name).chain([CALLBACK]).chain(HOOKS)
+}
+
+/// Attributes that are the compiler's or everybody's, and never a misspelling of ours.
+const COMMON: [&str; 18] = [
+    "allow", "async_trait", "cfg", "cfg_attr", "cold", "deny", "deprecated", "doc", "expect", "forbid", "inline", "instrument",
+    "must_use", "test", "tracing", "track_caller", "warn", "rustfmt",
+];
+
+/// The name that a misspelled attribute was meant to be; `None` when it looks like somebody else's.
+pub(crate) fn meant(name: &str) -> Option<&'static str> {
+    if COMMON.contains(&name) {
+        return None;
+    }
+    let is_short = name.len() <= 4;
+    let likeness = |known: &str| {
+        let edits = strsim::normalized_damerau_levenshtein(name, known);
+        match name.starts_with(known) || (!is_short && known.starts_with(name)) {
+            true => 1.0,
+            false if is_short => edits,
+            false => edits.max(strsim::jaro_winkler(name, known)),
+        }
+    };
+    let (known, likeness) = names().map(|known| (known, likeness(known))).max_by(|one, other| one.1.total_cmp(&other.1))?;
+    // `skt` is to `stk` as 0.67.
+    (likeness >= if is_short { 0.6 } else { 0.85 }).then_some(known)
+}
