@@ -2,8 +2,8 @@
 
 pub use mpesa_callbacks_core::{
     Acknowledgement, Backoff, Call, Clock, CustomKind, Deciding, Delivery, HandlerError, Handling, Inbox, InboxBuilder,
-    IntoDecided, IntoHandled, Kind, MpesaCallbacks, Noticing, Rejection, ReplayError, Request, Route, RouteError, Routes,
-    Secret, StartError, SystemClock, Validation, WeakSecret, payload,
+    IntoDecided, IntoHandled, Kind, MpesaCallbacks, Noticing, Rejection, ReplayError, Request, Route, RouteError,
+    Routes, Secret, StartError, SystemClock, Validation, WeakSecret, payload,
 };
 
 /// Where callbacks are kept.
@@ -119,9 +119,9 @@ pub use mpesa_callbacks_macros::mpesa_callbacks;
 /// What a file with handlers in it needs.
 pub mod prelude {
     pub use crate::payload::{
-        Amount, B2bExpressCallback, B2bResult, B2cResult, BalanceResult, BillManagerPayment, C2bConfirmation, C2bValidation,
-        Class, DarajaTime, LipiaCallback, Msisdn, Outcome, Payment, QueueTimeout, RatibaCallback, ResultCode, ReversalResult,
-        StatusResult, StkCallback, TaxResult,
+        Amount, B2bExpressCallback, B2bResult, B2cResult, BalanceResult, BillManagerPayment, C2bConfirmation,
+        C2bValidation, Class, DarajaTime, LipiaCallback, Msisdn, Outcome, Payment, QueueTimeout, RatibaCallback,
+        ResultCode, ReversalResult, StatusResult, StkCallback, TaxResult,
     };
     pub use crate::{Delivery, Inbox, Kind, Rejection, Validation, mpesa_callbacks};
 
@@ -136,8 +136,8 @@ pub mod prelude {
 pub mod __private {
     pub use mpesa_callbacks_core::payload::{
         B2bExpressCallback, B2bResult, B2cResult, BalanceResult, BillManagerPayment, C2bConfirmation, C2bValidation,
-        CustomCallback, LipiaCallback, Payment, QueueTimeout, RatibaCallback, ReversalResult, StatusResult, StkCallback,
-        TaxResult,
+        CustomCallback, LipiaCallback, Payment, QueueTimeout, RatibaCallback, ReversalResult, StatusResult,
+        StkCallback, TaxResult,
     };
     pub use mpesa_callbacks_core::{
         Call, Deciding, Delivery, Handling, IntoDecided, IntoHandled, Kind, MpesaCallbacks, Noticing, Route, Routes,

@@ -1,2 +1,91 @@
-//! The contracts of stores and ledgers as tests that anyone can run.
+//! The contracts of `mpesa-callbacks` as tests that anyone can run, and the payloads they run on.
+//!
+//! A store of your own, checked with one `#[test]` per behaviour:
+//!
+//! ```no_run
+//! use mpesa_callbacks_core::store::MemoryStore;
+//!
+//! mpesa_callbacks_conformance::store_tests!(MemoryStore::new());
+//! # fn main() {}
+//! ```
+//!
+//! The expression makes a new, empty store each time; it may `.await`. A ledger is checked by [`ledger_tests!`], through
+//! a [`LedgerBench`](ledger::LedgerBench) that says how to write something in its transactions.
+
 pub mod fixtures;
+
+pub mod ledger;
+
+pub mod store;
+
+/// Runs a future to its end, on a runtime with several threads.
+///
+/// # Panics
+/// When there is no runtime to be had.
+#[doc(hidden)]
+pub fn run(future: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
+    runtime.expect("a Tokio runtime").block_on(future);
+}
+
+/// One `#[test]` per behaviour of the contract of stores.
+#[macro_export]
+macro_rules! store_tests {
+    ($store:expr) => {
+        $crate::store_tests! { @each $store;
+            a_first_delivery_is_told_from_repetitions_and_contradictions
+            the_deliveries_of_one_batch_see_each_other
+            of_racing_recorders_exactly_one_is_first
+            a_payment_is_recorded_with_the_first_callback_that_shows_it
+            what_cannot_be_read_is_kept_once
+            what_nothing_handles_is_held
+            a_decision_stands_for_every_repetition
+            racing_claimants_share_the_work_and_nobody_gets_the_same
+            an_attempt_is_counted_when_it_begins
+            a_lost_lease_changes_nothing
+            a_renewed_lease_is_not_swept
+            a_retry_is_due_later
+            a_release_does_not_count
+            the_dead_run_again_after_a_requeue
+            a_held_callback_is_released_with_its_payment
+            what_is_open_can_be_dismissed
+            siblings_know_each_other
+            lists_are_filtered_and_paged
+            a_purged_callback_is_still_recognised
+            depths_are_counted
+            whoever_goes_away_leaves_all_or_nothing
+            a_closed_store_says_so
+        }
+    };
+    (@each $store:expr; $($behaviour:ident)*) => {
+        $(
+            #[test]
+            fn $behaviour() {
+                $crate::run(async { $crate::store::$behaviour(::std::sync::Arc::new($store)).await });
+            }
+        )*
+    };
+}
+
+/// One `#[test]` per behaviour of the contract of ledgers.
+#[macro_export]
+macro_rules! ledger_tests {
+    ($bench:expr) => {
+        $crate::ledger_tests! { @each $bench;
+            preparing_twice_is_preparing_once
+            effects_and_mark_are_committed_together
+            a_rolled_back_transaction_leaves_neither
+            a_dropped_transaction_leaves_neither
+            marks_of_other_callbacks_do_not_matter
+            of_racing_workers_exactly_one_applies
+        }
+    };
+    (@each $bench:expr; $($behaviour:ident)*) => {
+        $(
+            #[test]
+            fn $behaviour() {
+                $crate::run(async { $crate::ledger::$behaviour(&$bench).await });
+            }
+        )*
+    };
+}

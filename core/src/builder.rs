@@ -251,7 +251,9 @@ pub enum StartError {
     #[error("the inbox has no store: say `.store(SqliteStore::open(\"inbox.db\")?)`")]
     NoStore,
     /// No secret was given.
-    #[error("the inbox has no secret, and anybody could forge callbacks: say `.secret(…)` with what `openssl rand -hex 16` prints")]
+    #[error(
+        "the inbox has no secret, and anybody could forge callbacks: say `.secret(…)` with what `openssl rand -hex 16` prints"
+    )]
     NoSecret,
     /// A secret will not do.
     #[error(transparent)]

@@ -116,7 +116,9 @@ impl Inbox {
     /// When the store fails.
     pub async fn release(&self, id: CallbackId) -> Result<bool, StoreError> {
         let engine = &self.engine;
-        let Some(entry) = engine.store.get(id).await?.filter(|entry| entry.state == State::Held) else { return Ok(false) };
+        let Some(entry) = engine.store.get(id).await?.filter(|entry| entry.state == State::Held) else {
+            return Ok(false);
+        };
         let payment = entry.body.and_then(|body| {
             let key = engine.routes.of(&entry.kind).and_then(|route| route.key.as_deref());
             let parsed = payload::parse(&entry.kind, &body.0, key).ok()?;
@@ -201,7 +203,10 @@ impl Inbox {
 
 impl fmt::Debug for Inbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inbox").field("routes", &self.engine.routes).field("store", &self.engine.store).finish_non_exhaustive()
+        f.debug_struct("Inbox")
+            .field("routes", &self.engine.routes)
+            .field("store", &self.engine.store)
+            .finish_non_exhaustive()
     }
 }
 

@@ -253,12 +253,21 @@ mod tests {
     fn what_cannot_be_mounted_together_is_refused() {
         let stk = || Route::new(Kind::Stk);
         assert_eq!(Routes::new().checked().unwrap_err(), RouteError::None);
-        assert_eq!(Routes::new().with(stk()).with(stk()).checked().unwrap_err(), RouteError::TwoHandlers { kind: Kind::Stk });
+        assert_eq!(
+            Routes::new().with(stk()).with(stk()).checked().unwrap_err(),
+            RouteError::TwoHandlers { kind: Kind::Stk }
+        );
         let same = Routes::new().with(stk()).with(Route::new(Kind::Lipia).path("/stk/"));
         assert!(matches!(same.checked().unwrap_err(), RouteError::TwoPaths { .. }));
-        assert!(matches!(Routes::new().with(stk().path("/EXEC")).checked().unwrap_err(), RouteError::Forbidden { word: "exec", .. }));
+        assert!(matches!(
+            Routes::new().with(stk().path("/EXEC")).checked().unwrap_err(),
+            RouteError::Forbidden { word: "exec", .. }
+        ));
         assert!(matches!(Routes::new().with(stk().path("stk")).checked().unwrap_err(), RouteError::NotAPath { .. }));
-        assert!(matches!(Routes::new().with(Route::custom("/a", "id")).checked().unwrap_err(), RouteError::NotAPointer { .. }));
+        assert!(matches!(
+            Routes::new().with(Route::custom("/a", "id")).checked().unwrap_err(),
+            RouteError::NotAPointer { .. }
+        ));
         let late = Route::new(Kind::C2bValidation).deadline(Duration::from_secs(9));
         assert_eq!(Routes::new().with(late).checked().unwrap_err(), RouteError::Deadline);
     }

@@ -52,7 +52,8 @@ pub(crate) fn check(block: &Block, arguments: Arguments) -> syn::Result<Model<'_
 
     // A block that serves nothing would compile, be mounted, and stay silent.
     if !marked && mistakes.0.is_none() {
-        let message = "no method in this block handles a callback; mark one, with `#[stk]` or `#[payment]` for instance";
+        let message =
+            "no method in this block handles a callback; mark one, with `#[stk]` or `#[payment]` for instance";
         mistakes.at(block.impl_token, message);
     }
     unique(&handlers, &hooks, &mut mistakes);
@@ -101,7 +102,10 @@ fn shape(method: &Method, mistakes: &mut Mistakes) {
     }
     // Nobody could say which types to call it with.
     if signature.generics.type_params().next().is_some() || signature.generics.const_params().next().is_some() {
-        mistakes.at(&signature.generics, format!("callback `{name}` must not be generic; make the `impl` block generic instead"));
+        mistakes.at(
+            &signature.generics,
+            format!("callback `{name}` must not be generic; make the `impl` block generic instead"),
+        );
     }
     match signature.inputs.first() {
         // Many callbacks are handled at once, by one object.
@@ -121,7 +125,12 @@ fn arguments(method: &Method) -> impl Iterator<Item = &Type> {
     })
 }
 
-fn handler<'b>(method: &'b Method, attribute: &'b Attribute, marker: &'b Ident, mistakes: &mut Mistakes) -> Option<Handler<'b>> {
+fn handler<'b>(
+    method: &'b Method,
+    attribute: &'b Attribute,
+    marker: &'b Ident,
+    mistakes: &mut Mistakes,
+) -> Option<Handler<'b>> {
     let kind = KINDS.iter().find(|row| marker == row.name).map_or(KindOf::Custom, KindOf::BuiltIn);
     shape(method, mistakes);
     let options = options(attribute, kind, mistakes);
@@ -132,7 +141,9 @@ fn handler<'b>(method: &'b Method, attribute: &'b Attribute, marker: &'b Ident, 
     let Some(payload) = types.next() else {
         let message = match kind {
             KindOf::BuiltIn(row) => format!("callback `{name}` must take its payload: `{}`", row.payload),
-            KindOf::Custom => format!("callback `{name}` must take its payload: a type of yours that implements `Deserialize`"),
+            KindOf::Custom => {
+                format!("callback `{name}` must take its payload: a type of yours that implements `Deserialize`")
+            }
         };
         mistakes.at(name, message);
         return None;
@@ -151,7 +162,8 @@ fn handler<'b>(method: &'b Method, attribute: &'b Attribute, marker: &'b Ident, 
         }
         // M-Pesa waits, and a transaction may wait for another one.
         if kind.is_validation() && matches!(extra, Extra::Tx(_)) {
-            mistakes.at(argument, "a validation takes no transaction: it is a question, and M-Pesa waits for the answer");
+            mistakes
+                .at(argument, "a validation takes no transaction: it is a question, and M-Pesa waits for the answer");
         }
         extras.push(extra);
     }
@@ -185,7 +197,9 @@ fn extra(argument: &Type) -> Option<Extra<'_>> {
         return Some(Extra::Tx(&reference.elem));
     }
     match &*reference.elem {
-        Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Delivery") => Some(Extra::Delivery),
+        Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Delivery") => {
+            Some(Extra::Delivery)
+        }
         _ => None,
     }
 }
@@ -261,7 +275,10 @@ fn option(options: &mut Options, name: &Ident, meta: &ParseNestedMeta<'_>) -> sy
         "key" => {
             let key: LitStr = text(meta)?;
             if !key.value().starts_with('/') {
-                return Err(syn::Error::new(key.span(), "the key is a JSON pointer, and begins with `/`, as in `\"/data/id\"`"));
+                return Err(syn::Error::new(
+                    key.span(),
+                    "the key is a JSON pointer, and begins with `/`, as in `\"/data/id\"`",
+                ));
             }
             options.key = Some(key);
         }
@@ -276,8 +293,9 @@ fn option(options: &mut Options, name: &Ident, meta: &ParseNestedMeta<'_>) -> sy
         }
         "deadline" => {
             let deadline = text(meta)?;
-            let duration = duration(&deadline.value())
-                .ok_or_else(|| syn::Error::new(deadline.span(), "a deadline is a number and `ms`, `s` or `m`, as in `\"3s\"`"))?;
+            let duration = duration(&deadline.value()).ok_or_else(|| {
+                syn::Error::new(deadline.span(), "a deadline is a number and `ms`, `s` or `m`, as in `\"3s\"`")
+            })?;
             options.deadline = Some(duration);
         }
         _ => {
@@ -337,7 +355,9 @@ fn required(options: &Options, kind: KindOf, marker: &Ident, mistakes: &mut Mist
             mistakes.at(marker, format!("`#[{CALLBACK}]` needs a `path = \"/…\"`"));
         }
         if options.key.is_none() {
-            let message = format!("`#[{CALLBACK}]` needs a `key = \"/…\"`, the JSON pointer to what makes two deliveries the same");
+            let message = format!(
+                "`#[{CALLBACK}]` needs a `key = \"/…\"`, the JSON pointer to what makes two deliveries the same"
+            );
             mistakes.at(marker, message);
         }
     }
@@ -360,7 +380,8 @@ fn unique(handlers: &[Handler<'_>], hooks: &[Hook<'_>], mistakes: &mut Mistakes)
                 mistakes.at(handler.marker, message);
             } else if handler.path().is_some() && handler.path() == earlier.path() {
                 let path = handler.path().unwrap_or_default();
-                let message = format!("`{path}` is where `{}` receives `{}` already", earlier.method, earlier.kind.name());
+                let message =
+                    format!("`{path}` is where `{}` receives `{}` already", earlier.method, earlier.kind.name());
                 let span = handler.options.path.as_ref().map_or(handler.marker.span(), LitStr::span);
                 mistakes.add(syn::Error::new(span, message));
             }
@@ -397,7 +418,8 @@ fn one_tx<'b>(handlers: &[Handler<'b>], mistakes: &mut Mistakes) -> Option<&'b T
     });
     let first = types.next()?;
     for other in types.filter(|other| other.to_token_stream().to_string() != first.to_token_stream().to_string()) {
-        let message = format!("all handlers take the same transaction, and another one takes `{}`", first.to_token_stream());
+        let message =
+            format!("all handlers take the same transaction, and another one takes `{}`", first.to_token_stream());
         mistakes.at(other, message);
     }
     Some(first)

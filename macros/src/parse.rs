@@ -61,7 +61,8 @@ impl Parse for Arguments {
             } else {
                 let name: Ident = input.parse()?;
                 if name != "no_timeouts" {
-                    let message = format!("`mpesa_callbacks` has no option `{name}`; it has `no_timeouts` and `crate = …`");
+                    let message =
+                        format!("`mpesa_callbacks` has no option `{name}`; it has `no_timeouts` and `crate = …`");
                     return Err(syn::Error::new_spanned(name, message));
                 }
                 arguments.no_timeouts = true;
@@ -84,7 +85,8 @@ impl Parse for Block {
         let mut generics: Generics = input.parse()?;
         let self_type: Type = input.parse()?;
         if let Some(for_token) = input.parse::<Option<Token![for]>>()? {
-            let message = "`#[mpesa_callbacks]` goes on an inherent block, `impl Type { … }`; it writes the trait itself";
+            let message =
+                "`#[mpesa_callbacks]` goes on an inherent block, `impl Type { … }`; it writes the trait itself";
             return Err(syn::Error::new_spanned(for_token, message));
         }
         generics.where_clause = input.parse()?;
@@ -128,7 +130,10 @@ fn is_method(input: ParseStream<'_>) -> bool {
         if ahead.peek(Token![fn]) {
             return true;
         }
-        let is_qualifier = ahead.peek(Token![const]) || ahead.peek(Token![async]) || ahead.peek(Token![unsafe]) || ahead.peek(Token![extern]);
+        let is_qualifier = ahead.peek(Token![const])
+            || ahead.peek(Token![async])
+            || ahead.peek(Token![unsafe])
+            || ahead.peek(Token![extern]);
         let qualifies = is_qualifier || ahead.peek(LitStr);
         if !qualifies || ahead.parse::<TokenTree>().is_err() {
             return false;

@@ -60,8 +60,24 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 
 /// Attributes that are the compiler's or everybody's, and never a misspelling of ours.
 const COMMON: [&str; 18] = [
-    "allow", "async_trait", "cfg", "cfg_attr", "cold", "deny", "deprecated", "doc", "expect", "forbid", "inline", "instrument",
-    "must_use", "test", "tracing", "track_caller", "warn", "rustfmt",
+    "allow",
+    "async_trait",
+    "cfg",
+    "cfg_attr",
+    "cold",
+    "deny",
+    "deprecated",
+    "doc",
+    "expect",
+    "forbid",
+    "inline",
+    "instrument",
+    "must_use",
+    "test",
+    "tracing",
+    "track_caller",
+    "warn",
+    "rustfmt",
 ];
 
 /// The name that a misspelled attribute was meant to be; `None` when it looks like somebody else's.
@@ -78,7 +94,8 @@ pub(crate) fn meant(name: &str) -> Option<&'static str> {
             false => edits.max(strsim::jaro_winkler(name, known)),
         }
     };
-    let (known, likeness) = names().map(|known| (known, likeness(known))).max_by(|one, other| one.1.total_cmp(&other.1))?;
+    let (known, likeness) =
+        names().map(|known| (known, likeness(known))).max_by(|one, other| one.1.total_cmp(&other.1))?;
     // `skt` is to `stk` as 0.67.
     (likeness >= if is_short { 0.6 } else { 0.85 }).then_some(known)
 }

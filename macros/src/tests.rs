@@ -33,7 +33,9 @@ fn a_misspelling_is_known_and_a_stranger_is_left_alone() {
     ] {
         assert_eq!(table::meant(misspelled), Some(meant), "{misspelled}");
     }
-    for stranger in ["instrument", "inline", "test", "tokio", "must_use", "route", "get", "post", "cached", "retry", "sdk_only"] {
+    for stranger in
+        ["instrument", "inline", "test", "tokio", "must_use", "route", "get", "post", "cached", "retry", "sdk_only"]
+    {
         assert_eq!(table::meant(stranger), None, "{stranger}");
     }
 }
@@ -60,14 +62,25 @@ fn the_expansion_stays_readable() {
     let written = prettyplease::unparse(&written);
     let kept = include_str!("../tests/expansion.rs.txt");
     if std::env::var_os("KEEP_EXPANSION").is_some() {
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/expansion.rs.txt"), &written).expect("cannot keep it");
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/expansion.rs.txt"), &written)
+            .expect("cannot keep it");
         return;
     }
-    assert!(written == kept, "the expansion has changed; if it is meant to, run again with KEEP_EXPANSION=1:\n{written}");
+    assert!(
+        written == kept,
+        "the expansion has changed; if it is meant to, run again with KEEP_EXPANSION=1:\n{written}"
+    );
 }
 
 #[test]
 fn a_block_that_is_no_block_comes_back_without_our_attributes() {
-    let written = crate::write(quote!(), quote!(#[stk] async fn paid() {})).to_string();
+    let written = crate::write(
+        quote!(),
+        quote!(
+            #[stk]
+            async fn paid() {}
+        ),
+    )
+    .to_string();
     assert!(!written.contains("stk") && written.contains("paid") && written.contains("compile_error"), "{written}");
 }

@@ -1,1 +1,5 @@
+//! Where `mpesa-callbacks` keeps callbacks. One module per database, each behind the feature of its name; all of them
+//! keep the contract of [`mpesa_callbacks_core::store::Store`] as `mpesa-callbacks-conformance` checks it.
 
+#[cfg(feature = "sqlite")]
+pub mod sqlite;

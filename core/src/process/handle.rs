@@ -37,7 +37,12 @@ impl Engine {
         ended
     }
 
-    async fn handle_claimed(&self, claimed: Claimed, delivery: Delivery, cancelled: &CancellationToken) -> (Ended, &'static str) {
+    async fn handle_claimed(
+        &self,
+        claimed: Claimed,
+        delivery: Delivery,
+        cancelled: &CancellationToken,
+    ) -> (Ended, &'static str) {
         let Claimed { kind, attempt, .. } = &claimed;
         let Some(route) = self.routes.of(kind) else {
             let error = "nothing handles this kind".to_owned();
@@ -59,7 +64,8 @@ impl Engine {
         let handling = self.handling.clone();
         let theirs = delivery.clone();
         // A task of its own, so that a panic stays there; dropped, and so cancelled, when it overruns.
-        let handling = AbortOnDropHandle::new(tokio::spawn(async move { handling.handle(parsed.callback, &theirs, mark).await }));
+        let handling =
+            AbortOnDropHandle::new(tokio::spawn(async move { handling.handle(parsed.callback, &theirs, mark).await }));
         let result = tokio::select! {
             result = timeout(limit, handling) => result,
             () = cancelled.cancelled() => return match self.stopping.is_cancelled() {
@@ -95,7 +101,8 @@ impl Engine {
     }
 
     fn released(&self, attempt: u32) -> Ended {
-        let after = if self.stopping.is_cancelled() { std::time::Duration::ZERO } else { self.limits.backoff.after(attempt) };
+        let after =
+            if self.stopping.is_cancelled() { std::time::Duration::ZERO } else { self.limits.backoff.after(attempt) };
         Ended::With(Ending::Released { after }, None)
     }
 }

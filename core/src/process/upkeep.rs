@@ -103,7 +103,10 @@ impl Engine {
                 tracing::warn!(cause = error_chain(&error), "cannot renew leases");
                 // Whoever may have lost the lease by the next time stops now: somebody else may begin.
                 let margin = self.limits.lease / 3;
-                flights.values().filter(|flight| flight.expires < now + margin).for_each(|flight| flight.cancel.cancel());
+                flights
+                    .values()
+                    .filter(|flight| flight.expires < now + margin)
+                    .for_each(|flight| flight.cancel.cancel());
             }
         }
     }

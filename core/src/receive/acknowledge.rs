@@ -81,7 +81,8 @@ impl Engine {
             return Acknowledgement::new(JSON, body.into());
         }
         // A route's own answer stands; of a swapped pair both hear the same.
-        let answer = if kind == route.kind || kind.twin().as_ref() == Some(&route.kind) { route.answer } else { kind.answer() };
+        let answer =
+            if kind == route.kind || kind.twin().as_ref() == Some(&route.kind) { route.answer } else { kind.answer() };
         Acknowledgement::new(answer.content_type, Cow::Borrowed(answer.body))
     }
 }

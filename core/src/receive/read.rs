@@ -23,7 +23,12 @@ pub(super) struct Heard<'e> {
 }
 
 impl Engine {
-    pub(super) async fn read<'e, B, C, E>(&self, routed: Routed<'e>, body: B, started: Instant) -> Result<Heard<'e>, Refusal>
+    pub(super) async fn read<'e, B, C, E>(
+        &self,
+        routed: Routed<'e>,
+        body: B,
+        started: Instant,
+    ) -> Result<Heard<'e>, Refusal>
     where
         B: Stream<Item = Result<C, E>>,
         C: Into<Bytes>,
@@ -32,7 +37,8 @@ impl Engine {
             return Err(Refusal::TooLarge);
         }
         let deadline = started + self.limits.body_deadline;
-        let body = timeout_at(deadline.into(), gather(body, self.limits.body)).await.map_err(|_| Refusal::TooSlow)??;
+        let body =
+            timeout_at(deadline.into(), gather(body, self.limits.body)).await.map_err(|_| Refusal::TooSlow)??;
         Ok(Heard { route: routed.route, peer: routed.peer, body, received_at: self.clock.now() })
     }
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use super::{
-    Body, CallbackId, Claimed, Depth, Ending, Entry, Filter, Known, Lease, Received, Recorded, Settled, Settlement, Sibling,
-    State, Store, StoreError, Verdict,
+    Body, CallbackId, Claimed, Depth, Ending, Entry, Filter, Known, Lease, Received, Recorded, Settled, Settlement,
+    Sibling, State, Store, StoreError, Verdict,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::kind::Kind;
@@ -123,7 +123,8 @@ impl Store for MemoryStore {
     async fn sweep(&self) -> Result<u64, StoreError> {
         let mut rows = self.rows()?;
         let now = self.clock.now();
-        let expired = |row: &&mut Row| row.entry.state == State::Running && row.lease_until.is_some_and(|until| until < now);
+        let expired =
+            |row: &&mut Row| row.entry.state == State::Running && row.lease_until.is_some_and(|until| until < now);
         let mut swept = 0;
         for row in rows.rows.values_mut().filter(expired) {
             row.entry.state = State::Ready;
@@ -180,7 +181,9 @@ impl Store for MemoryStore {
     async fn purge(&self, age: Duration) -> Result<u64, StoreError> {
         let mut rows = self.rows()?;
         let now = self.clock.now();
-        let old = |row: &&Row| row.entry.received_at + age < now && row.entry.state == State::Done && row.entry.body.is_some();
+        let old = |row: &&Row| {
+            row.entry.received_at + age < now && row.entry.state == State::Done && row.entry.body.is_some()
+        };
         let old: Vec<_> = rows.rows.values().filter(old).map(|row| row.entry.id).collect();
         for id in &old {
             rows.purge(*id);

@@ -243,7 +243,9 @@ pub enum StoreError {
         source: Cause,
     },
     /// The file is not a store, or is damaged.
-    #[error("{place} is not a store of callbacks, or is damaged: {reason}; restore it from a backup, or name another file")]
+    #[error(
+        "{place} is not a store of callbacks, or is damaged: {reason}; restore it from a backup, or name another file"
+    )]
     Damaged {
         /// Which file or server.
         place: String,
@@ -251,7 +253,9 @@ pub enum StoreError {
         reason: String,
     },
     /// The database was written by a newer version of this library.
-    #[error("{place} has schema version {found}, and this version of the library knows up to {known}; upgrade the library")]
+    #[error(
+        "{place} has schema version {found}, and this version of the library knows up to {known}; upgrade the library"
+    )]
     NewerSchema {
         /// Which file or server.
         place: String,

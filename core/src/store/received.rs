@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::{CallbackId, State};
 use crate::kind::Kind;
-use crate::payload::{Digest, Private};
+use crate::payload::{self, Digest, Private, Unreadable};
+use crate::routes::{Route, Routes};
 
 /// A delivery, ready to be recorded.
 #[derive(Clone, Debug)]
@@ -93,6 +94,19 @@ pub struct Known {
 }
 
 impl Received {
+    /// A body that came to the URL of this kind, to be handled, with the payment that it shows. The engine makes its own;
+    /// this is for tests of stores.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn parse(kind: &Kind, body: &[u8], received_at: SystemTime) -> Result<Received, Unreadable> {
+        let body = Bytes::copy_from_slice(body);
+        let parsed = payload::parse(kind, &body, None)?;
+        let routes = [parsed.kind.clone(), Kind::Payment].map(Route::new);
+        let routes = routes.into_iter().fold(Routes::new(), Routes::with);
+        Ok(crate::receive::received(&parsed, body, received_at, &routes))
+    }
+
     /// Its bytes.
     pub fn body(&self) -> &[u8] {
         &self.body

@@ -1,0 +1,126 @@
+//! The behaviours that a ledger must show.
+
+use std::sync::Arc;
+
+use mpesa_callbacks_core::Kind;
+use mpesa_callbacks_core::ledger::{Begun, Ledger, LedgerError, Mark};
+
+/// How to write something in a ledger's transactions, and how to count it afterwards.
+#[allow(async_fn_in_trait, reason = "called from this crate's tests only")]
+pub trait LedgerBench: Sync {
+    /// The ledger.
+    type Ledger: Ledger;
+
+    /// The ledger, on a database that is empty but for a table to write into. Always the same one.
+    fn ledger(&self) -> Arc<Self::Ledger>;
+
+    /// Writes one row of this text.
+    fn write<'a>(
+        &'a self,
+        tx: &'a mut <Self::Ledger as Ledger>::Tx,
+        text: &'a str,
+    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+    /// Counts the rows of this text, outside of any transaction.
+    async fn count(&self, text: &str) -> u64;
+}
+
+fn mark(key: &str) -> Mark {
+    Mark::for_test(Kind::Stk, key)
+}
+
+async fn begin<B: LedgerBench>(bench: &B, key: &str) -> Option<<B::Ledger as Ledger>::Tx> {
+    match bench.ledger().begin(&mark(key)).await.expect("begin") {
+        Begun::New(tx) => Some(tx),
+        Begun::AlreadyApplied => None,
+    }
+}
+
+async fn prepared<B: LedgerBench>(bench: &B) -> Arc<B::Ledger> {
+    let ledger = bench.ledger();
+    ledger.prepare().await.expect("prepare");
+    ledger
+}
+
+/// Preparing twice is preparing once.
+pub async fn preparing_twice_is_preparing_once<B: LedgerBench>(bench: &B) {
+    prepared(bench).await.prepare().await.expect("prepare again");
+}
+
+/// Effects and mark are committed together, and then the callback is applied.
+pub async fn effects_and_mark_are_committed_together<B: LedgerBench>(bench: &B) {
+    let ledger = prepared(bench).await;
+    let mut tx = begin(bench, "a").await.expect("a new mark");
+    bench.write(&mut tx, "a").await;
+    ledger.commit(tx).await.expect("commit");
+    assert_eq!(bench.count("a").await, 1);
+    assert!(begin(bench, "a").await.is_none(), "a mark that is committed was given out again");
+}
+
+/// A rolled back transaction leaves neither effects nor mark.
+pub async fn a_rolled_back_transaction_leaves_neither<B: LedgerBench>(bench: &B) {
+    let ledger = prepared(bench).await;
+    let mut tx = begin(bench, "b").await.expect("a new mark");
+    bench.write(&mut tx, "b").await;
+    ledger.rollback(tx).await.expect("rollback");
+    assert_eq!(bench.count("b").await, 0);
+    let tx = begin(bench, "b").await.expect("the mark was rolled back");
+    ledger.rollback(tx).await.expect("rollback");
+}
+
+/// A dropped transaction, of a handler that panicked or overran, leaves neither.
+pub async fn a_dropped_transaction_leaves_neither<B: LedgerBench>(bench: &B) {
+    let ledger = prepared(bench).await;
+    let mut tx = begin(bench, "c").await.expect("a new mark");
+    bench.write(&mut tx, "c").await;
+    drop(tx);
+    let mut tx = begin(bench, "c").await.expect("the mark was rolled back");
+    assert_eq!(bench.count("c").await, 0);
+    bench.write(&mut tx, "c").await;
+    ledger.commit(tx).await.expect("commit");
+    assert_eq!(bench.count("c").await, 1);
+}
+
+/// Marks of other callbacks, of other kinds too, do not matter.
+pub async fn marks_of_other_callbacks_do_not_matter<B: LedgerBench>(bench: &B) {
+    let ledger = prepared(bench).await;
+    let tx = begin(bench, "d").await.expect("a new mark");
+    ledger.commit(tx).await.expect("commit");
+    let tx = begin(bench, "e").await.expect("another key");
+    ledger.commit(tx).await.expect("commit");
+    let other = Mark::for_test(Kind::Payment, "d");
+    match ledger.begin(&other).await.expect("begin") {
+        Begun::New(tx) => ledger.commit(tx).await.expect("commit"),
+        Begun::AlreadyApplied => panic!("another kind of callback with this key was applied, not this one"),
+    }
+}
+
+/// Of workers that have the same callback in hand, exactly one applies it.
+pub async fn of_racing_workers_exactly_one_applies<B: LedgerBench>(bench: &B) {
+    let ledger = prepared(bench).await;
+    for round in 0..10 {
+        let key = format!("race {round}");
+        let apply = async || {
+            loop {
+                match ledger.begin(&mark(&key)).await {
+                    Ok(Begun::New(mut tx)) => {
+                        bench.write(&mut tx, &key).await;
+                        tokio::task::yield_now().await;
+                        match ledger.commit(tx).await {
+                            Ok(()) => return true,
+                            Err(LedgerError::Unavailable(_)) => {}
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                    Ok(Begun::AlreadyApplied) => return false,
+                    // Busy: the engine tries again later, too.
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            }
+        };
+        let applied = tokio::join!(apply(), apply(), apply(), apply());
+        let applied = [applied.0, applied.1, applied.2, applied.3];
+        assert_eq!(applied.iter().filter(|applied| **applied).count(), 1, "{applied:?}");
+        assert_eq!(bench.count(&key).await, 1);
+    }
+}

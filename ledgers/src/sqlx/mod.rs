@@ -1,0 +1,30 @@
+//! sqlx: the application's own pool, and transactions as sqlx has them.
+
+mod sqlite;
+
+use std::fmt;
+
+use sqlx::{Database, Pool};
+
+pub use self::sqlite::SqliteTx;
+
+/// Marks callbacks in a database that the application reaches by sqlx. The pool is the application's own.
+///
+/// The marks are in a table of their own, `mpesa_callbacks_applied`, which `start()` creates.
+#[derive(Clone)]
+pub struct SqlxLedger<DB: Database> {
+    pool: Pool<DB>,
+}
+
+impl<DB: Database> SqlxLedger<DB> {
+    /// A ledger in the database behind this pool.
+    pub fn new(pool: Pool<DB>) -> SqlxLedger<DB> {
+        SqlxLedger { pool }
+    }
+}
+
+impl<DB: Database> fmt::Debug for SqlxLedger<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SqlxLedger({})", DB::NAME)
+    }
+}

@@ -1,0 +1,54 @@
+//! The sqlx ledger on SQLite keeps the contract.
+#![cfg(feature = "sqlx-sqlite")]
+
+use std::sync::Arc;
+
+use mpesa_callbacks_conformance::ledger::LedgerBench;
+use mpesa_callbacks_ledgers::sqlx::{SqliteTx, SqlxLedger};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::{Sqlite, SqlitePool};
+
+struct Bench {
+    pool: SqlitePool,
+    ledger: Arc<SqlxLedger<Sqlite>>,
+    _directory: tempfile::TempDir,
+}
+
+impl Bench {
+    async fn new() -> Bench {
+        let directory = tempfile::tempdir().unwrap();
+        let options = SqliteConnectOptions::new().filename(directory.path().join("shop.db")).create_if_missing(true);
+        let pool = SqlitePoolOptions::new().max_connections(8).connect_with(options).await.unwrap();
+        sqlx::query("CREATE TABLE effect (text TEXT)").execute(&pool).await.unwrap();
+        Bench { ledger: Arc::new(SqlxLedger::new(pool.clone())), pool, _directory: directory }
+    }
+}
+
+impl LedgerBench for Bench {
+    type Ledger = SqlxLedger<Sqlite>;
+
+    fn ledger(&self) -> Arc<SqlxLedger<Sqlite>> {
+        self.ledger.clone()
+    }
+
+    fn write<'a>(
+        &'a self,
+        tx: &'a mut SqliteTx,
+        text: &'a str,
+    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(async move {
+            sqlx::query("INSERT INTO effect (text) VALUES (?)").bind(text).execute(&mut **tx).await.unwrap();
+        })
+    }
+
+    async fn count(&self, text: &str) -> u64 {
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM effect WHERE text = ?")
+            .bind(text)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap();
+        count.unsigned_abs()
+    }
+}
+
+mpesa_callbacks_conformance::ledger_tests!(Bench::new().await);

@@ -1,0 +1,42 @@
+-- One row for each distinct body of a key. Narrow: bodies live apart, so that deleting them is cheap.
+CREATE TABLE IF NOT EXISTS callback (
+    id            INTEGER PRIMARY KEY,        -- in the order of arrival
+    kind          TEXT    NOT NULL,
+    key           TEXT    NOT NULL,           -- as it was sent; 'hmac:…' once the body was purged
+    verdict       INTEGER NOT NULL,           -- 0 first, 2 variant, 3 conflict, 4 quarantined
+    state         INTEGER NOT NULL,           -- 0 ready, 1 running, 2 done, 3 dead, 4 held, 5 quarantined
+    digest        BLOB    NOT NULL,
+    meaning       BLOB    NOT NULL,
+    received_at   INTEGER NOT NULL,           -- microseconds since 1970 UTC, like all times here
+    last_seen_at  INTEGER NOT NULL,
+    seen          INTEGER NOT NULL DEFAULT 1,
+    attempts      INTEGER NOT NULL DEFAULT 0,
+    interruptions INTEGER NOT NULL DEFAULT 0,
+    fence         INTEGER NOT NULL DEFAULT 0,
+    run_at        INTEGER,
+    lease_until   INTEGER,
+    settled_at    INTEGER,
+    receipt       TEXT,
+    peer          TEXT,
+    reference     TEXT,
+    decision      TEXT,
+    error         TEXT
+) STRICT;
+
+-- What is known under a key, and that no body is stored twice. Keys come in the order of time, so it grows at its end.
+CREATE UNIQUE INDEX IF NOT EXISTS callback_key ON callback (kind, key, digest);
+CREATE INDEX IF NOT EXISTS callback_ready ON callback (run_at, id) WHERE state = 0;
+CREATE INDEX IF NOT EXISTS callback_running ON callback (lease_until) WHERE state = 1;
+CREATE INDEX IF NOT EXISTS callback_open ON callback (state, id) WHERE state >= 3;
+CREATE INDEX IF NOT EXISTS callback_receipt ON callback (receipt) WHERE receipt IS NOT NULL;
+
+-- Names and phone numbers live here, and in keys.
+CREATE TABLE IF NOT EXISTS body (
+    callback_id INTEGER PRIMARY KEY REFERENCES callback (id),
+    body        BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS meta (
+    name  TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;

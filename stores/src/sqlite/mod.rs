@@ -1,0 +1,181 @@
+//! SQLite: the embedded default. One file on a local disk, nothing to run beside the application.
+
+mod open;
+
+mod rows;
+
+mod writer;
+
+mod errors;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mpesa_callbacks_core::payload::Digest;
+use mpesa_callbacks_core::store::{
+    CallbackId, Claimed, Depth, Entry, Filter, Lease, Received, Recorded, Settled, Settlement, State, Store, StoreError,
+};
+use mpesa_callbacks_core::{Clock, Kind, SystemClock};
+use rusqlite::Connection;
+
+use self::writer::Writer;
+
+/// Keeps callbacks in a SQLite database of its own.
+///
+/// What was recorded survives `kill -9` and a power cut: the journal is a WAL with `synchronous=FULL`, set and read back.
+/// One thread writes, everything that waits in one commit. A second process may use the same file, on the same machine
+/// only: SQLite's locks do not hold on network file systems.
+///
+/// The file holds names and phone numbers; on Unix it is created for its owner alone. When bodies are purged their keys
+/// become HMACs under a random key that lies in the same file: whoever has the whole file and time can try all phone
+/// numbers.
+///
+/// ```no_run
+/// # fn example() -> Result<(), mpesa_callbacks_core::store::StoreError> {
+/// let store = mpesa_callbacks_stores::sqlite::SqliteStore::open("inbox.db")?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SqliteStore {
+    path: PathBuf,
+    writer: Arc<Writer>,
+    reader: Arc<Mutex<Option<Connection>>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl SqliteStore {
+    /// Opens the database, creates it or brings it up to date, and starts its writing thread. It blocks for as long as
+    /// that takes: milliseconds, as a rule.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`], [`StoreError::Damaged`], [`StoreError::NewerSchema`] or [`StoreError::NotDurable`]: each says
+    /// what to do.
+    pub fn open(path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
+        SqliteStore::open_with_clock(path, Arc::new(SystemClock))
+    }
+
+    /// Opens the database with a clock of your own, for tests.
+    ///
+    /// # Errors
+    /// As [`open`](SqliteStore::open).
+    pub fn open_with_clock(path: impl AsRef<Path>, clock: Arc<dyn Clock>) -> Result<SqliteStore, StoreError> {
+        let path = path.as_ref().to_owned();
+        let connection = open::open(&path)?;
+        let reader = open::open_to_read(&path)?;
+        let writer = Arc::new(Writer::start(connection, &path)?);
+        Ok(SqliteStore { path, writer, reader: Arc::new(Mutex::new(Some(reader))), clock })
+    }
+
+    /// Runs a query on the reading connection, off the async threads.
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reader, path) = (self.reader.clone(), self.path.clone());
+        let reading = tokio::task::spawn_blocking(move || {
+            let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+            let connection = reader.as_ref().ok_or(StoreError::Closed)?;
+            query(connection).map_err(|error| errors::store_error(&path, error))
+        });
+        reading.await.unwrap_or_else(|error| Err(StoreError::Unavailable(error.into())))
+    }
+
+    fn now(&self) -> i64 {
+        rows::micros(self.clock.now())
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn record(&self, batch: &[Received]) -> Result<Vec<Recorded>, StoreError> {
+        let (batch, now) = (batch.to_vec(), self.now());
+        self.writer.write(move |connection| rows::record_all(connection, &batch, now)).await
+    }
+
+    async fn decision(&self, kind: &Kind, key: &str, meaning: &Digest) -> Result<Option<String>, StoreError> {
+        let (kind, key, meaning) = (kind.clone(), key.to_owned(), *meaning);
+        self.read(move |connection| rows::decision(connection, &kind, &key, &meaning)).await
+    }
+
+    async fn claim(&self, limit: usize, lease: Duration) -> Result<Vec<Claimed>, StoreError> {
+        let now = self.now();
+        // Looking costs nothing to the writer, and most looks find nothing.
+        if !self.read(move |connection| rows::is_due(connection, now)).await? {
+            return Ok(Vec::new());
+        }
+        self.writer.write(move |connection| rows::claim(connection, limit, lease, now)).await
+    }
+
+    async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
+        let (leases, now) = (leases.to_vec(), self.now());
+        self.writer.write(move |connection| rows::renew(connection, &leases, lease, now)).await
+    }
+
+    async fn settle(&self, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+        let (batch, now) = (batch.to_vec(), self.now());
+        self.writer.write(move |connection| rows::settle_all(connection, &batch, now)).await
+    }
+
+    async fn sweep(&self) -> Result<u64, StoreError> {
+        let now = self.now();
+        if !self.read(move |connection| rows::is_expired(connection, now)).await? {
+            return Ok(0);
+        }
+        self.writer.write(move |connection| rows::sweep(connection, now)).await
+    }
+
+    async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError> {
+        self.read(move |connection| rows::get(connection, id)).await
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<Entry>, StoreError> {
+        let filter = filter.clone();
+        self.read(move |connection| rows::list(connection, &filter)).await
+    }
+
+    async fn reopen(&self, id: CallbackId, from: State, payment: Option<&Received>) -> Result<bool, StoreError> {
+        let (payment, now) = (payment.cloned(), self.now());
+        self.writer.write(move |connection| rows::reopen(connection, id, from, payment.as_ref(), now)).await
+    }
+
+    async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError> {
+        let now = self.now();
+        self.writer.write(move |connection| rows::dismiss(connection, id, now)).await
+    }
+
+    async fn purge(&self, age: Duration) -> Result<u64, StoreError> {
+        let before = self.now().saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
+        let mut purged = 0;
+        loop {
+            // A few at a time, so that recording does not wait for long.
+            let some = self.writer.write(move |connection| rows::purge(connection, before)).await?;
+            purged += some;
+            if some == 0 {
+                return Ok(purged);
+            }
+        }
+    }
+
+    async fn depth(&self) -> Result<Depth, StoreError> {
+        self.read(rows::depth).await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        let (writer, reader) = (self.writer.clone(), self.reader.clone());
+        let closing = tokio::task::spawn_blocking(move || {
+            drop(reader.lock().unwrap_or_else(PoisonError::into_inner).take());
+            writer.close();
+        });
+        closing.await.map_err(|error| StoreError::Unavailable(error.into()))
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").field("path", &self.path).finish_non_exhaustive()
+    }
+}

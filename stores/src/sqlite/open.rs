@@ -1,0 +1,130 @@
+//! Opening the database: durable, ours, and up to date.
+
+use std::fs::OpenOptions;
+use std::path::Path;
+use std::time::Duration;
+
+use mpesa_callbacks_core::store::StoreError;
+use rusqlite::{Connection, OpenFlags};
+
+use super::errors::{place, store_error};
+
+/// The migrations, in order. `user_version` counts those that were run.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_callbacks.sql")];
+
+/// `MPCB`, in the file's header: it is ours.
+const APPLICATION_ID: i64 = 0x4d50_4342;
+
+/// 3.51.3 mended the WAL-reset bug, by which two connections that write and checkpoint could damage the file.
+const SAFE_VERSION: i32 = 3_051_003;
+
+/// Files up to this size are checked for damage at every start; it takes a fraction of a second.
+const CHECKED_SIZE: u64 = 64 * 1024 * 1024;
+
+/// How long to wait for another process that writes.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Opens the connection that writes.
+pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+    if rusqlite::version_number() < SAFE_VERSION {
+        tracing::warn!(version = rusqlite::version(), "this SQLite has the WAL-reset bug; use 3.51.3 or newer");
+    }
+    create_for_owner(path);
+    let opened = |error: rusqlite::Error| StoreError::Open { place: place(path), source: error.into() };
+    let mut connection = Connection::open(path).map_err(opened)?;
+    connection.busy_timeout(BUSY).map_err(opened)?;
+
+    let failed = |error| store_error(path, error);
+    check_ours(&connection, path)?;
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+    connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
+    // On macOS an fsync does not reach the disk without these; elsewhere they do nothing.
+    connection.pragma_update(None, "fullfsync", true).map_err(failed)?;
+    connection.pragma_update(None, "checkpoint_fullfsync", true).map_err(failed)?;
+    check_durable(&connection, path)?;
+    migrate(&mut connection, path)?;
+    check_whole(&connection, path)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// Opens the connection that reads.
+pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| store_error(path, error))?;
+    connection.busy_timeout(BUSY).map_err(|error| store_error(path, error))?;
+    connection.pragma_update(None, "query_only", true).map_err(|error| store_error(path, error))?;
+    Ok(connection)
+}
+
+/// The file holds names and phone numbers: nobody but its owner should read it. SQLite gives its side files the same mode.
+fn create_for_owner(path: &Path) {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    // When this fails the file is there already, or opening it will say what is wrong.
+    let _ = options.open(path);
+}
+
+fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, pragma, |row| row.get(0))
+}
+
+fn check_ours(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let failed = |error| store_error(path, error);
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0)).map_err(failed)?;
+    if tables > 0 && number(connection, "application_id").map_err(failed)? != APPLICATION_ID {
+        return Err(StoreError::Damaged { place: place(path), reason: "it is another application's database".into() });
+    }
+    Ok(())
+}
+
+/// Libraries and builds quietly choose weaker settings; what was set is read back.
+fn check_durable(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let failed = |error| store_error(path, error);
+    let journal: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).map_err(failed)?;
+    let synchronous = number(connection, "synchronous").map_err(failed)?;
+    let wrong = |setting, found, needed| Err(StoreError::NotDurable { place: place(path), setting, found, needed });
+    if !journal.eq_ignore_ascii_case("wal") {
+        return wrong("journal_mode", journal, "wal");
+    }
+    if synchronous != 2 {
+        return wrong("synchronous", synchronous.to_string(), "2 (FULL)");
+    }
+    Ok(())
+}
+
+/// Runs the migrations that were not run, all in one transaction, so that two processes may start at once.
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let failed = |error| store_error(path, error);
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let behaviour = rusqlite::TransactionBehavior::Immediate;
+    let transaction = connection.transaction_with_behavior(behaviour).map_err(failed)?;
+    let found = number(&transaction, "user_version").map_err(failed)?;
+    if found > known {
+        return Err(StoreError::NewerSchema { place: place(path), found, known });
+    }
+    for migration in &MIGRATIONS[usize::try_from(found).unwrap_or(0)..] {
+        transaction.execute_batch(migration).map_err(failed)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
+    transaction.pragma_update(None, "user_version", known).map_err(failed)?;
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|error| StoreError::Unavailable(error.into()))?;
+    transaction
+        .execute("INSERT OR IGNORE INTO meta (name, value) VALUES ('hmac_key', ?1)", [&key[..]])
+        .map_err(failed)?;
+    transaction.commit().map_err(failed)
+}
+
+fn check_whole(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    if std::fs::metadata(path).is_ok_and(|file| file.len() > CHECKED_SIZE) {
+        return Ok(());
+    }
+    let failed = |error| store_error(path, error);
+    let reason: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
+    if reason == "ok" { Ok(()) } else { Err(StoreError::Damaged { place: place(path), reason }) }
+}

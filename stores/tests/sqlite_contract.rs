@@ -1,0 +1,12 @@
+//! The SQLite store keeps the contract.
+#![cfg(feature = "sqlite")]
+
+use mpesa_callbacks_stores::sqlite::SqliteStore;
+
+/// A store in a directory of its own below `target/tmp`.
+fn store() -> SqliteStore {
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap().keep();
+    SqliteStore::open(directory.join("inbox.db")).unwrap()
+}
+
+mpesa_callbacks_conformance::store_tests!(store());
