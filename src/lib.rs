@@ -1,4 +1,4 @@
-#![cfg_attr(any(doc, test), doc = include_str!("../README.md"))]
+#![doc = include_str!("../README.md")]
 
 pub use mpesa_callbacks_core::{
     Acknowledgement, Backoff, Call, Clock, CustomKind, Deciding, Delivery, HandlerError, Handling, Inbox, InboxBuilder,

@@ -21,6 +21,8 @@ pub struct Route {
     pub(crate) otherwise: Validation,
     pub(crate) transactional: bool,
     pub(crate) answer: Answer,
+    /// Nothing handles it but the payment that it tells of.
+    pub(crate) implied: bool,
     /// Whether a custom body fits the handler's type.
     pub(crate) check: Option<fn(&CustomCallback) -> Result<(), Unreadable>>,
 }
@@ -37,6 +39,7 @@ impl Route {
             deadline: None,
             otherwise: Validation::accept(),
             transactional: false,
+            implied: false,
             check: None,
         }
     }
@@ -219,6 +222,7 @@ impl Routes {
                 return Err(RouteError::Deadline);
             }
         }
+        self.imply();
         for (i, route) in self.0.iter().enumerate() {
             for other in &self.0[i + 1..] {
                 if route.kind == other.kind {
@@ -231,6 +235,20 @@ impl Routes {
             }
         }
         Ok(self)
+    }
+
+    /// Whoever handles payments must hear of them: the kinds that tell of money are received, handled or not.
+    fn imply(&mut self) {
+        if self.of(&Kind::Payment).is_none() {
+            return;
+        }
+        for kind in [Kind::Stk, Kind::C2bConfirmation, Kind::B2bExpress, Kind::BillManager, Kind::Lipia] {
+            let mut route = Route::new(kind);
+            route.implied = true;
+            if self.of(&route.kind).is_none() && self.0.iter().all(|other| other.path != route.path) {
+                self.0.push(route);
+            }
+        }
     }
 }
 
@@ -270,6 +288,13 @@ mod tests {
         ));
         let late = Route::new(Kind::C2bValidation).deadline(Duration::from_secs(9));
         assert_eq!(Routes::new().with(late).checked().unwrap_err(), RouteError::Deadline);
+    }
+
+    #[test]
+    fn whoever_handles_payments_hears_of_them() {
+        let routes = Routes::new().with(Route::new(Kind::Payment)).with(Route::custom("/lipia", "/id")).checked().unwrap();
+        assert!(routes.at("/stk").is_some_and(|route| route.implied) && routes.at("/c2b/confirmation").is_some());
+        assert!(routes.at("/lipia").is_some_and(|route| !route.implied), "the application's own path comes first");
     }
 
     #[test]

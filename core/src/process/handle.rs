@@ -48,6 +48,10 @@ impl Engine {
             let error = "nothing handles this kind".to_owned();
             return (Ended::With(Ending::Held { error }, None), "held");
         };
+        if route.implied {
+            // Released by somebody: its payment was recorded with the release.
+            return (Ended::With(Ending::Done, None), "done");
+        }
         let attempts = route.retries.unwrap_or(self.limits.retries).saturating_add(1);
         if *attempt > attempts {
             let error = format!("{} attempts ended with the process, or without its lease", claimed.interruptions);

@@ -54,6 +54,7 @@ fn without_credentials(body: Bytes) -> Bytes {
 /// What is recorded of a body that was read, with the payment that it shows.
 pub(crate) fn received(parsed: &Parsed, body: Bytes, received_at: std::time::SystemTime, routes: &Routes) -> Received {
     let disposition = |kind: &Kind| match routes.of(kind) {
+        Some(route) if route.implied => Disposition::Noted,
         Some(_) => Disposition::Handle,
         None => Disposition::Unhandled,
     };

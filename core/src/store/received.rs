@@ -47,6 +47,8 @@ pub enum Disposition {
     Handle,
     /// It was answered already: a validation, with this decision.
     Decided(String),
+    /// Nothing is to be done but for the payment that it shows.
+    Noted,
     /// Nothing handles its kind; it is held.
     Unhandled,
     /// It cannot be read, for this reason.
@@ -132,6 +134,7 @@ impl Received {
             (Disposition::Quarantine(_), _) => State::Quarantined,
             (Disposition::Decided(_), _) | (_, Verdict::Variant | Verdict::Duplicate) => State::Done,
             (Disposition::Handle, Verdict::First) => State::Ready,
+            (Disposition::Noted, Verdict::First) => State::Done,
             _ => State::Held,
         }
     }

@@ -1,0 +1,80 @@
+//! What M-Pesa's callbacks mean to the shop.
+
+use mpesa_callbacks::prelude::*;
+
+use crate::orders::{self, Orders};
+
+/// What M-Pesa's callbacks mean to the shop. The handlers that take a `tx` take effect exactly once in its database.
+#[derive(Clone, Debug)]
+pub struct Shop {
+    orders: Orders,
+}
+
+impl Shop {
+    /// A shop with these orders.
+    pub fn new(orders: Orders) -> Shop {
+        Shop { orders }
+    }
+}
+
+#[mpesa_callbacks]
+impl Shop {
+    /// Money came in: once per receipt, though M-Pesa may tell of it by STK and by C2B.
+    #[payment]
+    async fn paid(&self, payment: Payment, tx: &mut SqliteTx) -> sqlx::Result<()> {
+        orders::book(tx, &payment).await
+    }
+
+    /// A push ended. When it brought money, `paid` has it.
+    #[stk]
+    async fn push_ended(&self, callback: StkCallback, tx: &mut SqliteTx) -> sqlx::Result<()> {
+        let status = match callback.outcome() {
+            Outcome::Success => return Ok(()),
+            Outcome::Failed => "cancelled",
+            _ => "unsure",
+        };
+        orders::not_paid(tx, callback.checkout_request_id.as_str(), status).await
+    }
+
+    /// A customer is about to pay. M-Pesa waits for the answer.
+    #[c2b_validation(deadline = "3s", otherwise = "accept")]
+    async fn is_welcome(&self, request: C2bValidation) -> sqlx::Result<Validation> {
+        let Some(reference) = &request.bill_ref_number else {
+            return Ok(Validation::reject(Rejection::InvalidAccountNumber));
+        };
+        Ok(match self.orders.due(reference.trimmed()).await? {
+            None => Validation::reject(Rejection::InvalidAccountNumber),
+            Some(due) if request.amount != Some(due) => Validation::reject(Rejection::InvalidAmount),
+            Some(_) => Validation::accept(),
+        })
+    }
+
+    /// A payout was carried out, or was not.
+    #[b2c_result]
+    async fn sent(&self, result: B2cResult, delivery: &Delivery, tx: &mut SqliteTx) -> sqlx::Result<()> {
+        let status = match result.outcome() {
+            Outcome::Success => "sent",
+            Outcome::Failed => "failed",
+            _ => "unsure",
+        };
+        orders::payout(tx, delivery.key(), status, result.receipt()).await
+    }
+
+    /// A payout got stuck. It may have been carried out: ask the transaction status API, do not pay again.
+    #[b2c_timeout]
+    async fn stuck(&self, _timeout: QueueTimeout, delivery: &Delivery, tx: &mut SqliteTx) -> sqlx::Result<()> {
+        orders::payout(tx, delivery.key(), "unsure", None).await
+    }
+
+    /// Somebody should look at this one: `inbox.list` shows it, `inbox.release` applies it.
+    #[on_conflict]
+    async fn contradicted(&self, delivery: &Delivery) {
+        tracing::warn!(callback = %delivery.id(), kind = %delivery.kind(), "contradicts an earlier callback");
+    }
+
+    /// And at this one: `inbox.get` shows why, `inbox.requeue` tries again.
+    #[on_dead]
+    async fn gave_up(&self, delivery: &Delivery) {
+        tracing::error!(callback = %delivery.id(), kind = %delivery.kind(), "could not be handled");
+    }
+}
