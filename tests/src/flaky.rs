@@ -1,0 +1,126 @@
+//! A store that can be made to fail.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mpesa_callbacks::Kind;
+use mpesa_callbacks::payload::Digest;
+use mpesa_callbacks::store::{
+    CallbackId, Claimed, Depth, Entry, Filter, Lease, MemoryStore, Received, Recorded, Settled, Settlement, State, Store, StoreError,
+};
+
+/// A memory store that can be made to fail.
+#[derive(Clone, Debug, Default)]
+pub struct FlakyStore {
+    inner: MemoryStore,
+    switches: Arc<Switches>,
+}
+
+#[derive(Debug, Default)]
+struct Switches {
+    away: AtomicBool,
+    slow: AtomicBool,
+    deaf: AtomicU32,
+    refuses: AtomicBool,
+}
+
+impl FlakyStore {
+    /// Nothing is recorded and nothing decided before is found.
+    pub fn go_away(&self, away: bool) {
+        self.switches.away.store(away, Ordering::SeqCst);
+    }
+
+    /// Recording takes for ever.
+    pub fn hang(&self, slow: bool) {
+        self.switches.slow.store(slow, Ordering::SeqCst);
+    }
+
+    /// The next settlements are written nowhere, as if the process had died before them.
+    pub fn lose_settlements(&self, count: u32) {
+        self.switches.deaf.store(count, Ordering::SeqCst);
+    }
+
+    /// Callbacks with `poison` in their key are refused.
+    pub fn refuse_poison(&self) {
+        self.switches.refuses.store(true, Ordering::SeqCst);
+    }
+
+    fn there(&self) -> Result<(), StoreError> {
+        if self.switches.away.load(Ordering::SeqCst) { Err(StoreError::Unavailable("away".into())) } else { Ok(()) }
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl Store for FlakyStore {
+    async fn record(&self, batch: &[Received]) -> Result<Vec<Recorded>, StoreError> {
+        self.there()?;
+        if self.switches.slow.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        let is_poison = |received: &Received| received.key.as_str().contains("poison");
+        if self.switches.refuses.load(Ordering::SeqCst) && batch.iter().any(is_poison) {
+            return Err(StoreError::Refused("poison".into()));
+        }
+        self.inner.record(batch).await
+    }
+
+    async fn decision(&self, kind: &Kind, key: &str, meaning: &Digest) -> Result<Option<String>, StoreError> {
+        self.there()?;
+        self.inner.decision(kind, key, meaning).await
+    }
+
+    async fn claim(&self, limit: usize, lease: Duration) -> Result<Vec<Claimed>, StoreError> {
+        self.there()?;
+        self.inner.claim(limit, lease).await
+    }
+
+    async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
+        self.there()?;
+        self.inner.renew(leases, lease).await
+    }
+
+    async fn settle(&self, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+        self.there()?;
+        let lose = self.switches.deaf.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |count| count.checked_sub(1));
+        if lose.is_ok() {
+            return Ok(batch.iter().map(|_| Settled::LeaseLost).collect());
+        }
+        self.inner.settle(batch).await
+    }
+
+    async fn sweep(&self) -> Result<u64, StoreError> {
+        self.there()?;
+        self.inner.sweep().await
+    }
+
+    async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError> {
+        self.inner.get(id).await
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<Entry>, StoreError> {
+        self.inner.list(filter).await
+    }
+
+    async fn reopen(&self, id: CallbackId, from: State, payment: Option<&Received>) -> Result<bool, StoreError> {
+        self.inner.reopen(id, from, payment).await
+    }
+
+    async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError> {
+        self.inner.dismiss(id).await
+    }
+
+    async fn purge(&self, age: Duration) -> Result<u64, StoreError> {
+        self.inner.purge(age).await
+    }
+
+    async fn depth(&self) -> Result<Depth, StoreError> {
+        self.inner.depth().await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.inner.close().await
+    }
+}

@@ -1,0 +1,92 @@
+//! An inbox mounted into an axum application.
+
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, header};
+use mpesa_callbacks::Inbox;
+use mpesa_callbacks::axum_adapter;
+use mpesa_callbacks::store::{Entry, Filter};
+use tower::ServiceExt;
+
+/// The secret of the tests' inboxes.
+pub const SECRET: &str = "00112233445566778899aabbccddeeff";
+
+/// An inbox mounted into an axum application at `/pay`.
+#[derive(Clone, Debug)]
+pub struct Mounted {
+    /// The application.
+    pub app: Router,
+    /// The inbox.
+    pub inbox: Inbox,
+}
+
+/// What was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: Option<String>,
+    /// The body.
+    pub body: String,
+}
+
+impl Mounted {
+    /// Mounts an inbox.
+    pub fn new(inbox: Inbox) -> Mounted {
+        let app = Router::new().nest("/pay", axum_adapter::router(&inbox));
+        Mounted { app, inbox }
+    }
+
+    /// Posts a body to the URL of this path below the secret.
+    ///
+    /// # Panics
+    /// When the application does not answer.
+    pub async fn post(&self, path: &str, body: impl Into<Body>) -> Answer {
+        self.send("POST", &format!("/pay/{SECRET}{path}"), body).await
+    }
+
+    /// Sends a request.
+    ///
+    /// # Panics
+    /// When the application does not answer.
+    pub async fn send(&self, method: &str, url: &str, body: impl Into<Body>) -> Answer {
+        let request = Request::builder().method(method).uri(url).header(header::CONTENT_TYPE, "application/json;charset=UTF-8");
+        let response = self.app.clone().oneshot(request.body(body.into()).expect("a request")).await.expect("an answer");
+        let (parts, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, 1 << 20).await.expect("a body");
+        Answer {
+            status: parts.status.as_u16(),
+            content_type: parts.headers.get(header::CONTENT_TYPE).map(|value| value.to_str().expect("text").to_owned()),
+            body: String::from_utf8(body.to_vec()).expect("text"),
+        }
+    }
+
+    /// Waits until nothing is left to handle.
+    ///
+    /// # Panics
+    /// When that takes longer than ten seconds.
+    pub async fn settled(&self) {
+        let began = Instant::now();
+        loop {
+            let depth = self.inbox.depth().await.expect("depth");
+            if depth.ready + depth.running == 0 {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "callbacks are not handled: {depth:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Everything in the inbox, oldest first.
+    ///
+    /// # Panics
+    /// When the store fails.
+    pub async fn entries(&self) -> Vec<Entry> {
+        let mut entries = self.inbox.list(&Filter::default().limit(10_000)).await.expect("list");
+        entries.reverse();
+        entries
+    }
+}
