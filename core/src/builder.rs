@@ -218,7 +218,7 @@ impl<H, L> InboxBuilder<H, L> {
             limits,
             recorder,
             settler,
-            wake: Notify::new(),
+            wake: Arc::new(Notify::new()),
             in_flight: InFlight::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),

@@ -40,7 +40,7 @@ pub(crate) struct Engine {
     pub(crate) recorder: Recorder,
     pub(crate) settler: Settler,
     /// Rung when something is ready.
-    pub(crate) wake: Notify,
+    pub(crate) wake: Arc<Notify>,
     /// One for each handler that may run at once.
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) in_flight: InFlight,

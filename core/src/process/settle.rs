@@ -10,7 +10,7 @@ use super::handle::Ended;
 use crate::inbox::Engine;
 use crate::process::Notice;
 use crate::receive::error_chain;
-use crate::store::{Lease, Settled, Settlement, Store, StoreError};
+use crate::store::{Ending, Lease, Settled, Settlement, Store, StoreError};
 
 /// How many settlements may wait, and how many are written in one commit.
 const QUEUE: usize = 1024;
@@ -37,8 +37,15 @@ impl Engine {
             tracing::warn!(callback = %lease.id, "lost the lease while handling; whoever has it now settles");
             return;
         };
+        let due_after = match &ending {
+            Ending::Retry { after, .. } | Ending::Released { after } => Some(*after),
+            _ => None,
+        };
         match self.settler.settle(Settlement::new(lease, ending)).await {
             Some(Settled::Written) => {
+                if let Some(after) = due_after {
+                    self.wake_after(after);
+                }
                 if let Some(delivery) = dead {
                     self.tell(Notice::Dead, delivery);
                 }
@@ -50,6 +57,22 @@ impl Engine {
                 tracing::error!(callback = %lease.id, "cannot settle a callback; it is handled again when its lease expires");
             }
         }
+    }
+}
+
+impl Engine {
+    /// Rings when a retry is due, unless that is so far off that polling finds it soon enough.
+    fn wake_after(&self, after: Duration) {
+        if after > Duration::from_secs(10) {
+            return;
+        }
+        let (wake, stopping) = (self.wake.clone(), self.stopping.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = sleep(after) => wake.notify_one(),
+                () = stopping.cancelled() => {}
+            }
+        });
     }
 }
 
