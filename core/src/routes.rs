@@ -292,7 +292,8 @@ mod tests {
 
     #[test]
     fn whoever_handles_payments_hears_of_them() {
-        let routes = Routes::new().with(Route::new(Kind::Payment)).with(Route::custom("/lipia", "/id")).checked().unwrap();
+        let routes =
+            Routes::new().with(Route::new(Kind::Payment)).with(Route::custom("/lipia", "/id")).checked().unwrap();
         assert!(routes.at("/stk").is_some_and(|route| route.implied) && routes.at("/c2b/confirmation").is_some());
         assert!(routes.at("/lipia").is_some_and(|route| !route.implied), "the application's own path comes first");
     }

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use mpesa_callbacks::Kind;
 use mpesa_callbacks::payload::Digest;
 use mpesa_callbacks::store::{
-    CallbackId, Claimed, Depth, Entry, Filter, Lease, MemoryStore, Received, Recorded, Settled, Settlement, State, Store, StoreError,
+    CallbackId, Claimed, Depth, Entry, Filter, Lease, MemoryStore, Received, Recorded, Settled, Settlement, State,
+    Store, StoreError,
 };
 
 /// A memory store that can be made to fail.

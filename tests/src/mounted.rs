@@ -53,8 +53,10 @@ impl Mounted {
     /// # Panics
     /// When the application does not answer.
     pub async fn send(&self, method: &str, url: &str, body: impl Into<Body>) -> Answer {
-        let request = Request::builder().method(method).uri(url).header(header::CONTENT_TYPE, "application/json;charset=UTF-8");
-        let response = self.app.clone().oneshot(request.body(body.into()).expect("a request")).await.expect("an answer");
+        let request =
+            Request::builder().method(method).uri(url).header(header::CONTENT_TYPE, "application/json;charset=UTF-8");
+        let response =
+            self.app.clone().oneshot(request.body(body.into()).expect("a request")).await.expect("an answer");
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, 1 << 20).await.expect("a body");
         Answer {

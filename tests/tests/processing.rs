@@ -320,7 +320,8 @@ async fn whoever_handles_payments_alone_hears_of_all_of_them() {
     mounted.post("/stk", cancelled_push("k")).await;
     mounted.settled().await;
     assert_eq!(*handler.0.lock().unwrap(), ["NLJ7RT61SV 100.00 stk"]);
-    let states: Vec<_> = mounted.entries().await.iter().map(|entry| (entry.kind.name().to_owned(), entry.state)).collect();
+    let states: Vec<_> =
+        mounted.entries().await.iter().map(|entry| (entry.kind.name().to_owned(), entry.state)).collect();
     let done = |kind: &str| (kind.to_owned(), State::Done);
     assert_eq!(states, [done("stk"), done("payment"), done("c2b_confirmation"), done("payment"), done("stk")]);
 }

@@ -9,7 +9,9 @@ use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{Filter, MemoryStore, State, Verdict};
 use mpesa_callbacks::{Inbox, Request};
 use mpesa_callbacks_conformance::fixtures::{self, PAYHERO};
-use mpesa_callbacks_tests::{Answer, FlakyStore, Mounted, SECRET, cancelled_push, its_contradiction, its_twin, paid_push};
+use mpesa_callbacks_tests::{
+    Answer, FlakyStore, Mounted, SECRET, cancelled_push, its_contradiction, its_twin, paid_push,
+};
 
 /// Handles everything, and remembers of which kind it was.
 #[derive(Default)]
@@ -223,7 +225,10 @@ async fn a_second_delivery_of_the_same_callback_is_not_handled_again() {
 
 #[tokio::test]
 async fn one_payment_told_of_twice_is_handled_once() {
-    for bodies in [[("/stk", paid_push()), ("/c2b/confirmation", its_twin())], [("/c2b/confirmation", its_twin()), ("/stk", paid_push())]] {
+    for bodies in [
+        [("/stk", paid_push()), ("/c2b/confirmation", its_twin())],
+        [("/c2b/confirmation", its_twin()), ("/stk", paid_push())],
+    ] {
         let (mounted, handled) = everything().await;
         for (path, body) in bodies {
             mounted.post(path, body).await;
@@ -311,7 +316,10 @@ async fn a_body_is_bounded_in_size_by_the_bytes_that_come() {
     assert_eq!(mounted.post("/stk", fits).await.status, 200);
     let chunks = Chunks(cancelled_push("pieces").chunks(7).map(Bytes::copy_from_slice).collect());
     assert_eq!(mounted.post("/stk", Body::from_stream(chunks)).await.status, 200);
-    assert_eq!(mounted.entries().await.iter().map(|entry| entry.key.as_str().to_owned()).collect::<Vec<_>>(), ["fits", "pieces"]);
+    assert_eq!(
+        mounted.entries().await.iter().map(|entry| entry.key.as_str().to_owned()).collect::<Vec<_>>(),
+        ["fits", "pieces"]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -451,12 +459,15 @@ async fn it_nests_anywhere_with_any_state_and_tells_who_sent() {
         .route("/", get(|AppState(App(number)): AppState<App>| async move { number.to_string() }))
         .nest("/deep/er", axum::Router::new().nest("/still", mpesa_callbacks::axum_adapter::router(&mounted.inbox)))
         .with_state(App(7))
-        .layer(axum::middleware::from_fn(|request: axum::extract::Request, next: axum::middleware::Next| next.run(request)));
+        .layer(axum::middleware::from_fn(|request: axum::extract::Request, next: axum::middleware::Next| {
+            next.run(request)
+        }));
     let mounted = Mounted { app, inbox: mounted.inbox };
     assert_eq!(mounted.send("GET", "/", Body::empty()).await.body, "7");
 
     let peer: SocketAddr = "[::ffff:196.201.214.200]:4321".parse().unwrap();
-    let mut request = axum::http::Request::post(format!("/deep/er/still/{SECRET}/stk")).body(Body::from(paid_push())).unwrap();
+    let mut request =
+        axum::http::Request::post(format!("/deep/er/still/{SECRET}/stk")).body(Body::from(paid_push())).unwrap();
     request.extensions_mut().insert(ConnectInfo(peer));
     let response = tower::ServiceExt::oneshot(mounted.app.clone(), request).await.unwrap();
     assert_eq!(response.status().as_u16(), 200);
@@ -470,7 +481,10 @@ struct Chunks(Vec<Bytes>);
 impl futures_core::Stream for Chunks {
     type Item = Result<Bytes, std::io::Error>;
 
-    fn poll_next(mut self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<Option<Self::Item>> {
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
         let next = if self.0.is_empty() { None } else { Some(Ok(self.0.remove(0))) };
         std::task::Poll::Ready(next)
     }
@@ -482,7 +496,10 @@ struct Dribble;
 impl futures_core::Stream for Dribble {
     type Item = Result<Bytes, std::io::Error>;
 
-    fn poll_next(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<Option<Self::Item>> {
+    fn poll_next(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
         std::task::Poll::Pending
     }
 }

@@ -26,7 +26,13 @@ struct Line {
 const SUCCESS: &str = r#"{"ResultCode":0,"ResultDesc":"Success"}"#;
 const RECEIVED: &str = r#"{"ResponseCode":"00000000","ResponseDesc":"success"}"#;
 
-const fn line(what: &'static str, path: &'static str, fixture: &'static str, answer: (u16, &'static str), became: &'static str) -> Line {
+const fn line(
+    what: &'static str,
+    path: &'static str,
+    fixture: &'static str,
+    answer: (u16, &'static str),
+    became: &'static str,
+) -> Line {
     Line { what, path, fixture, forged: false, answer, became }
 }
 
@@ -59,7 +65,8 @@ const LINES: [Line; 11] = [
 ];
 
 /// What the orders and payouts must be at the end.
-const ORDERS: [(&str, i64, &str); 3] = [("ORDER123", 10_000, "paid"), ("ORDER124", 0, "cancelled"), ("account", 0, "open")];
+const ORDERS: [(&str, i64, &str); 3] =
+    [("ORDER123", 10_000, "paid"), ("ORDER124", 0, "cancelled"), ("account", 0, "open")];
 const PAYOUTS: [(&str, &str); 2] = [("53e3-4aa8-9fe0-8fb5e4092cdd3533373", "sent"), ("16917-22577599-3", "unsure")];
 
 /// Runs the demonstration. Success only if everything is as promised.
@@ -69,7 +76,8 @@ const PAYOUTS: [(&str, &str); 2] = [("53e3-4aa8-9fe0-8fb5e4092cdd3533373", "sent
 pub async fn run() -> anyhow::Result<ExitCode> {
     let directory = tempfile::tempdir().context("a temporary directory")?;
     let secret = Secret::generate()?;
-    let options = Options { data_dir: directory.path().to_owned(), secret: secret.clone(), lease: Duration::from_secs(30) };
+    let options =
+        Options { data_dir: directory.path().to_owned(), secret: secret.clone(), lease: Duration::from_secs(30) };
     let Running { app, inbox, orders } = crate::start(&options).await?;
     for (reference, due_cents, push) in [
         ("ORDER123", 10_000, Some("ws_CO_191220191020363925")),
@@ -125,7 +133,11 @@ pub async fn run() -> anyhow::Result<ExitCode> {
 
 fn post(url: &str, body: &[u8]) -> anyhow::Result<(u16, String)> {
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
-    let mut response = agent.post(url).content_type("application/json;charset=UTF-8").send(body).context("the shop does not answer")?;
+    let mut response = agent
+        .post(url)
+        .content_type("application/json;charset=UTF-8")
+        .send(body)
+        .context("the shop does not answer")?;
     Ok((response.status().as_u16(), response.body_mut().read_to_string()?))
 }
 

@@ -94,6 +94,7 @@ pub fn directions(inbox: &Inbox, address: SocketAddr, secret: &Secret) -> String
         let _ = writeln!(text, "  {:<18} {base}{path}", kind.name());
     }
     let body = r#"{"TransID":"RKTQDM7W6S","TransTime":"20260101120000","TransAmount":"10.00","BusinessShortCode":"600638","BillRefNumber":"ORDER-1","MSISDN":"254700000000"}"#;
-    let _ = write!(text, "\nTry one:\n  curl -i -H 'content-type: application/json' -d '{body}' {base}/c2b/confirmation\n");
+    let _ =
+        write!(text, "\nTry one:\n  curl -i -H 'content-type: application/json' -d '{body}' {base}/c2b/confirmation\n");
     text
 }

@@ -84,12 +84,14 @@ impl Orders {
     /// # Errors
     /// When the database fails.
     pub async fn place(&self, order: &NewOrder) -> sqlx::Result<()> {
-        sqlx::query("INSERT INTO orders (reference, due_cents, checkout_request_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
-            .bind(&order.reference)
-            .bind(order.due_cents)
-            .bind(&order.checkout_request_id)
-            .execute(&self.pool)
-            .await?;
+        sqlx::query(
+            "INSERT INTO orders (reference, due_cents, checkout_request_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        )
+        .bind(&order.reference)
+        .bind(order.due_cents)
+        .bind(&order.checkout_request_id)
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 
@@ -99,7 +101,9 @@ impl Orders {
     /// When the database fails.
     pub async fn list(&self) -> sqlx::Result<Vec<Order>> {
         let rows: Vec<(String, i64, i64, String)> =
-            sqlx::query_as("SELECT reference, due_cents, paid_cents, status FROM orders ORDER BY rowid").fetch_all(&self.pool).await?;
+            sqlx::query_as("SELECT reference, due_cents, paid_cents, status FROM orders ORDER BY rowid")
+                .fetch_all(&self.pool)
+                .await?;
         let order = |(reference, due_cents, paid_cents, status)| Order { reference, due_cents, paid_cents, status };
         Ok(rows.into_iter().map(order).collect())
     }
@@ -109,15 +113,18 @@ impl Orders {
     /// # Errors
     /// When the database fails.
     pub async fn payouts(&self) -> sqlx::Result<Vec<(String, String, Option<String>)>> {
-        sqlx::query_as("SELECT conversation_id, status, receipt FROM payouts ORDER BY rowid").fetch_all(&self.pool).await
+        sqlx::query_as("SELECT conversation_id, status, receipt FROM payouts ORDER BY rowid")
+            .fetch_all(&self.pool)
+            .await
     }
 
     /// What is due on an open order.
     pub(crate) async fn due(&self, reference: &str) -> sqlx::Result<Option<Amount>> {
-        let due: Option<i64> = sqlx::query_scalar("SELECT due_cents FROM orders WHERE reference = ? AND status <> 'paid'")
-            .bind(reference)
-            .fetch_optional(&self.pool)
-            .await?;
+        let due: Option<i64> =
+            sqlx::query_scalar("SELECT due_cents FROM orders WHERE reference = ? AND status <> 'paid'")
+                .bind(reference)
+                .fetch_optional(&self.pool)
+                .await?;
         Ok(due.map(Amount::from_cents))
     }
 }
@@ -126,11 +133,12 @@ impl Orders {
 pub(crate) async fn book(tx: &mut SqliteConnection, payment: &Payment) -> sqlx::Result<()> {
     let account = payment.account.as_ref().map(|account| account.trimmed());
     let push = payment.checkout_request_id.as_ref().map(|id| id.as_str());
-    let reference: Option<String> = sqlx::query_scalar("SELECT reference FROM orders WHERE reference = ? OR checkout_request_id = ?")
-        .bind(account)
-        .bind(push)
-        .fetch_optional(&mut *tx)
-        .await?;
+    let reference: Option<String> =
+        sqlx::query_scalar("SELECT reference FROM orders WHERE reference = ? OR checkout_request_id = ?")
+            .bind(account)
+            .bind(push)
+            .fetch_optional(&mut *tx)
+            .await?;
     let cents = payment.amount.cents().unwrap_or_default();
     sqlx::query("INSERT INTO payments (receipt, cents, reference) VALUES (?, ?, ?)")
         .bind(&payment.receipt)
@@ -161,7 +169,12 @@ pub(crate) async fn not_paid(tx: &mut SqliteConnection, checkout_request_id: &st
 }
 
 /// What is known of a payout. A result is final; a timeout says only that nobody knows.
-pub(crate) async fn payout(tx: &mut SqliteConnection, id: &str, status: &str, receipt: Option<&str>) -> sqlx::Result<()> {
+pub(crate) async fn payout(
+    tx: &mut SqliteConnection,
+    id: &str,
+    status: &str,
+    receipt: Option<&str>,
+) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO payouts (conversation_id, status, receipt) VALUES (?1, ?2, ?3)
          ON CONFLICT (conversation_id) DO UPDATE SET status = ?2, receipt = ?3 WHERE status = 'unsure'",

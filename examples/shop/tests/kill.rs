@@ -148,7 +148,8 @@ async fn check(directory: &Path, journal: &Journal, mut shop: Child) {
     let booked: HashSet<_> = booked.iter().map(|(receipt, _)| receipt.as_str()).collect();
 
     let sent = journal.sent.lock().unwrap();
-    let acknowledged: Vec<u64> = sent.iter().filter(|(_, acknowledged)| **acknowledged).map(|(number, _)| *number).collect();
+    let acknowledged: Vec<u64> =
+        sent.iter().filter(|(_, acknowledged)| **acknowledged).map(|(number, _)| *number).collect();
     let mut lost = Vec::new();
     let mut unhandled = Vec::new();
     for number in &acknowledged {

@@ -101,6 +101,10 @@ fn check_durable(connection: &Connection, path: &Path) -> Result<(), StoreError>
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let failed = |error| store_error(path, error);
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    // What is up to date is not written to: a full disk must not keep anybody from reading.
+    if number(connection, "user_version").map_err(failed)? == known {
+        return Ok(());
+    }
     let behaviour = rusqlite::TransactionBehavior::Immediate;
     let transaction = connection.transaction_with_behavior(behaviour).map_err(failed)?;
     let found = number(&transaction, "user_version").map_err(failed)?;

@@ -1,0 +1,71 @@
+//! A handler that takes the whole process down does not do so for ever, and takes nobody else with it.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use mpesa_callbacks::prelude::*;
+use mpesa_callbacks::store::{SqliteStore, State};
+use mpesa_callbacks_tests::{Mounted, SECRET, cancelled_push};
+
+const DIRECTORY: &str = "ABORTING_INBOX";
+
+struct Poisoned;
+
+#[mpesa_callbacks]
+impl Poisoned {
+    #[stk(retries = 3)]
+    async fn stk(&self, _: StkCallback, delivery: &Delivery) {
+        if delivery.key() == "poison" {
+            std::process::abort();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn inbox(directory: &Path) -> Inbox {
+    Inbox::builder(Poisoned)
+        .store(SqliteStore::open(directory.join("inbox.db")).unwrap())
+        .secret(SECRET)
+        .lease(Duration::from_millis(150))
+        .sweep_every(Duration::from_millis(30))
+        .start()
+        .await
+        .unwrap()
+}
+
+/// The process that is taken down. On its own it does nothing.
+#[tokio::test]
+async fn child() {
+    let Some(directory) = std::env::var_os(DIRECTORY) else { return };
+    let mounted = Mounted::new(inbox(Path::new(&directory)).await);
+    mounted.post("/stk", cancelled_push("poison")).await;
+    for i in 0..20 {
+        mounted.post("/stk", cancelled_push(&format!("innocent {i}"))).await;
+    }
+    mounted.settled().await;
+}
+
+#[tokio::test]
+async fn a_handler_that_aborts_the_process_is_dead_after_its_attempts_and_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut aborted = 0;
+    loop {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["child", "--exact"])
+            .env(DIRECTORY, directory.path())
+            .output()
+            .unwrap();
+        if child.status.success() {
+            break;
+        }
+        aborted += 1;
+        assert!(aborted <= 4, "it is never given up on: {}", String::from_utf8_lossy(&child.stderr));
+    }
+    assert_eq!(aborted, 4, "once, and three retries");
+    let mounted = Mounted::new(inbox(directory.path()).await);
+    for entry in mounted.entries().await {
+        let expected = if entry.key == "poison" { State::Dead } else { State::Done };
+        assert_eq!(entry.state, expected, "{}", entry.key.as_str());
+    }
+}

@@ -1,0 +1,166 @@
+//! Bad use gets a clear error at the start.
+
+use std::error::Error;
+
+use mpesa_callbacks::prelude::*;
+use mpesa_callbacks::store::{MemoryStore, SqliteStore, StoreError};
+use mpesa_callbacks::{Call, Handling, MpesaCallbacks, Route, Routes, StartError};
+use mpesa_callbacks_tests::SECRET;
+
+struct Quiet;
+
+#[mpesa_callbacks]
+impl Quiet {
+    #[stk]
+    async fn stk(&self, _: StkCallback) {}
+}
+
+fn said(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text += &format!(": {error}");
+        source = error.source();
+    }
+    text
+}
+
+#[tokio::test]
+async fn an_inbox_without_a_store_or_a_secret_does_not_start() {
+    let error = Inbox::builder(Quiet).secret(SECRET).start().await.unwrap_err();
+    assert!(error.to_string().contains(".store("), "{error}");
+    let error = Inbox::builder(Quiet).store(MemoryStore::new()).start().await.unwrap_err();
+    assert!(error.to_string().contains("openssl rand -hex 16"), "{error}");
+}
+
+#[tokio::test]
+async fn a_secret_that_can_be_guessed_does_not_start() {
+    for (secret, words) in [
+        ("letmein", "too short"),
+        ("0123456789abcdef", "too short"),
+        ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "not drawn at random"),
+        ("0123456789abcdef/0123456789abcdef", "do not survive in a URL"),
+        ("Zp3vRk9LwMPESAfJhGd-_x7Q", "`mpesa`"),
+    ] {
+        let error = Inbox::builder(Quiet).store(MemoryStore::new()).secret(secret).start().await.unwrap_err();
+        assert!(error.to_string().contains(words), "{secret}: {error}");
+        assert!(!error.to_string().contains(secret), "the secret is in the error");
+    }
+}
+
+#[tokio::test]
+async fn numbers_that_would_stop_everything_do_not_start() {
+    let error =
+        Inbox::builder(Quiet).store(MemoryStore::new()).secret(SECRET).concurrency(0).start().await.unwrap_err();
+    assert!(matches!(error, StartError::Zero { what: "concurrency" }));
+}
+
+struct ByHand(Routes);
+
+impl<Tx: Send> MpesaCallbacks<Tx> for ByHand {
+    fn routes(&self) -> Routes {
+        self.0.clone()
+    }
+
+    fn stk<'a>(&'a self, _: StkCallback, _: Call<'a, Tx>) -> Handling<'a> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+#[tokio::test]
+async fn routes_written_by_hand_are_checked() {
+    let stk = || Route::new(Kind::Stk);
+    for (routes, words) in [
+        (Routes::new(), "handles no callback"),
+        (Routes::new().with(stk()).with(stk()), "two handlers for `stk`"),
+        (Routes::new().with(stk().path("/sqlserver")), "`sql`"),
+    ] {
+        let error = Inbox::builder(ByHand(routes)).store(MemoryStore::new()).secret(SECRET).start().await.unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}
+
+#[test]
+fn a_database_that_cannot_be_opened_says_which_and_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("no/such/directory/inbox.db");
+    let error = SqliteStore::open(&missing).unwrap_err();
+    assert!(matches!(error, StoreError::Open { .. }), "{error}");
+    assert!(said(&error).contains("no/such/directory"), "{}", said(&error));
+    assert!(SqliteStore::open(directory.path()).is_err(), "a directory is no database");
+}
+
+#[test]
+fn a_file_that_is_no_database_or_somebody_elses_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = directory.path().join("text.db");
+    std::fs::write(&text, "this is not a database, it is a text of some length".repeat(100)).unwrap();
+    let error = SqliteStore::open(&text).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+
+    let foreign = directory.path().join("foreign.db");
+    sqlite(&foreign, "CREATE TABLE orders (id INTEGER)");
+    let error = SqliteStore::open(&foreign).unwrap_err();
+    assert!(error.to_string().contains("another application's database"), "{error}");
+}
+
+#[test]
+fn a_damaged_file_is_recognised() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("inbox.db");
+    drop(SqliteStore::open(&path).unwrap());
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    sqlite(&path, "PRAGMA wal_checkpoint(TRUNCATE)");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let page = 4096;
+    assert!(bytes.len() > 3 * page);
+    bytes[2 * page..3 * page].fill(0xa5);
+    std::fs::write(&path, bytes).unwrap();
+    let error = SqliteStore::open(&path).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("restore it from a backup"), "{error}");
+}
+
+#[test]
+fn a_newer_schema_is_refused_with_both_versions() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("inbox.db");
+    drop(SqliteStore::open(&path).unwrap());
+    sqlite(&path, "PRAGMA user_version = 99");
+    let error = SqliteStore::open(&path).unwrap_err();
+    assert!(matches!(error, StoreError::NewerSchema { found: 99, .. }), "{error}");
+    assert!(error.to_string().contains("upgrade the library"), "{error}");
+}
+
+#[test]
+fn a_database_is_opened_again_and_by_two_processes_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("inbox.db");
+    let openers: Vec<_> = (0..8)
+        .map(|_| {
+            let path = path.clone();
+            std::thread::spawn(move || SqliteStore::open(&path).map(|_| ()))
+        })
+        .collect();
+    for opener in openers {
+        opener.join().unwrap().unwrap();
+    }
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+        assert_eq!(mode & 0o077, 0, "others can read it: {mode:o}");
+    }
+}
+
+/// Runs a statement on a database file, as another program would.
+fn sqlite(path: &std::path::Path, statement: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (path, statement) = (path.to_owned(), statement.to_owned());
+    runtime.block_on(async move {
+        use sqlx::ConnectOptions;
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
+        let mut connection = options.connect().await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+        sqlx::Connection::close(connection).await.unwrap();
+    });
+}
