@@ -210,11 +210,12 @@ fn hook<'b>(method: &'b Method, attribute: &Attribute, name: &'b Ident, mistakes
         mistakes.at(&attribute.meta, format!("`#[{name}]` has no options"));
     }
     let types: Vec<&Type> = arguments(method).collect();
+    let cfgs = cfgs(method);
     let method = &method.signature.ident;
     if let [argument] = types[..]
         && matches!(extra(argument), Some(Extra::Delivery))
     {
-        return Some(Hook { name, method, cfgs: Vec::new() });
+        return Some(Hook { name, method, cfgs });
     }
     match types.first() {
         Some(argument) if types.len() == 1 => mistakes.at(argument, format!("hook `{method}` takes a `&Delivery`")),
@@ -268,19 +269,17 @@ fn skip_value(meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
 fn option(options: &mut Options, name: &Ident, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
     match name.unraw().to_string().as_str() {
         "path" => {
-            let path: LitStr = text(meta)?;
-            check_path(&path)?;
-            options.path = Some(path);
+            let path = options.path.insert(text(meta)?);
+            check_path(path)?;
         }
         "key" => {
-            let key: LitStr = text(meta)?;
+            let key = options.key.insert(text(meta)?);
             if !key.value().starts_with('/') {
                 return Err(syn::Error::new(
                     key.span(),
                     "the key is a JSON pointer, and begins with `/`, as in `\"/data/id\"`",
                 ));
             }
-            options.key = Some(key);
         }
         "answer" => options.answer = Some(text(meta)?),
         "otherwise" => {

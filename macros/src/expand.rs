@@ -3,18 +3,41 @@
 //! Everything is named by its absolute path, so that it works under `no_implicit_prelude` and beside any names of the
 //! user's. What the compiler may have to say about a user's type is said at that type.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Generics, parse_quote};
+use syn::{Generics, Meta, Type, parse_quote};
 
 use crate::model::{Extra, Handler, Hook, KindOf, Model};
 use crate::parse::Block;
 
 pub(crate) fn expand(block: &Block, model: &Model<'_>) -> TokenStream {
+    let Some(tx) = model.tx else { return implementation(block, model, None, &TokenStream::new()) };
+    let takes_tx = model.handlers.iter().filter(|handler| handler.takes_tx());
+    let conditions: Vec<_> = takes_tx.map(condition).collect();
+    if conditions.iter().any(Option::is_none) {
+        return implementation(block, model, Some(tx), &TokenStream::new());
+    }
+    // All handlers with a transaction may be compiled out, and the rest then works with any ledger, or none.
+    let some = quote!(any(#(#conditions),*));
+    let with_tx = implementation(block, model, Some(tx), &quote!(#[cfg(#some)]));
+    let without = implementation(block, model, None, &quote!(#[cfg(not(#some))]));
+    quote!(#with_tx #without)
+}
+
+/// What must hold for a method to be compiled; `None` when nothing must.
+fn condition(handler: &Handler<'_>) -> Option<TokenStream> {
+    let conditions = handler.cfgs.iter().filter_map(|cfg| match &cfg.meta {
+        Meta::List(list) => Some(&list.tokens),
+        _ => None,
+    });
+    (!handler.cfgs.is_empty()).then(|| quote!(all(#(#conditions),*)))
+}
+
+fn implementation(block: &Block, model: &Model<'_>, tx: Option<&Type>, cfg: &TokenStream) -> TokenStream {
     let krate = &model.krate;
     let self_type = &block.self_type;
-    let (generics, tx) = generics(block, model);
+    let (generics, tx) = generics(block, tx);
     let (impl_generics, _, where_clause) = generics.split_for_impl();
 
     let routes = model.handlers.iter().map(|handler| route(handler, model));
@@ -23,6 +46,7 @@ pub(crate) fn expand(block: &Block, model: &Model<'_>) -> TokenStream {
     let callbacks = callbacks(model, &tx);
     let hooks = model.hooks.iter().map(|hook| hook_method(hook, model));
     quote! {
+        #cfg
         #[automatically_derived]
         impl #impl_generics #krate::__private::MpesaCallbacks<#tx> for #self_type #where_clause {
             fn routes(&self) -> #krate::__private::Routes {
@@ -38,23 +62,29 @@ pub(crate) fn expand(block: &Block, model: &Model<'_>) -> TokenStream {
 }
 
 /// The block's generics, and the transaction: the type that the handlers take, or any.
-fn generics(block: &Block, model: &Model<'_>) -> (Generics, TokenStream) {
+fn generics(block: &Block, tx: Option<&Type>) -> (Generics, TokenStream) {
     let mut generics = block.generics.clone();
-    // The engine calls from any thread; a type parameter may not be fit for it.
-    if generics.type_params().next().is_some() {
+    // The engine calls from any thread; a type parameter may not be fit for it. Beside a lifetime the compiler does not
+    // see that this bound holds inside a future, and the block must say of its parameters what it needs.
+    if generics.type_params().next().is_some() && generics.lifetimes().next().is_none() {
         let self_type = &block.self_type;
         generics
             .make_where_clause()
             .predicates
             .push(parse_quote!(#self_type: ::core::marker::Send + ::core::marker::Sync));
     }
-    match model.tx {
+    match tx {
         Some(tx) => (generics, quote!(#tx)),
         None => {
             generics.params.push(parse_quote!(__Tx: ::core::marker::Send));
             (generics, quote!(__Tx))
         }
     }
+}
+
+/// Where the user wrote it, with names resolved as ours are.
+fn at(span: Span) -> Span {
+    span.resolved_at(Span::call_site())
 }
 
 /// `let routes = routes.with(Route::new(Kind::Stk)…);`
@@ -73,7 +103,7 @@ fn route(handler: &Handler<'_>, model: &Model<'_>) -> TokenStream {
         KindOf::Custom => {
             let (path, key) = (&options.path, &options.key);
             // Said at the payload's type, where it must implement `Deserialize`.
-            let reads = quote_spanned!(payload.span()=> .reads::<#payload>());
+            let reads = quote_spanned!(at(payload.span())=> .reads::<#payload>());
             quote!(#krate::__private::Route::custom(#path, #key) #reads)
         }
     };
@@ -107,7 +137,7 @@ fn method(handler: &Handler<'_>, model: &Model<'_>, tx: &TokenStream) -> TokenSt
     let core_payload = format_ident!("{}", row.payload);
     let call = call(handler, model);
     // Said at the user's type, should it be another one than the trait's.
-    let payload = quote_spanned!(payload.span()=> let payload: #payload = payload;);
+    let payload = quote_spanned!(at(payload.span())=> let payload: #payload = payload;);
     let boxed = boxed(handler, quote!(#payload #call));
     if handler.kind.is_validation() {
         return quote! {
@@ -146,7 +176,7 @@ fn callbacks(model: &Model<'_>, tx: &TokenStream) -> TokenStream {
         let Handler { cfgs, payload, options, .. } = handler;
         let path = &options.path;
         let call = call(handler, model);
-        let payload = quote_spanned!(payload.span()=> let payload: #payload = payload.to::<#payload>()?;);
+        let payload = quote_spanned!(at(payload.span())=> let payload: #payload = payload.to::<#payload>()?;);
         let boxed = boxed(handler, quote!(#payload #call));
         let takes = takes(handler);
         quote! {
@@ -186,11 +216,11 @@ fn call(handler: &Handler<'_>, model: &Model<'_>) -> TokenStream {
     let method = handler.method;
     let extras = handler.extras.iter().map(|extra| match extra {
         Extra::Delivery => quote!(delivery),
-        Extra::Tx(tx) => quote_spanned!(tx.span()=> tx?),
+        Extra::Tx(tx) => quote_spanned!(at(tx.span())=> tx?),
     });
     // Resolved in the block itself, so that a trait in scope with a method of this name does not get in between.
-    let called = quote!(Self::#method(self, payload #(, #extras)*).await);
-    let span = handler.output.map_or(method.span(), Spanned::span);
+    let span = at(handler.output.map_or(method.span(), Spanned::span));
+    let called = quote_spanned!(span=> Self::#method(self, payload #(, #extras)*).await);
     if handler.kind.is_validation() {
         quote_spanned!(span=> #krate::__private::IntoDecided::into_decided(#called))
     } else {
@@ -200,13 +230,13 @@ fn call(handler: &Handler<'_>, model: &Model<'_>) -> TokenStream {
 
 /// Boxed; should the future not be `Send`, that is said at the method's name.
 fn boxed(handler: &Handler<'_>, body: TokenStream) -> TokenStream {
-    quote_spanned!(handler.method.span()=> ::std::boxed::Box::pin(async move { #body }))
+    quote_spanned!(at(handler.method.span())=> ::std::boxed::Box::pin(async move { #body }))
 }
 
 fn hook_method(hook: &Hook<'_>, model: &Model<'_>) -> TokenStream {
     let krate = &model.krate;
     let Hook { name, method, cfgs } = hook;
-    let called = quote_spanned!(method.span()=> let () = Self::#method(self, delivery).await;);
+    let called = quote_spanned!(at(method.span())=> let () = Self::#method(self, delivery).await;);
     quote! {
         #(#cfgs)*
         fn #name<'__a>(&'__a self, delivery: &'__a #krate::__private::Delivery) -> #krate::__private::Noticing<'__a> {

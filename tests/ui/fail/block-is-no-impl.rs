@@ -1,0 +1,6 @@
+use mpesa_callbacks::prelude::*;
+
+#[mpesa_callbacks]
+struct Shop;
+
+fn main() {}

@@ -1,0 +1,10 @@
+use mpesa_callbacks::prelude::*;
+
+struct Shop;
+
+#[mpesa_callbacks]
+impl Shop {
+    async fn paid(&self, _: StkCallback) {}
+}
+
+fn main() {}

@@ -1,0 +1,13 @@
+use mpesa_callbacks::prelude::*;
+
+struct Shop;
+
+#[mpesa_callbacks]
+impl Shop {
+    #[stk]
+    async fn paid(&self, _: StkCallback) -> bool {
+        true
+    }
+}
+
+fn main() {}

@@ -1,0 +1,11 @@
+use mpesa_callbacks::prelude::*;
+
+struct Shop;
+
+#[mpesa_callbacks]
+impl Shop {
+    #[b2c_result]
+    async fn sent(&self, _: B2cResult) {}
+}
+
+fn main() {}

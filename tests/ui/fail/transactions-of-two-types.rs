@@ -1,0 +1,14 @@
+use mpesa_callbacks::prelude::*;
+
+struct Shop;
+
+#[mpesa_callbacks]
+impl Shop {
+    #[stk]
+    async fn paid(&self, _: StkCallback, _: &mut SqliteTx) {}
+
+    #[lipia]
+    async fn lipia(&self, _: LipiaCallback, _: &mut String) {}
+}
+
+fn main() {}

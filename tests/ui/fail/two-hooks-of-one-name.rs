@@ -1,0 +1,17 @@
+use mpesa_callbacks::prelude::*;
+
+struct Shop;
+
+#[mpesa_callbacks]
+impl Shop {
+    #[stk]
+    async fn paid(&self, _: StkCallback) {}
+
+    #[on_dead]
+    async fn dead(&self, _: &Delivery) {}
+
+    #[on_dead]
+    async fn dead_too(&self, _: &Delivery) {}
+}
+
+fn main() {}

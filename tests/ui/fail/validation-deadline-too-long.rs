@@ -1,0 +1,13 @@
+use mpesa_callbacks::prelude::*;
+
+struct Shop;
+
+#[mpesa_callbacks]
+impl Shop {
+    #[c2b_validation(deadline = "9s")]
+    async fn check(&self, _: C2bValidation) -> Validation {
+        Validation::accept()
+    }
+}
+
+fn main() {}
