@@ -169,12 +169,12 @@ handlers! {
 
 /// The answer of a handler that is not there.
 #[doc(hidden)]
-pub fn unhandled<'a>(delivery: &'a Delivery) -> Handling<'a> {
+pub fn unhandled(delivery: &Delivery) -> Handling<'_> {
     let error = HandlerError::unhandled(delivery.kind());
     Box::pin(async move { Err(error) })
 }
 
-fn nothing<'a>(_: &'a Delivery) -> Noticing<'a> {
+fn nothing(_: &Delivery) -> Noticing<'_> {
     Box::pin(async {})
 }
 

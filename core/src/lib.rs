@@ -10,6 +10,7 @@
 //! | [`payload`] | the words of M-Pesa as types |
 //! | [`store`] | the contract of stores, and the memory store |
 //! | [`ledger`] | the contract of ledgers |
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod kind;
 

@@ -10,6 +10,9 @@ use crate::payload::{CustomCallback, Unreadable};
 use crate::secret::forbidden_word;
 use crate::validation::{Rejection, Validation};
 
+/// Whether a body fits a type.
+type Check = fn(&CustomCallback) -> Result<(), Unreadable>;
+
 /// How one kind is handled.
 #[derive(Clone)]
 pub struct Route {
@@ -24,7 +27,7 @@ pub struct Route {
     /// Nothing handles it but the payment that it tells of.
     pub(crate) implied: bool,
     /// Whether a custom body fits the handler's type.
-    pub(crate) check: Option<fn(&CustomCallback) -> Result<(), Unreadable>>,
+    pub(crate) check: Option<Check>,
 }
 
 impl Route {

@@ -97,7 +97,8 @@ impl Secret {
     pub fn generate() -> Result<Secret, WeakSecret> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(|_| WeakSecret::NoRandomness)?;
-        Secret::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
+        Secret::new(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect::<String>())
     }
 
     /// The text, to put into a URL.

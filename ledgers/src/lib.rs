@@ -1,5 +1,6 @@
 //! Effects exactly once in the application's own database, for `mpesa-callbacks`. One module per database library, a
 //! feature for each database.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 #[cfg(feature = "sqlx-sqlite")]
 pub mod sqlx;

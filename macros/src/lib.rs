@@ -1,8 +1,9 @@
 //! The attribute macro of `mpesa-callbacks`. Its documentation is where it is re-exported, so that the examples in it are
 //! compiled against the real thing.
 //!
-//! A block is read ([`parse`]), looked up in the table of kinds ([`model`]), checked as a whole ([`check`]) and written
-//! out ([`expand`]). The last step takes a checked model and cannot fail.
+//! A block is read (`parse`), looked up in the table of kinds (`model`), checked as a whole (`check`) and written
+//! out (`expand`). The last step takes a checked model and cannot fail.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod parse;
 

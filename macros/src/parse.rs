@@ -158,8 +158,11 @@ impl ToTokens for Block {
             Item::Other(tokens) => tokens.clone(),
             Item::Method(method) => {
                 let Method { attributes, visibility, signature, body } = &**method;
+                let is_marked = attributes.iter().any(is_ours);
                 let attributes = attributes.iter().filter(|attribute| !is_ours(attribute));
-                quote!(#(#attributes)* #visibility #signature #body)
+                // It is we who want it `async`, whether it awaits anything or not.
+                let allow = is_marked.then(|| quote!(#[allow(clippy::unused_async)]));
+                quote!(#(#attributes)* #allow #visibility #signature #body)
             }
         });
         tokens.extend(quote!(#(#attributes)* #impl_token #generics #self_type #where_clause { #(#items)* }));

@@ -7,11 +7,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use metrics_util::debugging::DebuggingRecorder;
 use mpesa_callbacks::Backoff;
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{Filter, SqliteStore};
 use mpesa_callbacks_tests::{Mounted, SECRET};
-use metrics_util::debugging::DebuggingRecorder;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -139,7 +139,8 @@ const ECHO: &str = r#"{"InitiatorName":"canary-credential","SecurityCredential":
 #[tokio::test]
 async fn nothing_private_gets_out() {
     let output = Output::default();
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(output.clone()).finish();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(output.clone()).finish();
     tracing::subscriber::set_global_default(subscriber).unwrap();
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
@@ -212,7 +213,10 @@ async fn nothing_private_gets_out() {
     let metrics = format!("{:?}", snapshotter.snapshot().into_vec());
     debug += &shown.lock().unwrap();
     assert!(debug.contains("StkCallback") && debug.contains("Payment"));
-    assert!(logs.contains("it is held") && logs.contains("a handler failed") && logs.contains("cannot read a callback"), "{logs}");
+    assert!(
+        logs.contains("it is held") && logs.contains("a handler failed") && logs.contains("cannot read a callback"),
+        "{logs}"
+    );
     assert!(metrics.contains("mpesa_callbacks_recorded_total"), "{metrics}");
     for canary in CANARIES {
         // The debugging recorder shows bodies' lengths as numbers only; still, look for all of them.

@@ -43,7 +43,7 @@ impl Bits {
     }
 
     fn one_in(&mut self, count: usize) -> bool {
-        self.next() % count == 0
+        self.next().is_multiple_of(count)
     }
 }
 

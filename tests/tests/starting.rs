@@ -19,7 +19,8 @@ fn said(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
-        text += &format!(": {error}");
+        text += ": ";
+        text += &error.to_string();
         source = error.source();
     }
     text

@@ -20,6 +20,7 @@ use crate::store::{Claimed, Ending};
 use crate::validation::Validation;
 
 /// How handling one callback ended, for `settle` to write down.
+#[allow(clippy::large_enum_variant, reason = "made once for each callback, and moved twice")]
 pub(crate) enum Ended {
     /// Write this.
     With(Ending, Option<Delivery>),

@@ -38,7 +38,7 @@ impl Engine {
         let deadline = route.deadline.unwrap_or(DEADLINE);
         // A body that cannot be read is quarantined, and gets the answer for when nobody decides.
         if let Some(Callback::C2bValidation(request)) = callback {
-            let handler_until = started + deadline - RECORDING.min(deadline / 4);
+            let handler_until = started + deadline.saturating_sub(RECORDING.min(deadline / 4));
             let decision = match timeout_at(handler_until.into(), self.decision(request, &received)).await {
                 Ok(Some(decision)) => decision,
                 Ok(None) => {

@@ -224,7 +224,7 @@ impl Rows {
             return Recorded::new(row.entry.id, verdict, decision, None);
         }
 
-        let id = CallbackId(self.rows.len() as i64 + 1);
+        let id = CallbackId(self.rows.last_key_value().map_or(0, |(id, _)| id.0) + 1);
         let state = received.state(verdict);
         let entry = Entry {
             id,

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use mpesa_callbacks::payload::Private;
 use mpesa_callbacks::prelude::*;
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -131,8 +132,8 @@ impl Orders {
 
 /// Books money that came in, and settles the order that it is for, if that can be told.
 pub(crate) async fn book(tx: &mut SqliteConnection, payment: &Payment) -> sqlx::Result<()> {
-    let account = payment.account.as_ref().map(|account| account.trimmed());
-    let push = payment.checkout_request_id.as_ref().map(|id| id.as_str());
+    let account = payment.account.as_ref().map(Private::trimmed);
+    let push = payment.checkout_request_id.as_ref().map(Private::as_str);
     let reference: Option<String> =
         sqlx::query_scalar("SELECT reference FROM orders WHERE reference = ? OR checkout_request_id = ?")
             .bind(account)

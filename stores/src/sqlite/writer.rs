@@ -93,7 +93,9 @@ fn write_all(connection: Connection, receiver: &Receiver<Box<dyn Work>>, path: &
         if !fsync_failed && batch.len() > 1 {
             match commit(&connection, &mut batch) {
                 Ok(()) => {
-                    batch.into_iter().for_each(|work| work.answer(Ok(())));
+                    for work in batch {
+                        work.answer(Ok(()));
+                    }
                     continue;
                 }
                 Err(error) => fsync_failed = is_failed_fsync(&error),

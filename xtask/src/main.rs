@@ -1,0 +1,39 @@
+//! The project's own commands.
+
+mod steps;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything that must pass: format, lints, all tests, every feature alone, documentation.
+    Test,
+    /// Any input, for longer than `test` gives it: 60 seconds unless said otherwise.
+    Fuzz {
+        /// For how many seconds.
+        #[arg(default_value_t = 60)]
+        seconds: u64,
+    },
+    /// `kill -9` of the shop, more often than `test` does it: 1,000 times unless said otherwise.
+    Kill {
+        /// How many times.
+        #[arg(default_value_t = 1000)]
+        kills: u64,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Test => steps::test(),
+        Command::Fuzz { seconds } => steps::fuzz(seconds),
+        Command::Kill { kills } => steps::kill(kills),
+    }
+}

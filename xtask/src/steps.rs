@@ -1,0 +1,65 @@
+//! What the commands run, one step after the other; the first that fails ends it.
+
+use std::env;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+
+/// The features that a user can switch on, package by package; each must build alone, and with none.
+const FEATURES: [(&str, &[&str]); 3] = [
+    ("mpesa-callbacks", &["axum", "sqlite", "sqlx-sqlite"]),
+    ("mpesa-callbacks-stores", &["sqlite"]),
+    ("mpesa-callbacks-ledgers", &["sqlx-sqlite"]),
+];
+
+pub(crate) fn test() -> anyhow::Result<()> {
+    let began = Instant::now();
+    step("format", cargo(&["fmt", "--all", "--check"]))?;
+    let lints = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
+    step("lints", cargo(&lints))?;
+    // Doc tests, ui tests and the README's examples are among them.
+    step("tests", cargo(&["test", "--workspace", "--all-features"]))?;
+    for (package, features) in FEATURES {
+        for feature in std::iter::once(&"").chain(features) {
+            let check = cargo(&["check", "-p", package, "--no-default-features", "--features", feature]);
+            step(&format!("{package} with {}", if feature.is_empty() { "no feature" } else { feature }), check)?;
+        }
+    }
+    let mut doc = cargo(&["doc", "--workspace", "--all-features", "--no-deps"]);
+    doc.env("RUSTDOCFLAGS", "-D warnings");
+    step("documentation", doc)?;
+    println!("\nEverything passed, in {} s.", began.elapsed().as_secs());
+    Ok(())
+}
+
+pub(crate) fn fuzz(seconds: u64) -> anyhow::Result<()> {
+    let fuzz =
+        ["test", "--release", "-p", "mpesa-callbacks-tests", "--test", "shape", "--", "--nocapture", "no_input_panics"];
+    let mut fuzz = cargo(&fuzz);
+    fuzz.env("FUZZ_SECONDS", seconds.to_string());
+    step("any input", fuzz)
+}
+
+pub(crate) fn kill(kills: u64) -> anyhow::Result<()> {
+    let mut kill = cargo(&["test", "--release", "-p", "shop", "--test", "kill", "--", "--nocapture"]);
+    kill.env("KILLS", kills.to_string());
+    step("kill -9", kill)
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    cargo.args(arguments).current_dir(root);
+    cargo
+}
+
+fn step(name: &str, mut command: Command) -> anyhow::Result<()> {
+    println!("\n── {name}");
+    let began = Instant::now();
+    let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
+    ensure!(status.success(), "{name}: {command:?} failed");
+    println!("── {name}: passed in {} s", began.elapsed().as_secs());
+    Ok(())
+}
