@@ -1,4 +1,8 @@
-#![doc = include_str!("../README.md")]
+#![cfg_attr(all(feature = "axum", feature = "sqlite", feature = "sqlx-sqlite"), doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(all(feature = "axum", feature = "sqlite", feature = "sqlx-sqlite")),
+    doc = "Receive M-Pesa (Daraja) callbacks; the whole documentation shows with all features on."
+)]
 
 pub use mpesa_callbacks_core::{
     Acknowledgement, Backoff, Call, Clock, CustomKind, Deciding, Delivery, HandlerError, Handling, Inbox, InboxBuilder,
