@@ -9,11 +9,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, SystemClock};
+use crate::engine::{Engine, Limits};
 use crate::handler::MpesaCallbacks;
-use crate::inbox::{Engine, Inbox};
+use crate::inbox::Inbox;
 use crate::ledger::{Ledger, LedgerError, NoLedger};
 use crate::process::{Backoff, InFlight, Settler, WithLedger, keep_up, work};
-use crate::receive::{Guard, RECORDING, Recorder};
+use crate::receive::{Guard, Recorder};
 use crate::routes::RouteError;
 use crate::secret::{Secret, WeakSecret};
 use crate::store::{Store, StoreError};
@@ -26,37 +27,6 @@ pub struct InboxBuilder<H, L> {
     secrets: Vec<String>,
     clock: Arc<dyn Clock>,
     limits: Limits,
-}
-
-/// The numbers of an inbox.
-#[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    pub(crate) body: usize,
-    pub(crate) body_deadline: Duration,
-    pub(crate) recording: Duration,
-    pub(crate) concurrency: usize,
-    pub(crate) retries: u32,
-    pub(crate) backoff: Backoff,
-    pub(crate) lease: Duration,
-    pub(crate) sweep: Duration,
-    pub(crate) handling: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            // Daraja's bodies are under 2 KiB.
-            body: 64 * 1024,
-            body_deadline: Duration::from_secs(5),
-            recording: RECORDING,
-            concurrency: 64,
-            retries: 11,
-            backoff: Backoff::default(),
-            lease: Duration::from_secs(30),
-            sweep: Duration::from_secs(5),
-            handling: Duration::from_secs(10 * 60),
-        }
-    }
 }
 
 impl<H> InboxBuilder<H, NoLedger> {

@@ -4,19 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{Notify, Semaphore};
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
+use tokio_util::sync::DropGuard;
 
-use crate::builder::{InboxBuilder, Limits};
-use crate::clock::Clock;
+use crate::builder::InboxBuilder;
+use crate::engine::Engine;
 use crate::kind::Kind;
 use crate::ledger::NoLedger;
 use crate::payload;
-use crate::process::{Handle, InFlight, Settler};
-use crate::receive::{Guard, Recorder, received};
-use crate::routes::Routes;
-use crate::store::{CallbackId, Depth, Disposition, Entry, Filter, State, Store, StoreError};
+use crate::receive::received;
+use crate::store::{CallbackId, Depth, Disposition, Entry, Filter, State, StoreError};
 
 /// Handlers, store, ledger and the machinery between: what gets mounted into a web application.
 ///
@@ -27,31 +23,6 @@ pub struct Inbox {
     engine: Arc<Engine>,
     /// Stops the background tasks when the last clone goes.
     _alive: Arc<DropGuard>,
-}
-
-/// What all steps work with.
-pub(crate) struct Engine {
-    pub(crate) guard: Guard,
-    pub(crate) routes: Routes,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) handling: Arc<dyn Handle>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) limits: Limits,
-    pub(crate) recorder: Recorder,
-    pub(crate) settler: Settler,
-    /// Rung when something is ready.
-    pub(crate) wake: Arc<Notify>,
-    /// One for each handler that may run at once.
-    pub(crate) permits: Arc<Semaphore>,
-    pub(crate) in_flight: InFlight,
-    /// Handlers and hooks.
-    pub(crate) tasks: TaskTracker,
-    /// Nothing new is claimed.
-    pub(crate) stopping: CancellationToken,
-    /// Nothing new is recorded.
-    pub(crate) closing: CancellationToken,
-    /// The recorder and upkeep.
-    pub(crate) keepers: TaskTracker,
 }
 
 impl Inbox {

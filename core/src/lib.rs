@@ -32,6 +32,7 @@ pub mod store;
 
 mod builder;
 mod clock;
+mod engine;
 mod inbox;
 mod observe;
 

@@ -37,8 +37,12 @@ impl Pin {
     fn accounts(&mut self, name: &str, accounts: &[AccountBalance]) {
         for account in accounts {
             let more = [account.available, account.reserved, account.uncleared];
-            let more: Vec<_> = more.iter().map(|amount| amount.map_or("–".into(), |amount| amount.to_string())).collect();
-            self.line(name, Some(format!("{}: {} {} ({})", account.name, account.currency, account.current, more.join(", "))));
+            let more: Vec<_> =
+                more.iter().map(|amount| amount.map_or("–".into(), |amount| amount.to_string())).collect();
+            self.line(
+                name,
+                Some(format!("{}: {} {} ({})", account.name, account.currency, account.current, more.join(", "))),
+            );
         }
     }
 
@@ -58,7 +62,10 @@ impl Pin {
 
     fn parameters(&mut self, name: &str, parameters: &Parameters) {
         for parameter in parameters.iter() {
-            self.line(&format!("{name} {}", parameter.name), Some(parameter.value.as_deref().map_or("–".into(), |value| format!("{value:?}"))));
+            self.line(
+                &format!("{name} {}", parameter.name),
+                Some(parameter.value.as_deref().map_or("–".into(), |value| format!("{value:?}"))),
+            );
         }
     }
 
@@ -226,7 +233,10 @@ impl Pin {
 fn is_pinned(index: &str, file: &str) -> bool {
     let words = ["real ", "real,", "REAL", "official", "production", "live casing", "portal sample", "3.0 sample"];
     let row = index.lines().find(|line| line.split('\t').next() == Some(file)).unwrap_or_default();
-    file.contains("-prod-") || file.contains("docs3") || file.contains("sandbox") || words.iter().any(|word| row.contains(word))
+    file.contains("-prod-")
+        || file.contains("docs3")
+        || file.contains("sandbox")
+        || words.iter().any(|word| row.contains(word))
 }
 
 #[test]

@@ -9,8 +9,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::Notice;
 use crate::delivery::Delivery;
+use crate::engine::Engine;
 use crate::handler::{Call, Deciding, HandlerError, Handling, MpesaCallbacks, Noticing};
-use crate::inbox::Engine;
 use crate::kind::Kind;
 use crate::ledger::{Begun, Ledger, LedgerError, Mark};
 use crate::observe;

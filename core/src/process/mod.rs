@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::inbox::Engine;
+use crate::engine::Engine;
 use crate::store::Claimed;
 
 /// The rest of a callback's life, once a worker has claimed it.

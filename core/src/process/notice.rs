@@ -1,7 +1,7 @@
 //! Telling the application's hooks: once, in the background, with nothing hanging on it.
 
 use crate::delivery::Delivery;
-use crate::inbox::Engine;
+use crate::engine::Engine;
 
 /// What there is to tell.
 #[derive(Clone, Copy, Debug)]

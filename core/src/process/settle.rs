@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 use super::handle::Ended;
-use crate::inbox::Engine;
+use crate::engine::Engine;
 use crate::process::Notice;
 use crate::receive::error_chain;
 use crate::store::{Ending, Lease, Settled, Settlement, Store, StoreError};

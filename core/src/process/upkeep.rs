@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::inbox::Engine;
+use crate::engine::Engine;
 use crate::observe;
 use crate::receive::error_chain;
 use crate::store::Lease;

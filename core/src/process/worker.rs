@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::run;
-use crate::inbox::Engine;
+use crate::engine::Engine;
 use crate::receive::error_chain;
 
 /// How often to look for work that nobody announced: retries that came due, other processes' callbacks.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::record::Stored;
-use crate::inbox::Engine;
+use crate::engine::Engine;
 use crate::kind::{JSON, Kind};
 use crate::observe;
 

@@ -7,7 +7,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::parse::Understood;
 use crate::delivery::Delivery;
-use crate::inbox::Engine;
+use crate::engine::Engine;
 use crate::kind::Kind;
 use crate::observe;
 use crate::payload::{C2bValidation, Callback};

@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::{Refusal, Request};
-use crate::inbox::Engine;
+use crate::engine::Engine;
 use crate::secret::Secret;
 
 /// Who may speak: whoever knows one of the secrets.

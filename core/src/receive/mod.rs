@@ -25,7 +25,7 @@ pub use self::acknowledge::Acknowledgement;
 pub(crate) use self::acknowledge::Refusal;
 pub(crate) use self::guard::Guard;
 pub(crate) use self::parse::received;
-pub(crate) use self::record::{RECORDING, Recorder, error_chain};
+pub(crate) use self::record::{Recorder, error_chain};
 pub use self::request::Request;
 use crate::inbox::Inbox;
 use crate::observe;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::read::Heard;
-use crate::inbox::Engine;
+use crate::engine::Engine;
 use crate::kind::Kind;
 use crate::payload::{self, Callback, Digest, Parsed, Private, Unreadable, strike_credentials};
 use crate::routes::{Route, Routes};

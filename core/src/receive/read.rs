@@ -11,7 +11,7 @@ use tokio::time::timeout_at;
 
 use super::Refusal;
 use super::route::Routed;
-use crate::inbox::Engine;
+use crate::engine::Engine;
 use crate::routes::Route;
 
 /// A body, whole.

@@ -1,7 +1,7 @@
 //! Step 4: durable; have we heard it before?
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{timeout, timeout_at};
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::Refusal;
 use super::decide::Decided;
 use crate::delivery::Delivery;
-use crate::inbox::Engine;
+use crate::engine::Engine;
 use crate::kind::Kind;
 use crate::observe;
 use crate::process::Notice;
@@ -189,6 +189,3 @@ pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
-
-/// How long recording may take before the sender is told to come back.
-pub(crate) const RECORDING: Duration = Duration::from_secs(5);

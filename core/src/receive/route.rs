@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Refusal;
 use super::guard::Admitted;
-use crate::inbox::Engine;
+use crate::engine::Engine;
 use crate::observe;
 use crate::routes::Route;
 

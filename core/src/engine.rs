@@ -1,0 +1,70 @@
+//! What the steps of a callback's life have in common.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::process::{Backoff, Handle, InFlight, Settler};
+use crate::receive::{Guard, Recorder};
+use crate::routes::Routes;
+use crate::store::Store;
+
+/// What all steps work with.
+pub(crate) struct Engine {
+    pub(crate) guard: Guard,
+    pub(crate) routes: Routes,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) handling: Arc<dyn Handle>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Limits,
+    pub(crate) recorder: Recorder,
+    pub(crate) settler: Settler,
+    /// Rung when something is ready.
+    pub(crate) wake: Arc<Notify>,
+    /// One for each handler that may run at once.
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) in_flight: InFlight,
+    /// Handlers and hooks.
+    pub(crate) tasks: TaskTracker,
+    /// Nothing new is claimed.
+    pub(crate) stopping: CancellationToken,
+    /// Nothing new is recorded.
+    pub(crate) closing: CancellationToken,
+    /// The recorder and upkeep.
+    pub(crate) keepers: TaskTracker,
+}
+
+/// The numbers of an inbox.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    pub(crate) body: usize,
+    pub(crate) body_deadline: Duration,
+    pub(crate) recording: Duration,
+    pub(crate) concurrency: usize,
+    pub(crate) retries: u32,
+    pub(crate) backoff: Backoff,
+    pub(crate) lease: Duration,
+    pub(crate) sweep: Duration,
+    pub(crate) handling: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            // Daraja's bodies are under 2 KiB.
+            body: 64 * 1024,
+            body_deadline: Duration::from_secs(5),
+            recording: Duration::from_secs(5),
+            concurrency: 64,
+            retries: 11,
+            backoff: Backoff::default(),
+            lease: Duration::from_secs(30),
+            sweep: Duration::from_secs(5),
+            handling: Duration::from_secs(10 * 60),
+        }
+    }
+}
