@@ -208,7 +208,7 @@ macro_rules! business_result {
             pub amount: Option<Amount>,
             /// `Currency`: `KES`.
             pub currency: Option<String>,
-            /// When, `TransCompletedTime`.
+            /// When, `TransCompletedTime`; of failures, `BOCompletedTime`.
             pub completed: Option<DarajaTime>,
             /// To whom, `ReceiverPartyPublicName` or `CreditPartyPublicName`.
             pub receiver: Option<Party>,
@@ -240,7 +240,7 @@ macro_rules! business_result {
                         None => entries.amount("TransactionAmount")?,
                     },
                     currency: entries.string(&["Currency"]),
-                    completed: entries.text(&["TransCompletedTime"]).and_then(DarajaTime::parse),
+                    completed: entries.text(&["TransCompletedTime", "BOCompletedTime"]).and_then(DarajaTime::parse),
                     receiver: entries.text(&["ReceiverPartyPublicName", "CreditPartyPublicName"]).map(Party::from),
                     payer: entries.text(&["DebitPartyPublicName"]).map(Party::from),
                     charges: entries.text(&["DebitPartyCharges"]).map_or_else(Vec::new, Charge::parse_list),

@@ -1,0 +1,87 @@
+//! Mounts `mpesa-callbacks` into a Rocket application: a request in, an acknowledgement out.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+use std::io::Cursor;
+use std::time::Duration;
+
+use mpesa_callbacks_core::{Acknowledgement, Inbox, Request as Head};
+use rocket::data::ByteUnit;
+use rocket::fairing::{self, Fairing, Info};
+use rocket::http::{Method, Status};
+use rocket::route::{Handler, Outcome};
+use rocket::{Data, Orbit, Request, Response, Rocket, Route, async_trait};
+use tokio_util::io::ReaderStream;
+
+/// All of the inbox's URLs, to mount wherever they should be: `<mount>/<secret>/<path of the kind>`.
+///
+/// ```
+/// # fn example(inbox: mpesa_callbacks_core::Inbox) {
+/// let rocket = rocket::build()
+///     .mount("/pay", mpesa_callbacks_rocket::routes(&inbox))
+///     .attach(mpesa_callbacks_rocket::fairing(&inbox));
+/// # }
+/// ```
+///
+/// Rocket 0.5 waits for a request's head for as long as the client likes: put a proxy with a timeout in front.
+pub fn routes(inbox: &Inbox) -> Vec<Route> {
+    use Method::{Connect, Delete, Get, Head, Options, Patch, Post, Put, Trace};
+    // One route a method: the secret is a parameter, and no part of it is compared while routing.
+    let methods = [Get, Put, Post, Delete, Options, Head, Trace, Connect, Patch];
+    methods.into_iter().map(|method| Route::new(method, "/<tail..>", Mounted(inbox.clone()))).collect()
+}
+
+/// Drains and closes the inbox when the server shuts down: handlers have 20 seconds to finish.
+pub fn fairing(inbox: &Inbox) -> impl Fairing {
+    Draining(inbox.clone())
+}
+
+/// How long handlers may take to finish.
+const GRACE: Duration = Duration::from_secs(20);
+
+#[derive(Clone)]
+struct Mounted(Inbox);
+
+struct Draining(Inbox);
+
+#[async_trait]
+impl Fairing for Draining {
+    fn info(&self) -> Info {
+        Info { name: "M-Pesa callbacks", kind: fairing::Kind::Shutdown }
+    }
+
+    async fn on_shutdown(&self, _: &Rocket<Orbit>) {
+        if let Err(error) = self.0.shutdown(GRACE).await {
+            rocket::error!("cannot close the inbox: {error}");
+        }
+    }
+}
+
+#[async_trait]
+impl Handler for Mounted {
+    async fn handle<'r>(&self, request: &'r Request<'_>, data: Data<'r>) -> Outcome<'r> {
+        // Not `client_ip`, which believes a header that anybody can send.
+        let peer = request.remote().map(|peer| peer.ip().to_canonical());
+        let length = request.headers().get_one("content-length").and_then(|length| length.parse().ok());
+        let head = Head::new(request.method().as_str(), tail(request)).peer(peer).content_length(length);
+        // The inbox counts the bytes itself.
+        let body = ReaderStream::new(data.open(ByteUnit::max_value()));
+        Outcome::Success(respond(self.0.receive(head, body).await))
+    }
+}
+
+/// The path below the mount, as it was sent.
+fn tail<'r>(request: &'r Request<'_>) -> &'r str {
+    let path = request.uri().path().as_str();
+    let base = request.route().map_or("", |route| route.uri.base());
+    path.strip_prefix(base.trim_end_matches('/')).unwrap_or(path)
+}
+
+fn respond<'r>(acknowledgement: Acknowledgement) -> Response<'r> {
+    let mut response = Response::build();
+    response.status(Status::new(acknowledgement.status()));
+    for (name, value) in acknowledgement.headers() {
+        response.raw_header(name, value);
+    }
+    let body = acknowledgement.into_body().into_owned();
+    response.sized_body(body.len(), Cursor::new(body)).finalize()
+}
