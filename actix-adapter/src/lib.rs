@@ -31,7 +31,9 @@ pub fn routes(inbox: &Inbox) -> impl FnOnce(&mut ServiceConfig) + use<> {
 async fn receive(inbox: Inbox, request: HttpRequest, body: Payload) -> HttpResponse {
     let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let head = Head::new(request.method().as_str(), tail(&request)).peer(peer).content_length(length);
+    let encoding = request.headers().get(header::CONTENT_ENCODING).map(header::HeaderValue::as_bytes);
+    let head = Head::new(request.method().as_str(), tail(&request));
+    let head = head.peer(peer).content_length(length).content_encoding(encoding);
     respond(inbox.receive(head, body).await)
 }
 

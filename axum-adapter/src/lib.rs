@@ -33,7 +33,9 @@ async fn receive(inbox: Inbox, request: Request<Body>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| normal(peer.0.ip()));
     let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let head = Head::new(parts.method.as_str(), parts.uri.path()).peer(peer).content_length(length);
+    let encoding = parts.headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
+    let head = Head::new(parts.method.as_str(), parts.uri.path());
+    let head = head.peer(peer).content_length(length).content_encoding(encoding);
     respond(inbox.receive(head, body.into_data_stream()).await)
 }
 

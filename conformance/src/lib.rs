@@ -14,6 +14,8 @@
 
 pub mod fixtures;
 
+pub mod http;
+
 pub mod ledger;
 
 pub mod store;
@@ -62,6 +64,38 @@ macro_rules! store_tests {
             #[test]
             fn $behaviour() {
                 $crate::run(async { $crate::store::$behaviour(::std::sync::Arc::new($store)).await });
+            }
+        )*
+    };
+}
+
+/// One `#[test]` per behaviour of adapters. The function mounts an inbox at `/pay`, serves it on a free port of 127.0.0.1,
+/// and tells the address: `async fn serve(inbox: Inbox) -> SocketAddr`.
+#[macro_export]
+macro_rules! http_tests {
+    ($serve:expr) => {
+        $crate::http_tests! { @each $serve;
+            every_kind_is_acknowledged_byte_for_byte
+            verdicts_do_not_change_the_answer
+            a_wrong_secret_is_an_unknown_path
+            other_methods_are_not_allowed
+            a_trailing_slash_is_the_same_url
+            any_content_type_will_do
+            a_chunked_body_is_put_together
+            a_large_body_is_refused
+            a_compressed_body_is_refused
+            what_cannot_be_read_is_kept_as_it_came
+            a_body_that_dribbles_is_given_up_on
+            hanging_up_changes_nothing_behind_the_body
+            the_peer_is_the_other_end_of_the_connection
+            a_closed_inbox_acknowledges_nothing
+        }
+    };
+    (@each $serve:expr; $($behaviour:ident)*) => {
+        $(
+            #[test]
+            fn $behaviour() {
+                $crate::run(async { $crate::http::$behaviour(&|inbox| ::std::boxed::Box::pin($serve(inbox))).await });
             }
         )*
     };

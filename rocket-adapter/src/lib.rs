@@ -62,7 +62,9 @@ impl Handler for Mounted {
         // Not `client_ip`, which believes a header that anybody can send.
         let peer = request.remote().map(|peer| peer.ip().to_canonical());
         let length = request.headers().get_one("content-length").and_then(|length| length.parse().ok());
-        let head = Head::new(request.method().as_str(), tail(request)).peer(peer).content_length(length);
+        let encoding = request.headers().get_one("content-encoding").map(str::as_bytes);
+        let head = Head::new(request.method().as_str(), tail(request));
+        let head = head.peer(peer).content_length(length).content_encoding(encoding);
         // The inbox counts the bytes itself.
         let body = ReaderStream::new(data.open(ByteUnit::max_value()));
         Outcome::Success(respond(self.0.receive(head, body).await))

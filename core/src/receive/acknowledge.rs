@@ -48,6 +48,7 @@ impl Acknowledgement {
             Refusal::CutOff => (400, None, "cut_off"),
             Refusal::TooSlow => (408, None, "too_slow"),
             Refusal::TooLarge => (413, None, "too_large"),
+            Refusal::Encoded => (415, None, "encoded"),
             Refusal::Unavailable => (503, Some(("retry-after", "5")), "unavailable"),
         };
         observe::refused(reason);
@@ -69,6 +70,8 @@ pub(crate) enum Refusal {
     TooSlow,
     /// The body is too large.
     TooLarge,
+    /// The body is compressed, or encoded otherwise.
+    Encoded,
     /// The callback could not be recorded, so it is not acknowledged.
     Unavailable,
 }

@@ -10,13 +10,14 @@ pub struct Request<'a> {
     pub(crate) path: &'a str,
     pub(crate) peer: Option<IpAddr>,
     pub(crate) content_length: Option<u64>,
+    pub(crate) content_encoding: Option<&'a [u8]>,
 }
 
 impl<'a> Request<'a> {
     /// The method, and the path below the place where the inbox is mounted: `/<secret>/stk`, as it was sent, neither
     /// decoded nor with the query.
     pub fn new(method: &'a str, path: &'a str) -> Request<'a> {
-        Request { method, path, peer: None, content_length: None }
+        Request { method, path, peer: None, content_length: None, content_encoding: None }
     }
 
     /// The address at the other end of the connection.
@@ -30,6 +31,13 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn content_length(mut self, length: Option<u64>) -> Request<'a> {
         self.content_length = length;
+        self
+    }
+
+    /// `Content-Encoding`, where it was sent.
+    #[must_use]
+    pub fn content_encoding(mut self, encoding: Option<&'a [u8]>) -> Request<'a> {
+        self.content_encoding = encoding;
         self
     }
 }

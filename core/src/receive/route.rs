@@ -23,6 +23,10 @@ impl Engine {
         if request.method != "POST" {
             return Err(Refusal::MethodNotAllowed);
         }
+        // Nothing is unpacked: a small body could become a large one.
+        if request.content_encoding.is_some_and(|encoding| !encoding.trim_ascii().eq_ignore_ascii_case(b"identity")) {
+            return Err(Refusal::Encoded);
+        }
         observe::received(&route.kind);
         Ok(Routed { route, peer: request.peer, content_length: request.content_length })
     }

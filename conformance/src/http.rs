@@ -1,0 +1,306 @@
+//! The behaviours that an adapter must show, over real sockets: the same answers, byte for byte, in every framework.
+//!
+//! ```no_run
+//! use std::net::SocketAddr;
+//! use mpesa_callbacks_core::Inbox;
+//!
+//! /// Mounts the inbox at `/pay`, serves it on a free port of 127.0.0.1, and tells the address.
+//! async fn serve(inbox: Inbox) -> SocketAddr {
+//!     # unimplemented!()
+//!     // …
+//! }
+//!
+//! mpesa_callbacks_conformance::http_tests!(serve);
+//! # fn main() {}
+//! ```
+
+mod client;
+
+mod everything;
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use mpesa_callbacks_core::store::{Entry, Filter, MemoryStore, State, Verdict};
+use mpesa_callbacks_core::{Inbox, Kind};
+use tokio::time::sleep;
+
+pub use self::client::{Answer, exchange};
+use self::client::{post, request};
+use self::everything::Everything;
+use crate::fixtures;
+
+/// Mounts the inbox at `/pay`, serves it on a free port of 127.0.0.1, and tells the address.
+pub type Serve = dyn Fn(Inbox) -> Pin<Box<dyn Future<Output = SocketAddr>>>;
+
+const SECRET: &str = "00112233445566778899aabbccddeeff";
+
+/// How long a body may take in these tests.
+const BODY_DEADLINE: Duration = Duration::from_millis(400);
+
+struct Served {
+    address: SocketAddr,
+    inbox: Inbox,
+}
+
+impl Served {
+    async fn new(serve: &Serve) -> Served {
+        let inbox = Inbox::builder(Everything)
+            .store(MemoryStore::new())
+            .secret(SECRET)
+            .body_deadline(BODY_DEADLINE)
+            .start()
+            .await
+            .expect("an inbox");
+        Served { address: serve(inbox.clone()).await, inbox }
+    }
+
+    async fn post(&self, path: &str, body: &[u8]) -> Answer {
+        exchange(self.address, &post(&format!("/pay/{SECRET}{path}"), body)).await
+    }
+
+    async fn entries(&self) -> Vec<Entry> {
+        let mut entries = self.inbox.list(&Filter::default().limit(1000)).await.expect("list");
+        entries.retain(|entry| entry.kind != Kind::Payment);
+        entries.reverse();
+        entries
+    }
+}
+
+fn push(key: &str) -> Vec<u8> {
+    format!(r#"{{"Body":{{"stkCallback":{{"CheckoutRequestID":"{key}","ResultCode":1032}}}}}}"#).into_bytes()
+}
+
+fn acknowledged(body: &str) -> Answer {
+    let content_type = if body.starts_with('{') { "application/json" } else { "text/plain" };
+    Answer { status: 200, content_type: Some(content_type.into()), allow: None, retry_after: None, body: body.into() }
+}
+
+fn refused(status: u16) -> Answer {
+    let allow = (status == 405).then(|| "POST".to_owned());
+    Answer { status, content_type: None, allow, retry_after: None, body: Vec::new() }
+}
+
+const STK: &str = r#"{"ResultCode":0,"ResultDesc":"Success"}"#;
+
+/// Every kind hears what it must, byte for byte.
+pub async fn every_kind_is_acknowledged_byte_for_byte(serve: &Serve) {
+    let served = Served::new(serve).await;
+    let result = r#"{"ResponseCode":"00000000","ResponseDesc":"success"}"#;
+    for (path, fixture, expected) in [
+        ("/stk", "stk/success-docs3.json", STK),
+        ("/c2b/validation", "c2b_validation/sandbox-600610.json", r#"{"ResultCode":"0","ResultDesc":"Accepted"}"#),
+        ("/c2b/validation", "c2b_validation/portal-2017.json", r#"{"ResultCode":"C2B00012","ResultDesc":"Rejected"}"#),
+        ("/c2b/confirmation", "c2b_confirmation/docs3-masked.json", STK),
+        ("/b2c/result", "b2c_result/success-docs3.json", result),
+        ("/b2c/timeout", "timeouts/result-envelope-int.json", result),
+        ("/b2b/result", "b2b_result/paybill-success-docs2.json", result),
+        ("/b2b/timeout", "timeouts/result-envelope-buygoods.json", result),
+        ("/tax/result", "tax_remittance_result/success-fixture.json", result),
+        ("/tax/timeout", "timeouts/result-envelope-deno.json", result),
+        ("/status/result", "transaction_status_result/success-docs3.json", result),
+        ("/status/timeout", "timeouts/result-envelope-status.json", result),
+        ("/balance/result", "account_balance_result/success-docs3.json", result),
+        ("/balance/timeout", "timeouts/result-envelope-string-code.json", result),
+        ("/reversal/result", "reversal_result/success-docs3.json", result),
+        ("/reversal/timeout", "timeouts/unwrapped-string-code.json", result),
+        ("/b2b-express", "b2b_express/success-docs2.json", STK),
+        ("/ratiba", "ratiba/success-all-uppercase.json", STK),
+        ("/bill-manager", "bill_manager/payment-docs2.json", r#"{"resmsg":"Success","rescode":"200"}"#),
+        ("/lipia", "aggregator/lipia-success.json", "ok"),
+        ("/payhero", "aggregator/payhero-v3-success.json", "thanks"),
+        ("/stk", "invalid/stk-success-missing-comma-seed003.json", STK),
+    ] {
+        let answer = served.post(path, &fixtures::body(fixture)).await;
+        assert_eq!(answer, acknowledged(expected), "{fixture} at {path}");
+    }
+    let quarantined = served.inbox.depth().await.expect("depth").quarantined;
+    assert_eq!(quarantined, 1);
+}
+
+/// First, duplicate, variant, conflict: all are acknowledged, and told apart.
+pub async fn verdicts_do_not_change_the_answer(serve: &Serve) {
+    let served = Served::new(serve).await;
+    let spaced = String::from_utf8(push("k")).expect("text").replace(':', " : ");
+    let other = String::from_utf8(push("k")).expect("text").replace("1032", "1");
+    for body in [&push("k")[..], &push("k"), spaced.as_bytes(), other.as_bytes()] {
+        assert_eq!(served.post("/stk", body).await, acknowledged(STK));
+    }
+    let verdicts: Vec<_> = served.entries().await.iter().map(|entry| (entry.verdict, entry.seen)).collect();
+    assert_eq!(verdicts, [(Verdict::First, 2), (Verdict::Variant, 1), (Verdict::Conflict, 1)]);
+}
+
+/// A wrong secret and an unknown path are the same 404, whatever the method.
+pub async fn a_wrong_secret_is_an_unknown_path(serve: &Serve) {
+    let served = Served::new(serve).await;
+    let wrong = "ffeeddccbbaa99887766554433221100";
+    for path in [
+        format!("/pay/{wrong}/stk"),
+        format!("/pay/{SECRET}/no/such/kind"),
+        format!("/pay/{SECRET}/STK"),
+        format!("/pay/{}/stk", &SECRET[1..]),
+        format!("/pay/{SECRET}/stk/stk"),
+        format!("/pay/%30{}/stk", &SECRET[1..]),
+        "/pay/stk".to_owned(),
+        format!("/pay/x/{SECRET}/stk"),
+    ] {
+        for method in ["POST", "GET", "PUT"] {
+            let answer = exchange(served.address, &request(method, &path, &[], &push("k"))).await;
+            assert_eq!(answer, refused(404), "{method} {path}");
+        }
+    }
+    assert!(served.entries().await.is_empty());
+}
+
+/// Other methods than POST are 405, and say so.
+pub async fn other_methods_are_not_allowed(serve: &Serve) {
+    let served = Served::new(serve).await;
+    for method in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"] {
+        let answer = exchange(served.address, &request(method, &format!("/pay/{SECRET}/stk"), &[], &[])).await;
+        assert_eq!(answer, refused(405), "{method}");
+    }
+}
+
+/// A trailing slash and a query change nothing.
+pub async fn a_trailing_slash_is_the_same_url(serve: &Serve) {
+    let served = Served::new(serve).await;
+    for path in ["/stk", "/stk/", "/stk?a=b", "/stk/?a=b"] {
+        assert_eq!(served.post(path, &push("k")).await, acknowledged(STK), "{path}");
+    }
+    assert_eq!(served.entries().await[0].seen, 4);
+}
+
+/// The content type says nothing: Daraja's is `application/json;charset=UTF-8`, and none will do.
+pub async fn any_content_type_will_do(serve: &Serve) {
+    let served = Served::new(serve).await;
+    let path = format!("/pay/{SECRET}/stk");
+    for content_type in ["application/json;charset=UTF-8", "application/json", "text/xml", "application/x-www-form-urlencoded", "nonsense"] {
+        let bytes = request("POST", &path, &[("content-type", content_type)], &push(content_type));
+        assert_eq!(exchange(served.address, &bytes).await, acknowledged(STK), "{content_type}");
+    }
+    assert_eq!(exchange(served.address, &request("POST", &path, &[], &push("none"))).await, acknowledged(STK));
+    assert_eq!(served.entries().await.len(), 6);
+}
+
+/// A body may come in chunks.
+pub async fn a_chunked_body_is_put_together(serve: &Serve) {
+    let served = Served::new(serve).await;
+    let mut bytes = format!("POST /pay/{SECRET}/stk HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n").into_bytes();
+    for piece in push("chunked").chunks(9) {
+        bytes.extend(format!("{:x}\r\n", piece.len()).bytes());
+        bytes.extend(piece);
+        bytes.extend(b"\r\n");
+    }
+    bytes.extend(b"0\r\n\r\n");
+    assert_eq!(exchange(served.address, &bytes).await, acknowledged(STK));
+    assert_eq!(served.entries().await[0].key, "chunked");
+}
+
+/// A body that is too large is refused: by its length before it is read, and by its bytes when it does not tell.
+pub async fn a_large_body_is_refused(serve: &Serve) {
+    let served = Served::new(serve).await;
+    let promised = format!("POST /pay/{SECRET}/stk HTTP/1.1\r\nhost: x\r\ncontent-length: 1073741824\r\nconnection: close\r\n\r\n");
+    assert_eq!(exchange(served.address, promised.as_bytes()).await, refused(413));
+    let mut chunked = format!("POST /pay/{SECRET}/stk HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n").into_bytes();
+    for _ in 0..70 {
+        chunked.extend(b"400\r\n");
+        chunked.extend([b' '; 1024]);
+        chunked.extend(b"\r\n");
+    }
+    chunked.extend(b"0\r\n\r\n");
+    assert_eq!(exchange(served.address, &chunked).await, refused(413));
+    let mut fits = push("fits");
+    fits.resize(64 * 1024, b' ');
+    assert_eq!(served.post("/stk", &fits).await, acknowledged(STK));
+}
+
+/// What is compressed is refused: nothing is unpacked.
+pub async fn a_compressed_body_is_refused(serve: &Serve) {
+    let served = Served::new(serve).await;
+    let path = format!("/pay/{SECRET}/stk");
+    for encoding in ["gzip", "br", "deflate, gzip"] {
+        let bytes = request("POST", &path, &[("content-encoding", encoding)], b"\x1f\x8b\x08 whatever");
+        assert_eq!(exchange(served.address, &bytes).await, refused(415), "{encoding}");
+    }
+    let bytes = request("POST", &path, &[("content-encoding", "identity")], &push("k"));
+    assert_eq!(exchange(served.address, &bytes).await, acknowledged(STK));
+}
+
+/// Hostile and broken bodies are kept as they came, and acknowledged.
+pub async fn what_cannot_be_read_is_kept_as_it_came(serve: &Serve) {
+    let served = Served::new(serve).await;
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000)).into_bytes();
+    let bodies: [&[u8]; 9] = [
+        b"",
+        &deep,
+        br#"{"Body":{"stkCallback":{"CheckoutRequestID":"a","CheckoutRequestID":"b","ResultCode":0}}}"#,
+        b"{\"Body\":{\"stkCallback\":{\"CheckoutRequestID\":\"\xff\xfe\"}}}",
+        br#"{"Body":{"stkCallback":{"CheckoutRequestID":"\ud800","ResultCode":0}}}"#,
+        b"\0\0\0\0",
+        b"<xml/>",
+        b"null",
+        br#"{"Body":{"stkCallback":{"CheckoutRequestID":"a""#,
+    ];
+    for (i, body) in bodies.into_iter().enumerate() {
+        assert_eq!(served.post("/stk", body).await, acknowledged(STK), "body {i}");
+    }
+    let entries = served.entries().await;
+    assert_eq!(entries.len(), bodies.len());
+    for (entry, body) in entries.iter().zip(bodies) {
+        assert_eq!(entry.state, State::Quarantined);
+        let kept = served.inbox.get(entry.id).await.expect("get").expect("there").body.expect("a body");
+        assert_eq!(kept.as_bytes(), body);
+    }
+    let marked = [b"\xef\xbb\xbf", &push("bom")[..]].concat();
+    assert_eq!(served.post("/stk", &marked).await, acknowledged(STK));
+    assert_eq!(served.entries().await.last().expect("one").key, "bom");
+}
+
+/// A body that dribbles is given up on.
+pub async fn a_body_that_dribbles_is_given_up_on(serve: &Serve) {
+    let served = Served::new(serve).await;
+    let began = Instant::now();
+    let head = format!("POST /pay/{SECRET}/stk HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\nconnection: close\r\n\r\n{{");
+    let answer = exchange(served.address, head.as_bytes()).await;
+    assert_eq!(answer, refused(408));
+    assert!(began.elapsed() >= BODY_DEADLINE && began.elapsed() < BODY_DEADLINE * 10, "{:?}", began.elapsed());
+}
+
+/// Who hangs up in the middle of a body has said nothing; who hangs up behind it has said all.
+pub async fn hanging_up_changes_nothing_behind_the_body(serve: &Serve) {
+    let served = Served::new(serve).await;
+    let path = format!("/pay/{SECRET}/stk");
+    for i in 0..20 {
+        let whole = post(&path, &push(&format!("whole {i}")));
+        client::send_and_hang_up(served.address, &whole).await;
+        let part = post(&path, &push(&format!("part {i}")));
+        client::send_and_hang_up(served.address, &part[..part.len() - 5]).await;
+    }
+    let began = Instant::now();
+    while served.entries().await.len() < 20 {
+        assert!(began.elapsed() < Duration::from_secs(10), "{} of 20 are there", served.entries().await.len());
+        sleep(Duration::from_millis(5)).await;
+    }
+    sleep(BODY_DEADLINE * 2).await;
+    let entries = served.entries().await;
+    assert_eq!(entries.len(), 20);
+    assert!(entries.iter().all(|entry| entry.key.as_str().starts_with("whole")));
+}
+
+/// The peer is the other end of the connection, whatever headers say.
+pub async fn the_peer_is_the_other_end_of_the_connection(serve: &Serve) {
+    let served = Served::new(serve).await;
+    let path = format!("/pay/{SECRET}/stk");
+    let headers = [("x-forwarded-for", "196.201.214.200"), ("x-real-ip", "196.201.214.200"), ("forwarded", "for=196.201.214.200")];
+    exchange(served.address, &request("POST", &path, &headers, &push("k"))).await;
+    assert_eq!(served.entries().await[0].peer, Some(served.address.ip()));
+}
+
+/// A closed inbox acknowledges nothing.
+pub async fn a_closed_inbox_acknowledges_nothing(serve: &Serve) {
+    let served = Served::new(serve).await;
+    served.inbox.shutdown(Duration::from_secs(1)).await.expect("shutdown");
+    let expected = Answer { retry_after: Some("5".into()), ..refused(503) };
+    assert_eq!(served.post("/stk", &push("k")).await, expected);
+}
