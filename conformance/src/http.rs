@@ -175,7 +175,13 @@ pub async fn a_trailing_slash_is_the_same_url(serve: &Serve) {
 pub async fn any_content_type_will_do(serve: &Serve) {
     let served = Served::new(serve).await;
     let path = format!("/pay/{SECRET}/stk");
-    for content_type in ["application/json;charset=UTF-8", "application/json", "text/xml", "application/x-www-form-urlencoded", "nonsense"] {
+    for content_type in [
+        "application/json;charset=UTF-8",
+        "application/json",
+        "text/xml",
+        "application/x-www-form-urlencoded",
+        "nonsense",
+    ] {
         let bytes = request("POST", &path, &[("content-type", content_type)], &push(content_type));
         assert_eq!(exchange(served.address, &bytes).await, acknowledged(STK), "{content_type}");
     }
@@ -186,7 +192,10 @@ pub async fn any_content_type_will_do(serve: &Serve) {
 /// A body may come in chunks.
 pub async fn a_chunked_body_is_put_together(serve: &Serve) {
     let served = Served::new(serve).await;
-    let mut bytes = format!("POST /pay/{SECRET}/stk HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n").into_bytes();
+    let mut bytes = format!(
+        "POST /pay/{SECRET}/stk HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+    )
+    .into_bytes();
     for piece in push("chunked").chunks(9) {
         bytes.extend(format!("{:x}\r\n", piece.len()).bytes());
         bytes.extend(piece);
@@ -200,9 +209,14 @@ pub async fn a_chunked_body_is_put_together(serve: &Serve) {
 /// A body that is too large is refused: by its length before it is read, and by its bytes when it does not tell.
 pub async fn a_large_body_is_refused(serve: &Serve) {
     let served = Served::new(serve).await;
-    let promised = format!("POST /pay/{SECRET}/stk HTTP/1.1\r\nhost: x\r\ncontent-length: 1073741824\r\nconnection: close\r\n\r\n");
+    let promised = format!(
+        "POST /pay/{SECRET}/stk HTTP/1.1\r\nhost: x\r\ncontent-length: 1073741824\r\nconnection: close\r\n\r\n"
+    );
     assert_eq!(exchange(served.address, promised.as_bytes()).await, refused(413));
-    let mut chunked = format!("POST /pay/{SECRET}/stk HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n").into_bytes();
+    let mut chunked = format!(
+        "POST /pay/{SECRET}/stk HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+    )
+    .into_bytes();
     for _ in 0..70 {
         chunked.extend(b"400\r\n");
         chunked.extend([b' '; 1024]);
@@ -261,7 +275,8 @@ pub async fn what_cannot_be_read_is_kept_as_it_came(serve: &Serve) {
 pub async fn a_body_that_dribbles_is_given_up_on(serve: &Serve) {
     let served = Served::new(serve).await;
     let began = Instant::now();
-    let head = format!("POST /pay/{SECRET}/stk HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\nconnection: close\r\n\r\n{{");
+    let head =
+        format!("POST /pay/{SECRET}/stk HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\nconnection: close\r\n\r\n{{");
     let answer = exchange(served.address, head.as_bytes()).await;
     assert_eq!(answer, refused(408));
     assert!(began.elapsed() >= BODY_DEADLINE && began.elapsed() < BODY_DEADLINE * 10, "{:?}", began.elapsed());
@@ -292,7 +307,11 @@ pub async fn hanging_up_changes_nothing_behind_the_body(serve: &Serve) {
 pub async fn the_peer_is_the_other_end_of_the_connection(serve: &Serve) {
     let served = Served::new(serve).await;
     let path = format!("/pay/{SECRET}/stk");
-    let headers = [("x-forwarded-for", "196.201.214.200"), ("x-real-ip", "196.201.214.200"), ("forwarded", "for=196.201.214.200")];
+    let headers = [
+        ("x-forwarded-for", "196.201.214.200"),
+        ("x-real-ip", "196.201.214.200"),
+        ("forwarded", "for=196.201.214.200"),
+    ];
     exchange(served.address, &request("POST", &path, &headers, &push("k"))).await;
     assert_eq!(served.entries().await[0].peer, Some(served.address.ip()));
 }

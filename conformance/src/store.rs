@@ -34,6 +34,11 @@ fn failed(key: &str) -> Received {
     stk(key, "1032", 0, "", "Request cancelled by user")
 }
 
+/// What the payment was found to be.
+fn payment(recorded: &Recorded) -> Option<Verdict> {
+    recorded.payment.map(|(_, verdict)| verdict)
+}
+
 async fn record(store: &Shared, received: Received) -> Recorded {
     let mut recorded = store.record(&[received]).await.expect("record");
     assert_eq!(recorded.len(), 1);
@@ -113,16 +118,19 @@ pub async fn of_racing_recorders_exactly_one_is_first(store: Shared) {
 /// One payment, two callbacks: the first that shows the money records it, the other finds it known.
 pub async fn a_payment_is_recorded_with_the_first_callback_that_shows_it(store: Shared) {
     let push = record(&store, stk("push", "0", 100, "RCPT1", "Success")).await;
-    assert_eq!((push.verdict, push.payment), (Verdict::First, Some(Verdict::First)));
+    assert_eq!((push.verdict, payment(&push)), (Verdict::First, Some(Verdict::First)));
     let duplicate = record(&store, stk("push", "0", 100, "RCPT1", "Success")).await;
     assert_eq!((duplicate.verdict, duplicate.payment), (Verdict::Duplicate, None));
     let twin = r#"{"TransID":"RCPT1","TransAmount":"100.00"}"#;
     let twin = record(&store, received(&Kind::C2bConfirmation, twin)).await;
-    assert_eq!((twin.verdict, twin.payment), (Verdict::First, Some(Verdict::Variant)));
+    assert_eq!((twin.verdict, payment(&twin)), (Verdict::First, Some(Verdict::Variant)));
     let forged = r#"{"Body":{"stkCallback":{"CheckoutRequestID":"x","ResultCode":0,"CallbackMetadata":{"Item":[
         {"Name":"Amount","Value":9000},{"Name":"MpesaReceiptNumber","Value":"RCPT1"}]}}}}"#;
     let forged = record(&store, received(&Kind::Stk, forged)).await;
-    assert_eq!(forged.payment, Some(Verdict::Conflict), "another amount under the same receipt");
+    assert_eq!(payment(&forged), Some(Verdict::Conflict), "another amount under the same receipt");
+    let (id, _) = forged.payment.expect("a payment");
+    let entry = store.get(id).await.unwrap().expect("the payment's own row");
+    assert_eq!((entry.kind, entry.state), (Kind::Payment, State::Held));
 
     let payments = store.list(&Filter::default().kind(Kind::Payment)).await.unwrap();
     let ready = payments.iter().filter(|payment| payment.state == State::Ready).count();
@@ -149,7 +157,7 @@ pub async fn what_cannot_be_read_is_kept_once(store: Shared) {
 /// What nothing handles is kept and held, not handled by somebody else.
 pub async fn what_nothing_handles_is_held(store: Shared) {
     let mut unhandled = failed("u");
-    unhandled.disposition = Disposition::Unhandled;
+    unhandled.disposition = Disposition::Hold("nothing handles this kind".into());
     let recorded = record(&store, unhandled).await;
     assert_eq!(recorded.verdict, Verdict::First);
     assert_eq!(state(&store, recorded.id).await, State::Held);
@@ -161,7 +169,8 @@ pub async fn a_decision_stands_for_every_repetition(store: Shared) {
     let asked = |amount: &str, name: &str, decision: &str| {
         let body = format!(r#"{{"TransID":"V","TransAmount":"{amount}","FirstName":"{name}"}}"#);
         let mut received = received(&Kind::C2bValidation, &body);
-        received.disposition = Disposition::Decided(decision.into());
+        received.disposition = Disposition::Decided;
+        received.decision = Some(decision.into());
         received
     };
     let first = asked("10", "A", "yes");
@@ -232,7 +241,7 @@ pub async fn a_lost_lease_changes_nothing(store: Shared) {
     assert_eq!(settle(&store, &stale, Ending::Done).await, Settled::LeaseLost, "nobody runs it");
     let holder = claim_one(&store, LONG).await;
     assert!(holder.lease.fence > stale.lease.fence);
-    let error = || "late".to_owned();
+    let error = || "late".into();
     for ending in [Ending::Done, Ending::Dead { error: error() }, Ending::Retry { after: LONG, error: error() }] {
         assert_eq!(settle(&store, &stale, ending).await, Settled::LeaseLost);
     }
@@ -265,7 +274,7 @@ pub async fn a_retry_is_due_later(store: Shared) {
     assert!(entry.run_at.is_some());
     sleep(SHORT * 6).await;
     let claimed = claim_one(&store, LONG).await;
-    assert_eq!((claimed.attempt, claimed.last_error.as_deref()), (2, Some("no bread")));
+    assert_eq!((claimed.attempt, claimed.last_error.expect("why").as_str()), (2, "no bread"));
 }
 
 /// A release gives the attempt back.

@@ -1,7 +1,9 @@
 //! Putting an inbox together.
 
+use std::any::TypeId;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
@@ -12,9 +14,10 @@ use crate::clock::{Clock, SystemClock};
 use crate::engine::{Engine, Limits};
 use crate::handler::MpesaCallbacks;
 use crate::inbox::Inbox;
+use crate::kind::Kind;
 use crate::ledger::{Ledger, LedgerError, NoLedger};
 use crate::process::{Backoff, InFlight, Settler, WithLedger, keep_up, work};
-use crate::receive::{Guard, Recorder};
+use crate::receive::{Guard, Pending, Recorder};
 use crate::routes::RouteError;
 use crate::secret::{Secret, WeakSecret};
 use crate::store::{Store, StoreError};
@@ -168,14 +171,28 @@ impl<H, L> InboxBuilder<H, L> {
                 return Err(StartError::Zero { what });
             }
         }
-        if limits.concurrency > Semaphore::MAX_PERMITS.min(u32::MAX as usize) {
-            return Err(StartError::TooMuch { what: "concurrency" });
+        for (what, is_too_much) in [
+            ("concurrency", limits.concurrency > Semaphore::MAX_PERMITS.min(u32::MAX as usize)),
+            ("lease", limits.lease > LONGEST),
+            ("sweep_every", limits.sweep > LONGEST),
+            ("handler_deadline", limits.handling > LONGEST),
+            ("body_deadline", limits.body_deadline > LONGEST),
+            ("recording_deadline", limits.recording > LONGEST),
+        ] {
+            if is_too_much {
+                return Err(StartError::TooMuch { what });
+            }
         }
         let routes = self.handler.routes().checked()?;
+        let transactional = routes.iter().find(|route| route.transactional);
+        if let Some(route) = transactional.filter(|_| TypeId::of::<L>() == TypeId::of::<NoLedger>()) {
+            return Err(StartError::NoLedger { kind: route.kind.clone() });
+        }
         store.sweep().await?;
         self.ledger.prepare().await?;
 
         let closing = CancellationToken::new();
+        let giving_up = CancellationToken::new();
         let (recorder, recording) = Recorder::start(store.clone(), closing.clone());
         let (settler, settling) = Settler::start(store.clone(), limits.lease);
         let engine = Arc::new(Engine {
@@ -189,7 +206,11 @@ impl<H, L> InboxBuilder<H, L> {
             recorder,
             settler,
             wake: Arc::new(Notify::new()),
-            in_flight: InFlight::default(),
+            in_flight: InFlight::new(giving_up.clone()),
+            hooks: Arc::new(Semaphore::new(HOOKS)),
+            pending: Pending::default(),
+            ledger_failures: AtomicU32::new(0),
+            giving_up,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             closing,
@@ -213,6 +234,12 @@ impl<H, L: fmt::Debug> fmt::Debug for InboxBuilder<H, L> {
     }
 }
 
+/// No duration of an inbox makes sense beyond a week.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// How many hooks run at once.
+const HOOKS: usize = 64;
+
 /// Why an inbox cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -234,7 +261,13 @@ pub enum StartError {
         /// Which.
         what: &'static str,
     },
-    /// A number is too large.
+    /// A handler asks for a transaction, and there is no ledger to open it.
+    #[error("the handler of `{kind}` takes a transaction, and the inbox has no ledger: say `.ledger(…)`")]
+    NoLedger {
+        /// Whose handler.
+        kind: Kind,
+    },
+    /// A number is too large; durations are at most a week.
     #[error("`{what}` is too large")]
     TooMuch {
         /// Which.

@@ -23,7 +23,7 @@ pub struct Delivery {
     verdict: Verdict,
     sibling: Option<Sibling>,
     reference: Option<Private>,
-    error: Option<String>,
+    error: Option<Private>,
 }
 
 impl Delivery {
@@ -81,7 +81,7 @@ impl Delivery {
 
     /// How the last attempt failed.
     pub fn error(&self) -> Option<&str> {
-        self.error.as_deref()
+        self.error.as_ref().map(Private::as_str)
     }
 
     pub(crate) fn of_claimed(claimed: &Claimed) -> Delivery {
@@ -108,7 +108,7 @@ impl Delivery {
             attempt: 1,
             received_at: received.received_at,
             peer: received.peer,
-            body: Body(received.body.clone()),
+            body: received.body.clone(),
             verdict,
             sibling: None,
             reference: received.reference.clone(),
@@ -117,8 +117,8 @@ impl Delivery {
     }
 
     #[must_use]
-    pub(crate) fn with_error(mut self, error: &str) -> Delivery {
-        self.error = Some(error.to_owned());
+    pub(crate) fn with_error(mut self, error: &Private) -> Delivery {
+        self.error = Some(error.clone());
         self
     }
 }

@@ -1,6 +1,7 @@
 //! What the steps of a callback's life have in common.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
@@ -9,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::process::{Backoff, Handle, InFlight, Settler};
-use crate::receive::{Guard, Recorder};
+use crate::receive::{Guard, Pending, Recorder};
 use crate::routes::Routes;
 use crate::store::Store;
 
@@ -28,10 +29,18 @@ pub(crate) struct Engine {
     /// One for each handler that may run at once.
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) in_flight: InFlight,
+    /// One for each hook that may run at once.
+    pub(crate) hooks: Arc<Semaphore>,
+    /// Decisions of validations that may not be on disk yet.
+    pub(crate) pending: Pending,
+    /// How often in a row the ledger was away.
+    pub(crate) ledger_failures: AtomicU32,
     /// Handlers and hooks.
     pub(crate) tasks: TaskTracker,
     /// Nothing new is claimed.
     pub(crate) stopping: CancellationToken,
+    /// What runs is stopped.
+    pub(crate) giving_up: CancellationToken,
     /// Nothing new is recorded.
     pub(crate) closing: CancellationToken,
     /// The recorder and upkeep.

@@ -11,7 +11,7 @@ use crate::ledger::NoTx;
 use crate::payload::{
     B2bExpressCallback, B2bResult, B2cResult, BalanceResult, BillManagerPayment, C2bConfirmation, C2bValidation,
     CustomCallback, LipiaCallback, Payment, QueueTimeout, RatibaCallback, ReversalResult, StatusResult, StkCallback,
-    TaxResult, Unreadable,
+    TaxResult,
 };
 use crate::routes::Routes;
 use crate::store::Cause;
@@ -210,8 +210,9 @@ impl HandlerError {
     }
 }
 
-impl From<Unreadable> for HandlerError {
-    fn from(error: Unreadable) -> HandlerError {
+/// So that `?` works in handlers written by hand.
+impl<E: Error + Send + Sync + 'static> From<E> for HandlerError {
+    fn from(error: E) -> HandlerError {
         HandlerError::new(error)
     }
 }

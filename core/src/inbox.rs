@@ -36,7 +36,7 @@ impl Inbox {
         Inbox { engine, _alive: alive }
     }
 
-    pub(crate) fn engine(&self) -> &Engine {
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
         &self.engine
     }
 
@@ -92,7 +92,7 @@ impl Inbox {
         };
         let payment = entry.body.and_then(|body| {
             let key = engine.routes.of(&entry.kind).and_then(|route| route.key.as_deref());
-            let parsed = payload::parse(&entry.kind, &body.0, key).ok()?;
+            let parsed = payload::parse_bytes(&entry.kind, &body.0, key).ok()?;
             received(&parsed, body.0, entry.received_at, &engine.routes).payment
         });
         let released = engine.store.reopen(id, State::Held, payment.as_deref()).await?;
@@ -136,18 +136,20 @@ impl Inbox {
         let engine = &self.engine;
         let route = engine.routes.of(kind).ok_or_else(|| ReplayError::NotHandled { kind: kind.clone() })?;
         let body = bytes::Bytes::copy_from_slice(&payload::strike_credentials(body));
-        let parsed = payload::parse(kind, &body, route.key.as_deref())?;
+        let parsed = payload::parse_bytes(kind, &body, route.key.as_deref())?;
         let mut received = received(&parsed, body, engine.clock.now(), &engine.routes);
         if parsed.kind == Kind::C2bValidation {
-            received.disposition = Disposition::Unhandled;
+            received.disposition =
+                Disposition::Hold("a validation that was replayed: M-Pesa waits for no answer".into());
         }
         let recorded = engine.recorder.record(received).await.map_err(|_| ReplayError::NotRecorded)?;
         engine.wake.notify_one();
         Ok(recorded)
     }
 
-    /// Stops in order: nothing new is recorded or claimed, what runs may finish within `grace`, the rest goes back to the
-    /// store with its attempt not counted, and the store is closed. Stop the web server first.
+    /// Stops in order: nothing new is recorded or claimed, what runs may finish within `grace`, the rest is stopped at its
+    /// next `await` and goes back to the store with its attempt not counted, and the store is closed. Stop the web server
+    /// first.
     ///
     /// # Errors
     /// When the store cannot be closed.
@@ -158,8 +160,13 @@ impl Inbox {
         engine.tasks.close();
         if tokio::time::timeout(grace, engine.tasks.wait()).await.is_err() {
             tracing::warn!("handlers did not finish in time; they are run again");
-            engine.in_flight.cancel_all();
-            engine.tasks.wait().await;
+            engine.giving_up.cancel();
+            // One that blocks its thread cannot be stopped; its lease expires when the process is gone.
+            if tokio::time::timeout(STOPPING, engine.tasks.wait()).await.is_err() {
+                tracing::error!("a handler does not stop: it blocks its thread");
+                engine.closing.cancel();
+                return engine.store.close().await;
+            }
         }
         engine.keepers.close();
         engine.keepers.wait().await;
@@ -180,6 +187,9 @@ impl fmt::Debug for Inbox {
             .finish_non_exhaustive()
     }
 }
+
+/// How long a handler may take to stop once it was told to.
+const STOPPING: Duration = Duration::from_secs(5);
 
 /// Why a body cannot be replayed.
 #[derive(Debug, thiserror::Error)]

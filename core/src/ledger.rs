@@ -75,7 +75,8 @@ impl Mark {
         &self.kind
     }
 
-    /// Its 32 bytes: the primary key. A SHA-256, so that no phone number stands in the table by way of a key.
+    /// Its 32 bytes: the primary key. A SHA-256, so that no phone number stands in the table as it is. It is no pseudonym:
+    /// whoever has the table and guesses a key can check the guess.
     pub fn as_bytes(&self) -> &[u8] {
         self.digest.as_bytes()
     }
@@ -95,6 +96,16 @@ pub enum LedgerError {
     /// it is tried again, and the attempt does not count.
     #[error("ledger unavailable")]
     Unavailable(#[source] Cause),
+    /// A setting that durability hangs on is not what it must be.
+    #[error("the ledger's database is not durable: {setting} is {found}, and must be {needed}")]
+    NotDurable {
+        /// The setting.
+        setting: &'static str,
+        /// What it is.
+        found: String,
+        /// What it must be.
+        needed: &'static str,
+    },
     /// The database refused to commit what the handler wrote: a deferred constraint, a serialisation conflict.
     #[error("ledger refuses to commit")]
     Refused(#[source] Cause),

@@ -1,6 +1,7 @@
 //! Which kinds an application handles, where, and how.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -125,7 +126,7 @@ impl fmt::Debug for Route {
 
 /// Which kinds an application handles.
 #[derive(Clone, Debug, Default)]
-pub struct Routes(Vec<Route>);
+pub struct Routes(Vec<Arc<Route>>);
 
 /// Why an application's routes cannot be mounted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -187,22 +188,22 @@ impl Routes {
     /// One more.
     #[must_use]
     pub fn with(mut self, route: Route) -> Routes {
-        self.0.push(route);
+        self.0.push(Arc::new(route));
         self
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
-        self.0.iter()
+        self.0.iter().map(|route| &**route)
     }
 
     /// How this kind is handled, when it is.
     pub fn of(&self, kind: &Kind) -> Option<&Route> {
-        self.0.iter().find(|route| route.kind == *kind)
+        self.iter().find(|route| route.kind == *kind)
     }
 
     /// What is received at this path, below the secret. A trailing slash is the same path.
-    pub(crate) fn at(&self, path: &str) -> Option<&Route> {
+    pub(crate) fn at(&self, path: &str) -> Option<&Arc<Route>> {
         let path = path.strip_suffix('/').unwrap_or(path);
         self.0.iter().find(|route| route.path.as_deref() == Some(path))
     }
@@ -212,7 +213,7 @@ impl Routes {
         if self.0.is_empty() {
             return Err(RouteError::None);
         }
-        for route in &mut self.0 {
+        for route in self.0.iter_mut().map(Arc::make_mut) {
             if let Some(path) = &mut route.path {
                 path.truncate(path.trim_end_matches('/').len());
                 check_path(path)?;
@@ -249,7 +250,7 @@ impl Routes {
             let mut route = Route::new(kind);
             route.implied = true;
             if self.of(&route.kind).is_none() && self.0.iter().all(|other| other.path != route.path) {
-                self.0.push(route);
+                self.0.push(Arc::new(route));
             }
         }
     }

@@ -1,6 +1,5 @@
 //! Every payload that was ever found is read as what it is. `EXPECTED.tsv` was gathered independently of the parsers.
 
-use bytes::Bytes;
 use mpesa_callbacks_conformance::fixtures::{self, Fixture, OPENAPI, PAYHERO};
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::payload::{Amount, Callback, DarajaTime, Msisdn, Outcome, Parsed, Party, Unreadable, parse};
@@ -11,7 +10,7 @@ fn read(fixture: &Fixture, body: &[u8]) -> Result<Parsed, Unreadable> {
         Some(_) => (Kind::custom(OPENAPI.0), Some(OPENAPI.1)),
         None => (Kind::from_name(&fixture.route), None),
     };
-    parse(&kind, &Bytes::copy_from_slice(body), pointer)
+    parse(&kind, body, pointer)
 }
 
 /// What the payload says, in the columns of the table.

@@ -73,7 +73,8 @@ pub(super) async fn send_and_hang_up(address: SocketAddr, bytes: &[u8]) {
 
 fn is_whole(answer: &[u8]) -> bool {
     let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
-    let length = header(&String::from_utf8_lossy(&answer[..end]), "content-length").and_then(|length| length.parse().ok());
+    let length =
+        header(&String::from_utf8_lossy(&answer[..end]), "content-length").and_then(|length| length.parse().ok());
     length.is_some_and(|length: usize| answer.len() >= end + 4 + length)
 }
 
@@ -83,10 +84,20 @@ fn parse(answer: &[u8]) -> Answer {
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
     let body = answer[end + 4..].to_vec();
     let header = |name| header(&head, name);
-    Answer { status, content_type: header("content-type"), allow: header("allow"), retry_after: header("retry-after"), body }
+    Answer {
+        status,
+        content_type: header("content-type"),
+        allow: header("allow"),
+        retry_after: header("retry-after"),
+        body,
+    }
 }
 
 fn header(head: &str, name: &str) -> Option<String> {
-    let (_, value) = head.lines().skip(1).filter_map(|line| line.split_once(':')).find(|(other, _)| other.eq_ignore_ascii_case(name))?;
+    let (_, value) = head
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_once(':'))
+        .find(|(other, _)| other.eq_ignore_ascii_case(name))?;
     Some(value.trim().to_owned())
 }

@@ -2,9 +2,12 @@
 
 use mpesa_callbacks_core::payload::{
     B2bExpressCallback, B2bResult, B2cResult, BalanceResult, BillManagerPayment, C2bConfirmation, C2bValidation,
-    CustomCallback, LipiaCallback, Payment, QueueTimeout, RatibaCallback, ReversalResult, StatusResult, StkCallback, TaxResult,
+    CustomCallback, LipiaCallback, Payment, QueueTimeout, RatibaCallback, ReversalResult, StatusResult, StkCallback,
+    TaxResult,
 };
-use mpesa_callbacks_core::{Call, Deciding, Delivery, Handling, Kind, MpesaCallbacks, Rejection, Route, Routes, Validation};
+use mpesa_callbacks_core::{
+    Call, Deciding, Delivery, Handling, Kind, MpesaCallbacks, Rejection, Route, Routes, Validation,
+};
 
 use crate::fixtures::PAYHERO;
 

@@ -114,9 +114,30 @@ impl Serialize for Amount {
     }
 }
 
+/// Read from text, or from a number. A number with a fraction has gone through a float by the time it gets here, and is
+/// taken for the shortest decimal that leads to it: exact for up to 15 digits. (Daraja's own bodies are read otherwise.)
 impl<'de> Deserialize<'de> for Amount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Amount, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        struct AmountVisitor;
+        impl de::Visitor<'_> for AmountVisitor {
+            type Value = Amount;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an amount")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Amount, E> {
+                text.parse().map_err(E::custom)
+            }
+            fn visit_u64<E: de::Error>(self, shillings: u64) -> Result<Amount, E> {
+                self.visit_str(&shillings.to_string())
+            }
+            fn visit_i64<E: de::Error>(self, shillings: i64) -> Result<Amount, E> {
+                self.visit_str(&shillings.to_string())
+            }
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Amount, E> {
+                self.visit_str(&number.to_string())
+            }
+        }
+        deserializer.deserialize_any(AmountVisitor)
     }
 }
 
@@ -143,6 +164,15 @@ mod tests {
         }
         assert_eq!("1234567890123456".parse::<Amount>(), Err(InvalidAmount));
         assert_eq!("0.00000000001".parse::<Amount>(), Err(InvalidAmount));
+    }
+
+    #[test]
+    fn an_applications_own_type_reads_numbers_and_text() {
+        for json in ["100.5", "\"100.50\""] {
+            assert_eq!(serde_json::from_str::<Amount>(json).unwrap(), Amount::from_cents(10_050));
+        }
+        assert_eq!(serde_json::from_str::<Amount>("-3").unwrap(), Amount::from_shillings(-3));
+        assert!(serde_json::from_str::<Amount>("\"3 KES\"").is_err());
     }
 
     #[test]

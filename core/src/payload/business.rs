@@ -25,7 +25,7 @@ pub struct B2bExpressCallback {
     /// `conversationID`; only on success.
     pub conversation_id: Option<String>,
     /// `paymentReference`; only on failure.
-    pub payment_reference: Option<String>,
+    pub payment_reference: Option<Private>,
     /// `status`: `SUCCESS`; only on success.
     pub status: Option<String>,
     /// All that was sent.
@@ -46,7 +46,7 @@ impl B2bExpressCallback {
             amount: root.amount("amount")?,
             transaction_id: root.id("transactionId")?,
             conversation_id: root.id("conversationID")?,
-            payment_reference: root.id("paymentReference")?,
+            payment_reference: root.private("paymentReference")?,
             status: root.id("status")?,
             source,
         })

@@ -2,10 +2,12 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use super::digest::{Digest, Saying};
-use super::json::Node;
+use super::json::leaf;
+use super::levels::{self, Level};
 use super::{Amount, Callback, Parsed, Source, Unreadable};
 use crate::kind::Kind;
 
@@ -22,10 +24,14 @@ pub struct CustomCallback {
 }
 
 impl CustomCallback {
-    pub(super) fn read(kind: &Kind, node: &Node<'_>, pointer: &str, source: Source) -> Result<Parsed, Unreadable> {
-        let key = node.pointer(pointer)?.map(|key| key.trim().to_owned()).filter(|key| !key.is_empty());
+    pub(super) fn read(kind: &Kind, pointer: &str, source: Source) -> Result<Parsed, Unreadable> {
+        // Checked as a whole first: everything below looks at one level of it at a time.
+        let text = std::str::from_utf8(source.as_bytes()).map_err(|_| Unreadable::NotText)?;
+        let _: &RawValue = serde_json::from_str(text)
+            .map_err(|error| Unreadable::NotJson { line: error.line(), column: error.column() })?;
+        let key = levels::pointer(text, pointer)?.map(|key| key.trim().to_owned()).filter(|key| !key.is_empty());
         let key = key.ok_or(Unreadable::NoKey { field: "key" })?;
-        let callback = Callback::Custom(CustomCallback { meaning: canonical(node), source });
+        let callback = Callback::Custom(CustomCallback { meaning: canonical(text, 0), source });
         Parsed::new(kind.clone(), key, callback)
     }
 
@@ -50,45 +56,43 @@ impl Serialize for CustomCallback {
     }
 }
 
-/// The fingerprint of any JSON: members sorted, numbers and their spelling as text folded into one form.
-fn canonical(node: &Node<'_>) -> Digest {
+/// How deep a body is compared member by member. Nobody nests deeper; what does is compared as text.
+const DEPTH: usize = 32;
+
+/// The fingerprint of any JSON: members sorted by name, numbers and their spelling as text folded into one form.
+fn canonical(text: &str, depth: usize) -> Digest {
     let mut hash = Sha256::new();
-    match node {
-        Node::Object(object) => {
-            let mut members: Vec<_> =
-                object.members().map(|(name, node)| (Digest::of(name.as_bytes()), canonical(node))).collect();
-            members.sort_unstable();
+    match Level::of(text) {
+        Ok(Level::Object(mut members)) if depth < DEPTH => {
+            // Repeated names keep their order: the last one wins in most readers.
+            members.sort_by(|one, other| one.0.cmp(&other.0));
             hash.update(b"{");
             for (name, value) in members {
-                hash.update(name.as_bytes());
-                hash.update(value.as_bytes());
+                hash.update(Digest::of(name.as_bytes()).as_bytes());
+                hash.update(canonical(value.get(), depth + 1).as_bytes());
             }
         }
-        Node::List(nodes) => {
+        Ok(Level::List(items)) if depth < DEPTH => {
             hash.update(b"[");
-            for node in nodes {
-                hash.update(canonical(node).as_bytes());
+            for item in items {
+                hash.update(canonical(item.get(), depth + 1).as_bytes());
             }
         }
-        Node::Raw(raw) if raw.get().starts_with(['{', '[']) => match Node::parse(raw.get().as_bytes()) {
-            Ok(node) => return canonical(&node),
-            Err(_) => hash.update(raw.get()),
-        },
-        Node::Raw(_) | Node::Text(_) | Node::Null => match node.text() {
-            Ok(Some(text)) => hash.update(canonical_text(&text)),
+        Ok(Level::Leaf(token)) => match leaf(token) {
+            Ok(Some(text)) => hash.update(canonical_leaf(&text, token.starts_with('"'))),
             Ok(None) => hash.update(b"n"),
-            Err(_) => hash.update(b"?"),
+            Err(_) => hash.update(format!("?{token}")),
         },
+        _ => hash.update(format!("d{}", levels::compact(text))),
     }
     Digest::from(<[u8; 32]>::from(hash.finalize()))
 }
 
-/// A number without needless zeros; anything else, an id with leading zeros too, as it is.
-fn canonical_text(text: &str) -> String {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let leading_zero = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.");
-    match text.parse::<Amount>() {
-        Ok(amount) if !leading_zero && text.trim() == text => format!("t{}", amount.canonical()),
+/// A number without needless zeros. Text is the same as a number when it is written as that number would be; anything
+/// else, an id with leading or trailing zeros too, is itself.
+fn canonical_leaf(text: &str, is_text: bool) -> String {
+    match text.parse::<Amount>().map(Amount::canonical) {
+        Ok(number) if !is_text || number == text => format!("t{number}"),
         _ => format!("t{text}"),
     }
 }
@@ -98,7 +102,7 @@ mod tests {
     use super::*;
 
     fn meaning(body: &str) -> Digest {
-        canonical(&Node::parse(body.as_bytes()).unwrap())
+        canonical(body, 0)
     }
 
     #[test]
@@ -107,5 +111,22 @@ mod tests {
         assert_eq!(meaning(r#"{ "d":"007", "b":{"c":["true",null,"x"]},"a":"1.5" }"#), said);
         assert_ne!(meaning(r#"{"a":1.50,"b":{"c":[true,null,"x"]},"d":"7"}"#), said);
         assert_ne!(meaning(r#"{"a":1.50,"b":{"c":[null,true,"x"]},"d":"007"}"#), said);
+    }
+
+    #[test]
+    fn ids_that_look_like_numbers_and_repeated_members_are_told_apart() {
+        assert_ne!(meaning(r#"{"id":"1.10"}"#), meaning(r#"{"id":"1.1"}"#));
+        assert_ne!(meaning(r#"{"id":"12E3"}"#), meaning(r#"{"id":"12000"}"#));
+        assert_ne!(meaning(r#"{"a":1,"a":2}"#), meaning(r#"{"a":2,"a":1}"#));
+    }
+
+    #[test]
+    fn a_body_that_nests_without_end_is_read_in_good_time() {
+        let body = format!(r#"{{"id":1,"x":{}1{}}}"#, r#"{"a":"#.repeat(10_000), "}".repeat(10_000));
+        let source = Source::new(&bytes::Bytes::from(body));
+        let parsed = CustomCallback::read(&Kind::custom("/x"), "/id", source).unwrap();
+        assert_eq!(parsed.key, "1");
+        let Callback::Custom(callback) = parsed.callback else { panic!("a custom callback") };
+        assert!(serde_json::to_string(&callback).unwrap().len() > 60_000);
     }
 }

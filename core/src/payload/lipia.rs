@@ -78,6 +78,7 @@ impl LipiaCallback {
             .code(self.result_code.as_ref())
             .amount(self.amount)
             .text(self.receipt.as_deref())
+            .text(Some(&format!("{:?}", self.outcome())))
             .text(self.external_reference.as_ref().map(Private::trimmed))
             .digest()
     }

@@ -12,6 +12,7 @@ mod catalogue;
 mod custom;
 mod digest;
 mod json;
+mod levels;
 mod lipia;
 mod msisdn;
 mod outcome;
@@ -117,13 +118,17 @@ const LONGEST_KEY: usize = 256;
 ///
 /// # Errors
 /// [`Unreadable`] says why the body cannot be read; it never quotes the body.
-pub fn parse(kind: &Kind, body: &Bytes, key: Option<&str>) -> Result<Parsed, Unreadable> {
+pub fn parse(kind: &Kind, body: &[u8], key: Option<&str>) -> Result<Parsed, Unreadable> {
+    parse_bytes(kind, &Bytes::copy_from_slice(body), key)
+}
+
+/// The same for a body that may be shared.
+pub(crate) fn parse_bytes(kind: &Kind, body: &Bytes, key: Option<&str>) -> Result<Parsed, Unreadable> {
     let source = Source::new(body);
-    let node = Node::parse(source.as_bytes())?;
     if let Kind::Custom(_) = kind {
-        return CustomCallback::read(kind, &node, key.unwrap_or_default(), source.clone());
+        return CustomCallback::read(kind, key.unwrap_or_default(), source);
     }
-    let root = &node.into_object()?;
+    let root = &Node::parse(source.as_bytes())?.into_object()?;
     let source = source.clone();
 
     let mut actual = kind.clone();

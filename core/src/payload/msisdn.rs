@@ -74,13 +74,22 @@ fn is_mask(c: char) -> bool {
     matches!(c, '*' | 'X' | 'x')
 }
 
+/// Whether a number may be the one behind a mask: it begins and ends as the mask does, and has the digits in between, in
+/// order. A mask that shows nothing tells nothing.
 fn mask_admits(mask: &str, number: &str) -> bool {
-    let visible: String = mask.chars().filter(|c| c.is_ascii_digit() || is_mask(*c)).collect();
-    let start: &str = visible.split(is_mask).next().unwrap_or("");
-    let end: &str = visible.rsplit(is_mask).next().unwrap_or("");
+    let visible: Vec<&str> = mask.split(|c: char| is_mask(c)).collect();
+    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
+    let visible: Vec<String> = visible.into_iter().map(digits).collect();
+    let ([start, middle @ .., end], false) = (&visible[..], visible.iter().all(String::is_empty)) else { return false };
+    let admits = |number: &str| {
+        let inner = number.strip_prefix(start.as_str()).and_then(|rest| rest.strip_suffix(end.as_str()));
+        let mut rest = inner;
+        for run in middle {
+            rest = rest.and_then(|rest| rest.find(run.as_str()).map(|at| &rest[at + run.len()..]));
+        }
+        rest.is_some()
+    };
     let local = number.strip_prefix("254").map(|rest| format!("0{rest}"));
-    let admits =
-        |number: &str| number.len() >= start.len() + end.len() && number.starts_with(start) && number.ends_with(end);
     admits(number) || (start.starts_with('0') && local.is_some_and(|local| admits(&local)))
 }
 
@@ -154,6 +163,16 @@ mod tests {
     #[test]
     fn a_mask_that_shows_more_digits_than_the_number_has_is_not_it() {
         assert!(!Msisdn::from("254712*345678").is("2547128"));
+    }
+
+    #[test]
+    fn a_mask_that_shows_nothing_is_nobody_and_digits_in_the_middle_count() {
+        for mask in ["*********", "XXXX", "x", "* *"] {
+            assert!(!Msisdn::from(mask).is("254712345678"), "{mask}");
+        }
+        assert!(!Msisdn::from("2547*****126").is(""));
+        assert!(Msisdn::from("25*708*126").is("254708374126"));
+        assert!(!Msisdn::from("25*9*126").is("254708374126"));
     }
 
     #[test]

@@ -79,6 +79,9 @@ impl Serialize for Parameter {
     }
 }
 
+/// How deep a list may be wrapped.
+const DEPTH: usize = 4;
+
 /// The same list while it is read, borrowed from the body.
 #[derive(Default)]
 pub(super) struct Entries<'a>(Vec<(Cow<'a, str>, Option<Cow<'a, str>>)>);
@@ -89,14 +92,14 @@ impl<'a> Entries<'a> {
     pub(super) fn gather(node: Option<&Node<'a>>) -> Result<Entries<'a>, Unreadable> {
         let mut entries = Entries::default();
         if let Some(node) = node {
-            entries.add(node)?;
+            entries.add(node, 0)?;
         }
         Ok(entries)
     }
 
-    fn add(&mut self, node: &Node<'a>) -> Result<(), Unreadable> {
+    fn add(&mut self, node: &Node<'a>, depth: usize) -> Result<(), Unreadable> {
         match node {
-            Node::List(nodes) => nodes.iter().try_for_each(|node| self.add(node)),
+            Node::List(nodes) => nodes.iter().try_for_each(|node| self.add(node, depth + 1)),
             Node::Object(object) => {
                 let name = match object.text("Name")? {
                     Some(name) => Some(name),
@@ -108,7 +111,11 @@ impl<'a> Entries<'a> {
                 }
                 // `ReferenceData` is misplaced inside `ResultParameters` in a Postman collection that people copy from.
                 let inner = object.members().filter(|(name, _)| !name.eq_ignore_ascii_case("ReferenceData"));
-                inner.filter(|(_, node)| !matches!(node, Node::Raw(_))).try_for_each(|(_, node)| self.add(node))
+                inner.map(|(_, node)| node).try_for_each(|node| self.add(node, depth + 1))
+            }
+            // Under a name that we do not know.
+            Node::Raw(raw) if raw.get().starts_with(['{', '[']) && depth < DEPTH => {
+                self.add(&Node::parse(raw.get().as_bytes())?, depth + 1)
             }
             Node::Text(_) | Node::Null | Node::Raw(_) => Ok(()),
         }

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use super::digest::{Digest, Saying};
 use super::json::Object;
 use super::parameters::Entries;
-use super::{Amount, Meaning, Msisdn, Outcome, Parameters, ResultCode, Source, Unreadable};
+use super::{Amount, Meaning, Msisdn, Outcome, Parameters, Private, ResultCode, Source, Unreadable};
 use crate::kind::Kind;
 
 /// A standing order was created, or was not.
@@ -32,7 +32,7 @@ pub struct RatibaCallback {
     /// How much is paid each time, `amount`; only in newer bodies.
     pub amount: Option<Amount>,
     /// `standingOrderName`; only in newer bodies.
-    pub standing_order_name: Option<String>,
+    pub standing_order_name: Option<Private>,
     /// All that was sent.
     pub source: Source,
 }
@@ -61,7 +61,7 @@ impl RatibaCallback {
             status: data.string(&["Status"]),
             msisdn: data.text(&["Msisdn"]).map(Msisdn::from),
             amount: data.amount("amount")?,
-            standing_order_name: data.string(&["standingOrderName"]),
+            standing_order_name: data.string(&["standingOrderName"]).map(Private::from),
             source,
         };
         callback.key().map(|_| ()).ok_or(Unreadable::NoKey { field: "requestRefID" })?;

@@ -1,30 +1,36 @@
 //! Striking credentials out of a body before anything is stored.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
-/// The members of a merchant's own request that no store may see. A queue timeout may echo the request.
-const CREDENTIALS: [&str; 4] = ["SecurityCredential", "Password", "InitiatorName", "Initiator"];
+/// The members of a merchant's own request that no store may see. A queue timeout may echo the request. Longer names
+/// first: one is the beginning of another.
+const CREDENTIALS: [&[u8]; 4] = [b"SecurityCredential", b"InitiatorName", b"Initiator", b"Password"];
 
 /// What stands in a credential's place.
-const STRUCK: &[u8] = b"\"***\"";
+const STRUCK: &[u8] = b"***";
 
-/// The body with the values of [`CREDENTIALS`] struck out. It works on the bytes, so that a body which is not JSON loses
-/// its credentials too.
+/// The body with the values of [`CREDENTIALS`] struck out. It works on bytes and knows no grammar, so that a body which is
+/// not JSON, or is JSON inside of JSON, a form or XML, loses its credentials too. It passes over the body once.
 pub(crate) fn strike_credentials(body: &[u8]) -> Cow<'_, [u8]> {
     let mut struck = Vec::new();
     let mut kept = 0;
     let mut at = 0;
-    while let Some(quote) = body[at..].iter().position(|byte| *byte == b'"').map(|offset| at + offset) {
-        let end = string_end(body, quote);
-        at = end;
-        let Some(value) = value_after(body, end) else { continue };
-        if !is_credential(&body[quote..end]) {
+    while at < body.len() {
+        let Some(name) = credential_at(body, at) else {
+            at += 1;
             continue;
+        };
+        at += name;
+        if let Some(value) = value_after(body, at) {
+            struck.extend_from_slice(&body[kept..value.start]);
+            // Struck-out numbers become text, so that JSON stays JSON.
+            let is_bare = value.start > 0 && matches!(body[value.start - 1], b':' | b' ' | b'\t' | b'\n' | b'\r');
+            let is_json_number = is_bare && body.get(value.start).is_some_and(|byte| !matches!(byte, b'"' | b'\''));
+            struck.extend_from_slice(if is_json_number { b"\"***\"" } else { STRUCK });
+            kept = value.end;
+            at = value.end;
         }
-        struck.extend_from_slice(&body[kept..value.start]);
-        struck.extend_from_slice(STRUCK);
-        kept = value.end;
-        at = value.end;
     }
     if kept == 0 {
         return Cow::Borrowed(body);
@@ -33,64 +39,106 @@ pub(crate) fn strike_credentials(body: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(struck)
 }
 
-fn is_credential(quoted: &[u8]) -> bool {
-    let Ok(name) = serde_json::from_slice::<Cow<'_, str>>(quoted) else { return false };
-    CREDENTIALS.iter().any(|credential| name.trim().eq_ignore_ascii_case(credential))
+/// The length of a credential's name that stands here, as a word of its own. A `\u` escape is read as its letter.
+fn credential_at(body: &[u8], at: usize) -> Option<usize> {
+    let is_word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    if at > 0 && is_word(body.get(at - 1)) {
+        return None;
+    }
+    CREDENTIALS.iter().find_map(|name| {
+        let mut end = at;
+        for expected in *name {
+            let (letter, length) = letter(body, end)?;
+            if !letter.eq_ignore_ascii_case(expected) {
+                return None;
+            }
+            end += length;
+        }
+        (!is_word(body.get(end))).then_some(end - at)
+    })
 }
 
-/// Where the string that begins at `quote` ends, behind its closing quote; the body's end when there is none.
-fn string_end(body: &[u8], quote: usize) -> usize {
-    let mut at = quote + 1;
-    while at < body.len() {
-        match body[at] {
-            b'\\' => at += 2,
-            b'"' => return at + 1,
-            _ => at += 1,
+/// The letter that stands here, and how many bytes it takes.
+fn letter(body: &[u8], at: usize) -> Option<(u8, usize)> {
+    let byte = *body.get(at)?;
+    let escape = body.get(at..at + 6).filter(|escape| escape.starts_with(b"\\u"));
+    let code = escape.and_then(|escape| u8::from_str_radix(std::str::from_utf8(&escape[2..]).ok()?, 16).ok());
+    Some(code.map_or((byte, 1), |letter| (letter, 6)))
+}
+
+/// Where the value is that belongs to the name which ends here: behind `:`, `=` or `>`, or, of a list of parameters,
+/// behind a comma and `"Value":`.
+fn value_after(body: &[u8], name_end: usize) -> Option<Range<usize>> {
+    let skip = |mut at: usize| {
+        while body.get(at).is_some_and(|byte| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'\\')) {
+            at += 1;
+        }
+        at
+    };
+    let mut at = skip(name_end);
+    if body.get(at) == Some(&b',') {
+        let name = skip(at + 1);
+        at = skip(name + 5);
+        if !body.get(name..name + 5)?.eq_ignore_ascii_case(b"value") {
+            return None;
+        }
+    }
+    if !matches!(body.get(at)?, b':' | b'=' | b'>') {
+        return None;
+    }
+    let mut start = at + 1;
+    while body.get(start).is_some_and(u8::is_ascii_whitespace) {
+        start += 1;
+    }
+    // A quote, which is escaped when the whole is a string in a JSON text.
+    let escapes = body[start..].iter().take_while(|byte| **byte == b'\\').count();
+    match body.get(start + escapes) {
+        Some(quote @ (b'"' | b'\'')) => {
+            let begin = start + escapes + 1;
+            Some(begin..quoted_end(body, begin, *quote, escapes))
+        }
+        Some(b'{' | b'[') => Some(start..nested_end(body, start)),
+        _ => {
+            let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b'&' | b'<' | b'"' | b'\'' | b'\n' | b'\r');
+            Some(start..body[start..].iter().position(ends).map_or(body.len(), |length| start + length))
+        }
+    }
+}
+
+/// Where the text ends that began behind a quote with so many backslashes before it; the body's end when it does not.
+fn quoted_end(body: &[u8], begin: usize, quote: u8, escapes: usize) -> usize {
+    let mut backslashes = 0;
+    for (at, byte) in body.iter().enumerate().skip(begin) {
+        if *byte == quote && backslashes <= escapes {
+            return at - backslashes;
+        }
+        backslashes = match byte {
+            // Two of them are one that escapes nothing, outside of a nested string.
+            b'\\' if backslashes == 1 && escapes == 0 => 0,
+            b'\\' => backslashes + 1,
+            _ => 0,
+        };
+        if *byte == quote {
+            backslashes = 0;
         }
     }
     body.len()
 }
 
-/// The value behind a member's name: a string, or everything up to the next comma or closing brace.
-fn value_after(body: &[u8], name_end: usize) -> Option<std::ops::Range<usize>> {
-    let skip_space = |mut at: usize| {
-        while body.get(at).is_some_and(u8::is_ascii_whitespace) {
-            at += 1;
-        }
-        at
-    };
-    let colon = skip_space(name_end);
-    if body.get(colon) != Some(&b':') {
-        return None;
-    }
-    let start = skip_space(colon + 1);
-    match body.get(start)? {
-        b'"' => Some(start..string_end(body, start)),
-        b'{' | b'[' => Some(start..nested_end(body, start)),
-        _ => {
-            let length =
-                body[start..].iter().position(|byte| matches!(byte, b',' | b'}' | b']')).unwrap_or(body.len() - start);
-            Some(start..start + length)
-        }
-    }
-}
-
 /// Where the object or list that begins at `start` ends; the body's end when it does not.
 fn nested_end(body: &[u8], start: usize) -> usize {
-    let (mut at, mut depth) = (start, 0_usize);
+    let mut at = start;
+    let mut depth = 0_usize;
     while at < body.len() {
         match body[at] {
-            b'"' => {
-                at = string_end(body, at);
-                continue;
-            }
+            b'"' => at = quoted_end(body, at + 1, b'"', 0),
             b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth -= 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }
         at += 1;
         if depth == 0 {
-            return at;
+            return at.min(body.len());
         }
     }
     body.len()
@@ -106,30 +154,54 @@ mod tests {
 
     #[test]
     fn credentials_are_struck_out_and_nothing_else() {
-        let body = r#"{"InitiatorName":"testapi","SecurityCredential": "a\"b==","CommandID":"BusinessPayment","password" : 12345,"Amount":10}"#;
-        assert_eq!(
-            struck(body),
-            r#"{"InitiatorName":"***","SecurityCredential": "***","CommandID":"BusinessPayment","password" : "***","Amount":10}"#
-        );
+        let body = r#"{"InitiatorName":"testapi","SecurityCredential": "a\"b\\","CommandID":"BusinessPayment","password" : 12345,"Amount":10}"#;
+        let expected = r#"{"InitiatorName":"***","SecurityCredential": "***","CommandID":"BusinessPayment","password" : "***","Amount":10}"#;
+        assert_eq!(struck(body), expected);
+        assert!(serde_json::from_str::<serde_json::Value>(expected).is_ok());
     }
 
     #[test]
     fn a_body_without_credentials_is_not_copied() {
-        assert!(matches!(strike_credentials(br#"{"Result":{"ResultCode":0}}"#), Cow::Borrowed(_)));
+        for body in [
+            r#"{"Result":{"ResultCode":0}}"#,
+            r#"{"ResultDesc":"The initiator information is invalid.","x":1}"#,
+            r#"{"Key":"InitiatorAccountCurrentBalance","Value":"{Amount={BasicAmount=1.00}}"}"#,
+            r#"{"Remarks":"Password","x":1}"#,
+        ] {
+            assert!(matches!(strike_credentials(body.as_bytes()), Cow::Borrowed(_)), "{body}");
+        }
     }
 
     #[test]
-    fn a_body_that_is_not_json_loses_its_credentials_too() {
-        assert_eq!(struck(r#"{"SecurityCredential":"secret","Amount":}"#), r#"{"SecurityCredential":"***","Amount":}"#);
-        assert_eq!(struck(r#"{"Password":"cut off in the mid"#), r#"{"Password":"***""#);
-        assert_eq!(
-            struck(r#"{"Security\u0043redential":{"a":["}"]},"x":1}"#),
-            r#"{"Security\u0043redential":"***","x":1}"#
-        );
+    fn whatever_the_shape_the_secret_is_gone() {
+        for body in [
+            r#"{"SecurityCredential":"SECRET","Amount":}"#,
+            r#"{"Password":"SECRET cut off in the mid"#,
+            r#"{"Security\u0043redential":{"a":["}SECRET"]},"x":1}"#,
+            r#"{"Remarks":"5" disk","SecurityCredential":"SECRET"}"#,
+            "InitiatorName=SECRET&SecurityCredential=SECRET&Amount=1",
+            "{'SecurityCredential':'SECRET'}",
+            r#"{SecurityCredential:"SECRET"}"#,
+            "<SecurityCredential>SECRET</SecurityCredential>",
+            r#"{"requestBody":"{\"SecurityCredential\":\"SECRET\",\"Amount\":1}"}"#,
+            r#"{"requestBody":"{\"a\":\"{\\\"SecurityCredential\\\":\\\"SECRET\\\"}\"}"}"#,
+            r#"[{"Key":"SecurityCredential","Value":"SECRET"},{"Key":"x","Value":"kept"}]"#,
+            "{\"initiator\" :\r\n \"SECRET\"}",
+            r#"{"PASSWORD":SECRET}"#,
+        ] {
+            let struck = struck(body);
+            assert!(!struck.contains("SECRET"), "{body} → {struck}");
+        }
+        assert!(struck(r#"{"requestBody":"{\"SecurityCredential\":\"S\",\"Amount\":1}"}"#).contains(r#"\"Amount\":1"#));
+        assert!(struck(r#"[{"Key":"Password","Value":"S"},{"Key":"x","Value":"kept"}]"#).contains("kept"));
     }
 
     #[test]
-    fn a_value_that_merely_reads_like_a_name_is_left() {
-        assert_eq!(struck(r#"{"Remarks":"Password","x":1}"#), r#"{"Remarks":"Password","x":1}"#);
+    fn a_hostile_body_takes_no_longer_than_another() {
+        for body in ["\"Password\":".repeat(6_000), "Initiator".repeat(7_000), "\\u0050".repeat(10_000)] {
+            let began = std::time::Instant::now();
+            let _ = strike_credentials(body.as_bytes());
+            assert!(began.elapsed().as_secs() < 2);
+        }
     }
 }

@@ -7,8 +7,8 @@ use super::digest::{Digest, Saying};
 use super::json::Object;
 use super::parameters::Entries;
 use super::{
-    AccountBalance, Amount, BalanceAmount, Charge, DarajaTime, Meaning, Outcome, Parameters, Party, ResultCode, Source,
-    Unreadable,
+    AccountBalance, Amount, BalanceAmount, Charge, DarajaTime, Meaning, Outcome, Parameters, Party, Private,
+    ResultCode, Source, Unreadable,
 };
 use crate::kind::Kind;
 
@@ -302,7 +302,7 @@ pub struct StatusResult {
     /// `ReasonType`: `Pay Bill Online`, `Business Payment to Customer via API`, …
     pub reason_type: Option<String>,
     /// `TransactionReason`; nearly always without a value.
-    pub transaction_reason: Option<String>,
+    pub transaction_reason: Option<Private>,
     /// `DebitPartyCharges`.
     pub debit_charges: Vec<Charge>,
     /// `CreditPartyCharges`.
@@ -338,7 +338,7 @@ impl StatusResult {
             credit_party: entries.text(&["CreditPartyName"]).or_else(|| debit_parties.next()).map(Party::from),
             debit_account_type: entries.string(&["DebitAccountType"]),
             reason_type: entries.string(&["ReasonType"]),
-            transaction_reason: entries.string(&["TransactionReason"]),
+            transaction_reason: entries.string(&["TransactionReason"]).map(Private::from),
             debit_charges: charges("DebitPartyCharges"),
             credit_charges: charges("CreditPartyCharges"),
             transaction_conversation_id: entries.string(&["ConversationID", "Conversation ID"]),
@@ -408,9 +408,12 @@ impl BalanceResult {
     pub(super) fn says(&self) -> Digest {
         let says = |saying: Saying, account: &AccountBalance| {
             let amounts = [Some(account.current), account.available, account.reserved, account.uncleared];
-            amounts.into_iter().fold(saying.text(Some(&account.name)), Saying::amount)
+            amounts.into_iter().fold(saying.text(Some(&account.name)).text(Some(&account.currency)), Saying::amount)
         };
-        self.accounts.iter().fold(self.saying(), says).digest()
+        // What was not read as an account says something too.
+        let text = self.parameters();
+        let unread = text.get("AccountBalance").filter(|text| text.split('&').count() != self.accounts.len());
+        self.accounts.iter().fold(self.saying(), says).text(unread).digest()
     }
 }
 

@@ -54,7 +54,7 @@ impl From<&str> for ResultCode {
     fn from(text: &str) -> ResultCode {
         let text = text.trim();
         // `0.0` is the number 0 in another spelling; `00000000` is no JSON number at all.
-        let zero = text.starts_with("0.") && text[2..].bytes().all(|digit| digit == b'0');
+        let zero = text.starts_with("0.") && text.len() > 2 && text[2..].bytes().all(|digit| digit == b'0');
         ResultCode(if zero { "0".to_owned() } else { text.to_owned() })
     }
 }

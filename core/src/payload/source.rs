@@ -4,13 +4,14 @@ use std::fmt;
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer, ser};
+use serde_json::value::RawValue;
 
-use super::json::Node;
+use super::levels;
 
 /// The JSON that a payload was read from: every member as it was sent, unknown and repeated ones too.
 ///
-/// It writes itself back with `Serialize` (member for member, without white space), for logs of the application's own
-/// and for replay. It has no part in comparing payloads: two are equal when what they say is, however it was spelled.
+/// It writes itself back with `Serialize`, token for token but for the white space between them, for logs of the
+/// application's own and for replay. That is for `serde_json`; other formats have no place for JSON's tokens. It has no part in comparing payloads: two are equal when what they say is, however it was spelled.
 #[derive(Clone)]
 pub struct Source(Bytes);
 
@@ -27,7 +28,8 @@ impl Source {
     /// The text of the string, number or boolean that an RFC 6901 pointer names, such as
     /// `/Body/stkCallback/MerchantRequestID`. A number comes with the digits that were sent.
     pub fn pointer(&self, pointer: &str) -> Option<String> {
-        Some(Node::parse(&self.0).ok()?.pointer(pointer).ok()??.into_owned())
+        let text = std::str::from_utf8(&self.0).ok()?;
+        Some(levels::pointer(text, pointer).ok()??.into_owned())
     }
 }
 
@@ -48,6 +50,9 @@ impl fmt::Debug for Source {
 
 impl Serialize for Source {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Node::parse(&self.0).map_err(ser::Error::custom)?.serialize(serializer)
+        let text = std::str::from_utf8(&self.0).map_err(ser::Error::custom)?;
+        // Its text can quote the body.
+        let json = RawValue::from_string(levels::compact(text)).map_err(|_| ser::Error::custom("not JSON"))?;
+        json.serialize(serializer)
     }
 }

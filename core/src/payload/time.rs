@@ -47,12 +47,12 @@ impl DarajaTime {
             return DarajaTime::new(year, month, day, [hour, minute, second]);
         }
         if let Ok(timestamp) = text.parse::<Timestamp>() {
-            return Some(DarajaTime(NAIROBI.to_datetime(timestamp).with().subsec_nanosecond(0).build().ok()?));
+            return to_the_second(NAIROBI.to_datetime(timestamp));
         }
         if let Ok(datetime) = text.parse::<DateTime>()
             && text.len() > 10
         {
-            return Some(DarajaTime(datetime));
+            return to_the_second(datetime);
         }
         text.parse::<Date>().ok().map(|date| DarajaTime(date.at(0, 0, 0, 0)))
     }
@@ -108,6 +108,10 @@ impl From<DarajaTime> for SystemTime {
     }
 }
 
+fn to_the_second(datetime: DateTime) -> Option<DarajaTime> {
+    datetime.with().subsec_nanosecond(0).build().ok().map(DarajaTime)
+}
+
 /// RFC 3339, with the offset that Daraja leaves out.
 impl fmt::Display for DarajaTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -142,6 +146,11 @@ mod tests {
             assert_eq!(shown(text).as_deref(), Some("2023-08-23T14:30:00+03:00"), "{text}");
         }
         assert_eq!(shown("2021-09-15").as_deref(), Some("2021-09-15T00:00:00+03:00"));
+    }
+
+    #[test]
+    fn fractions_of_a_second_are_left_out() {
+        assert_eq!(shown("2023-08-23 14:30:00.5").as_deref(), Some("2023-08-23T14:30:00+03:00"));
     }
 
     #[test]

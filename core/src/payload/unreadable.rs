@@ -40,6 +40,9 @@ pub enum Unreadable {
         /// The member that should hold it.
         field: &'static str,
     },
+    /// Reading the body as the application's own type panicked.
+    #[error("reading the body as the type that the handler takes panicked")]
+    Panicked,
     /// The body is JSON, but not of the application's own type for this kind.
     #[error("the body does not fit the type that the handler takes: line {line}, column {column}")]
     NotOfTheType {

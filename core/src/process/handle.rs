@@ -1,11 +1,13 @@
 //! Step 6: the user's method, in a transaction of the user's database if it asks for one.
 
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use tokio::time::timeout;
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 use super::Notice;
 use crate::delivery::Delivery;
@@ -14,7 +16,7 @@ use crate::handler::{Call, Deciding, HandlerError, Handling, MpesaCallbacks, Not
 use crate::kind::Kind;
 use crate::ledger::{Begun, Ledger, LedgerError, Mark};
 use crate::observe;
-use crate::payload::{self, C2bValidation, Callback};
+use crate::payload::{self, C2bValidation, Callback, Private};
 use crate::receive::error_chain;
 use crate::store::{Claimed, Ending};
 use crate::validation::Validation;
@@ -31,22 +33,20 @@ pub(crate) enum Ended {
 impl Engine {
     pub(super) async fn handle(&self, claimed: Claimed, cancelled: &CancellationToken) -> Ended {
         let began = Instant::now();
-        let delivery = Delivery::of_claimed(&claimed);
         let kind = claimed.kind.clone();
-        let (ended, name) = self.handle_claimed(claimed, delivery, cancelled).await;
+        let (ended, name) = self.handle_claimed(claimed, cancelled).await;
         observe::handled(&kind, name, began.elapsed());
         ended
     }
 
-    async fn handle_claimed(
-        &self,
-        claimed: Claimed,
-        delivery: Delivery,
-        cancelled: &CancellationToken,
-    ) -> (Ended, &'static str) {
-        let Claimed { kind, attempt, .. } = &claimed;
-        let Some(route) = self.routes.of(kind) else {
-            let error = "nothing handles this kind".to_owned();
+    async fn handle_claimed(&self, claimed: Claimed, cancelled: &CancellationToken) -> (Ended, &'static str) {
+        let delivery = Delivery::of_claimed(&claimed);
+        let Claimed { kind, key, body, attempt, interruptions, .. } = claimed;
+        if cancelled.is_cancelled() || self.stopping.is_cancelled() {
+            return self.given_up(attempt);
+        }
+        let Some(route) = self.routes.of(&kind) else {
+            let error = "nothing handles this kind".into();
             return (Ended::With(Ending::Held { error }, None), "held");
         };
         if route.implied {
@@ -54,62 +54,83 @@ impl Engine {
             return (Ended::With(Ending::Done, None), "done");
         }
         let attempts = route.retries.unwrap_or(self.limits.retries).saturating_add(1);
-        if *attempt > attempts {
-            let error = format!("{} attempts ended with the process, or without its lease", claimed.interruptions);
-            return (self.dead(delivery, error), "dead");
+        if attempt > attempts {
+            return dead(delivery, format!("{interruptions} attempts ended with the process, or without its lease"));
         }
-        let parsed = match payload::parse(kind, &claimed.body.0, route.key.as_deref()) {
+        let parsed = match payload::parse_bytes(&kind, &body.0, route.key.as_deref()) {
             Ok(parsed) => parsed,
             // An older version of the library recorded what this one cannot read.
-            Err(error) => return (self.dead(delivery, error.to_string()), "dead"),
+            Err(error) => return dead(delivery, error.to_string()),
         };
 
-        let mark = route.transactional.then(|| Mark::new(kind, &claimed.key, &parsed.meaning()));
+        let mark = route.transactional.then(|| Mark::new(&kind, &key, &parsed.meaning()));
         let limit = route.deadline.unwrap_or(self.limits.handling);
         let handling = self.handling.clone();
         let theirs = delivery.clone();
-        // A task of its own, so that a panic stays there; dropped, and so cancelled, when it overruns.
-        let handling =
-            AbortOnDropHandle::new(tokio::spawn(async move { handling.handle(parsed.callback, &theirs, mark).await }));
+        let call = async move { handling.handle(parsed.callback, &theirs, mark).await };
+        // A task of its own, so that a panic stays there.
+        let mut running = tokio::spawn(call.in_current_span());
+        let mut overran = false;
         let result = tokio::select! {
-            result = timeout(limit, handling) => result,
-            () = cancelled.cancelled() => return match self.stopping.is_cancelled() {
-                true => (self.released(*attempt), "released"),
-                false => (Ended::LeaseLost, "lease_lost"),
-            },
+            result = &mut running => result,
+            () = sleep(limit) => {
+                overran = true;
+                stop(running).await
+            }
+            () = cancelled.cancelled() => stop(running).await,
         };
         let error = match result {
-            Ok(Ok(Ok(()))) => return (Ended::With(Ending::Done, None), "done"),
-            Ok(Ok(Err(Failure::Ledger(error)))) => {
-                tracing::warn!(callback = %delivery.id(), %kind, cause = error_chain(&error), "the ledger is away");
-                return (self.released(*attempt), "released");
+            Ok(Ok(())) => {
+                self.ledger_failures.store(0, Ordering::Relaxed);
+                return (Ended::With(Ending::Done, None), "done");
             }
-            Ok(Ok(Err(Failure::Handler(error)))) => error.chain(),
-            Ok(Err(error)) if error.is_panic() => "the handler panicked".to_owned(),
-            Ok(Err(_)) => return (self.released(*attempt), "released"),
-            Err(_) => format!("the handler took longer than {limit:?}"),
+            Ok(Err(Failure::Ledger(error))) => {
+                let failures = self.ledger_failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+                tracing::error!(
+                    cause = error_chain(&error),
+                    failures,
+                    "the ledger is away; nothing is handled in transactions"
+                );
+                let after = self.limits.backoff.after(failures);
+                return (Ended::With(Ending::Released { after }, None), "released");
+            }
+            Ok(Err(Failure::Handler(error))) => error.chain(),
+            Err(error) if error.is_panic() => "the handler panicked".to_owned(),
+            Err(_) if overran => format!("the handler took longer than {limit:?}"),
+            Err(_) => return self.given_up(attempt),
         };
-        if *attempt == attempts {
-            return (self.dead(delivery, error), "dead");
+        if attempt == attempts {
+            return dead(delivery, error);
         }
-        let after = self.limits.backoff.after(*attempt);
+        let after = self.limits.backoff.after(attempt);
         // The error's own words may name people: they are kept in the store.
-        tracing::warn!(callback = %delivery.id(), %kind, attempt, ?after, "a handler failed; it is tried again");
-        (Ended::With(Ending::Retry { after, error }, None), "retry")
+        tracing::warn!(attempt, ?after, "a handler failed; it is tried again");
+        (Ended::With(Ending::Retry { after, error: error.into() }, None), "retry")
     }
 
-    fn dead(&self, delivery: Delivery, error: String) -> Ended {
-        let (callback, kind) = (delivery.id(), delivery.kind());
-        tracing::error!(%callback, %kind, attempt = delivery.attempt(), "a callback is dead; `inbox.get` shows why");
-        let delivery = delivery.with_error(&error);
-        Ended::With(Ending::Dead { error }, Some(delivery))
+    /// The lease was lost, or the inbox stops.
+    fn given_up(&self, attempt: u32) -> (Ended, &'static str) {
+        if !self.stopping.is_cancelled() {
+            return (Ended::LeaseLost, "lease_lost");
+        }
+        tracing::info!(attempt, "not handled to its end; the next process does it");
+        (Ended::With(Ending::Released { after: Duration::ZERO }, None), "released")
     }
+}
 
-    fn released(&self, attempt: u32) -> Ended {
-        let after =
-            if self.stopping.is_cancelled() { std::time::Duration::ZERO } else { self.limits.backoff.after(attempt) };
-        Ended::With(Ending::Released { after }, None)
-    }
+/// Stops a handler and waits until it has stopped: one that is between two `await`s cannot be stopped there, and nobody
+/// else may begin while it runs.
+async fn stop<T>(running: JoinHandle<T>) -> Result<T, JoinError> {
+    running.abort();
+    running.await
+}
+
+fn dead(delivery: Delivery, error: String) -> (Ended, &'static str) {
+    let (callback, kind) = (delivery.id(), delivery.kind());
+    tracing::error!(%callback, %kind, attempt = delivery.attempt(), "a callback is dead; `inbox.get` shows why");
+    let error = Private::from(error);
+    let delivery = delivery.with_error(&error);
+    (Ended::With(Ending::Dead { error }, Some(delivery)), "dead")
 }
 
 /// A handler set and its ledger, seen as one thing of no particular type.

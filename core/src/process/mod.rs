@@ -20,18 +20,28 @@ pub(crate) use self::upkeep::{InFlight, keep_up};
 pub(crate) use self::worker::work;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::engine::Engine;
 use crate::store::Claimed;
 
 /// The rest of a callback's life, once a worker has claimed it.
-pub(crate) async fn run(engine: Arc<Engine>, claimed: Claimed, _permits: OwnedSemaphorePermit, expires: Instant) {
+pub(crate) async fn run(
+    engine: Arc<Engine>,
+    claimed: Claimed,
+    cancelled: CancellationToken,
+    _permits: OwnedSemaphorePermit,
+) {
     let lease = claimed.lease;
-    let cancelled = engine.in_flight.enter(lease, expires);
-    let ended = engine.handle(claimed, &cancelled).await; // the user's method, in a transaction if it asks for one
-    engine.settle(lease, ended).await; //                     done, retry with back-off, or dead
+    let span = tracing::info_span!("handle", callback = %lease.id, kind = %claimed.kind, attempt = claimed.attempt);
+    async {
+        let ended = engine.handle(claimed, &cancelled).await; // the user's method, in a transaction if it asks for one
+        engine.settle(lease, ended).await; //                     done, retry with back-off, or dead
+    }
+    .instrument(span)
+    .await;
     engine.in_flight.leave(lease);
 }

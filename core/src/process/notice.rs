@@ -15,13 +15,24 @@ pub(crate) enum Notice {
 }
 
 impl Engine {
-    /// A hook that panics or hangs does so in a task of its own.
+    /// A hook that panics or hangs does so in a task of its own. Only so many run at once; when there is no room, a
+    /// duplicate is not worth waiting for.
     pub(crate) fn tell(&self, notice: Notice, delivery: Delivery) {
-        let handling = self.handling.clone();
+        let (handling, room, give_up) = (self.handling.clone(), self.hooks.clone(), self.giving_up.clone());
+        if matches!(notice, Notice::Duplicate) && room.available_permits() == 0 {
+            return;
+        }
         let limit = self.limits.handling;
-        self.tasks.spawn(async move {
+        let telling = async move {
+            let Ok(_room) = room.acquire_owned().await else { return };
             if tokio::time::timeout(limit, handling.notice(notice, &delivery)).await.is_err() {
                 tracing::warn!(callback = %delivery.id(), ?notice, "a hook took too long");
+            }
+        };
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = telling => {}
+                () = give_up.cancelled() => {}
             }
         });
     }

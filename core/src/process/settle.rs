@@ -10,7 +10,7 @@ use super::handle::Ended;
 use crate::engine::Engine;
 use crate::process::Notice;
 use crate::receive::error_chain;
-use crate::store::{Ending, Lease, Settled, Settlement, Store, StoreError};
+use crate::store::{Ending, Lease, Settled, Settlement, Store, StoreError, caught};
 
 /// How many settlements may wait, and how many are written in one commit.
 const QUEUE: usize = 1024;
@@ -105,7 +105,7 @@ async fn settle_all(store: Arc<dyn Store>, mut receiver: mpsc::Receiver<Job>, le
 /// Offers the batch until the store takes it, or until its leases have expired in any case.
 async fn settle_batch(store: &dyn Store, batch: &[Settlement], until: Instant) -> Option<Vec<Settled>> {
     loop {
-        match store.settle(batch).await {
+        match caught(store.settle(batch)).await {
             Ok(settled) => return Some(settled),
             Err(StoreError::Closed) => return None,
             Err(error) => {

@@ -4,20 +4,23 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 use crate::observe;
 use crate::receive::error_chain;
-use crate::store::Lease;
+use crate::store::{Lease, caught};
 
 /// How often the depths are measured.
 const MEASURE: Duration = Duration::from_secs(15);
 
 /// The callbacks that this process is handling.
-#[derive(Debug, Default)]
-pub(crate) struct InFlight(Mutex<HashMap<Lease, Flight>>);
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    flights: Mutex<HashMap<Lease, Flight>>,
+    giving_up: CancellationToken,
+}
 
 #[derive(Debug)]
 struct Flight {
@@ -26,9 +29,14 @@ struct Flight {
 }
 
 impl InFlight {
+    /// None yet. Once `giving_up` is cancelled, so is everything in flight, and all that comes.
+    pub(crate) fn new(giving_up: CancellationToken) -> InFlight {
+        InFlight { flights: Mutex::default(), giving_up }
+    }
+
     /// From now on the lease is renewed; the token is cancelled when it is lost, or when the inbox gives up waiting.
     pub(super) fn enter(&self, lease: Lease, expires: Instant) -> CancellationToken {
-        let cancel = CancellationToken::new();
+        let cancel = self.giving_up.child_token();
         self.flights().insert(lease, Flight { cancel: cancel.clone(), expires });
         cancel
     }
@@ -37,13 +45,8 @@ impl InFlight {
         self.flights().remove(&lease);
     }
 
-    /// Stops every handler.
-    pub(crate) fn cancel_all(&self) {
-        self.flights().values().for_each(|flight| flight.cancel.cancel());
-    }
-
     fn flights(&self) -> MutexGuard<'_, HashMap<Lease, Flight>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,7 +62,9 @@ pub(crate) async fn keep_up(engine: Arc<Engine>) {
     let mut measure = every(MEASURE);
     loop {
         tokio::select! {
-            _ = renew.tick() => engine.renew().await,
+            // Renewing comes before sweeping, or a process that was paused would sweep its own handlers.
+            biased;
+            _ = renew.tick() => drop(engine.renew(true).await),
             _ = sweep.tick() => engine.sweep().await,
             _ = measure.tick() => engine.measure().await,
             () = engine.drained() => break,
@@ -77,42 +82,52 @@ impl Engine {
         self.tasks.wait().await;
     }
 
-    async fn renew(&self) {
-        let now = Instant::now();
+    /// Renews the leases of what is in flight: those that need it, or all. Whether the store could be asked.
+    async fn renew(&self, only_due: bool) -> bool {
+        let asked = Instant::now();
         let lease = self.limits.lease;
         // What began a moment ago needs no renewal yet.
-        let due = |flight: &Flight| flight.expires.saturating_duration_since(now) < lease * 2 / 3;
-        let due: Vec<Lease> =
-            self.in_flight.flights().iter().filter(|(_, flight)| due(flight)).map(|(lease, _)| *lease).collect();
-        let renewed = match due.is_empty() {
-            true => return,
-            false => self.store.renew(&due, lease).await,
-        };
+        let is_due = |flight: &Flight| !only_due || flight.expires.saturating_duration_since(asked) < lease * 2 / 3;
+        let leases: Vec<Lease> =
+            self.in_flight.flights().iter().filter(|(_, flight)| is_due(flight)).map(|(lease, _)| *lease).collect();
+        if leases.is_empty() {
+            return true;
+        }
+        // A store that does not answer is as good as one that is away.
+        let renewed = timeout(lease / 3, caught(self.store.renew(&leases, lease))).await;
         let mut flights = self.in_flight.flights();
         match renewed {
-            Ok(renewed) => {
-                for (held, lease) in renewed.into_iter().zip(due) {
+            Ok(Ok(renewed)) => {
+                for (held, lease) in renewed.into_iter().zip(leases) {
                     match flights.get_mut(&lease) {
-                        Some(flight) if held => flight.expires = now + self.limits.lease,
+                        Some(flight) if held => flight.expires = asked + self.limits.lease,
                         Some(flight) => flight.cancel.cancel(),
                         None => {}
                     }
                 }
+                true
             }
-            Err(error) => {
-                tracing::warn!(cause = error_chain(&error), "cannot renew leases");
+            failed => {
+                let cause = failed.map_or_else(
+                    |_| "no answer".to_owned(),
+                    |error| error.err().map(|error| error_chain(&error)).unwrap_or_default(),
+                );
+                tracing::warn!(cause, "cannot renew leases");
                 // Whoever may have lost the lease by the next time stops now: somebody else may begin.
-                let margin = self.limits.lease / 3;
-                flights
-                    .values()
-                    .filter(|flight| flight.expires < now + margin)
-                    .for_each(|flight| flight.cancel.cancel());
+                let soon = Instant::now() + lease / 3;
+                flights.values().filter(|flight| flight.expires < soon).for_each(|flight| flight.cancel.cancel());
+                false
             }
         }
     }
 
+    /// Takes back what others left behind. What is in flight here is renewed first: after a pause, or a step of the
+    /// clock, its leases may look expired too.
     async fn sweep(&self) {
-        match self.store.sweep().await {
+        if !self.renew(false).await {
+            return;
+        }
+        match caught(self.store.sweep()).await {
             Ok(0) => {}
             Ok(swept) => {
                 tracing::warn!(callbacks = swept, "taken back from handlers that ended without a word");
@@ -124,7 +139,7 @@ impl Engine {
     }
 
     async fn measure(&self) {
-        match self.store.depth().await {
+        match caught(self.store.depth()).await {
             Ok(depth) => observe::depth(&depth),
             Err(error) => tracing::warn!(cause = error_chain(&error), "cannot count callbacks"),
         }

@@ -77,7 +77,7 @@ pub(crate) enum Refusal {
 }
 
 impl Engine {
-    pub(super) fn acknowledge(&self, stored: Stored<'_>) -> Acknowledgement {
+    pub(super) fn acknowledge(&self, stored: Stored) -> Acknowledgement {
         let Stored { route, kind, decision } = stored;
         if route.kind == Kind::C2bValidation {
             let body = decision.unwrap_or_else(|| route.otherwise.to_body());

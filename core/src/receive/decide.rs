@@ -1,5 +1,7 @@
 //! C2B validation: M-Pesa waits about 8 seconds for a decision, so the handler runs before the acknowledgement.
 
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout_at;
@@ -10,14 +12,14 @@ use crate::delivery::Delivery;
 use crate::engine::Engine;
 use crate::kind::Kind;
 use crate::observe;
-use crate::payload::{C2bValidation, Callback};
+use crate::payload::{C2bValidation, Callback, Digest, Private};
 use crate::routes::Route;
 use crate::store::{CallbackId, Disposition, Received, Verdict};
 use crate::validation::Validation;
 
 /// A delivery that is ready to be recorded. Of a validation: with its decision.
-pub(super) struct Decided<'e> {
-    pub(super) route: &'e Route,
+pub(super) struct Decided {
+    pub(super) route: Arc<Route>,
     pub(super) received: Received,
     /// When a validation's answer must have left.
     pub(super) until: Option<Instant>,
@@ -29,35 +31,42 @@ const DEADLINE: Duration = Duration::from_secs(3);
 /// What recording the decision may take of that, at most.
 const RECORDING: Duration = Duration::from_millis(500);
 
+/// When a validation's handler must be done, counted from the request's head: there is time left to record the decision.
+pub(super) fn handler_deadline(route: &Route) -> Duration {
+    let deadline = route.deadline.unwrap_or(DEADLINE);
+    deadline.saturating_sub(RECORDING.min(deadline / 4))
+}
+
 impl Engine {
-    pub(super) async fn decide<'e>(&self, understood: Understood<'e>, started: Instant) -> Decided<'e> {
+    pub(super) async fn decide(&self, understood: Understood, started: Instant) -> Decided {
         let Understood { route, mut received, callback } = understood;
         if route.kind != Kind::C2bValidation {
             return Decided { route, received, until: None };
         }
-        let deadline = route.deadline.unwrap_or(DEADLINE);
-        // A body that cannot be read is quarantined, and gets the answer for when nobody decides.
+        received.decision = Some(route.otherwise.to_body());
+        // A body that cannot be read is quarantined, with the answer for when nobody decides.
         if let Some(Callback::C2bValidation(request)) = callback {
-            let handler_until = started + deadline.saturating_sub(RECORDING.min(deadline / 4));
-            let decision = match timeout_at(handler_until.into(), self.decision(request, &received)).await {
-                Ok(Some(decision)) => decision,
-                Ok(None) => {
-                    observe::validation_fell_back("failed");
-                    route.otherwise.to_body()
-                }
+            received.disposition = Disposition::Decided;
+            let until = started + handler_deadline(&route);
+            match timeout_at(until.into(), self.decision(request, &received)).await {
+                Ok(Some(decision)) => received.decision = Some(decision),
+                Ok(None) => observe::validation_fell_back("failed"),
                 Err(_) => {
-                    tracing::warn!(deadline = ?deadline, "validation handler overran its deadline");
+                    tracing::warn!("validation handler overran its deadline");
                     observe::validation_fell_back("deadline");
-                    route.otherwise.to_body()
                 }
-            };
-            received.disposition = Disposition::Decided(decision);
+            }
         }
-        Decided { route, received, until: Some(started + deadline) }
+        let until = started + route.deadline.unwrap_or(DEADLINE);
+        Decided { route, received, until: Some(until) }
     }
 
     /// What was decided before for the same request, or what the handler decides now; `None` when it fails.
     async fn decision(&self, request: C2bValidation, received: &Received) -> Option<String> {
+        // Decided a moment ago, and perhaps not on disk yet.
+        if let Some(decision) = self.pending.get(&received.key, &received.meaning) {
+            return Some(decision);
+        }
         match self.store.decision(&received.kind, received.key.as_str(), &received.meaning).await {
             Ok(Some(decision)) => return Some(decision),
             Ok(None) => {}
@@ -74,5 +83,51 @@ impl Engine {
         };
         tracing::warn!(failure, "validation handler gave no decision");
         None
+    }
+}
+
+/// Decisions that were answered and may not be on disk: while the store is slow or away, the same question still gets the
+/// same answer.
+#[derive(Debug, Default)]
+pub(crate) struct Pending(Mutex<Decisions>);
+
+#[derive(Debug, Default)]
+struct Decisions {
+    by_question: HashMap<(Private, Digest), String>,
+    oldest_first: VecDeque<(Private, Digest)>,
+}
+
+/// How many of them are kept; a merchant has a few at a time.
+const PENDING: usize = 10_000;
+
+impl Pending {
+    fn get(&self, key: &Private, meaning: &Digest) -> Option<String> {
+        let decisions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        decisions.by_question.get(&(key.clone(), *meaning)).cloned()
+    }
+
+    /// The decision that stands for this question: an earlier one, or this.
+    pub(super) fn enter(&self, key: &Private, meaning: &Digest, decision: &str) -> String {
+        let mut decisions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let question = (key.clone(), *meaning);
+        if let Some(earlier) = decisions.by_question.get(&question) {
+            return earlier.clone();
+        }
+        if decisions.oldest_first.len() >= PENDING
+            && let Some(oldest) = decisions.oldest_first.pop_front()
+        {
+            decisions.by_question.remove(&oldest);
+        }
+        decisions.by_question.insert(question.clone(), decision.to_owned());
+        decisions.oldest_first.push_back(question);
+        decision.to_owned()
+    }
+
+    /// It is on disk.
+    pub(super) fn leave(&self, key: &Private, meaning: &Digest) {
+        let mut decisions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let question = (key.clone(), *meaning);
+        decisions.by_question.remove(&question);
+        decisions.oldest_first.retain(|other| *other != question);
     }
 }

@@ -20,9 +20,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures_core::Stream;
+use tracing::Instrument;
 
 pub use self::acknowledge::Acknowledgement;
 pub(crate) use self::acknowledge::Refusal;
+pub(crate) use self::decide::Pending;
 pub(crate) use self::guard::Guard;
 pub(crate) use self::parse::received;
 pub(crate) use self::record::{Recorder, error_chain};
@@ -37,8 +39,8 @@ impl Inbox {
     /// must hear, errors included.
     ///
     /// # If the caller goes away
-    /// Until the body was read, nothing happened. From then on the callback is recorded and handled, whether or not
-    /// anybody waits for this future.
+    /// Until the body was read, nothing happened. From then on the callback is decided, recorded and handled, whether or
+    /// not anybody waits for this future.
     pub async fn receive<B, C, E>(&self, request: Request<'_>, body: B) -> Acknowledgement
     where
         B: Stream<Item = Result<C, E>>,
@@ -60,13 +62,18 @@ impl Inbox {
         B: Stream<Item = Result<C, E>>,
         C: Into<Bytes>,
     {
-        let engine = self.engine();
-        let admitted = engine.guard(request)?; //            may this sender speak?
-        let routed = engine.route(admitted)?; //             which kind is this URL for?
+        let engine = self.engine().clone();
+        let admitted = engine.guard(request)?; //                may this sender speak?
+        let routed = engine.route(admitted)?; //                 which kind is this URL for?
         let heard = engine.read(routed, body, started).await?;
-        let parsed = engine.parse(heard); //                 what they say, or why it cannot be read
-        let decided = engine.decide(parsed, started).await; // C2B validation only
-        let recorded = engine.record(decided).await?; //     durable; have we heard it before?
-        Ok(engine.acknowledge(recorded)) //                  what this kind's sender must hear
+        let span = tracing::info_span!("callback", kind = %heard.route.kind);
+        let rest = async move {
+            let parsed = engine.parse(heard); //                 what they say, or why it cannot be read
+            let decided = engine.decide(parsed, started).await; // C2B validation only
+            let recorded = engine.record(decided).await?; //     durable; have we heard it before?
+            Ok(engine.acknowledge(recorded)) //                  what this kind's sender must hear
+        };
+        // Whoever hangs up now changes nothing. A panic is the store's or the clock's; nothing was acknowledged.
+        tokio::spawn(rest.instrument(span)).await.unwrap_or(Err(Refusal::Unavailable))
     }
 }

@@ -1,32 +1,35 @@
 //! Step 3: what they say.
 
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
 use super::read::Heard;
 use crate::engine::Engine;
 use crate::kind::Kind;
-use crate::payload::{self, Callback, Digest, Parsed, Private, Unreadable, strike_credentials};
+use crate::payload::{self, Callback, Digest, Outcome, Parsed, Private, Unreadable, strike_credentials};
 use crate::routes::{Route, Routes};
-use crate::store::{Disposition, Received};
+use crate::store::{Body, Disposition, Received};
 
 /// A delivery that was read, or was found unreadable and is kept as it came.
-pub(super) struct Understood<'e> {
-    pub(super) route: &'e Route,
+pub(super) struct Understood {
+    pub(super) route: Arc<Route>,
     pub(super) received: Received,
     /// The payload; none when it cannot be read.
     pub(super) callback: Option<Callback>,
 }
 
 impl Engine {
-    pub(super) fn parse<'e>(&self, heard: Heard<'e>) -> Understood<'e> {
+    pub(super) fn parse(&self, heard: Heard) -> Understood {
         let Heard { route, peer, body, received_at } = heard;
-        // A queue timeout may echo the merchant's own request, credentials and all; and people swap the two URLs.
-        let body = if route.kind.twin().is_some() { without_credentials(body) } else { body };
-        let (mut received, callback) = match read(route, &body) {
+        // A queue timeout may echo the merchant's own request, credentials and all; and people mix up URLs.
+        let body = without_credentials(body);
+        let (mut received, callback) = match read(&route, &body) {
             Ok(parsed) => (received(&parsed, body, received_at, &self.routes), Some(parsed.callback)),
-            Err(reason) => (quarantined(route, without_credentials(body), received_at, &reason), None),
+            Err(reason) => (quarantined(&route, body, received_at, &reason), None),
         };
         received.peer = peer;
         if let Some(payment) = &mut received.payment {
@@ -37,9 +40,10 @@ impl Engine {
 }
 
 fn read(route: &Route, body: &Bytes) -> Result<Parsed, Unreadable> {
-    let parsed = payload::parse(&route.kind, body, route.key.as_deref())?;
+    let parsed = payload::parse_bytes(&route.kind, body, route.key.as_deref())?;
     if let (Callback::Custom(callback), Some(check)) = (&parsed.callback, route.check) {
-        check(callback)?;
+        // The application's own code: what it panics at is kept, like all that it cannot read.
+        catch_unwind(AssertUnwindSafe(|| check(callback))).unwrap_or(Err(Unreadable::Panicked))?;
     }
     Ok(parsed)
 }
@@ -52,12 +56,7 @@ fn without_credentials(body: Bytes) -> Bytes {
 }
 
 /// What is recorded of a body that was read, with the payment that it shows.
-pub(crate) fn received(parsed: &Parsed, body: Bytes, received_at: std::time::SystemTime, routes: &Routes) -> Received {
-    let disposition = |kind: &Kind| match routes.of(kind) {
-        Some(route) if route.implied => Disposition::Noted,
-        Some(_) => Disposition::Handle,
-        None => Disposition::Unhandled,
-    };
+pub(crate) fn received(parsed: &Parsed, body: Bytes, received_at: SystemTime, routes: &Routes) -> Received {
     let payment = parsed.payment();
     let receipt = payment.as_ref().map(|payment| payment.receipt.clone());
     // A payment that nobody handles is not recorded: the callback itself is there to tell of it.
@@ -68,42 +67,58 @@ pub(crate) fn received(parsed: &Parsed, body: Bytes, received_at: std::time::Sys
             key: payment.receipt.as_str().into(),
             digest: Digest::of(&body),
             meaning: payment.says(),
-            body,
+            body: Body(body),
             received_at,
             peer: None,
             reference: None,
             receipt: receipt.clone(),
+            decision: None,
             disposition: Disposition::Handle,
             payment: None,
         })
     });
+    let disposition = disposition(parsed, payment.is_some(), routes);
     Received {
         kind: parsed.kind.clone(),
         key: parsed.key.clone(),
         digest: Digest::of(&body),
         meaning: parsed.meaning(),
-        body,
+        body: Body(body),
         received_at,
         peer: None,
         reference: None,
         receipt,
-        disposition: disposition(&parsed.kind),
+        decision: None,
+        disposition,
         payment,
     }
 }
 
-fn quarantined(route: &Route, body: Bytes, received_at: std::time::SystemTime, reason: &Unreadable) -> Received {
+fn disposition(parsed: &Parsed, shows_payment: bool, routes: &Routes) -> Disposition {
+    match routes.of(&parsed.kind) {
+        None => Disposition::Hold("nothing handles this kind".into()),
+        Some(route) if !route.implied => Disposition::Handle,
+        // Nobody but `#[payment]` waits for it. Money without an amount or a receipt must not pass unseen.
+        Some(_) if !shows_payment && parsed.callback.outcome().is_some_and(Outcome::is_success) => {
+            Disposition::Hold("it tells of money without saying how much, or by which receipt".into())
+        }
+        Some(_) => Disposition::Noted,
+    }
+}
+
+fn quarantined(route: &Route, body: Bytes, received_at: SystemTime, reason: &Unreadable) -> Received {
     let digest = Digest::of(&body);
     Received {
         kind: route.kind.clone(),
         key: Private::from(format!("sha256:{digest}")),
         digest,
         meaning: digest,
-        body,
+        body: Body(body),
         received_at,
         peer: None,
         reference: None,
         receipt: None,
+        decision: None,
         disposition: Disposition::Quarantine(reason.to_string()),
         payment: None,
     }

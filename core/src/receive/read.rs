@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
@@ -10,25 +11,22 @@ use futures_core::Stream;
 use tokio::time::timeout_at;
 
 use super::Refusal;
+use super::decide::handler_deadline;
 use super::route::Routed;
 use crate::engine::Engine;
+use crate::kind::Kind;
 use crate::routes::Route;
 
 /// A body, whole.
-pub(super) struct Heard<'e> {
-    pub(super) route: &'e Route,
+pub(super) struct Heard {
+    pub(super) route: Arc<Route>,
     pub(super) peer: Option<IpAddr>,
     pub(super) body: Bytes,
     pub(super) received_at: SystemTime,
 }
 
 impl Engine {
-    pub(super) async fn read<'e, B, C, E>(
-        &self,
-        routed: Routed<'e>,
-        body: B,
-        started: Instant,
-    ) -> Result<Heard<'e>, Refusal>
+    pub(super) async fn read<B, C, E>(&self, routed: Routed, body: B, started: Instant) -> Result<Heard, Refusal>
     where
         B: Stream<Item = Result<C, E>>,
         C: Into<Bytes>,
@@ -36,7 +34,12 @@ impl Engine {
         if routed.content_length.is_some_and(|length| length > self.limits.body as u64) {
             return Err(Refusal::TooLarge);
         }
-        let deadline = started + self.limits.body_deadline;
+        let mut deadline = self.limits.body_deadline;
+        if routed.route.kind == Kind::C2bValidation {
+            // M-Pesa waits for the answer, and the handler needs time for it.
+            deadline = deadline.min(handler_deadline(&routed.route));
+        }
+        let deadline = started + deadline;
         let body =
             timeout_at(deadline.into(), gather(body, self.limits.body)).await.map_err(|_| Refusal::TooSlow)??;
         Ok(Heard { route: routed.route, peer: routed.peer, body, received_at: self.clock.now() })

@@ -1,7 +1,6 @@
 //! Step 4: durable; have we heard it before?
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{timeout, timeout_at};
@@ -15,11 +14,12 @@ use crate::kind::Kind;
 use crate::observe;
 use crate::process::Notice;
 use crate::routes::Route;
-use crate::store::{Received, Recorded, Store, StoreError, Verdict};
+use crate::store::caught;
+use crate::store::{CallbackId, Disposition, Received, Recorded, Store, StoreError, Verdict};
 
 /// A delivery that is on disk; or a validation that must be answered, on disk or not.
-pub(super) struct Stored<'e> {
-    pub(super) route: &'e Route,
+pub(super) struct Stored {
+    pub(super) route: Arc<Route>,
     /// What it is, which need not be what its URL is for.
     pub(super) kind: Kind,
     /// The decision that stands, of a validation.
@@ -48,33 +48,38 @@ struct Job {
 pub(crate) struct RecordError;
 
 impl Engine {
-    /// From here on the delivery is the recording task's, whether or not anybody still waits at the other end.
-    pub(super) async fn record<'e>(&self, decided: Decided<'e>) -> Result<Stored<'e>, Refusal> {
-        let Decided { route, received, until } = decided;
+    /// Once it is handed over, the delivery is the recording task's, however long that takes.
+    pub(super) async fn record(self: &Arc<Self>, decided: Decided) -> Result<Stored, Refusal> {
+        let Decided { route, mut received, until } = decided;
         let kind = received.kind.clone();
-        let own_decision = received.decision().map(str::to_owned);
-        let notice = received.clone();
-        let recording = self.recorder.record(received);
-
-        let recorded = match until {
-            None => timeout(self.limits.recording, recording).await,
-            Some(until) => timeout_at(Instant::into(until), recording).await,
+        if let Some(decision) = &received.decision {
+            received.decision = Some(self.pending.enter(&received.key, &received.meaning, decision));
+        }
+        let decision = received.decision.clone();
+        let engine = self.clone();
+        let recording = async move {
+            let notice = received.clone();
+            let recorded = engine.recorder.record(received).await?;
+            engine.notice(&notice, &recorded);
+            Ok(recorded.decision)
         };
-        match recorded {
-            Ok(Ok(recorded)) => {
-                self.notice(&notice, &recorded);
-                let decision = recorded.decision.or(own_decision);
-                Ok(Stored { route, kind, decision })
-            }
-            // M-Pesa must have its answer in time, whatever the store does. Recording goes on in the background.
-            Ok(Err(RecordError)) | Err(_) if until.is_some() => {
+        let Some(until) = until else {
+            return match timeout(self.limits.recording, recording).await {
+                Ok(Ok(_)) => Ok(Stored { route, kind, decision: None }),
+                Ok(Err(RecordError)) => Err(Refusal::Unavailable),
+                Err(_) => {
+                    tracing::error!("recording a callback took too long; it is not acknowledged");
+                    Err(Refusal::Unavailable)
+                }
+            };
+        };
+        // M-Pesa must have its answer in time, whatever the store does; recording goes on in the background.
+        let recording = tokio::spawn(timeout(self.limits.recording, recording));
+        match timeout_at(until.into(), recording).await {
+            Ok(Ok(Ok(Ok(recorded)))) => Ok(Stored { route, kind, decision: recorded.or(decision) }),
+            _ => {
                 observe::validation_fell_back("unrecorded");
-                Ok(Stored { route, kind, decision: own_decision })
-            }
-            Ok(Err(RecordError)) => Err(Refusal::Unavailable),
-            Err(_) => {
-                tracing::error!(%kind, "recording a callback took too long; it is not acknowledged");
-                Err(Refusal::Unavailable)
+                Ok(Stored { route, kind, decision })
             }
         }
     }
@@ -82,34 +87,37 @@ impl Engine {
     /// Counts the verdict, wakes a worker, and tells the application's hooks.
     fn notice(&self, received: &Received, recorded: &Recorded) {
         let Recorded { id, verdict, payment, .. } = *recorded;
-        observe::recorded(&received.kind, verdict);
-        tracing::debug!(callback = %id, kind = %received.kind, verdict = verdict.name(), "recorded");
-        if let Some(verdict) = payment {
-            observe::recorded(&Kind::Payment, verdict);
+        if received.decision.is_some() {
+            self.pending.leave(&received.key, &received.meaning);
         }
-        if verdict == Verdict::Quarantined {
-            let reason = received.reason().unwrap_or_default();
-            tracing::warn!(callback = %id, kind = %received.kind, reason, "cannot read a callback; it is kept as it came");
+        self.notice_one(received, id, verdict);
+        if let (Some((id, verdict)), Some(payment)) = (payment, &received.payment) {
+            self.notice_one(payment, id, verdict);
         }
-        for (verdict, received) in [(Some(verdict), Some(received)), (payment, received.payment.as_deref())] {
-            let (Some(verdict), Some(received)) = (verdict, received) else { continue };
-            let notice = match verdict {
-                Verdict::First => {
-                    self.wake.notify_one();
-                    continue;
-                }
-                Verdict::Duplicate => Notice::Duplicate,
-                Verdict::Conflict => {
-                    tracing::warn!(callback = %id, kind = %received.kind, "a callback contradicts an earlier one; it is held");
-                    Notice::Conflict
-                }
-                Verdict::Variant | Verdict::Quarantined => continue,
-            };
-            // A payment that its sibling told of before is no news.
-            if received.kind == Kind::Payment && matches!(notice, Notice::Duplicate) {
-                continue;
+    }
+
+    fn notice_one(&self, received: &Received, id: CallbackId, verdict: Verdict) {
+        let kind = &received.kind;
+        observe::recorded(kind, verdict);
+        tracing::debug!(callback = %id, %kind, verdict = verdict.name(), "recorded");
+        let reason = received.reason().unwrap_or_default();
+        match (verdict, &received.disposition) {
+            (Verdict::First, Disposition::Hold(_)) => {
+                tracing::warn!(callback = %id, %kind, reason, "a callback is held")
             }
-            self.tell(notice, Delivery::of_received(received, id, verdict));
+            (Verdict::First, _) => self.wake.notify_one(),
+            (Verdict::Quarantined, _) => {
+                tracing::warn!(callback = %id, %kind, reason, "cannot read a callback; it is kept as it came");
+            }
+            (Verdict::Conflict, _) => {
+                tracing::warn!(callback = %id, %kind, "a callback contradicts an earlier one; it is held");
+                self.tell(Notice::Conflict, Delivery::of_received(received, id, verdict));
+            }
+            // A payment that its sibling told of before is no news.
+            (Verdict::Duplicate, _) if *kind != Kind::Payment => {
+                self.tell(Notice::Duplicate, Delivery::of_received(received, id, verdict));
+            }
+            (Verdict::Duplicate | Verdict::Variant, _) => {}
         }
     }
 }
@@ -121,17 +129,12 @@ impl Recorder {
         (Recorder { sender }, record_all(store, receiver, stop))
     }
 
-    /// Hands a delivery over at once, also when the returned future is dropped unfinished.
-    pub(crate) fn record(&self, received: Received) -> impl Future<Output = Result<Recorded, RecordError>> + use<> {
+    /// Hands a delivery over, and waits until it is on disk. While the queue is full it waits for room: whoever stops
+    /// waiting takes the delivery back, and it must not be acknowledged.
+    pub(crate) async fn record(&self, received: Received) -> Result<Recorded, RecordError> {
         let (reply, answer) = oneshot::channel();
-        match self.sender.try_send(Job { received, reply }) {
-            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
-            Err(mpsc::error::TrySendError::Full(job)) => {
-                let sender = self.sender.clone();
-                tokio::spawn(async move { sender.send(job).await });
-            }
-        }
-        async { answer.await.unwrap_or(Err(RecordError)) }
+        self.sender.send(Job { received, reply }).await.map_err(|_| RecordError)?;
+        answer.await.unwrap_or(Err(RecordError))
     }
 }
 
@@ -157,7 +160,7 @@ async fn record_all(store: Arc<dyn Store>, mut receiver: mpsc::Receiver<Job>, st
 
 /// One commit for all; one by one when one of them can never be recorded, so that it fails alone.
 async fn record_batch(store: &dyn Store, batch: &[Received]) -> Vec<Result<Recorded, RecordError>> {
-    match store.record(batch).await {
+    match caught(store.record(batch)).await {
         Ok(recorded) if recorded.len() == batch.len() => recorded.into_iter().map(Ok).collect(),
         Ok(_) => {
             tracing::error!("the store answered for more or fewer callbacks than it was given");

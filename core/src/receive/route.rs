@@ -1,6 +1,7 @@
 //! Step 2: which kind is this URL for?
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::Refusal;
 use super::guard::Admitted;
@@ -9,14 +10,14 @@ use crate::observe;
 use crate::routes::Route;
 
 /// A request to the URL of a kind that is handled.
-pub(super) struct Routed<'e> {
-    pub(super) route: &'e Route,
+pub(super) struct Routed {
+    pub(super) route: Arc<Route>,
     pub(super) peer: Option<IpAddr>,
     pub(super) content_length: Option<u64>,
 }
 
 impl Engine {
-    pub(super) fn route(&self, admitted: Admitted<'_>) -> Result<Routed<'_>, Refusal> {
+    pub(super) fn route(&self, admitted: Admitted<'_>) -> Result<Routed, Refusal> {
         let route = self.routes.at(admitted.path()).ok_or(Refusal::NotFound)?;
         let request = admitted.request();
         // Daraja POSTs, and nothing else.
@@ -28,6 +29,6 @@ impl Engine {
             return Err(Refusal::Encoded);
         }
         observe::received(&route.kind);
-        Ok(Routed { route, peer: request.peer, content_length: request.content_length })
+        Ok(Routed { route: route.clone(), peer: request.peer, content_length: request.content_length })
     }
 }

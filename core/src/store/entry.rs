@@ -78,7 +78,7 @@ pub struct Claimed {
     /// The other callback that told of the same receipt.
     pub sibling: Option<Sibling>,
     /// How the last attempt failed.
-    pub last_error: Option<String>,
+    pub last_error: Option<Private>,
 }
 
 /// The other callback that told of the same receipt: an `stk` has a `c2b_confirmation`, and the other way round.

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use super::{
-    Body, CallbackId, Claimed, Depth, Ending, Entry, Filter, Known, Lease, Received, Recorded, Settled, Settlement,
-    Sibling, State, Store, StoreError, Verdict,
+    CallbackId, Claimed, Depth, Ending, Entry, Filter, Known, Lease, Received, Recorded, Settled, Settlement, Sibling,
+    State, Store, StoreError, Verdict,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::kind::Kind;
@@ -216,7 +216,7 @@ impl Rows {
         let same = same.and_then(|id| self.rows.get_mut(&id));
         let decision = match &same {
             Some(row) => row.entry.decision.clone(),
-            None => received.decision().map(str::to_owned),
+            None => received.decision.clone(),
         };
         if let (Verdict::Duplicate, Some(row)) = (verdict, same) {
             row.entry.seen += 1;
@@ -243,7 +243,7 @@ impl Rows {
             settled_at: (state == State::Done).then_some(now),
             error: received.reason().map(Private::from),
             decision: decision.clone(),
-            body: Some(Body(received.body.clone())),
+            body: Some(received.body.clone()),
         };
         self.by_key.entry((received.kind.clone(), Name::Key(received.key.clone()))).or_default().push(id);
         let row = Row {
@@ -256,7 +256,8 @@ impl Rows {
         };
         self.rows.insert(id, row);
         let payment = received.payment.as_deref().filter(|_| verdict == Verdict::First);
-        let payment = payment.map(|payment| self.record(payment, now).verdict);
+        let payment = payment.map(|payment| self.record(payment, now));
+        let payment = payment.map(|payment| (payment.id, payment.verdict));
         Recorded::new(id, verdict, decision, payment)
     }
 
@@ -280,7 +281,7 @@ impl Rows {
             attempt: entry.attempts,
             interruptions: row.interruptions,
             sibling: self.sibling(entry),
-            last_error: entry.error.clone().map(Private::into_string),
+            last_error: entry.error.clone(),
         })
     }
 
@@ -327,16 +328,16 @@ impl Row {
             Ending::Retry { after, error } => {
                 entry.state = State::Ready;
                 entry.run_at = Some(now + *after);
-                entry.error = Some(error.as_str().into());
+                entry.error = Some(error.clone());
             }
             Ending::Dead { error } => {
                 entry.state = State::Dead;
-                entry.error = Some(error.as_str().into());
+                entry.error = Some(error.clone());
                 entry.settled_at = Some(now);
             }
             Ending::Held { error } => {
                 entry.state = State::Held;
-                entry.error = Some(error.as_str().into());
+                entry.error = Some(error.clone());
             }
             Ending::Released { after } => {
                 entry.state = State::Ready;

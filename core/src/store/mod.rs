@@ -1,5 +1,6 @@
 //! Where callbacks are kept: the contract.
 
+mod caught;
 mod entry;
 mod memory;
 mod received;
@@ -10,11 +11,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub(crate) use self::caught::caught;
 pub use self::entry::{Body, Claimed, Entry, Filter, Lease, Sibling, State};
 pub use self::memory::MemoryStore;
 pub use self::received::{Disposition, Known, Received, Verdict};
 use crate::kind::Kind;
-use crate::payload::Digest;
+use crate::payload::{Digest, Private};
 
 /// A journal of what was received, and of what became of it. Implement it to keep callbacks in a database of your own;
 /// `mpesa-callbacks-conformance` has the tests that an implementation must pass.
@@ -123,13 +125,18 @@ pub struct Recorded {
     pub verdict: Verdict,
     /// The decision that now stands for it: its own, or that of the callback it repeats or varies.
     pub decision: Option<String>,
-    /// What its payment is, beside what was known; `None` when none was recorded.
-    pub payment: Option<Verdict>,
+    /// Its payment, and what that is beside what was known; `None` when none was recorded.
+    pub payment: Option<(CallbackId, Verdict)>,
 }
 
 impl Recorded {
     /// What a store found.
-    pub fn new(id: CallbackId, verdict: Verdict, decision: Option<String>, payment: Option<Verdict>) -> Recorded {
+    pub fn new(
+        id: CallbackId,
+        verdict: Verdict,
+        decision: Option<String>,
+        payment: Option<(CallbackId, Verdict)>,
+    ) -> Recorded {
         Recorded { id, verdict, decision, payment }
     }
 }
@@ -162,17 +169,17 @@ pub enum Ending {
         /// How long.
         after: Duration,
         /// Why it failed.
-        error: String,
+        error: Private,
     },
     /// It failed for the last time.
     Dead {
         /// Why.
-        error: String,
+        error: Private,
     },
     /// It waits for somebody to decide: nothing here handles its kind.
     Held {
         /// Why.
-        error: String,
+        error: Private,
     },
     /// It was not handled at all (shutdown, ledger away): due again after this long, and the attempt does not count.
     Released {

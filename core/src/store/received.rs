@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{CallbackId, State};
+use super::{Body, CallbackId, State};
 use crate::kind::Kind;
 use crate::payload::{self, Digest, Private, Unreadable};
 use crate::routes::{Route, Routes};
@@ -24,7 +24,7 @@ pub struct Received {
     /// The fingerprint of what it says.
     pub meaning: Digest,
     /// Its bytes, credentials struck out.
-    pub(crate) body: Bytes,
+    pub(crate) body: Body,
     /// When it was received.
     pub received_at: SystemTime,
     /// Who sent it, as far as the adapter can tell.
@@ -33,6 +33,8 @@ pub struct Received {
     pub reference: Option<Private>,
     /// M-Pesa's receipt, when the callback tells of money that came in; siblings share it.
     pub receipt: Option<String>,
+    /// The answer that it got: of a validation.
+    pub decision: Option<String>,
     /// What is to become of it.
     pub disposition: Disposition,
     /// The money that it shows: recorded as a callback of its own in the same commit, when this one is the first of its key.
@@ -45,12 +47,12 @@ pub struct Received {
 pub enum Disposition {
     /// A handler waits for it.
     Handle,
-    /// It was answered already: a validation, with this decision.
-    Decided(String),
+    /// It was decided already, and nothing is left to do: a validation.
+    Decided,
     /// Nothing is to be done but for the payment that it shows.
     Noted,
-    /// Nothing handles its kind; it is held.
-    Unhandled,
+    /// Somebody has to decide, for this reason: nothing handles it, or it tells of money without saying how much.
+    Hold(String),
     /// It cannot be read, for this reason.
     Quarantine(String),
 }
@@ -103,7 +105,7 @@ impl Received {
     /// When it cannot be read.
     pub fn parse(kind: &Kind, body: &[u8], received_at: SystemTime) -> Result<Received, Unreadable> {
         let body = Bytes::copy_from_slice(body);
-        let parsed = payload::parse(kind, &body, None)?;
+        let parsed = payload::parse_bytes(kind, &body, None)?;
         let routes = [parsed.kind.clone(), Kind::Payment].map(Route::new);
         let routes = routes.into_iter().fold(Routes::new(), Routes::with);
         Ok(crate::receive::received(&parsed, body, received_at, &routes))
@@ -111,7 +113,7 @@ impl Received {
 
     /// Its bytes.
     pub fn body(&self) -> &[u8] {
-        &self.body
+        self.body.as_bytes()
     }
 
     /// What it is, beside what is known under its kind and key; and the callback that it repeats or varies.
@@ -132,26 +134,17 @@ impl Received {
     pub fn state(&self, verdict: Verdict) -> State {
         match (&self.disposition, verdict) {
             (Disposition::Quarantine(_), _) => State::Quarantined,
-            (Disposition::Decided(_), _) | (_, Verdict::Variant | Verdict::Duplicate) => State::Done,
+            (Disposition::Decided, _) | (_, Verdict::Variant | Verdict::Duplicate) => State::Done,
             (Disposition::Handle, Verdict::First) => State::Ready,
             (Disposition::Noted, Verdict::First) => State::Done,
             _ => State::Held,
         }
     }
 
-    /// The decision that it comes with.
-    pub fn decision(&self) -> Option<&str> {
-        match &self.disposition {
-            Disposition::Decided(decision) => Some(decision),
-            _ => None,
-        }
-    }
-
     /// Why it could not be read, or why it is held.
     pub fn reason(&self) -> Option<&str> {
         match &self.disposition {
-            Disposition::Quarantine(reason) => Some(reason),
-            Disposition::Unhandled => Some("nothing handles this kind"),
+            Disposition::Quarantine(reason) | Disposition::Hold(reason) => Some(reason),
             _ => None,
         }
     }

@@ -21,6 +21,13 @@ impl Ledger for SqlxLedger<Sqlite> {
 
     async fn prepare(&self) -> Result<(), LedgerError> {
         sqlx::query(CREATE).execute(&self.pool).await.map_err(unavailable)?;
+        // The inbox settles what is committed here. Were that lost in a power cut, nobody would apply it again.
+        let synchronous: i64 =
+            sqlx::query_scalar("PRAGMA synchronous").fetch_one(&self.pool).await.map_err(unavailable)?;
+        if synchronous < 2 {
+            let found = synchronous.to_string();
+            return Err(LedgerError::NotDurable { setting: "synchronous", found, needed: "2 (FULL), sqlx's default" });
+        }
         Ok(())
     }
 

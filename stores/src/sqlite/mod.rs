@@ -43,9 +43,14 @@ use self::writer::Writer;
 pub struct SqliteStore {
     path: PathBuf,
     writer: Arc<Writer>,
-    reader: Arc<Mutex<Option<Connection>>>,
+    /// Reads for the engine; and for people, whose lists may take long.
+    reader: Reader,
+    lists: Reader,
     clock: Arc<dyn Clock>,
 }
+
+/// A connection that reads; none once the store was closed.
+type Reader = Arc<Mutex<Option<Connection>>>;
 
 impl SqliteStore {
     /// Opens the database, creates it or brings it up to date, and starts its writing thread. It blocks for as long as
@@ -65,17 +70,35 @@ impl SqliteStore {
     pub fn open_with_clock(path: impl AsRef<Path>, clock: Arc<dyn Clock>) -> Result<SqliteStore, StoreError> {
         let path = path.as_ref().to_owned();
         let connection = open::open(&path)?;
-        let reader = open::open_to_read(&path)?;
+        let [reader, lists] =
+            [open::open_to_read(&path)?, open::open_to_read(&path)?].map(|reader| Arc::new(Mutex::new(Some(reader))));
         let writer = Arc::new(Writer::start(connection, &path)?);
-        Ok(SqliteStore { path, writer, reader: Arc::new(Mutex::new(Some(reader))), clock })
+        Ok(SqliteStore { path, writer, reader, lists, clock })
     }
 
-    /// Runs a query on the reading connection, off the async threads.
+    /// Runs a query of the engine's, which is short.
     async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (reader, path) = (self.reader.clone(), self.path.clone());
+        self.query(&self.reader, query).await
+    }
+
+    /// Runs a query that may take long.
+    async fn look<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.query(&self.lists, query).await
+    }
+
+    /// Runs a query off the async threads.
+    async fn query<T: Send + 'static>(
+        &self,
+        reader: &Reader,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reader, path) = (reader.clone(), self.path.clone());
         let reading = tokio::task::spawn_blocking(move || {
             let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
             let connection = reader.as_ref().ok_or(StoreError::Closed)?;
@@ -93,7 +116,7 @@ impl SqliteStore {
 impl Store for SqliteStore {
     async fn record(&self, batch: &[Received]) -> Result<Vec<Recorded>, StoreError> {
         let (batch, now) = (batch.to_vec(), self.now());
-        self.writer.write(move |connection| rows::record_all(connection, &batch, now)).await
+        self.writer.write(batch.len(), move |connection| rows::record_all(connection, &batch, now)).await
     }
 
     async fn decision(&self, kind: &Kind, key: &str, meaning: &Digest) -> Result<Option<String>, StoreError> {
@@ -107,17 +130,17 @@ impl Store for SqliteStore {
         if !self.read(move |connection| rows::is_due(connection, now)).await? {
             return Ok(Vec::new());
         }
-        self.writer.write(move |connection| rows::claim(connection, limit, lease, now)).await
+        self.writer.write(limit, move |connection| rows::claim(connection, limit, lease, now)).await
     }
 
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
         let (leases, now) = (leases.to_vec(), self.now());
-        self.writer.write(move |connection| rows::renew(connection, &leases, lease, now)).await
+        self.writer.write(leases.len(), move |connection| rows::renew(connection, &leases, lease, now)).await
     }
 
     async fn settle(&self, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
         let (batch, now) = (batch.to_vec(), self.now());
-        self.writer.write(move |connection| rows::settle_all(connection, &batch, now)).await
+        self.writer.write(batch.len(), move |connection| rows::settle_all(connection, &batch, now)).await
     }
 
     async fn sweep(&self) -> Result<u64, StoreError> {
@@ -125,49 +148,51 @@ impl Store for SqliteStore {
         if !self.read(move |connection| rows::is_expired(connection, now)).await? {
             return Ok(0);
         }
-        self.writer.write(move |connection| rows::sweep(connection, now)).await
+        self.writer.write(1, move |connection| rows::sweep(connection, now)).await
     }
 
     async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError> {
-        self.read(move |connection| rows::get(connection, id)).await
+        self.look(move |connection| rows::get(connection, id)).await
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Entry>, StoreError> {
         let filter = filter.clone();
-        self.read(move |connection| rows::list(connection, &filter)).await
+        self.look(move |connection| rows::list(connection, &filter)).await
     }
 
     async fn reopen(&self, id: CallbackId, from: State, payment: Option<&Received>) -> Result<bool, StoreError> {
         let (payment, now) = (payment.cloned(), self.now());
-        self.writer.write(move |connection| rows::reopen(connection, id, from, payment.as_ref(), now)).await
+        self.writer.write(1, move |connection| rows::reopen(connection, id, from, payment.as_ref(), now)).await
     }
 
     async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError> {
         let now = self.now();
-        self.writer.write(move |connection| rows::dismiss(connection, id, now)).await
+        self.writer.write(1, move |connection| rows::dismiss(connection, id, now)).await
     }
 
     async fn purge(&self, age: Duration) -> Result<u64, StoreError> {
         let before = self.now().saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
-        let mut purged = 0;
-        loop {
-            // A few at a time, so that recording does not wait for long.
-            let some = self.writer.write(move |connection| rows::purge(connection, before)).await?;
-            purged += some;
-            if some == 0 {
-                return Ok(purged);
-            }
+        let (mut purged, mut behind) = (0, Some(0));
+        while let Some(id) = behind {
+            // Looked for beside the writer, and written a few at a time, so that recording does not wait for long.
+            let (ids, next) = self.look(move |connection| rows::purgeable(connection, before, id)).await?;
+            purged += self.writer.write(ids.len(), move |connection| rows::purge(connection, &ids)).await?;
+            behind = next;
         }
+        self.writer.checkpoint();
+        Ok(purged)
     }
 
     async fn depth(&self) -> Result<Depth, StoreError> {
-        self.read(rows::depth).await
+        self.look(rows::depth).await
     }
 
     async fn close(&self) -> Result<(), StoreError> {
-        let (writer, reader) = (self.writer.clone(), self.reader.clone());
+        let (writer, readers) = (self.writer.clone(), [self.reader.clone(), self.lists.clone()]);
         let closing = tokio::task::spawn_blocking(move || {
-            drop(reader.lock().unwrap_or_else(PoisonError::into_inner).take());
+            for reader in readers {
+                drop(reader.lock().unwrap_or_else(PoisonError::into_inner).take());
+            }
             writer.close();
         });
         closing.await.map_err(|error| StoreError::Unavailable(error.into()))

@@ -39,6 +39,10 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
     connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
+    // What is deleted is overwritten: purged names and phone numbers do not stay in free pages.
+    connection.pragma_update(None, "secure_delete", true).map_err(failed)?;
+    // SQLite's own checkpoints swallow errors. The writing thread makes them, and looks.
+    connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(failed)?;
     // On macOS an fsync does not reach the disk without these; elsewhere they do nothing.
     connection.pragma_update(None, "fullfsync", true).map_err(failed)?;
     connection.pragma_update(None, "checkpoint_fullfsync", true).map_err(failed)?;

@@ -15,8 +15,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params, params_from_iter};
 use sha2::Sha256;
 
-/// How many bodies are purged in one transaction.
-const PURGED_AT_ONCE: i64 = 500;
+/// How many bodies a purge looks at before it lets others write.
+const LOOKED_AT_ONCE: i64 = 200;
 
 /// Microseconds since 1970 UTC.
 pub(super) fn micros(time: SystemTime) -> i64 {
@@ -93,7 +93,7 @@ fn record(connection: &Connection, received: &Received, hmac_key: Option<&[u8]>,
         Some(id) => connection
             .prepare_cached("SELECT decision FROM callback WHERE id = ?1")?
             .query_row([id.0], |row| row.get(0))?,
-        None => received.decision().map(str::to_owned),
+        None => received.decision.clone(),
     };
     if let (Verdict::Duplicate, Some(id)) = (verdict, same) {
         connection
@@ -131,7 +131,10 @@ fn record(connection: &Connection, received: &Received, hmac_key: Option<&[u8]>,
         .execute(params![id, received.body()])?;
 
     let payment = match &received.payment {
-        Some(payment) if verdict == Verdict::First => Some(record(connection, payment, hmac_key, now)?.verdict),
+        Some(payment) if verdict == Verdict::First => {
+            let payment = record(connection, payment, hmac_key, now)?;
+            Some((payment.id, payment.verdict))
+        }
         _ => None,
     };
     Ok(Recorded::new(CallbackId(id), verdict, decision, payment))
@@ -233,7 +236,7 @@ fn claimed(row: &Row<'_>) -> Result<Claimed> {
         attempt: row.get(7)?,
         interruptions: row.get(8)?,
         sibling: None,
-        last_error: row.get(9)?,
+        last_error: row.get::<_, Option<String>>(9)?.map(Private::from),
     })
 }
 
@@ -287,7 +290,7 @@ pub(super) fn settle_all(connection: &Connection, batch: &[Settlement], now: i64
             state_number(state),
             run_at,
             settled_at,
-            error,
+            error.map(Private::as_str),
             uncounted
         ])?;
         settled.push(if changed == 1 { Settled::Written } else { Settled::LeaseLost });
@@ -337,27 +340,51 @@ pub(super) fn dismiss(connection: &Connection, id: CallbackId, now: i64) -> Resu
     Ok(changed == 1)
 }
 
-/// Purges the oldest bodies of what is done and was received before this time; some of them, until none is left.
-pub(super) fn purge(connection: &Connection, before: i64) -> Result<u64> {
-    let mut old = connection.prepare_cached(
-        "SELECT id, kind, key FROM body JOIN callback ON callback.id = body.callback_id
-         WHERE received_at < ?1 AND state = 2 ORDER BY callback_id LIMIT ?2",
+/// What may be purged: done, and received before this time. Some of it, behind this id; and the id to go on behind, as
+/// long as there is more to look at.
+pub(super) fn purgeable(connection: &Connection, before: i64, behind: i64) -> Result<(Vec<i64>, Option<i64>)> {
+    // Bodies in the order of their ids, which is that of their arrival; each row is looked at once.
+    let mut bodies = connection.prepare_cached(
+        "SELECT callback_id, received_at, state FROM body CROSS JOIN callback ON callback.id = body.callback_id
+         WHERE callback_id > ?1 ORDER BY callback_id LIMIT ?2",
     )?;
-    let old: Vec<(i64, String, String)> = old
-        .query_map([before, PURGED_AT_ONCE], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-        .collect::<Result<_>>()?;
-    if old.is_empty() {
+    let mut rows = bodies.query([behind, LOOKED_AT_ONCE])?;
+    let (mut purgeable, mut last, mut seen) = (Vec::new(), behind, 0);
+    while let Some(row) = rows.next()? {
+        seen += 1;
+        last = row.get(0)?;
+        let (received_at, state): (i64, i64) = (row.get(1)?, row.get(2)?);
+        if received_at >= before {
+            return Ok((purgeable, None));
+        }
+        if state == state_number(State::Done) {
+            purgeable.push(last);
+        }
+    }
+    Ok((purgeable, (seen == LOOKED_AT_ONCE).then_some(last)))
+}
+
+pub(super) fn purge(connection: &Connection, ids: &[i64]) -> Result<u64> {
+    if ids.is_empty() {
         return Ok(0);
     }
     connection.execute("INSERT OR IGNORE INTO meta (name, value) VALUES ('purged', x'01')", [])?;
     let hmac_key = hmac_key(connection)?.unwrap_or_default();
-    for (id, kind, key) in &old {
+    let mut purged = 0;
+    for id in ids {
+        let mut done = connection.prepare_cached("SELECT kind, key FROM callback WHERE id = ?1 AND state = 2")?;
+        let Some((kind, key)) =
+            done.query_row([id], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))).optional()?
+        else {
+            continue;
+        };
         connection.prepare_cached("DELETE FROM body WHERE callback_id = ?1")?.execute([id])?;
         connection
             .prepare_cached("UPDATE callback SET key = ?2, reference = NULL, peer = NULL, error = NULL WHERE id = ?1")?
-            .execute(params![id, pseudonym(&hmac_key, kind, key)])?;
+            .execute(params![id, pseudonym(&hmac_key, &kind, &key)])?;
+        purged += 1;
     }
-    Ok(old.len() as u64)
+    Ok(purged)
 }
 
 pub(super) fn depth(connection: &Connection) -> Result<Depth> {
@@ -424,7 +451,8 @@ pub(super) fn list(connection: &Connection, filter: &Filter) -> Result<Vec<Entry
         conditions.push(format!("{text} ?{}", values.len()));
     };
     if let Some(kind) = &filter.kind {
-        condition("kind =", kind.name().to_owned().into());
+        // Not by the index of keys, which would have to be sorted: newest first, and skip the others.
+        condition("+kind =", kind.name().to_owned().into());
     }
     if let Some(verdict) = filter.verdict {
         condition("verdict =", verdict_number(verdict).into());

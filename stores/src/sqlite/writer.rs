@@ -17,8 +17,15 @@ const BATCH: usize = 64;
 /// The way to the thread.
 #[derive(Debug)]
 pub(super) struct Writer {
-    sender: Mutex<Option<Sender<Box<dyn Work>>>>,
+    sender: Mutex<Option<Sender<Order>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the thread is asked for.
+enum Order {
+    /// Work, and how many callbacks it is about.
+    Write(Box<dyn Work>, usize),
+    Checkpoint,
 }
 
 /// A piece of work: runs inside the transaction, perhaps again in a later one, and is answered after the commit.
@@ -61,18 +68,26 @@ impl Writer {
         Ok(Writer { sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) })
     }
 
-    /// Runs this in a transaction, and answers once that is committed.
+    /// Runs this, which is about so many callbacks, in a transaction, and answers once that is committed.
     pub(super) async fn write<T: Send + 'static>(
         &self,
+        callbacks: usize,
         work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let task = Box::new(Task { work, result: None, reply });
         match &*self.sender.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(sender) => sender.send(task).map_err(|_| StoreError::Closed)?,
+            Some(sender) => sender.send(Order::Write(task, callbacks)).map_err(|_| StoreError::Closed)?,
             None => return Err(StoreError::Closed),
         }
         answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Asks the thread to move everything from the WAL into the database, and to empty it.
+    pub(super) fn checkpoint(&self) {
+        if let Some(sender) = &*self.sender.lock().unwrap_or_else(PoisonError::into_inner) {
+            let _ = sender.send(Order::Checkpoint);
+        }
     }
 
     /// Lets the thread write what it was given, and waits for it to close the file.
@@ -85,31 +100,66 @@ impl Writer {
     }
 }
 
-fn write_all(connection: Connection, receiver: &Receiver<Box<dyn Work>>, path: &Path) {
+fn write_all(connection: Connection, receiver: &Receiver<Order>, path: &Path) {
     let mut fsync_failed = false;
+    let mut since_checkpoint = 0;
     while let Ok(first) = receiver.recv() {
-        let mut batch = vec![first];
-        batch.extend(receiver.try_iter().take(BATCH - 1));
-        if !fsync_failed && batch.len() > 1 {
-            match commit(&connection, &mut batch) {
-                Ok(()) => {
-                    for work in batch {
-                        work.answer(Ok(()));
-                    }
-                    continue;
+        let mut batch = Vec::new();
+        let mut empty_wal = false;
+        for order in std::iter::once(first).chain(receiver.try_iter().take(BATCH - 1)) {
+            match order {
+                Order::Write(work, callbacks) => {
+                    since_checkpoint += callbacks;
+                    batch.push(work);
                 }
-                Err(error) => fsync_failed = is_failed_fsync(&error),
+                Order::Checkpoint => empty_wal = true,
             }
         }
-        // One piece of work must not fail the others: one by one, then.
-        for mut work in batch {
-            if fsync_failed {
-                work.answer(Err(StoreError::Unavailable(FSYNC_FAILED.into())));
-                continue;
+        fsync_failed = write_batch(&connection, batch, path, fsync_failed);
+        if !fsync_failed && (since_checkpoint >= CHECKPOINT || empty_wal) {
+            fsync_failed = checkpoint(&connection, empty_wal);
+            since_checkpoint = 0;
+        }
+    }
+}
+
+/// Writes and answers. Whether an fsync has failed.
+fn write_batch(connection: &Connection, mut batch: Vec<Box<dyn Work>>, path: &Path, mut fsync_failed: bool) -> bool {
+    if !fsync_failed && batch.len() > 1 {
+        match commit(connection, &mut batch) {
+            Ok(()) => {
+                for work in batch {
+                    work.answer(Ok(()));
+                }
+                return false;
             }
-            let committed = commit(&connection, std::slice::from_mut(&mut work));
-            fsync_failed = committed.as_ref().is_err_and(is_failed_fsync);
-            work.answer(committed.map_err(|error| store_error(path, error)));
+            Err(error) => fsync_failed = is_failed_fsync(&error),
+        }
+    }
+    // One piece of work must not fail the others: one by one, then.
+    for mut work in batch {
+        if fsync_failed {
+            work.answer(Err(StoreError::Unavailable(FSYNC_FAILED.into())));
+            continue;
+        }
+        let committed = commit(connection, std::slice::from_mut(&mut work));
+        fsync_failed = committed.as_ref().is_err_and(is_failed_fsync);
+        work.answer(committed.map_err(|error| store_error(path, error)));
+    }
+    fsync_failed
+}
+
+/// After so many callbacks were written the WAL is moved into the database: some megabytes of it.
+const CHECKPOINT: usize = 500;
+
+/// Moves the WAL into the database. Whether an fsync failed; a full disk, or somebody who reads, only puts it off.
+fn checkpoint(connection: &Connection, empty: bool) -> bool {
+    let mode = if empty { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(PASSIVE)" };
+    match connection.query_row(mode, [], |_| Ok(())) {
+        Ok(()) => false,
+        Err(error) => {
+            tracing::warn!(%error, "cannot move the write-ahead log into the database yet");
+            is_failed_fsync(&error)
         }
     }
 }
