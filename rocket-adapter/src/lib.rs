@@ -22,7 +22,8 @@ use tokio_util::io::ReaderStream;
 /// # }
 /// ```
 ///
-/// Rocket 0.5 waits for a request's head for as long as the client likes: put a proxy with a timeout in front.
+/// Rocket 0.5 waits for a request's head, and for the first 14 bytes of its body, for as long as the client likes: put a
+/// proxy with a timeout in front.
 pub fn routes(inbox: &Inbox) -> Vec<Route> {
     use Method::{Connect, Delete, Get, Head, Options, Patch, Post, Put, Trace};
     // One route a method: the secret is a parameter, and no part of it is compared while routing.

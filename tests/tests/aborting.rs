@@ -2,10 +2,10 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mpesa_callbacks::prelude::*;
-use mpesa_callbacks::store::{SqliteStore, State};
+use mpesa_callbacks::store::{Received, SqliteStore, State, Store};
 use mpesa_callbacks_tests::{Mounted, SECRET, cancelled_push};
 
 const DIRECTORY: &str = "ABORTING_INBOX";
@@ -38,11 +38,14 @@ async fn inbox(directory: &Path) -> Inbox {
 #[tokio::test]
 async fn child() {
     let Some(directory) = std::env::var_os(DIRECTORY) else { return };
-    let mounted = Mounted::new(inbox(Path::new(&directory)).await);
-    mounted.post("/stk", cancelled_push("poison")).await;
-    for i in 0..20 {
-        mounted.post("/stk", cancelled_push(&format!("innocent {i}"))).await;
+    // All of them are there before anything is claimed, so that they are claimed together.
+    let store = SqliteStore::open(Path::new(&directory).join("inbox.db")).unwrap();
+    for key in std::iter::once("poison".to_owned()).chain((0..40).map(|i| format!("innocent {i}"))) {
+        let received = Received::parse(&Kind::Stk, &cancelled_push(&key), SystemTime::now()).unwrap();
+        store.record(&[received]).await.unwrap();
     }
+    store.close().await.unwrap();
+    let mounted = Mounted::new(inbox(Path::new(&directory)).await);
     mounted.settled().await;
 }
 

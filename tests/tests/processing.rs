@@ -333,3 +333,117 @@ async fn a_kind_that_is_not_handled_has_no_url() {
     assert_eq!(mounted.post("/b2c/result", "{}").await.status, 404);
     assert_eq!(mounted.post("/payment", "{}").await.status, 404, "a payment has no URL of its own");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_callback_runs_twice_at_once_or_loses_attempts_while_others_take_their_time() {
+    #[derive(Clone, Default)]
+    struct Slow(Arc<Mutex<std::collections::HashMap<String, u32>>>, Arc<AtomicU32>);
+    #[mpesa_callbacks]
+    impl Slow {
+        #[stk(retries = 1)]
+        async fn stk(&self, _: StkCallback, delivery: &Delivery) {
+            let running = *self.0.lock().unwrap().entry(delivery.key().into()).and_modify(|count| *count += 1).or_insert(1);
+            assert_eq!(running, 1, "{} ran again", delivery.key());
+            // Twice the lease, which is renewed meanwhile.
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            self.1.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let slow = Slow::default();
+    let store = MemoryStore::new();
+    for i in 0..48 {
+        let body = cancelled_push(&format!("k{i}"));
+        let received = mpesa_callbacks::store::Received::parse(&Kind::Stk, &body, std::time::SystemTime::now()).unwrap();
+        store.record(&[received]).await.unwrap();
+    }
+    let inbox = Inbox::builder(slow.clone()).store(store).secret(SECRET).concurrency(8);
+    let inbox = inbox.lease(Duration::from_millis(200)).sweep_every(Duration::from_millis(30)).start().await.unwrap();
+    let mounted = Mounted::new(inbox);
+    mounted.settled().await;
+    assert_eq!(slow.1.load(Ordering::SeqCst), 48);
+    assert!(mounted.entries().await.iter().all(|entry| entry.state == State::Done && entry.attempts == 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_handler_that_cannot_be_stopped_is_waited_for() {
+    #[derive(Clone, Default)]
+    struct Blocking(Arc<AtomicU32>, Arc<AtomicU32>);
+    #[mpesa_callbacks]
+    impl Blocking {
+        #[stk(retries = 2, deadline = "20ms")]
+        async fn stk(&self, _: StkCallback) {
+            assert_eq!(self.0.fetch_add(1, Ordering::SeqCst), 0, "two run at once");
+            std::thread::sleep(Duration::from_millis(150));
+            self.0.fetch_sub(1, Ordering::SeqCst);
+            self.1.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+        }
+    }
+    let blocking = Blocking::default();
+    let inbox = Inbox::builder(blocking.clone()).store(MemoryStore::new()).secret(SECRET);
+    let inbox = inbox.backoff(Backoff::new(Duration::from_millis(1), Duration::from_millis(1))).start().await.unwrap();
+    let mounted = Mounted::new(inbox);
+    mounted.post("/stk", cancelled_push("k")).await;
+    mounted.settled().await;
+    // The handler itself asserts that no two ran at once; an attempt may be stopped before it begins.
+    assert!((1..=3).contains(&blocking.1.load(Ordering::SeqCst)));
+    let entry = &mounted.entries().await[0];
+    // Whoever comes to its end while it is being stopped has come to its end.
+    assert!(matches!(entry.state, State::Dead | State::Done), "{:?}", entry.state);
+    assert!(entry.error.as_ref().unwrap().as_str().contains("longer than 20ms"));
+}
+
+#[tokio::test]
+async fn money_that_does_not_say_how_much_is_held_and_not_passed_over() {
+    let handler = OnlyPayments::default();
+    let inbox = Inbox::builder(handler.clone()).store(MemoryStore::new()).secret(SECRET).start().await.unwrap();
+    let mounted = Mounted::new(inbox);
+    mounted.post("/c2b/confirmation", r#"{"TransID":"T1","TransAmount":""}"#).await;
+    mounted.post("/stk", r#"{"Body":{"stkCallback":{"CheckoutRequestID":"k","ResultCode":0}}}"#).await;
+    for entry in mounted.entries().await {
+        assert_eq!((entry.state, entry.verdict), (State::Held, Verdict::First), "{}", entry.kind);
+        assert!(entry.error.unwrap().as_str().contains("without saying how much"));
+    }
+}
+
+#[tokio::test]
+async fn a_hook_is_told_of_the_payment_that_contradicts_and_can_release_it() {
+    #[derive(Clone, Default)]
+    struct Told(Arc<Mutex<Vec<(i64, Kind)>>>, Arc<AtomicU32>);
+    #[mpesa_callbacks]
+    impl Told {
+        #[payment]
+        async fn paid(&self, _: Payment) {
+            self.1.fetch_add(1, Ordering::SeqCst);
+        }
+        #[on_conflict]
+        async fn conflict(&self, delivery: &Delivery) {
+            self.0.lock().unwrap().push((delivery.id().0, delivery.kind().clone()));
+        }
+    }
+    let told = Told::default();
+    let inbox = Inbox::builder(told.clone()).store(MemoryStore::new()).secret(SECRET).start().await.unwrap();
+    let mounted = Mounted::new(inbox);
+    mounted.post("/stk", paid_push()).await;
+    mounted.post("/c2b/confirmation", String::from_utf8(its_twin()).unwrap().replace("100.00", "900.00")).await;
+    until("told", async || !told.0.lock().unwrap().is_empty()).await;
+    let (id, kind) = told.0.lock().unwrap()[0].clone();
+    assert_eq!(kind, Kind::Payment);
+    assert!(mounted.inbox.release(mpesa_callbacks::store::CallbackId(id)).await.unwrap());
+    mounted.settled().await;
+    assert_eq!(told.1.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn shutting_down_begins_nothing_and_waits_for_no_hook() {
+    let moody = Moody::default();
+    let mounted = Mounted::new(builder(&moody, MemoryStore::new()).concurrency(2).start().await.unwrap());
+    for i in 0..20 {
+        mounted.post("/stk", cancelled_push(&format!("waits-{i}"))).await;
+    }
+    until("two running", async || moody.count("waits") == 2).await;
+    let began = Instant::now();
+    mounted.inbox.shutdown(Duration::from_millis(100)).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(moody.count("waits"), 2);
+}

@@ -156,3 +156,36 @@ async fn a_validation_is_not_money_and_does_not_swallow_the_confirmation() {
     mounted.settled().await;
     assert_eq!(paid.load(Ordering::SeqCst), 1);
 }
+
+#[tokio::test]
+async fn while_the_store_is_away_the_same_question_still_gets_the_same_answer() {
+    let store = FlakyStore::default();
+    let (mounted, clerk) = clerk(store.clone()).await;
+    store.go_away(true);
+    assert_eq!(ask(&mounted, "T1", "10", "once").await, YES);
+    assert_eq!(ask(&mounted, "T1", "10", "once").await, YES);
+    store.go_away(false);
+    assert_eq!(ask(&mounted, "T1", "10", "once").await, YES);
+    assert_eq!(clerk.asked.load(Ordering::SeqCst), 1);
+    assert_eq!(mounted.entries().await[0].decision.as_deref(), Some(YES));
+}
+
+#[tokio::test]
+async fn a_question_whose_asker_hangs_up_is_decided_and_recorded_all_the_same() {
+    let (mounted, _) = clerk(MemoryStore::new()).await;
+    let asking = tokio::spawn({
+        let mounted = mounted.clone();
+        async move { ask(&mounted, "T1", "10", "sleeps").await }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    asking.abort();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(mounted.entries().await[0].decision.as_deref(), Some(OTHERWISE));
+}
+
+#[tokio::test]
+async fn what_a_question_that_cannot_be_read_was_answered_is_recorded() {
+    let (mounted, _) = clerk(MemoryStore::new()).await;
+    mounted.post("/c2b/validation", "{not json").await;
+    assert_eq!(mounted.entries().await[0].decision.as_deref(), Some(OTHERWISE));
+}

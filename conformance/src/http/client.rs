@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// An answer, as far as it matters: status, body, and the headers that belong to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,10 +65,13 @@ pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Answer {
     parse(&answer)
 }
 
-pub(super) async fn send_and_hang_up(address: SocketAddr, bytes: &[u8]) {
+/// Sends these bytes, waits, and closes without having read an answer.
+pub(super) async fn send_and_hang_up(address: SocketAddr, bytes: &[u8], after: Duration) {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
     stream.write_all(bytes).await.expect("to send");
-    stream.shutdown().await.expect("to hang up");
+    sleep(after).await;
+    // The server may have closed first.
+    let _ = stream.shutdown().await;
 }
 
 fn is_whole(answer: &[u8]) -> bool {

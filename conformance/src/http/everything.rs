@@ -30,8 +30,12 @@ impl<Tx: Send> MpesaCallbacks<Tx> for Everything {
     }
 
     fn c2b_validation<'a>(&'a self, request: C2bValidation, _: &'a Delivery) -> Deciding<'a> {
-        let is_known = request.bill_ref_number.is_some_and(|account| account == "account");
+        let account = request.bill_ref_number.map(|account| account.into_string()).unwrap_or_default();
+        let is_known = account == "account";
         Box::pin(async move {
+            if account == "slow" {
+                tokio::time::sleep(super::SLOW).await;
+            }
             Ok(if is_known { Validation::accept() } else { Validation::reject(Rejection::InvalidAccountNumber) })
         })
     }
