@@ -24,6 +24,14 @@ pub mod ledger {
     pub use mpesa_callbacks_ledgers::sqlx::{SqliteTx, SqlxLedger};
 }
 
+/// Mounts the inbox into an actix-web application.
+#[cfg(feature = "actix")]
+pub use mpesa_callbacks_actix as actix_adapter;
+
+/// Mounts the inbox into a Rocket application.
+#[cfg(feature = "rocket")]
+pub use mpesa_callbacks_rocket as rocket_adapter;
+
 /// Mounts the inbox into an axum application.
 #[cfg(feature = "axum")]
 pub use mpesa_callbacks_axum as axum_adapter;
@@ -144,7 +152,7 @@ pub mod __private {
         StkCallback, TaxResult,
     };
     pub use mpesa_callbacks_core::{
-        Call, Deciding, Delivery, Handling, IntoDecided, IntoHandled, Kind, MpesaCallbacks, Noticing, Route, Routes,
-        unhandled,
+        Call, Deciding, Delivery, Handling, IntoDecided, IntoHandled, Kind, Marked, MpesaCallbacks, Noticing, Route,
+        Routes, unhandled,
     };
 }

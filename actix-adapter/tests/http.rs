@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use actix_web::{App, HttpServer, web};
 use mpesa_callbacks_core::Inbox;
 
+#[allow(clippy::unused_async, reason = "the suite awaits it")]
 async fn serve(inbox: Inbox) -> SocketAddr {
     let (told, address) = mpsc::channel();
     std::thread::spawn(move || {

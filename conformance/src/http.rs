@@ -282,8 +282,9 @@ pub async fn what_cannot_be_read_is_kept_as_it_came(serve: &Serve) {
 pub async fn a_body_that_dribbles_is_given_up_on(serve: &Serve) {
     let served = Served::new(serve).await;
     let began = Instant::now();
-    let head =
-        format!("POST /pay/{SECRET}/stk HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\nconnection: close\r\n\r\n{FIRST_BYTES}");
+    let head = format!(
+        "POST /pay/{SECRET}/stk HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\nconnection: close\r\n\r\n{FIRST_BYTES}"
+    );
     let answer = exchange(served.address, head.as_bytes()).await;
     assert_eq!(answer, refused(408));
     assert!(began.elapsed() >= BODY_DEADLINE && began.elapsed() < BODY_DEADLINE * 10, "{:?}", began.elapsed());

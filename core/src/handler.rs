@@ -167,6 +167,10 @@ handlers! {
     callback(CustomCallback);
 }
 
+/// Of every type with a block that `#[mpesa_callbacks]` marks; once, so that two blocks of one type collide.
+#[doc(hidden)]
+pub trait Marked {}
+
 /// The answer of a handler that is not there.
 #[doc(hidden)]
 pub fn unhandled(delivery: &Delivery) -> Handling<'_> {

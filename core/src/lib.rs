@@ -39,9 +39,9 @@ mod observe;
 pub use self::builder::{InboxBuilder, StartError};
 pub use self::clock::{Clock, SystemClock};
 pub use self::delivery::Delivery;
-#[doc(hidden)]
-pub use self::handler::unhandled;
 pub use self::handler::{Call, Deciding, HandlerError, Handling, IntoDecided, IntoHandled, MpesaCallbacks, Noticing};
+#[doc(hidden)]
+pub use self::handler::{Marked, unhandled};
 pub use self::inbox::{Inbox, ReplayError};
 pub use self::kind::{CustomKind, Kind};
 pub use self::process::Backoff;

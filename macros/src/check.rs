@@ -5,19 +5,23 @@ use std::time::Duration;
 use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::meta::ParseNestedMeta;
-use syn::{Attribute, FnArg, Ident, LitInt, LitStr, Meta, ReceiverKind, ReturnType, Safety, Token, Type, parse_quote};
+use syn::{Attribute, FnArg, Ident, LitInt, LitStr, Meta, ReceiverKind, ReturnType, Safety, Token, Type};
 
 use crate::model::{Extra, Handler, Hook, KindOf, Model, Options};
-use crate::parse::{Arguments, Block, Method};
+use crate::parse::{Arguments, Block, Method, last_segment};
 use crate::table::{self, CALLBACK, FORBIDDEN_WORDS, HOOKS, KINDS};
 
 /// Gathers mistakes, so that one build shows them all.
 #[derive(Default)]
-struct Mistakes(Option<syn::Error>);
+struct Mistakes {
+    errors: Option<syn::Error>,
+    /// Kinds that are there, in an attribute that is wrong.
+    meant: Vec<&'static str>,
+}
 
 impl Mistakes {
     fn add(&mut self, error: syn::Error) {
-        match &mut self.0 {
+        match &mut self.errors {
             Some(errors) => errors.combine(error),
             none => *none = Some(error),
         }
@@ -28,7 +32,7 @@ impl Mistakes {
     }
 }
 
-pub(crate) fn check(block: &Block, arguments: Arguments) -> syn::Result<Model<'_>> {
+pub(crate) fn check<'b>(block: &'b Block, arguments: &Arguments) -> syn::Result<Model<'b>> {
     let mut mistakes = Mistakes::default();
     let mut handlers = Vec::new();
     let mut hooks = Vec::new();
@@ -51,7 +55,7 @@ pub(crate) fn check(block: &Block, arguments: Arguments) -> syn::Result<Model<'_
     }
 
     // A block that serves nothing would compile, be mounted, and stay silent.
-    if !marked && mistakes.0.is_none() {
+    if !marked && mistakes.errors.is_none() {
         let message =
             "no method in this block handles a callback; mark one, with `#[stk]` or `#[payment]` for instance";
         mistakes.at(block.impl_token, message);
@@ -60,13 +64,10 @@ pub(crate) fn check(block: &Block, arguments: Arguments) -> syn::Result<Model<'_
     if !arguments.no_timeouts {
         timeouts(&handlers, &mut mistakes);
     }
-    let tx = one_tx(&handlers, &mut mistakes);
-    match mistakes.0 {
+    one_tx(&handlers, &mut mistakes);
+    match mistakes.errors {
         Some(errors) => Err(errors),
-        None => {
-            let krate = arguments.krate.unwrap_or_else(|| parse_quote!(::mpesa_callbacks));
-            Ok(Model { krate, handlers, hooks, tx })
-        }
+        None => Ok(Model { krate: arguments.krate(), handlers, hooks }),
     }
 }
 
@@ -78,8 +79,9 @@ fn markers<'b>(method: &'b Method, mistakes: &mut Mistakes) -> Vec<(&'b Attribut
         let text = name.to_string();
         if table::is_marker(&text) {
             markers.push((attribute, name));
-        } else if let Some(meant) = table::meant(&text) {
+        } else if let Some(meant) = method.meant(attribute) {
             mistakes.at(name, format!("there is no callback `{text}`; did you mean `{meant}`?"));
+            mistakes.meant.push(meant);
         }
     }
     markers
@@ -117,14 +119,6 @@ fn shape(method: &Method, mistakes: &mut Mistakes) {
     }
 }
 
-/// The types of the arguments behind `self`.
-fn arguments(method: &Method) -> impl Iterator<Item = &Type> {
-    method.signature.inputs.iter().filter_map(|argument| match argument {
-        FnArg::Typed(typed) => Some(&*typed.ty),
-        FnArg::Receiver(_) => None,
-    })
-}
-
 fn handler<'b>(
     method: &'b Method,
     attribute: &'b Attribute,
@@ -137,7 +131,7 @@ fn handler<'b>(
     required(&options, kind, marker, mistakes);
 
     let name = &method.signature.ident;
-    let mut types = arguments(method);
+    let mut types = method.arguments();
     let Some(payload) = types.next() else {
         let message = match kind {
             KindOf::BuiltIn(row) => format!("callback `{name}` must take its payload: `{}`", row.payload),
@@ -146,6 +140,7 @@ fn handler<'b>(
             }
         };
         mistakes.at(name, message);
+        mistakes.meant.push(kind.name());
         return None;
     };
     check_payload(payload, kind, marker, mistakes);
@@ -191,14 +186,12 @@ fn check_payload(payload: &Type, kind: KindOf, marker: &Ident, mistakes: &mut Mi
     }
 }
 
+/// What a reference is for: `&` to look at the delivery, whatever the type is called here, `&mut` to write.
 fn extra(argument: &Type) -> Option<Extra<'_>> {
-    let Type::Reference(reference) = argument else { return None };
-    if reference.mutability.is_some() {
-        return Some(Extra::Tx(&reference.elem));
-    }
-    match &*reference.elem {
-        Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Delivery") => {
-            Some(Extra::Delivery)
+    match argument {
+        Type::Reference(reference) if reference.mutability.is_none() => Some(Extra::Delivery),
+        Type::Reference(reference) if last_segment(argument).as_deref() != Some("Delivery") => {
+            Some(Extra::Tx(&reference.elem))
         }
         _ => None,
     }
@@ -209,9 +202,16 @@ fn hook<'b>(method: &'b Method, attribute: &Attribute, name: &'b Ident, mistakes
     if !matches!(attribute.meta, Meta::Path(_)) {
         mistakes.at(&attribute.meta, format!("`#[{name}]` has no options"));
     }
-    let types: Vec<&Type> = arguments(method).collect();
+    let types: Vec<&Type> = method.arguments().collect();
     let cfgs = cfgs(method);
+    let method_of = method;
     let method = &method.signature.ident;
+    if let ReturnType::Type(_, output) = &method_of.signature.output
+        && !matches!(&**output, Type::Tuple(tuple) if tuple.elems.is_empty())
+    {
+        mistakes.at(output, format!("hook `{method}` returns nothing: nobody could do anything about an error"));
+        return None;
+    }
     if let [argument] = types[..]
         && matches!(extra(argument), Some(Extra::Delivery))
     {
@@ -230,6 +230,7 @@ fn options(attribute: &Attribute, kind: KindOf, mistakes: &mut Mistakes) -> Opti
     if let Meta::Path(_) = attribute.meta {
         return options;
     }
+    let mut given: Vec<String> = Vec::new();
     let parsed = attribute.parse_nested_meta(|meta| {
         let Some(name) = meta.path.get_ident().cloned() else { return Err(meta.error("not an option")) };
         let allowed = allowed(kind);
@@ -239,7 +240,12 @@ fn options(attribute: &Attribute, kind: KindOf, mistakes: &mut Mistakes) -> Opti
             mistakes.at(&name, format!("`#[{}]` has no option `{name}`; it has {list}", kind.name()));
             return Ok(());
         }
-        if let Err(error) = option(&mut options, &name, &meta) {
+        let is_repeated = given.contains(&name.to_string());
+        given.push(name.to_string());
+        if is_repeated {
+            mistakes.at(&name, format!("`{name}` is given twice"));
+        }
+        if let Err(error) = option(&mut options, kind, &name, &meta) {
             mistakes.add(error);
         }
         Ok(())
@@ -266,7 +272,7 @@ fn skip_value(meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
     Ok(())
 }
 
-fn option(options: &mut Options, name: &Ident, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
+fn option(options: &mut Options, kind: KindOf, name: &Ident, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
     match name.unraw().to_string().as_str() {
         "path" => {
             let path = options.path.insert(text(meta)?);
@@ -295,6 +301,10 @@ fn option(options: &mut Options, name: &Ident, meta: &ParseNestedMeta<'_>) -> sy
             let duration = duration(&deadline.value()).ok_or_else(|| {
                 syn::Error::new(deadline.span(), "a deadline is a number and `ms`, `s` or `m`, as in `\"3s\"`")
             })?;
+            if kind.is_validation() && duration > Duration::from_secs(8) {
+                let message = "a validation's deadline is at most 8 s: M-Pesa waits no longer";
+                return Err(syn::Error::new(deadline.span(), message));
+            }
             options.deadline = Some(duration);
         }
         _ => {
@@ -360,9 +370,6 @@ fn required(options: &Options, kind: KindOf, marker: &Ident, mistakes: &mut Mist
             mistakes.at(marker, message);
         }
     }
-    if kind.is_validation() && options.deadline.is_some_and(|deadline| deadline > Duration::from_secs(8)) {
-        mistakes.at(marker, "a validation's deadline is at most 8 s: M-Pesa waits no longer");
-    }
 }
 
 /// Two handlers of one kind or path: one of them would never be called. Behind `#[cfg]`s they may exclude each other, and
@@ -387,7 +394,9 @@ fn unique(handlers: &[Handler<'_>], hooks: &[Hook<'_>], mistakes: &mut Mistakes)
         }
     }
     for (i, hook) in hooks.iter().enumerate() {
-        if let Some(earlier) = hooks[..i].iter().find(|earlier| earlier.name == hook.name) {
+        let is_same =
+            |earlier: &&Hook<'_>| earlier.name == hook.name && (hook.cfgs.is_empty() || earlier.cfgs.is_empty());
+        if let Some(earlier) = hooks[..i].iter().find(is_same) {
             mistakes.at(hook.name, format!("`{}` is handled by `{}` already", hook.name, earlier.method));
         }
     }
@@ -398,7 +407,8 @@ fn timeouts(handlers: &[Handler<'_>], mistakes: &mut Mistakes) {
     for handler in handlers {
         let Some(family) = handler.kind.name().strip_suffix("_result") else { continue };
         let timeout = format!("{family}_timeout");
-        if !handlers.iter().any(|other| other.kind.name() == timeout) {
+        let is_there = handlers.iter().any(|other| other.kind.name() == timeout);
+        if !is_there && !mistakes.meant.iter().any(|meant| *meant == timeout) {
             let message = format!(
                 "`#[{}]` without `#[{timeout}]`: a request that gets stuck in M-Pesa's queue tells of it there only; \
                  write one, or say `#[mpesa_callbacks(no_timeouts)]`",
@@ -409,17 +419,24 @@ fn timeouts(handlers: &[Handler<'_>], mistakes: &mut Mistakes) {
     }
 }
 
-/// There is one ledger, so there is one type of transaction.
-fn one_tx<'b>(handlers: &[Handler<'b>], mistakes: &mut Mistakes) -> Option<&'b Type> {
-    let mut types = handlers.iter().flat_map(|handler| &handler.extras).filter_map(|extra| match extra {
-        Extra::Tx(tx) => Some(*tx),
-        Extra::Delivery => None,
-    });
-    let first = types.next()?;
-    for other in types.filter(|other| other.to_token_stream().to_string() != first.to_token_stream().to_string()) {
-        let message =
-            format!("all handlers take the same transaction, and another one takes `{}`", first.to_token_stream());
-        mistakes.at(other, message);
+/// There is one ledger, so there is one type of transaction; behind `#[cfg]`s there may be others.
+fn one_tx<'b>(handlers: &[Handler<'b>], mistakes: &mut Mistakes) {
+    let takes = |handler: &Handler<'b>| {
+        handler.extras.iter().find_map(|extra| match extra {
+            Extra::Tx(tx) => Some(*tx),
+            Extra::Delivery => None,
+        })
+    };
+    let takers: Vec<_> = handlers.iter().filter_map(|handler| Some((handler, takes(handler)?))).collect();
+    for (i, (handler, tx)) in takers.iter().enumerate() {
+        // `db::Tx` and `Tx` may be one; the compiler knows.
+        let differs = |(earlier, other): &&(&Handler<'b>, &'b Type)| {
+            last_segment(other) != last_segment(tx) && (handler.cfgs.is_empty() || earlier.cfgs.is_empty())
+        };
+        if let Some((_, other)) = takers[..i].iter().find(differs) {
+            let message =
+                format!("all handlers take the same transaction, and another one takes `{}`", other.to_token_stream());
+            mistakes.at(tx, message);
+        }
     }
-    Some(first)
 }

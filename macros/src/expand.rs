@@ -4,25 +4,53 @@
 //! user's. What the compiler may have to say about a user's type is said at that type.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Generics, Meta, Type, parse_quote};
+use syn::{Generics, Ident, Meta, Path, Type, parse_quote};
 
 use crate::model::{Extra, Handler, Hook, KindOf, Model};
-use crate::parse::Block;
+use crate::parse::{Block, last_segment};
 
 pub(crate) fn expand(block: &Block, model: &Model<'_>) -> TokenStream {
-    let Some(tx) = model.tx else { return implementation(block, model, None, &TokenStream::new()) };
-    let takes_tx = model.handlers.iter().filter(|handler| handler.takes_tx());
-    let conditions: Vec<_> = takes_tx.map(condition).collect();
-    if conditions.iter().any(Option::is_none) {
-        return implementation(block, model, Some(tx), &TokenStream::new());
+    let mut transactions: Vec<&Type> = Vec::new();
+    for tx in model.handlers.iter().filter_map(Handler::tx) {
+        if transactions.iter().all(|other| last_segment(other) != last_segment(tx)) {
+            transactions.push(tx);
+        }
     }
-    // All handlers with a transaction may be compiled out, and the rest then works with any ledger, or none.
-    let some = quote!(any(#(#conditions),*));
-    let with_tx = implementation(block, model, Some(tx), &quote!(#[cfg(#some)]));
-    let without = implementation(block, model, None, &quote!(#[cfg(not(#some))]));
-    quote!(#with_tx #without)
+    // Which handlers are compiled decides which transaction is taken, and whether one is.
+    let mut some = Vec::new();
+    let mut implementations = TokenStream::new();
+    for tx in transactions {
+        let takers = model
+            .handlers
+            .iter()
+            .filter(|handler| handler.tx().is_some_and(|other| last_segment(other) == last_segment(tx)));
+        let conditions: Vec<_> = takers.map(condition).collect();
+        if conditions.iter().any(Option::is_none) {
+            return implementation(block, model, Some(tx), &TokenStream::new());
+        }
+        implementations.extend(implementation(block, model, Some(tx), &quote!(#[cfg(any(#(#conditions),*))])));
+        some.extend(conditions);
+    }
+    let none = if some.is_empty() { TokenStream::new() } else { quote!(#[cfg(not(any(#(#some),*)))]) };
+    implementations.extend(implementation(block, model, None, &none));
+    implementations
+}
+
+/// What stands in for the implementation when the block is refused: whoever mounts it hears of the refusal alone.
+pub(crate) fn stand_in(block: &Block, krate: &Path) -> TokenStream {
+    let (generics, tx) = generics(block, None);
+    let (impl_generics, _, where_clause) = generics.split_for_impl();
+    let self_type = &block.self_type;
+    quote! {
+        #[automatically_derived]
+        impl #impl_generics #krate::__private::MpesaCallbacks<#tx> for #self_type #where_clause {
+            fn routes(&self) -> #krate::__private::Routes {
+                #krate::__private::Routes::new()
+            }
+        }
+    }
 }
 
 /// What must hold for a method to be compiled; `None` when nothing must.
@@ -45,14 +73,21 @@ fn implementation(block: &Block, model: &Model<'_>, tx: Option<&Type>, cfg: &Tok
     let handlers = handlers.map(|handler| method(handler, model, &tx));
     let callbacks = callbacks(model, &tx);
     let hooks = model.hooks.iter().map(|hook| hook_method(hook, model));
+    let all = local("routes");
+    let (marked_generics, _, marked_where) = block.generics.split_for_impl();
     quote! {
+        // A second marked block of the same type would never be called, and collides here.
+        #cfg
+        #[automatically_derived]
+        impl #marked_generics #krate::__private::Marked for #self_type #marked_where {}
+
         #cfg
         #[automatically_derived]
         impl #impl_generics #krate::__private::MpesaCallbacks<#tx> for #self_type #where_clause {
             fn routes(&self) -> #krate::__private::Routes {
-                let routes = #krate::__private::Routes::new();
+                let #all = #krate::__private::Routes::new();
                 #(#routes)*
-                routes
+                #all
             }
             #(#handlers)*
             #callbacks
@@ -66,7 +101,8 @@ fn generics(block: &Block, tx: Option<&Type>) -> (Generics, TokenStream) {
     let mut generics = block.generics.clone();
     // The engine calls from any thread; a type parameter may not be fit for it. Beside a lifetime the compiler does not
     // see that this bound holds inside a future, and the block must say of its parameters what it needs.
-    if generics.type_params().next().is_some() && generics.lifetimes().next().is_none() {
+    let has_lifetime = block.self_type.to_token_stream().to_string().contains(['\'', '&']);
+    if generics.type_params().next().is_some() && !has_lifetime {
         let self_type = &block.self_type;
         generics
             .make_where_clause()
@@ -82,6 +118,11 @@ fn generics(block: &Block, tx: Option<&Type>) -> (Generics, TokenStream) {
     }
 }
 
+/// A name that no constant or static of the user's has: a pattern would be taken for it.
+fn local(name: &str) -> Ident {
+    Ident::new(&format!("__{name}"), Span::mixed_site())
+}
+
 /// Where the user wrote it, with names resolved as ours are.
 fn at(span: Span) -> Span {
     span.resolved_at(Span::call_site())
@@ -90,6 +131,7 @@ fn at(span: Span) -> Span {
 /// `let routes = routes.with(Route::new(Kind::Stk)…);`
 fn route(handler: &Handler<'_>, model: &Model<'_>) -> TokenStream {
     let krate = &model.krate;
+    let all = local("routes");
     let Handler { cfgs, options, payload, .. } = handler;
     let mut route = match handler.kind {
         KindOf::BuiltIn(row) => {
@@ -124,7 +166,7 @@ fn route(handler: &Handler<'_>, model: &Model<'_>) -> TokenStream {
     }
     quote! {
         #(#cfgs)*
-        let routes = routes.with(#route);
+        let #all = #all.with(#route);
     }
 }
 
@@ -137,15 +179,17 @@ fn method(handler: &Handler<'_>, model: &Model<'_>, tx: &TokenStream) -> TokenSt
     let core_payload = format_ident!("{}", row.payload);
     let call = call(handler, model);
     // Said at the user's type, should it be another one than the trait's.
-    let payload = quote_spanned!(at(payload.span())=> let payload: #payload = payload;);
+    let (said, delivery, called) = (local("payload"), local("delivery"), local("call"));
+    let there = Ident::new(&said.to_string(), Span::mixed_site().located_at(payload.span()));
+    let payload = quote_spanned!(at(payload.span())=> let #said: #payload = #there;);
     let boxed = boxed(handler, quote!(#payload #call));
     if handler.kind.is_validation() {
         return quote! {
             #(#cfgs)*
             fn #name<'__a>(
                 &'__a self,
-                payload: #krate::__private::#core_payload,
-                delivery: &'__a #krate::__private::Delivery,
+                #said: #krate::__private::#core_payload,
+                #delivery: &'__a #krate::__private::Delivery,
             ) -> #krate::__private::Deciding<'__a> {
                 #boxed
             }
@@ -157,8 +201,8 @@ fn method(handler: &Handler<'_>, model: &Model<'_>, tx: &TokenStream) -> TokenSt
         #(#cfgs)*
         fn #name<'__a>(
             &'__a self,
-            payload: #krate::__private::#core_payload,
-            call: #krate::__private::Call<'__a, #tx>,
+            #said: #krate::__private::#core_payload,
+            #called: #krate::__private::Call<'__a, #tx>,
         ) -> #krate::__private::Handling<'__a> {
             #boxed
         }
@@ -172,16 +216,17 @@ fn callbacks(model: &Model<'_>, tx: &TokenStream) -> TokenStream {
     if custom.is_empty() {
         return TokenStream::new();
     }
+    let (said, calling) = (local("payload"), local("call"));
     let arms = custom.iter().map(|handler| {
         let Handler { cfgs, payload, options, .. } = handler;
         let path = &options.path;
         let call = call(handler, model);
-        let payload = quote_spanned!(at(payload.span())=> let payload: #payload = payload.to::<#payload>()?;);
+        let payload = quote_spanned!(at(payload.span())=> let #said: #payload = #said.to::<#payload>()?;);
         let boxed = boxed(handler, quote!(#payload #call));
         let takes = takes(handler);
         quote! {
             #(#cfgs)*
-            if *call.delivery.kind() == #krate::__private::Kind::custom(#path) {
+            if *#calling.delivery.kind() == #krate::__private::Kind::custom(#path) {
                 #takes
                 return #boxed;
             }
@@ -190,24 +235,22 @@ fn callbacks(model: &Model<'_>, tx: &TokenStream) -> TokenStream {
     quote! {
         fn callback<'__a>(
             &'__a self,
-            payload: #krate::__private::CustomCallback,
-            call: #krate::__private::Call<'__a, #tx>,
+            #said: #krate::__private::CustomCallback,
+            #calling: #krate::__private::Call<'__a, #tx>,
         ) -> #krate::__private::Handling<'__a> {
             #(#arms)*
-            #krate::__private::unhandled(call.delivery)
+            #krate::__private::unhandled(#calling.delivery)
         }
     }
 }
 
 /// What is taken out of the call before the future is made.
 fn takes(handler: &Handler<'_>) -> TokenStream {
-    let delivery = handler.extras.iter().any(|extra| matches!(extra, Extra::Delivery));
-    let delivery = delivery.then(|| quote!(let delivery = call.delivery;));
-    let tx = match handler.takes_tx() {
-        true => quote!(let tx = call.into_tx();),
-        false => quote!(let _ = call;),
-    };
-    quote!(#delivery #tx)
+    let (delivery, tx, call) = (local("delivery"), local("tx"), local("call"));
+    let takes_delivery = handler.extras.iter().any(|extra| matches!(extra, Extra::Delivery));
+    let take_delivery = takes_delivery.then(|| quote!(let #delivery = #call.delivery;));
+    let take_tx = if handler.takes_tx() { quote!(let #tx = #call.into_tx();) } else { quote!(let _ = #call;) };
+    quote!(#take_delivery #take_tx)
 }
 
 /// The call of the user's method, its result turned into the engine's.
@@ -215,12 +258,16 @@ fn call(handler: &Handler<'_>, model: &Model<'_>) -> TokenStream {
     let krate = &model.krate;
     let method = handler.method;
     let extras = handler.extras.iter().map(|extra| match extra {
-        Extra::Delivery => quote!(delivery),
-        Extra::Tx(tx) => quote_spanned!(at(tx.span())=> tx?),
+        Extra::Delivery => local("delivery").into_token_stream(),
+        Extra::Tx(ty) => {
+            let tx = local("tx");
+            quote_spanned!(at(ty.span())=> #tx?)
+        }
     });
     // Resolved in the block itself, so that a trait in scope with a method of this name does not get in between.
     let span = at(handler.output.map_or(method.span(), Spanned::span));
-    let called = quote_spanned!(span=> Self::#method(self, payload #(, #extras)*).await);
+    let payload = local("payload");
+    let called = quote_spanned!(span=> Self::#method(self, #payload #(, #extras)*).await);
     if handler.kind.is_validation() {
         quote_spanned!(span=> #krate::__private::IntoDecided::into_decided(#called))
     } else {
@@ -236,11 +283,12 @@ fn boxed(handler: &Handler<'_>, body: TokenStream) -> TokenStream {
 fn hook_method(hook: &Hook<'_>, model: &Model<'_>) -> TokenStream {
     let krate = &model.krate;
     let Hook { name, method, cfgs } = hook;
-    let called = quote_spanned!(at(method.span())=> let () = Self::#method(self, delivery).await;);
+    let delivery = local("delivery");
+    let called = quote_spanned!(at(method.span())=> ::std::boxed::Box::pin(async move { Self::#method(self, #delivery).await; }));
     quote! {
         #(#cfgs)*
-        fn #name<'__a>(&'__a self, delivery: &'__a #krate::__private::Delivery) -> #krate::__private::Noticing<'__a> {
-            ::std::boxed::Box::pin(async move { #called })
+        fn #name<'__a>(&'__a self, #delivery: &'__a #krate::__private::Delivery) -> #krate::__private::Noticing<'__a> {
+            #called
         }
     }
 }

@@ -35,17 +35,23 @@ fn write(arguments: TokenStream, item: TokenStream) -> TokenStream {
             return quote!(#item #error);
         }
     };
-    let model = syn::parse2::<Arguments>(arguments).and_then(|arguments| check::check(&block, arguments));
-    match model {
+    let arguments = match syn::parse2::<Arguments>(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&block, &Arguments::default(), error),
+    };
+    match check::check(&block, &arguments) {
         Ok(model) => {
             let implementation = expand::expand(&block, &model);
             quote!(#block #implementation)
         }
-        Err(errors) => {
-            let errors = errors.into_compile_error();
-            quote!(#block #errors)
-        }
+        Err(errors) => refuse(&block, &arguments, errors),
     }
+}
+
+/// The user's block, so that editors complete in it; a stand-in, so that nothing else is reported; and the mistakes.
+fn refuse(block: &Block, arguments: &Arguments, errors: syn::Error) -> TokenStream {
+    let (stand_in, errors) = (expand::stand_in(block, &arguments.krate()), errors.into_compile_error());
+    quote!(#block #stand_in #errors)
 }
 
 #[cfg(test)]

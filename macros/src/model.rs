@@ -12,8 +12,6 @@ pub(crate) struct Model<'b> {
     pub(crate) krate: Path,
     pub(crate) handlers: Vec<Handler<'b>>,
     pub(crate) hooks: Vec<Hook<'b>>,
-    /// The transaction that some of the handlers take.
-    pub(crate) tx: Option<&'b Type>,
 }
 
 /// A method that handles a kind.
@@ -87,7 +85,15 @@ impl Handler<'_> {
         self.options.path.as_ref().map(|path| path.value().trim_end_matches('/').to_owned()).or(default)
     }
 
+    /// The transaction that it takes.
+    pub(crate) fn tx(&self) -> Option<&Type> {
+        self.extras.iter().find_map(|extra| match extra {
+            Extra::Tx(tx) => Some(*tx),
+            Extra::Delivery => None,
+        })
+    }
+
     pub(crate) fn takes_tx(&self) -> bool {
-        self.extras.iter().any(|extra| matches!(extra, Extra::Tx(_)))
+        self.tx().is_some()
     }
 }

@@ -3,15 +3,22 @@
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::{ToTokens, TokenStreamExt, quote};
 use syn::parse::{Parse, ParseStream};
-use syn::{Attribute, Generics, Ident, LitStr, Path, Signature, Token, Type, Visibility, braced};
+use syn::{Attribute, FnArg, Generics, Ident, LitStr, Path, Signature, Token, Type, Visibility, braced, parse_quote};
 
 use crate::table;
 
 /// `#[mpesa_callbacks(crate = …, no_timeouts)]`
 #[derive(Default)]
 pub(crate) struct Arguments {
-    pub(crate) krate: Option<Path>,
+    krate: Option<Path>,
     pub(crate) no_timeouts: bool,
+}
+
+impl Arguments {
+    /// Where the library is found.
+    pub(crate) fn krate(&self) -> Path {
+        self.krate.clone().unwrap_or_else(|| parse_quote!(::mpesa_callbacks))
+    }
 }
 
 /// The user's block.
@@ -20,6 +27,7 @@ pub(crate) struct Block {
     pub(crate) impl_token: Token![impl],
     pub(crate) generics: Generics,
     pub(crate) self_type: Type,
+    inner_attributes: Vec<Attribute>,
     items: Vec<Item>,
 }
 
@@ -92,11 +100,12 @@ impl Parse for Block {
         generics.where_clause = input.parse()?;
         let content;
         braced!(content in input);
+        let inner_attributes = content.call(Attribute::parse_inner)?;
         let mut items = Vec::new();
         while !content.is_empty() {
             items.push(content.parse()?);
         }
-        Ok(Block { attributes, impl_token, generics, self_type, items })
+        Ok(Block { attributes, impl_token, generics, self_type, inner_attributes, items })
     }
 }
 
@@ -110,7 +119,8 @@ impl Parse for Item {
         }
         // Anything else ends at a semicolon, or at the braces of a macro call.
         let mut tokens = quote!(#(#attributes)* #visibility);
-        let is_macro = input.peek2(Token![!]);
+        let ahead = input.fork();
+        let is_macro = ahead.call(Path::parse_mod_style).is_ok() && ahead.peek(Token![!]);
         while !input.is_empty() {
             let token: TokenTree = input.parse()?;
             let braces = matches!(&token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace);
@@ -141,31 +151,66 @@ fn is_method(input: ParseStream<'_>) -> bool {
     }
 }
 
-/// Whether it marks a method for us, or was meant to.
-fn is_ours(attribute: &Attribute) -> bool {
-    attribute.path().get_ident().is_some_and(|name| {
-        let name = name.to_string();
-        table::is_marker(&name) || table::meant(&name).is_some()
-    })
+impl Method {
+    /// The types of the arguments behind `self`.
+    pub(crate) fn arguments(&self) -> impl Iterator<Item = &Type> {
+        self.signature.inputs.iter().filter_map(|argument| match argument {
+            FnArg::Typed(typed) => Some(ungrouped(&typed.ty)),
+            FnArg::Receiver(_) => None,
+        })
+    }
+
+    /// The name that an attribute was meant to be, if it was meant for us: the method takes what only our methods take.
+    pub(crate) fn meant(&self, attribute: &Attribute) -> Option<&'static str> {
+        let meant = table::meant(&attribute.path().get_ident()?.to_string())?;
+        let takes_ours = self.arguments().filter_map(last_segment).any(|name| table::is_payload(&name));
+        takes_ours.then_some(meant)
+    }
+
+    /// Whether it marks the method for us, or was meant to.
+    fn is_ours(&self, attribute: &Attribute) -> bool {
+        let marks = attribute.path().get_ident().is_some_and(|name| table::is_marker(&name.to_string()));
+        marks || self.meant(attribute).is_some()
+    }
+}
+
+/// A type that came by way of `macro_rules` is wrapped in an invisible group.
+pub(crate) fn ungrouped(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => ungrouped(&group.elem),
+        Type::Paren(paren) => ungrouped(&paren.elem),
+        other => other,
+    }
+}
+
+/// The last name in a type's path, behind references.
+pub(crate) fn last_segment(ty: &Type) -> Option<String> {
+    match ungrouped(ty) {
+        Type::Path(path) => path.path.segments.last().map(|segment| segment.ident.to_string()),
+        Type::Reference(reference) => last_segment(&reference.elem),
+        _ => None,
+    }
 }
 
 /// The block as the user wrote it, without our attributes.
 impl ToTokens for Block {
     fn to_tokens(&self, tokens: &mut TokenStream) {
-        let Block { attributes, impl_token, generics, self_type, items } = self;
+        let Block { attributes, impl_token, generics, self_type, inner_attributes, items } = self;
         let where_clause = &generics.where_clause;
         let items = items.iter().map(|item| match item {
             Item::Other(tokens) => tokens.clone(),
             Item::Method(method) => {
                 let Method { attributes, visibility, signature, body } = &**method;
-                let is_marked = attributes.iter().any(is_ours);
-                let attributes = attributes.iter().filter(|attribute| !is_ours(attribute));
+                let is_marked = attributes.iter().any(|attribute| method.is_ours(attribute));
+                let attributes = attributes.iter().filter(|attribute| !method.is_ours(attribute));
                 // It is we who want it `async`, whether it awaits anything or not.
                 let allow = is_marked.then(|| quote!(#[allow(clippy::unused_async)]));
                 quote!(#(#attributes)* #allow #visibility #signature #body)
             }
         });
-        tokens.extend(quote!(#(#attributes)* #impl_token #generics #self_type #where_clause { #(#items)* }));
+        tokens.extend(
+            quote!(#(#attributes)* #impl_token #generics #self_type #where_clause { #(#inner_attributes)* #(#items)* }),
+        );
     }
 }
 

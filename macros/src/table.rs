@@ -58,6 +58,11 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|row| row.name).chain([CALLBACK]).chain(HOOKS)
 }
 
+/// Whether a type of this name is taken by our methods only.
+pub(crate) fn is_payload(name: &str) -> bool {
+    name == "Delivery" || KINDS.iter().any(|row| row.payload == name)
+}
+
 /// Attributes that are the compiler's or everybody's, and never a misspelling of ours.
 const COMMON: [&str; 18] = [
     "allow",

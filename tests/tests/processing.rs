@@ -342,7 +342,8 @@ async fn no_callback_runs_twice_at_once_or_loses_attempts_while_others_take_thei
     impl Slow {
         #[stk(retries = 1)]
         async fn stk(&self, _: StkCallback, delivery: &Delivery) {
-            let running = *self.0.lock().unwrap().entry(delivery.key().into()).and_modify(|count| *count += 1).or_insert(1);
+            let running =
+                *self.0.lock().unwrap().entry(delivery.key().into()).and_modify(|count| *count += 1).or_insert(1);
             assert_eq!(running, 1, "{} ran again", delivery.key());
             // Twice the lease, which is renewed meanwhile.
             tokio::time::sleep(Duration::from_millis(400)).await;
@@ -353,7 +354,8 @@ async fn no_callback_runs_twice_at_once_or_loses_attempts_while_others_take_thei
     let store = MemoryStore::new();
     for i in 0..48 {
         let body = cancelled_push(&format!("k{i}"));
-        let received = mpesa_callbacks::store::Received::parse(&Kind::Stk, &body, std::time::SystemTime::now()).unwrap();
+        let received =
+            mpesa_callbacks::store::Received::parse(&Kind::Stk, &body, std::time::SystemTime::now()).unwrap();
         store.record(&[received]).await.unwrap();
     }
     let inbox = Inbox::builder(slow.clone()).store(store).secret(SECRET).concurrency(8);

@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 
 /// The features that a user can switch on, package by package; each must build alone, and with none.
 const FEATURES: [(&str, &[&str]); 3] = [
-    ("mpesa-callbacks", &["axum", "sqlite", "sqlx-sqlite"]),
+    ("mpesa-callbacks", &["actix", "axum", "rocket", "sqlite", "sqlx-sqlite"]),
     ("mpesa-callbacks-stores", &["sqlite"]),
     ("mpesa-callbacks-ledgers", &["sqlx-sqlite"]),
 ];

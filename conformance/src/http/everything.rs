@@ -2,8 +2,8 @@
 
 use mpesa_callbacks_core::payload::{
     B2bExpressCallback, B2bResult, B2cResult, BalanceResult, BillManagerPayment, C2bConfirmation, C2bValidation,
-    CustomCallback, LipiaCallback, Payment, QueueTimeout, RatibaCallback, ReversalResult, StatusResult, StkCallback,
-    TaxResult,
+    CustomCallback, LipiaCallback, Payment, Private, QueueTimeout, RatibaCallback, ReversalResult, StatusResult,
+    StkCallback, TaxResult,
 };
 use mpesa_callbacks_core::{
     Call, Deciding, Delivery, Handling, Kind, MpesaCallbacks, Rejection, Route, Routes, Validation,
@@ -30,7 +30,7 @@ impl<Tx: Send> MpesaCallbacks<Tx> for Everything {
     }
 
     fn c2b_validation<'a>(&'a self, request: C2bValidation, _: &'a Delivery) -> Deciding<'a> {
-        let account = request.bill_ref_number.map(|account| account.into_string()).unwrap_or_default();
+        let account = request.bill_ref_number.map(Private::into_string).unwrap_or_default();
         let is_known = account == "account";
         Box::pin(async move {
             if account == "slow" {

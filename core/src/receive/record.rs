@@ -103,7 +103,7 @@ impl Engine {
         let reason = received.reason().unwrap_or_default();
         match (verdict, &received.disposition) {
             (Verdict::First, Disposition::Hold(_)) => {
-                tracing::warn!(callback = %id, %kind, reason, "a callback is held")
+                tracing::warn!(callback = %id, %kind, reason, "a callback is held");
             }
             (Verdict::First, _) => self.wake.notify_one(),
             (Verdict::Quarantined, _) => {

@@ -1,0 +1,11 @@
+use mpesa_callbacks::prelude::*;
+
+struct Shop;
+
+#[mpesa_callbacks]
+impl Shop {
+    #[stk]
+    async fn paid(&self, _: StkCallback, _: &mut Delivery) {}
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+use mpesa_callbacks::prelude::*;
+
+struct Shop;
+
+#[mpesa_callbacks]
+impl Shop {
+    #[stk]
+    fn paid(&self, _: StkCallback) {}
+}
+
+async fn start(store: SqliteStore) {
+    let _ = Inbox::builder(Shop).store(store).start().await;
+}
+
+fn main() {}
