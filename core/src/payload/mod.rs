@@ -6,7 +6,8 @@
 
 mod account;
 mod amount;
-mod business;
+mod b2b_express;
+mod bill_manager;
 mod c2b;
 mod catalogue;
 mod custom;
@@ -34,7 +35,8 @@ use bytes::Bytes;
 
 pub use self::account::{AccountBalance, BalanceAmount, Charge};
 pub use self::amount::{Amount, InvalidAmount};
-pub use self::business::{B2bExpressCallback, BillManagerPayment};
+pub use self::b2b_express::B2bExpressCallback;
+pub use self::bill_manager::BillManagerPayment;
 pub use self::c2b::{C2bConfirmation, C2bValidation};
 pub use self::catalogue::{Class, Meaning, Retry, list as result_codes};
 pub use self::custom::CustomCallback;

@@ -1,0 +1,85 @@
+//! B2B Express: asking another merchant's till to pay.
+
+use bytes::Bytes;
+use serde::{Serialize, Serializer};
+
+use super::digest::{Digest, Saying};
+use super::json::Object;
+use super::{Amount, Meaning, Outcome, Payment, Private, ResultCode, Source, Unreadable};
+use crate::kind::Kind;
+
+/// What became of a USSD push that asks another merchant's till to pay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct B2bExpressCallback {
+    /// The request's id, `requestId`: the key.
+    pub request_id: String,
+    /// `resultCode`; 0 is success.
+    pub result_code: Option<ResultCode>,
+    /// `resultDesc`, for people.
+    pub result_desc: Option<String>,
+    /// How much, `amount`.
+    pub amount: Option<Amount>,
+    /// M-Pesa's receipt, `transactionId`; only on success.
+    pub transaction_id: Option<String>,
+    /// `conversationID`; only on success.
+    pub conversation_id: Option<String>,
+    /// `paymentReference`; only on failure.
+    pub payment_reference: Option<Private>,
+    /// `status`: `SUCCESS`; only on success.
+    pub status: Option<String>,
+    /// All that was sent.
+    pub source: Source,
+}
+
+impl B2bExpressCallback {
+    /// Reads a callback's body.
+    pub fn parse(body: &[u8]) -> Result<B2bExpressCallback, Unreadable> {
+        super::read(&Bytes::copy_from_slice(body), B2bExpressCallback::read)
+    }
+
+    pub(super) fn read(root: &Object<'_>, source: Source) -> Result<B2bExpressCallback, Unreadable> {
+        Ok(B2bExpressCallback {
+            request_id: root.id("requestId")?.ok_or(Unreadable::NoKey { field: "requestId" })?,
+            result_code: root.code("resultCode")?,
+            result_desc: root.string("resultDesc")?,
+            amount: root.amount("amount")?,
+            transaction_id: root.id("transactionId")?,
+            conversation_id: root.id("conversationID")?,
+            payment_reference: root.private("paymentReference")?,
+            status: root.id("status")?,
+            source,
+        })
+    }
+
+    /// How the push ended. See [`ResultCode::outcome`].
+    pub fn outcome(&self) -> Outcome {
+        self.result_code.as_ref().map_or(Outcome::Unknown, |code| code.outcome(&Kind::B2bExpress))
+    }
+
+    /// What the result code means; `None` when the catalogue does not list it.
+    pub fn meaning(&self) -> Option<&'static Meaning> {
+        self.result_code.as_ref()?.meaning(&Kind::B2bExpress)
+    }
+
+    pub(super) fn says(&self) -> Digest {
+        Saying::of(&Kind::B2bExpress)
+            .code(self.result_code.as_ref())
+            .amount(self.amount)
+            .text(self.transaction_id.as_deref())
+            .digest()
+    }
+
+    pub(super) fn payment(&self) -> Option<Payment> {
+        if !self.outcome().is_success() {
+            return None;
+        }
+        Some(Payment::new(self.transaction_id.clone()?, self.amount?, Kind::B2bExpress))
+    }
+}
+
+impl Serialize for B2bExpressCallback {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.source.serialize(serializer)
+    }
+}

@@ -1,0 +1,81 @@
+//! Bill Manager: invoices.
+
+use bytes::Bytes;
+use serde::{Serialize, Serializer};
+
+use super::digest::{Digest, Saying};
+use super::json::Object;
+use super::{Amount, DarajaTime, Msisdn, Outcome, Payment, Private, Source, Unreadable};
+use crate::kind::Kind;
+
+/// A customer paid an invoice that was sent with Bill Manager.
+///
+/// This is the one callback that Safaricom says it repeats: five times, when it is not acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BillManagerPayment {
+    /// M-Pesa's receipt, `transactionId`: the key.
+    pub transaction_id: String,
+    /// How much, `paidAmount`.
+    pub amount: Option<Amount>,
+    /// Who paid, `msisdn` (or `phoneNumber`).
+    pub msisdn: Option<Msisdn>,
+    /// On which day, `dateCreated` (or `paymentDate`); Daraja tells no hour.
+    pub date_created: Option<DarajaTime>,
+    /// The invoice's account, `accountReference`.
+    pub account_reference: Option<Private>,
+    /// `shortCode`.
+    pub short_code: Option<String>,
+    /// All that was sent.
+    pub source: Source,
+}
+
+impl BillManagerPayment {
+    /// Reads a callback's body.
+    pub fn parse(body: &[u8]) -> Result<BillManagerPayment, Unreadable> {
+        super::read(&Bytes::copy_from_slice(body), BillManagerPayment::read)
+    }
+
+    pub(super) fn read(root: &Object<'_>, source: Source) -> Result<BillManagerPayment, Unreadable> {
+        Ok(BillManagerPayment {
+            transaction_id: root.id("transactionId")?.ok_or(Unreadable::NoKey { field: "transactionId" })?,
+            amount: root.amount("paidAmount")?,
+            msisdn: match root.msisdn("msisdn")? {
+                Some(msisdn) => Some(msisdn),
+                None => root.msisdn("phoneNumber")?,
+            },
+            date_created: match root.time("dateCreated")? {
+                Some(date) => Some(date),
+                None => root.time("paymentDate")?,
+            },
+            account_reference: root.private("accountReference")?,
+            short_code: root.id("shortCode")?,
+            source,
+        })
+    }
+
+    /// Always [`Outcome::Success`]: Bill Manager tells of payments only.
+    pub fn outcome(&self) -> Outcome {
+        Outcome::Success
+    }
+
+    pub(super) fn says(&self) -> Digest {
+        let account = self.account_reference.as_ref().map(Private::trimmed);
+        Saying::of(&Kind::BillManager).amount(self.amount).text(account).digest()
+    }
+
+    pub(super) fn payment(&self) -> Option<Payment> {
+        let mut payment = Payment::new(self.transaction_id.clone(), self.amount?, Kind::BillManager);
+        payment.time = self.date_created;
+        payment.msisdn.clone_from(&self.msisdn);
+        payment.account.clone_from(&self.account_reference);
+        payment.business_short_code.clone_from(&self.short_code);
+        Some(payment)
+    }
+}
+
+impl Serialize for BillManagerPayment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.source.serialize(serializer)
+    }
+}

@@ -1,0 +1,71 @@
+//! Payments to customers.
+
+use super::ResultHeader;
+use crate::kind::Kind;
+use crate::payload::digest::{Digest, Saying};
+use crate::payload::json::Object;
+use crate::payload::parameters::Entries;
+use crate::payload::{Amount, DarajaTime, Meaning, Outcome, Parameters, Party, Source, Unreadable};
+
+/// A payment to a customer (B2C, or B2Pochi, whose results are the same) was carried out, or was not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct B2cResult {
+    /// Codes and ids.
+    pub header: ResultHeader,
+    /// How much, `TransactionAmount`.
+    pub amount: Option<Amount>,
+    /// `TransactionReceipt`.
+    pub transaction_receipt: Option<String>,
+    /// To whom, `ReceiverPartyPublicName`.
+    pub receiver: Option<Party>,
+    /// When, `TransactionCompletedDateTime`.
+    pub completed: Option<DarajaTime>,
+    /// `B2CUtilityAccountAvailableFunds`.
+    pub utility_account_funds: Option<Amount>,
+    /// `B2CWorkingAccountAvailableFunds`.
+    pub working_account_funds: Option<Amount>,
+    /// `B2CChargesPaidAccountAvailableFunds`; negative.
+    pub charges_paid_account_funds: Option<Amount>,
+    /// Whether the recipient is registered with M-Pesa, `B2CRecipientIsRegisteredCustomer`.
+    pub recipient_is_registered: Option<bool>,
+    /// All that was sent.
+    pub source: Source,
+}
+
+result_payload!(B2cResult, Kind::B2cResult);
+
+impl B2cResult {
+    fn from_parts(header: ResultHeader, entries: &Entries<'_>, source: Source) -> Result<B2cResult, Unreadable> {
+        let funds = |name| entries.text(&[name]).and_then(|text| text.parse().ok());
+        Ok(B2cResult {
+            amount: match entries.amount("TransactionAmount")? {
+                Some(amount) => Some(amount),
+                None => entries.amount("Amount")?,
+            },
+            transaction_receipt: entries.one("TransactionReceipt")?.map(str::to_owned),
+            receiver: entries.text(&["ReceiverPartyPublicName"]).map(Party::from),
+            completed: entries.text(&["TransactionCompletedDateTime"]).and_then(DarajaTime::parse),
+            utility_account_funds: funds("B2CUtilityAccountAvailableFunds"),
+            working_account_funds: funds("B2CWorkingAccountAvailableFunds"),
+            charges_paid_account_funds: funds("B2CChargesPaidAccountAvailableFunds"),
+            recipient_is_registered: entries.text(&["B2CRecipientIsRegisteredCustomer"]).map(|text| text.trim() == "Y"),
+            header,
+            source,
+        })
+    }
+
+    /// How the payment ended. See [`ResultCode::outcome`](crate::payload::ResultCode::outcome).
+    pub fn outcome(&self) -> Outcome {
+        self.code_outcome()
+    }
+
+    /// M-Pesa's receipt of a payment that was carried out.
+    pub fn receipt(&self) -> Option<&str> {
+        self.transaction_receipt.as_deref().or(self.header.receipt()).filter(|_| self.outcome().is_success())
+    }
+
+    pub(in crate::payload) fn says(&self) -> Digest {
+        self.saying().amount(self.amount).text(self.receipt()).digest()
+    }
+}

@@ -1,0 +1,56 @@
+//! Answers to account balance queries.
+
+use super::ResultHeader;
+use crate::kind::Kind;
+use crate::payload::digest::{Digest, Saying};
+use crate::payload::json::Object;
+use crate::payload::parameters::Entries;
+use crate::payload::{AccountBalance, DarajaTime, Meaning, Outcome, Parameters, Source, Unreadable};
+
+/// The answer to an account balance query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BalanceResult {
+    /// Codes and ids.
+    pub header: ResultHeader,
+    /// The balances, `AccountBalance`, account by account.
+    pub accounts: Vec<AccountBalance>,
+    /// When they were read, `BOCompletedTime`.
+    pub completed: Option<DarajaTime>,
+    /// All that was sent.
+    pub source: Source,
+}
+
+result_payload!(BalanceResult, Kind::BalanceResult);
+
+impl BalanceResult {
+    fn from_parts(header: ResultHeader, entries: &Entries<'_>, source: Source) -> Result<BalanceResult, Unreadable> {
+        Ok(BalanceResult {
+            accounts: entries.one("AccountBalance")?.map_or_else(Vec::new, AccountBalance::parse_list),
+            completed: entries.text(&["BOCompletedTime"]).and_then(DarajaTime::parse),
+            header,
+            source,
+        })
+    }
+
+    /// How the query ended. See [`ResultCode::outcome`](crate::payload::ResultCode::outcome).
+    pub fn outcome(&self) -> Outcome {
+        self.code_outcome()
+    }
+
+    /// The account of this name, such as `Working Account`.
+    pub fn account(&self, name: &str) -> Option<&AccountBalance> {
+        self.accounts.iter().find(|account| account.name == name)
+    }
+
+    pub(in crate::payload) fn says(&self) -> Digest {
+        let says = |saying: Saying, account: &AccountBalance| {
+            let amounts = [Some(account.current), account.available, account.reserved, account.uncleared];
+            amounts.into_iter().fold(saying.text(Some(&account.name)).text(Some(&account.currency)), Saying::amount)
+        };
+        // What was not read as an account says something too.
+        let text = self.parameters();
+        let unread = text.get("AccountBalance").filter(|text| text.split('&').count() != self.accounts.len());
+        self.accounts.iter().fold(self.saying(), says).text(unread).digest()
+    }
+}

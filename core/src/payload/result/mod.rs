@@ -1,0 +1,167 @@
+//! The `Result` envelope, in which everything comes that a merchant's own request caused.
+
+use super::json::Object;
+use super::parameters::Entries;
+use super::{ResultCode, Unreadable};
+
+/// What all results have in common beside their members.
+macro_rules! result_payload {
+    ($name:ident, $kind:expr) => {
+        impl $name {
+            /// Reads a callback's body.
+            pub fn parse(body: &[u8]) -> Result<$name, Unreadable> {
+                $crate::payload::read(&bytes::Bytes::copy_from_slice(body), $name::read)
+            }
+
+            pub(in crate::payload) fn read(root: &Object<'_>, source: Source) -> Result<$name, Unreadable> {
+                let envelope = super::envelope(root)?;
+                $name::from_parts(ResultHeader::read(envelope)?, &super::parameters(envelope)?, source)
+            }
+
+            /// What the result code means; `None` when the catalogue does not list it.
+            pub fn meaning(&self) -> Option<&'static Meaning> {
+                self.header.result_code.as_ref()?.meaning(&$kind)
+            }
+
+            /// `ResultParameters`, as they were sent.
+            pub fn parameters(&self) -> Parameters {
+                $crate::payload::parameters_of(&self.source, |root| super::parameters(super::envelope(root)?))
+            }
+
+            /// `ReferenceData`, as it was sent. The URL in it is nearly always Safaricom's own, not the merchant's.
+            pub fn reference_data(&self) -> Parameters {
+                $crate::payload::parameters_of(&self.source, |root| {
+                    Entries::gather(super::envelope(root)?.member("ReferenceData")?)
+                })
+            }
+
+            fn code_outcome(&self) -> Outcome {
+                self.header.result_code.as_ref().map_or(Outcome::Unknown, |code| code.outcome(&$kind))
+            }
+
+            fn saying(&self) -> Saying {
+                Saying::of(&$kind).code(self.header.result_code.as_ref())
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                self.source.serialize(serializer)
+            }
+        }
+    };
+}
+
+/// The outcome that the result code tells, and the receipt of a success.
+macro_rules! transaction_result {
+    ($name:ident) => {
+        impl $name {
+            /// How the transaction ended. See [`ResultCode::outcome`](crate::payload::ResultCode::outcome).
+            pub fn outcome(&self) -> Outcome {
+                self.code_outcome()
+            }
+
+            /// M-Pesa's receipt of a transaction that was carried out.
+            pub fn receipt(&self) -> Option<&str> {
+                self.header.receipt().filter(|_| self.outcome().is_success())
+            }
+        }
+    };
+}
+
+mod b2c;
+mod balance;
+mod business;
+mod reversal;
+mod status;
+
+pub use self::b2c::B2cResult;
+pub use self::balance::BalanceResult;
+pub use self::business::{B2bResult, TaxResult};
+pub use self::reversal::ReversalResult;
+pub use self::status::StatusResult;
+
+/// What every result has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ResultHeader {
+    /// `ResultType`: 0 for a result, 1 for a timeout.
+    pub result_type: Option<String>,
+    /// `ResultCode`: a number in one sample, text in the next, not always digits. 0 is success.
+    pub result_code: Option<ResultCode>,
+    /// `ResultDesc`, for people.
+    pub result_desc: Option<String>,
+    /// The request's id, `OriginatorConversationID`: the key where it is there. In B2C version 3 the merchant chose it.
+    pub originator_conversation_id: Option<String>,
+    /// M-Pesa's id of the conversation, `ConversationID`: the key otherwise.
+    pub conversation_id: Option<String>,
+    /// `TransactionID`: the receipt of a success; on failures and queries a placeholder, or something that looks real.
+    /// Never a key. [`receipt`](ResultHeader::receipt) is the one to use.
+    pub transaction_id: Option<String>,
+}
+
+impl ResultHeader {
+    fn read(envelope: &Object<'_>) -> Result<ResultHeader, Unreadable> {
+        let header = ResultHeader {
+            result_type: envelope.id("ResultType")?,
+            result_code: envelope.code("ResultCode")?,
+            result_desc: envelope.string("ResultDesc")?,
+            originator_conversation_id: envelope.id("OriginatorConversationID")?,
+            conversation_id: envelope.id("ConversationID")?,
+            transaction_id: envelope.id("TransactionID")?,
+        };
+        header.key().map(|_| ()).ok_or(Unreadable::NoKey { field: "OriginatorConversationID" })?;
+        Ok(header)
+    }
+
+    /// What makes two deliveries the same result: the originator's conversation id, else M-Pesa's.
+    pub fn key(&self) -> Option<&str> {
+        self.originator_conversation_id.as_deref().or(self.conversation_id.as_deref())
+    }
+
+    /// The transaction id, when it is one: placeholders (`OAK0000000`) are not.
+    pub fn receipt(&self) -> Option<&str> {
+        self.transaction_id.as_deref().filter(|id| !id.ends_with("0000000"))
+    }
+}
+
+/// The object that holds a result: `Result`, or the body itself where nobody wrapped it.
+pub(super) fn envelope<'o, 'a>(root: &'o Object<'a>) -> Result<&'o Object<'a>, Unreadable> {
+    Ok(root.object("Result")?.unwrap_or(root))
+}
+
+/// The members under which result parameters were seen; one sample swaps the two names.
+fn parameters<'a>(envelope: &Object<'a>) -> Result<Entries<'a>, Unreadable> {
+    match envelope.member("ResultParameters")? {
+        Some(node) => Entries::gather(Some(node)),
+        None => Entries::gather(envelope.member("ResultParameter")?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_that_worked_is_not_a_payment_that_did() {
+        let body = br#"{"Result":{"ResultCode":0,"ConversationID":"C","ResultParameters":{"ResultParameter":[
+            {"Key":"TransactionStatus","Value":"failed"}]}}}"#;
+        assert_eq!(StatusResult::parse(body).unwrap().outcome(), Outcome::Failed);
+    }
+
+    #[test]
+    fn the_second_debit_party_is_the_credit_party() {
+        let body = br#"{"Result":{"ResultCode":0,"ConversationID":"C","ResultParameters":{"ResultParameter":[
+            {"Key":"DebitPartyName","Value":"600310 - Shop"},{"Key":"DebitPartyName","Value":"254708374149 - John Doe"}]}}}"#;
+        let result = StatusResult::parse(body).unwrap();
+        assert_eq!(result.debit_party.unwrap().number(), Some("600310"));
+        assert_eq!(result.credit_party.unwrap().name(), Some("John Doe"));
+    }
+
+    #[test]
+    fn two_amounts_are_no_amount() {
+        let body = br#"{"Result":{"ResultCode":0,"ConversationID":"C","ResultParameters":{"ResultParameter":[
+            {"Key":"TransactionAmount","Value":10},{"Key":"TransactionAmount","Value":10000}]}}}"#;
+        assert_eq!(B2cResult::parse(body), Err(Unreadable::Repeated { field: "TransactionAmount" }));
+    }
+}

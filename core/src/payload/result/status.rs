@@ -1,0 +1,103 @@
+//! Answers to transaction status queries.
+
+use super::ResultHeader;
+use crate::kind::Kind;
+use crate::payload::digest::{Digest, Saying};
+use crate::payload::json::Object;
+use crate::payload::parameters::Entries;
+use crate::payload::{Amount, Charge, DarajaTime, Meaning, Outcome, Parameters, Party, Private, Source, Unreadable};
+
+/// The answer to a transaction status query.
+///
+/// Two things can fail here: the query, of which `ResultCode` tells, and the transaction asked about, of which
+/// `TransactionStatus` tells. [`outcome`](StatusResult::outcome) is the transaction's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StatusResult {
+    /// Codes and ids, of the query.
+    pub header: ResultHeader,
+    /// `TransactionStatus`: `Completed` in every log; other values are not documented.
+    pub transaction_status: Option<String>,
+    /// The transaction's receipt, `ReceiptNo`.
+    pub receipt: Option<String>,
+    /// Its amount, `Amount`.
+    pub amount: Option<Amount>,
+    /// When it was started, `InitiatedTime`.
+    pub initiated: Option<DarajaTime>,
+    /// When it was done, `FinalisedTime` or `FinalizedTime`.
+    pub finalised: Option<DarajaTime>,
+    /// Who paid, the first `DebitPartyName`.
+    pub debit_party: Option<Party>,
+    /// Who was paid: `CreditPartyName`, or the second `DebitPartyName`, as in the official sample.
+    pub credit_party: Option<Party>,
+    /// `DebitAccountType`: `Utility Account`, `MMF Account For Customer`, …
+    pub debit_account_type: Option<String>,
+    /// `ReasonType`: `Pay Bill Online`, `Business Payment to Customer via API`, …
+    pub reason_type: Option<String>,
+    /// `TransactionReason`; nearly always without a value.
+    pub transaction_reason: Option<Private>,
+    /// `DebitPartyCharges`.
+    pub debit_charges: Vec<Charge>,
+    /// `CreditPartyCharges`.
+    pub credit_charges: Vec<Charge>,
+    /// The conversation id of the transaction asked about, not of the query.
+    pub transaction_conversation_id: Option<String>,
+    /// The originator's conversation id of the transaction asked about, not of the query.
+    pub transaction_originator_conversation_id: Option<String>,
+    /// All that was sent.
+    pub source: Source,
+}
+
+result_payload!(StatusResult, Kind::StatusResult);
+
+impl StatusResult {
+    fn from_parts(header: ResultHeader, entries: &Entries<'_>, source: Source) -> Result<StatusResult, Unreadable> {
+        let mut debit_parties = entries.all("DebitPartyName").filter(|name| !name.trim().is_empty());
+        let charges = |name| entries.text(&[name]).map_or_else(Vec::new, Charge::parse_list);
+        let first = |one: &'static str, other: &'static str| match entries.one(one) {
+            Ok(None) => entries.one(other),
+            found => found,
+        };
+        Ok(StatusResult {
+            transaction_status: first("TransactionStatus", "Status")?.map(str::to_owned),
+            receipt: first("ReceiptNo", "TransactionReceipt")?.map(str::to_owned),
+            amount: match entries.amount("Amount")? {
+                Some(amount) => Some(amount),
+                None => entries.amount("TransactionAmount")?,
+            },
+            initiated: entries.text(&["InitiatedTime"]).and_then(DarajaTime::parse),
+            finalised: entries.text(&["FinalisedTime", "FinalizedTime", "TransactionDate"]).and_then(DarajaTime::parse),
+            debit_party: debit_parties.next().map(Party::from),
+            credit_party: entries.text(&["CreditPartyName"]).or_else(|| debit_parties.next()).map(Party::from),
+            debit_account_type: entries.string(&["DebitAccountType"]),
+            reason_type: entries.string(&["ReasonType"]),
+            transaction_reason: entries.string(&["TransactionReason"]).map(Private::from),
+            debit_charges: charges("DebitPartyCharges"),
+            credit_charges: charges("CreditPartyCharges"),
+            transaction_conversation_id: entries.string(&["ConversationID", "Conversation ID"]),
+            transaction_originator_conversation_id: entries
+                .string(&["OriginatorConversationID", "Originator Conversation ID"]),
+            header,
+            source,
+        })
+    }
+
+    /// How the transaction asked about ended. A query that failed says nothing about it.
+    pub fn outcome(&self) -> Outcome {
+        if !self.code_outcome().is_success() {
+            return Outcome::Unknown;
+        }
+        let status = self.transaction_status.as_deref().unwrap_or("").trim().to_ascii_lowercase();
+        match status.as_str() {
+            "completed" => Outcome::Success,
+            // Not documented; another integrator's code knows them.
+            "failed" | "cancelled" | "canceled" => Outcome::Failed,
+            _ => Outcome::Unknown,
+        }
+    }
+
+    pub(in crate::payload) fn says(&self) -> Digest {
+        let status = self.transaction_status.as_deref().map(|status| status.trim().to_ascii_lowercase());
+        self.saying().text(status.as_deref()).amount(self.amount).text(self.receipt.as_deref()).digest()
+    }
+}
