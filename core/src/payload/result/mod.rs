@@ -141,6 +141,7 @@ fn parameters<'a>(envelope: &Object<'a>) -> Result<Entries<'a>, Unreadable> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payload::Outcome;
 
     #[test]
     fn a_query_that_worked_is_not_a_payment_that_did() {
