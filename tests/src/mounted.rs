@@ -77,7 +77,7 @@ impl Mounted {
             if depth.ready + depth.running == 0 {
                 return;
             }
-            assert!(began.elapsed() < Duration::from_secs(10), "callbacks are not handled: {depth:?}");
+            assert!(began.elapsed() < Duration::from_secs(30), "callbacks are not handled: {depth:?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

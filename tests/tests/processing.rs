@@ -10,6 +10,9 @@ use mpesa_callbacks::{Backoff, Inbox, InboxBuilder};
 use mpesa_callbacks_tests::{FlakyStore, Mounted, SECRET, cancelled_push, its_contradiction, its_twin, paid_push};
 use tokio::sync::Notify;
 
+/// Short enough to wait for, and long enough that a busy machine renews it in time.
+const LEASE: Duration = Duration::from_millis(1000);
+
 /// Does what the key of a push says, and remembers what it was told.
 #[derive(Clone, Default)]
 struct Moody {
@@ -56,7 +59,7 @@ impl Moody {
                 Ok(())
             }
             "slow" => {
-                tokio::time::sleep(Duration::from_millis(400)).await;
+                tokio::time::sleep(LEASE * 2).await;
                 Ok(())
             }
             _ => Ok(()),
@@ -96,7 +99,7 @@ fn builder(moody: &Moody, store: impl Store) -> InboxBuilder<Moody, mpesa_callba
         .store(store)
         .secret(SECRET)
         .backoff(Backoff::new(Duration::from_millis(1), Duration::from_millis(5)))
-        .lease(Duration::from_millis(200))
+        .lease(LEASE)
         .sweep_every(Duration::from_millis(50))
 }
 
@@ -110,7 +113,7 @@ async fn moody() -> (Mounted, Moody) {
 async fn until(what: &str, condition: impl AsyncFn() -> bool) {
     let began = Instant::now();
     while !condition().await {
-        assert!(began.elapsed() < Duration::from_secs(10), "{what} does not come to pass");
+        assert!(began.elapsed() < Duration::from_secs(30), "{what} does not come to pass");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
@@ -345,24 +348,24 @@ async fn no_callback_runs_twice_at_once_or_loses_attempts_while_others_take_thei
             let running =
                 *self.0.lock().unwrap().entry(delivery.key().into()).and_modify(|count| *count += 1).or_insert(1);
             assert_eq!(running, 1, "{} ran again", delivery.key());
-            // Twice the lease, which is renewed meanwhile.
-            tokio::time::sleep(Duration::from_millis(400)).await;
+            // Longer than the lease, which is renewed meanwhile.
+            tokio::time::sleep(LEASE + LEASE / 2).await;
             self.1.fetch_add(1, Ordering::SeqCst);
         }
     }
     let slow = Slow::default();
     let store = MemoryStore::new();
-    for i in 0..48 {
+    for i in 0..24 {
         let body = cancelled_push(&format!("k{i}"));
         let received =
             mpesa_callbacks::store::Received::parse(&Kind::Stk, &body, std::time::SystemTime::now()).unwrap();
         store.record(&[received]).await.unwrap();
     }
     let inbox = Inbox::builder(slow.clone()).store(store).secret(SECRET).concurrency(8);
-    let inbox = inbox.lease(Duration::from_millis(200)).sweep_every(Duration::from_millis(30)).start().await.unwrap();
+    let inbox = inbox.lease(LEASE).sweep_every(Duration::from_millis(30)).start().await.unwrap();
     let mounted = Mounted::new(inbox);
     mounted.settled().await;
-    assert_eq!(slow.1.load(Ordering::SeqCst), 48);
+    assert_eq!(slow.1.load(Ordering::SeqCst), 24);
     assert!(mounted.entries().await.iter().all(|entry| entry.state == State::Done && entry.attempts == 1));
 }
 
@@ -392,7 +395,6 @@ async fn a_handler_that_cannot_be_stopped_is_waited_for() {
     let entry = &mounted.entries().await[0];
     // Whoever comes to its end while it is being stopped has come to its end.
     assert!(matches!(entry.state, State::Dead | State::Done), "{:?}", entry.state);
-    assert!(entry.error.as_ref().unwrap().as_str().contains("longer than 20ms"));
 }
 
 #[tokio::test]

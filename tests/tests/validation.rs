@@ -21,7 +21,7 @@ struct Clerk {
 
 #[mpesa_callbacks]
 impl Clerk {
-    #[c2b_validation(deadline = "400ms", otherwise = "reject")]
+    #[c2b_validation(deadline = "1s", otherwise = "reject")]
     async fn check(&self, request: C2bValidation, delivery: &Delivery) -> Result<Validation, String> {
         let asked = self.asked.fetch_add(1, Ordering::SeqCst);
         assert_eq!(delivery.key(), request.trans_id);
@@ -70,7 +70,7 @@ async fn a_handler_that_sleeps_does_not_make_mpesa_wait_and_the_answer_stays_the
     for _ in 0..2 {
         let began = Instant::now();
         assert_eq!(ask(&mounted, "T1", "10", "sleeps").await, OTHERWISE);
-        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     }
     assert_eq!(clerk.asked.load(Ordering::SeqCst), 1, "the recorded decision was not used");
 }
@@ -128,7 +128,7 @@ async fn mpesa_gets_its_answer_in_time_whatever_the_store_does() {
     store.hang(true);
     let began = Instant::now();
     assert_eq!(ask(&mounted, "T2", "10", "no").await, NO);
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -179,7 +179,7 @@ async fn a_question_whose_asker_hangs_up_is_decided_and_recorded_all_the_same() 
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
     asking.abort();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(mounted.entries().await[0].decision.as_deref(), Some(OTHERWISE));
 }
 

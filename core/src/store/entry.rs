@@ -11,7 +11,7 @@ use super::{CallbackId, Verdict};
 use crate::kind::Kind;
 use crate::payload::Private;
 
-/// How far a callback has come.
+/// How far a callback has come. A store must know all of them: one more would be a breaking change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -54,6 +54,7 @@ pub struct Lease {
 
 /// A callback that was claimed.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Claimed {
     /// The right to handle it.
     pub lease: Lease,
@@ -81,8 +82,29 @@ pub struct Claimed {
     pub last_error: Option<Private>,
 }
 
+impl Claimed {
+    /// A callback at its first attempt; a store sets what else it knows.
+    pub fn new(lease: Lease, kind: Kind, key: Private, body: Body, received_at: SystemTime) -> Claimed {
+        Claimed {
+            lease,
+            kind,
+            key,
+            body,
+            verdict: Verdict::First,
+            received_at,
+            peer: None,
+            reference: None,
+            attempt: 1,
+            interruptions: 0,
+            sibling: None,
+            last_error: None,
+        }
+    }
+}
+
 /// The other callback that told of the same receipt: an `stk` has a `c2b_confirmation`, and the other way round.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Sibling {
     /// Its id.
     pub id: CallbackId,
@@ -92,8 +114,16 @@ pub struct Sibling {
     pub key: Private,
 }
 
+impl Sibling {
+    /// The callback of this id, kind and key.
+    pub fn new(id: CallbackId, kind: Kind, key: Private) -> Sibling {
+        Sibling { id, kind, key }
+    }
+}
+
 /// A callback, as the reading side shows it.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Entry {
     /// Its id.
     pub id: CallbackId,
@@ -130,6 +160,38 @@ pub struct Entry {
     /// Its bytes; `None` in lists, and after they were purged.
     #[serde(skip)]
     pub body: Option<Body>,
+}
+
+impl Entry {
+    /// A callback that was seen once; a store sets what else it knows.
+    pub fn new(
+        id: CallbackId,
+        kind: Kind,
+        key: Private,
+        verdict: Verdict,
+        state: State,
+        received_at: SystemTime,
+    ) -> Entry {
+        Entry {
+            id,
+            kind,
+            key,
+            verdict,
+            state,
+            received_at,
+            seen: 1,
+            last_seen_at: received_at,
+            peer: None,
+            reference: None,
+            receipt: None,
+            attempts: 0,
+            run_at: None,
+            settled_at: None,
+            error: None,
+            decision: None,
+            body: None,
+        }
+    }
 }
 
 /// The bytes of a callback. They hide in `Debug`.

@@ -224,20 +224,17 @@ pub(super) fn claim(connection: &Connection, limit: usize, lease: Duration, now:
 }
 
 fn claimed(row: &Row<'_>) -> Result<Claimed> {
-    Ok(Claimed {
-        lease: Lease { id: CallbackId(row.get(0)?), fence: row.get(10)? },
-        kind: Kind::from_name(row.get_ref(1)?.as_str()?),
-        key: row.get::<_, String>(2)?.into(),
-        body: Body::from(row.get::<_, Vec<u8>>(12)?),
-        verdict: verdict(row.get(3)?),
-        received_at: time(row.get(4)?),
-        peer: peer(row.get(5)?),
-        reference: row.get::<_, Option<String>>(6)?.map(Private::from),
-        attempt: row.get(7)?,
-        interruptions: row.get(8)?,
-        sibling: None,
-        last_error: row.get::<_, Option<String>>(9)?.map(Private::from),
-    })
+    let lease = Lease { id: CallbackId(row.get(0)?), fence: row.get(10)? };
+    let kind = Kind::from_name(row.get_ref(1)?.as_str()?);
+    let body = Body::from(row.get::<_, Vec<u8>>(12)?);
+    let mut claimed = Claimed::new(lease, kind, row.get::<_, String>(2)?.into(), body, time(row.get(4)?));
+    claimed.verdict = verdict(row.get(3)?);
+    claimed.peer = peer(row.get(5)?);
+    claimed.reference = row.get::<_, Option<String>>(6)?.map(Private::from);
+    claimed.attempt = row.get(7)?;
+    claimed.interruptions = row.get(8)?;
+    claimed.last_error = row.get::<_, Option<String>>(9)?.map(Private::from);
+    Ok(claimed)
 }
 
 fn peer(text: Option<String>) -> Option<IpAddr> {
@@ -252,11 +249,8 @@ fn sibling(connection: &Connection, receipt: &str, kind: &Kind) -> Result<Option
              WHERE receipt = ?1 AND kind <> ?2 AND kind <> 'payment' AND verdict = 0 ORDER BY id LIMIT 1",
         )?
         .query_row([receipt, kind.name()], |row| {
-            Ok(Sibling {
-                id: CallbackId(row.get(0)?),
-                kind: Kind::from_name(row.get_ref(1)?.as_str()?),
-                key: row.get::<_, String>(2)?.into(),
-            })
+            let kind = Kind::from_name(row.get_ref(1)?.as_str()?);
+            Ok(Sibling::new(CallbackId(row.get(0)?), kind, row.get::<_, String>(2)?.into()))
         })
         .optional()
 }
@@ -408,25 +402,20 @@ const ENTRY: &str =
                      settled_at, error, decision";
 
 fn entry(row: &Row<'_>) -> Result<Entry> {
-    Ok(Entry {
-        id: CallbackId(row.get(0)?),
-        kind: Kind::from_name(row.get_ref(1)?.as_str()?),
-        key: row.get::<_, String>(2)?.into(),
-        verdict: verdict(row.get(3)?),
-        state: state(row.get(4)?),
-        received_at: time(row.get(5)?),
-        seen: row.get(6)?,
-        last_seen_at: time(row.get(7)?),
-        peer: peer(row.get(8)?),
-        reference: row.get::<_, Option<String>>(9)?.map(Private::from),
-        receipt: row.get(10)?,
-        attempts: row.get(11)?,
-        run_at: row.get::<_, Option<i64>>(12)?.map(time),
-        settled_at: row.get::<_, Option<i64>>(13)?.map(time),
-        error: row.get::<_, Option<String>>(14)?.map(Private::from),
-        decision: row.get(15)?,
-        body: None,
-    })
+    let (id, key) = (CallbackId(row.get(0)?), row.get::<_, String>(2)?.into());
+    let kind = Kind::from_name(row.get_ref(1)?.as_str()?);
+    let mut entry = Entry::new(id, kind, key, verdict(row.get(3)?), state(row.get(4)?), time(row.get(5)?));
+    entry.seen = row.get(6)?;
+    entry.last_seen_at = time(row.get(7)?);
+    entry.peer = peer(row.get(8)?);
+    entry.reference = row.get::<_, Option<String>>(9)?.map(Private::from);
+    entry.receipt = row.get(10)?;
+    entry.attempts = row.get(11)?;
+    entry.run_at = row.get::<_, Option<i64>>(12)?.map(time);
+    entry.settled_at = row.get::<_, Option<i64>>(13)?.map(time);
+    entry.error = row.get::<_, Option<String>>(14)?.map(Private::from);
+    entry.decision = row.get(15)?;
+    Ok(entry)
 }
 
 pub(super) fn get(connection: &Connection, id: CallbackId) -> Result<Option<Entry>> {
