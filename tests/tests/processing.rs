@@ -11,7 +11,7 @@ use mpesa_callbacks_tests::{FlakyStore, Mounted, SECRET, cancelled_push, its_con
 use tokio::sync::Notify;
 
 /// Short enough to wait for, and long enough that a busy machine renews it in time.
-const LEASE: Duration = Duration::from_millis(1000);
+const LEASE: Duration = Duration::from_secs(1);
 
 /// Does what the key of a push says, and remembers what it was told.
 #[derive(Clone, Default)]
