@@ -1,0 +1,101 @@
+//! The reading side.
+
+use mpesa_callbacks_core::Kind;
+use mpesa_callbacks_core::payload::Private;
+use mpesa_callbacks_core::store::{Body, CallbackId, Depth, Entry, Filter};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Result, Row, params_from_iter};
+
+use super::{micros, peer, state, state_number, time, verdict, verdict_number};
+
+pub(in crate::sqlite) fn depth(connection: &Connection) -> Result<Depth> {
+    let mut depth = Depth::default();
+    // Each count reads its own partial index.
+    let mut counts = connection.prepare_cached(
+        "SELECT 0, count(*) FROM callback WHERE state = 0 UNION ALL
+         SELECT 1, count(*) FROM callback WHERE state = 1 UNION ALL
+         SELECT state, count(*) FROM callback WHERE state >= 3 GROUP BY state",
+    )?;
+    let counts = counts.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
+    for count in counts {
+        let (number, count) = count?;
+        depth.add(state(number), u64::try_from(count).unwrap_or(0));
+    }
+    Ok(depth)
+}
+
+const ENTRY: &str =
+    "id, kind, key, verdict, state, received_at, seen, last_seen_at, peer, reference, receipt, attempts, run_at,
+                     settled_at, error, decision";
+
+fn entry(row: &Row<'_>) -> Result<Entry> {
+    let (id, key) = (CallbackId(row.get(0)?), row.get::<_, String>(2)?.into());
+    let kind = Kind::from_name(row.get_ref(1)?.as_str()?);
+    let mut entry = Entry::new(id, kind, key, verdict(row.get(3)?), state(row.get(4)?), time(row.get(5)?));
+    entry.seen = row.get(6)?;
+    entry.last_seen_at = time(row.get(7)?);
+    entry.peer = peer(row.get(8)?);
+    entry.reference = row.get::<_, Option<String>>(9)?.map(Private::from);
+    entry.receipt = row.get(10)?;
+    entry.attempts = row.get(11)?;
+    entry.run_at = row.get::<_, Option<i64>>(12)?.map(time);
+    entry.settled_at = row.get::<_, Option<i64>>(13)?.map(time);
+    entry.error = row.get::<_, Option<String>>(14)?.map(Private::from);
+    entry.decision = row.get(15)?;
+    Ok(entry)
+}
+
+pub(in crate::sqlite) fn get(connection: &Connection, id: CallbackId) -> Result<Option<Entry>> {
+    let found = connection
+        .prepare_cached(&format!("SELECT {ENTRY} FROM callback WHERE id = ?1"))?
+        .query_row([id.0], entry)
+        .optional()?;
+    let Some(mut found) = found else { return Ok(None) };
+    let body: Option<Vec<u8>> = connection
+        .prepare_cached("SELECT body FROM body WHERE callback_id = ?1")?
+        .query_row([id.0], |row| row.get(0))
+        .optional()?;
+    found.body = body.map(Body::from);
+    Ok(Some(found))
+}
+
+pub(in crate::sqlite) fn list(connection: &Connection, filter: &Filter) -> Result<Vec<Entry>> {
+    let mut conditions = vec!["true".to_owned()];
+    let mut values: Vec<Value> = Vec::new();
+    let mut condition = |text: &str, value: Value| {
+        values.push(value);
+        conditions.push(format!("{text} ?{}", values.len()));
+    };
+    if let Some(kind) = &filter.kind {
+        // Not by the index of keys, which would have to be sorted: newest first, and skip the others.
+        condition("+kind =", kind.name().to_owned().into());
+    }
+    if let Some(verdict) = filter.verdict {
+        condition("verdict =", verdict_number(verdict).into());
+    }
+    if let Some(since) = filter.since {
+        condition("received_at >=", micros(since).into());
+    }
+    if let Some(until) = filter.until {
+        condition("received_at <", micros(until).into());
+    }
+    if let Some(before) = filter.before {
+        condition("id <", before.0.into());
+    }
+    if let Some(state) = filter.state {
+        // A literal, so that the planner sees which partial index has it.
+        conditions.push(format!("state = {}", state_number(state)));
+        if state_number(state) >= 3 {
+            conditions.push("state >= 3".into());
+        }
+    }
+    values.push(i64::try_from(filter.limit).unwrap_or(i64::MAX).into());
+    let sql = format!(
+        "SELECT {ENTRY} FROM callback WHERE {} ORDER BY id DESC LIMIT ?{}",
+        conditions.join(" AND "),
+        values.len()
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let entries = statement.query_map(params_from_iter(values), entry)?;
+    entries.collect()
+}

@@ -1,0 +1,89 @@
+//! Deleting bodies, and hiding the keys of those that went.
+
+use std::fmt::Write;
+
+use hmac::{Hmac, KeyInit, Mac};
+use mpesa_callbacks_core::store::State;
+use rusqlite::{Connection, OptionalExtension, Result, params};
+use sha2::Sha256;
+
+use super::state_number;
+
+/// How many bodies a purge looks at before it lets others write.
+const LOOKED_AT_ONCE: i64 = 200;
+
+/// What may be purged: done, and received before this time. Some of it, behind this id; and the id to go on behind, as
+/// long as there is more to look at.
+pub(in crate::sqlite) fn purgeable(
+    connection: &Connection,
+    before: i64,
+    behind: i64,
+) -> Result<(Vec<i64>, Option<i64>)> {
+    // Bodies in the order of their ids, which is that of their arrival; each row is looked at once.
+    let mut bodies = connection.prepare_cached(
+        "SELECT callback_id, received_at, state FROM body CROSS JOIN callback ON callback.id = body.callback_id
+         WHERE callback_id > ?1 ORDER BY callback_id LIMIT ?2",
+    )?;
+    let mut rows = bodies.query([behind, LOOKED_AT_ONCE])?;
+    let (mut purgeable, mut last, mut seen) = (Vec::new(), behind, 0);
+    while let Some(row) = rows.next()? {
+        seen += 1;
+        last = row.get(0)?;
+        let (received_at, state): (i64, i64) = (row.get(1)?, row.get(2)?);
+        if received_at >= before {
+            return Ok((purgeable, None));
+        }
+        if state == state_number(State::Done) {
+            purgeable.push(last);
+        }
+    }
+    Ok((purgeable, (seen == LOOKED_AT_ONCE).then_some(last)))
+}
+
+pub(in crate::sqlite) fn purge(connection: &Connection, ids: &[i64]) -> Result<u64> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    connection.execute("INSERT OR IGNORE INTO meta (name, value) VALUES ('purged', x'01')", [])?;
+    let hmac_key = hmac_key(connection)?.unwrap_or_default();
+    let mut purged = 0;
+    for id in ids {
+        let mut done = connection.prepare_cached("SELECT kind, key FROM callback WHERE id = ?1 AND state = 2")?;
+        let Some((kind, key)) =
+            done.query_row([id], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))).optional()?
+        else {
+            continue;
+        };
+        connection.prepare_cached("DELETE FROM body WHERE callback_id = ?1")?.execute([id])?;
+        connection
+            .prepare_cached("UPDATE callback SET key = ?2, reference = NULL, peer = NULL, error = NULL WHERE id = ?1")?
+            .execute(params![id, pseudonym(&hmac_key, &kind, &key)])?;
+        purged += 1;
+    }
+    Ok(purged)
+}
+
+/// The key under which purged keys are hidden; `None` as long as none was purged.
+pub(super) fn hmac_key(connection: &Connection) -> Result<Option<Vec<u8>>> {
+    connection
+        .prepare_cached(
+            "SELECT value FROM meta WHERE name = 'hmac_key' AND EXISTS (SELECT 1 FROM meta WHERE name = 'purged')",
+        )?
+        .query_row([], |row| row.get(0))
+        .optional()
+}
+
+/// What stands in a purged key's place.
+pub(super) fn pseudonym(hmac_key: &[u8], kind: &str, key: &str) -> String {
+    let mut text = String::from("hmac:");
+    if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(hmac_key) {
+        mac.update(kind.as_bytes());
+        mac.update(&[0]);
+        mac.update(key.as_bytes());
+        for byte in mac.finalize().into_bytes() {
+            // Writing into a string does not fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+    }
+    text
+}
