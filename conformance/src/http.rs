@@ -6,8 +6,8 @@
 //!
 //! /// Mounts the inbox at `/pay`, serves it on a free port of 127.0.0.1, and tells the address.
 //! async fn serve(inbox: Inbox) -> SocketAddr {
-//!     # unimplemented!()
-//!     // …
+//!     # std::future::pending().await
+//!     // axum::serve(…), HttpServer::new(…), rocket::custom(…)
 //! }
 //!
 //! mpesa_callbacks_conformance::http_tests!(serve);

@@ -11,6 +11,8 @@ mod model;
 
 mod check;
 
+mod options;
+
 mod expand;
 
 mod table;
