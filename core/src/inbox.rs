@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio_util::sync::DropGuard;
 
@@ -171,11 +171,6 @@ impl Inbox {
         engine.keepers.close();
         engine.keepers.wait().await;
         engine.store.close().await
-    }
-
-    /// The time, by the inbox's clock.
-    pub fn now(&self) -> SystemTime {
-        self.engine.clock.now()
     }
 }
 

@@ -56,6 +56,31 @@ async fn numbers_that_would_stop_everything_do_not_start() {
     assert!(matches!(error, StartError::Zero { what: "concurrency" }));
 }
 
+#[tokio::test]
+async fn durations_without_end_do_not_start() {
+    let builder = Inbox::builder(Quiet).store(MemoryStore::new()).secret(SECRET);
+    let error = builder.lease(std::time::Duration::MAX).start().await.unwrap_err();
+    assert!(matches!(error, StartError::TooMuch { what: "lease" }));
+}
+
+#[tokio::test]
+async fn a_transaction_without_a_ledger_does_not_start() {
+    let routes = Routes::new().with(Route::new(Kind::Stk).transactional());
+    let error = Inbox::builder(ByHand(routes)).store(MemoryStore::new()).secret(SECRET).start().await.unwrap_err();
+    assert!(error.to_string().contains(".ledger("), "{error}");
+}
+
+#[tokio::test]
+async fn a_ledger_that_a_power_cut_could_empty_does_not_start() {
+    use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
+    let directory = tempfile::tempdir().unwrap();
+    let options = SqliteConnectOptions::new().filename(directory.path().join("shop.db")).create_if_missing(true);
+    let pool = SqlitePoolOptions::new().connect_with(options.synchronous(SqliteSynchronous::Normal)).await.unwrap();
+    let builder = Inbox::builder(Quiet).store(MemoryStore::new()).secret(SECRET).ledger(SqlxLedger::new(pool));
+    let error = builder.start().await.unwrap_err();
+    assert!(said(&error).contains("synchronous is 1, and must be 2"), "{}", said(&error));
+}
+
 struct ByHand(Routes);
 
 impl<Tx: Send> MpesaCallbacks<Tx> for ByHand {
