@@ -1,0 +1,66 @@
+//! The behaviours that a store must show.
+
+mod reading;
+mod recording;
+mod working;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use mpesa_callbacks_core::Kind;
+use mpesa_callbacks_core::store::{
+    CallbackId, Claimed, Ending, Received, Recorded, Settled, Settlement, State, Store, Verdict,
+};
+
+pub use self::reading::*;
+pub use self::recording::*;
+pub use self::working::*;
+
+type Shared = Arc<dyn Store>;
+
+/// Long enough that nothing expires by accident, and short enough to wait for where it should.
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(30);
+
+fn stk(key: &str, code: &str, amount: u32, receipt: &str, desc: &str) -> Received {
+    let body = format!(
+        r#"{{"Body":{{"stkCallback":{{"CheckoutRequestID":"{key}","ResultCode":{code},"ResultDesc":"{desc}","CallbackMetadata":{{"Item":[
+        {{"Name":"Amount","Value":{amount}}},{{"Name":"MpesaReceiptNumber","Value":"{receipt}"}}]}}}}}}}}"#
+    );
+    received(&Kind::Stk, &body)
+}
+
+fn received(kind: &Kind, body: &str) -> Received {
+    Received::parse(kind, body.as_bytes(), SystemTime::now()).expect("a readable body")
+}
+
+/// A callback that shows no money, so that no payment comes with it.
+fn failed(key: &str) -> Received {
+    stk(key, "1032", 0, "", "Request cancelled by user")
+}
+
+/// What the payment was found to be.
+fn payment(recorded: &Recorded) -> Option<Verdict> {
+    recorded.payment.map(|(_, verdict)| verdict)
+}
+
+async fn record(store: &Shared, received: Received) -> Recorded {
+    let mut recorded = store.record(&[received]).await.expect("record");
+    assert_eq!(recorded.len(), 1);
+    recorded.remove(0)
+}
+
+async fn claim_one(store: &Shared, lease: Duration) -> Claimed {
+    let mut claimed = store.claim(1, lease).await.expect("claim");
+    assert_eq!(claimed.len(), 1, "one callback is ready");
+    claimed.remove(0)
+}
+
+async fn settle(store: &Shared, claimed: &Claimed, ending: Ending) -> Settled {
+    let settled = store.settle(&[Settlement::new(claimed.lease, ending)]).await.expect("settle");
+    settled[0]
+}
+
+async fn state(store: &Shared, id: CallbackId) -> State {
+    store.get(id).await.expect("get").expect("it is there").state
+}

@@ -1,0 +1,119 @@
+//! What is shown, what is purged, and what stays when somebody goes away.
+
+use std::collections::HashSet;
+use std::time::{Duration, SystemTime};
+
+use mpesa_callbacks_core::Kind;
+use mpesa_callbacks_core::store::{Disposition, Ending, Filter, State, StoreError, Verdict};
+use tokio::time::sleep;
+
+use super::{LONG, SHORT, Shared, claim_one, failed, received, record, settle, stk};
+
+/// Lists come newest first, filtered, page by page, without bodies.
+pub async fn lists_are_filtered_and_paged(store: Shared) {
+    let start = SystemTime::now();
+    for i in 0..25 {
+        record(&store, failed(&format!("k{i}"))).await;
+    }
+    record(&store, received(&Kind::C2bConfirmation, r#"{"TransID":"T"}"#)).await;
+    record(&store, stk("k3", "1", 0, "", "insufficient")).await;
+
+    let mut pages = Vec::new();
+    let mut filter = Filter::default().kind(Kind::Stk).state(State::Ready).limit(10);
+    loop {
+        let page = store.list(&filter).await.unwrap();
+        let Some(last) = page.last() else { break };
+        filter = filter.before(last.id);
+        pages.push(page);
+    }
+    assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [10, 10, 5]);
+    let ids: Vec<_> = pages.iter().flatten().map(|entry| entry.id).collect();
+    assert!(ids.is_sorted_by(|one, other| one > other), "newest first");
+    assert!(pages.iter().flatten().all(|entry| entry.body.is_none()));
+
+    let conflicts = store.list(&Filter::default().verdict(Verdict::Conflict)).await.unwrap();
+    assert_eq!((conflicts.len(), conflicts[0].key.as_str(), conflicts[0].state), (1, "k3", State::Held));
+    assert_eq!(store.list(&Filter::default().state(State::Held)).await.unwrap().len(), 1);
+    assert_eq!(store.list(&Filter::default().since(start)).await.unwrap().len(), 27);
+    assert_eq!(store.list(&Filter::default().until(start)).await.unwrap().len(), 0);
+}
+
+/// When bodies are purged, the private key goes too; repetitions are still recognised. What is not done keeps its body.
+pub async fn a_purged_callback_is_still_recognised(store: Shared) {
+    let done = record(&store, failed("ws_CO_254712345678")).await;
+    let claimed = claim_one(&store, LONG).await;
+    settle(&store, &claimed, Ending::Done).await;
+    let waiting = record(&store, failed("waiting")).await;
+    assert_eq!(store.purge(LONG).await.unwrap(), 0, "nothing is that old");
+    sleep(SHORT).await;
+    assert_eq!(store.purge(Duration::ZERO).await.unwrap(), 1);
+    assert_eq!(store.purge(Duration::ZERO).await.unwrap(), 0);
+
+    let entry = store.get(done.id).await.unwrap().unwrap();
+    assert!(entry.body.is_none());
+    assert!(!entry.key.as_str().contains("254712345678"), "the key was kept");
+    assert!(store.get(waiting.id).await.unwrap().unwrap().body.is_some());
+    let duplicate = record(&store, failed("ws_CO_254712345678")).await;
+    assert_eq!((duplicate.verdict, duplicate.id), (Verdict::Duplicate, done.id));
+    let variant = record(&store, stk("ws_CO_254712345678", "1032", 0, "", "in other words")).await;
+    assert_eq!(variant.verdict, Verdict::Variant);
+    let conflict = record(&store, stk("ws_CO_254712345678", "0", 5, "R", "Success")).await;
+    assert_eq!(conflict.verdict, Verdict::Conflict);
+}
+
+/// How many callbacks are in which state.
+pub async fn depths_are_counted(store: Shared) {
+    for i in 0..5 {
+        record(&store, failed(&format!("k{i}"))).await;
+    }
+    record(&store, stk("k0", "1", 0, "", "insufficient")).await;
+    let mut unreadable = failed("sha256:1");
+    unreadable.disposition = Disposition::Quarantine("not JSON".into());
+    record(&store, unreadable).await;
+    let claimed = store.claim(3, LONG).await.unwrap();
+    settle(&store, &claimed[0], Ending::Done).await;
+    settle(&store, &claimed[1], Ending::Dead { error: "given up".into() }).await;
+    let depth = store.depth().await.unwrap();
+    assert_eq!((depth.ready, depth.running, depth.held, depth.dead, depth.quarantined), (2, 1, 1, 1, 1));
+}
+
+/// A future that is dropped has done all of its work or none of it.
+pub async fn whoever_goes_away_leaves_all_or_nothing(store: Shared) {
+    for i in 0..50 {
+        let batch = [
+            stk(&format!("a{i}"), "0", 5, &format!("RA{i}"), ""),
+            stk(&format!("b{i}"), "0", 5, &format!("RB{i}"), ""),
+        ];
+        let task = tokio::spawn({
+            let store = store.clone();
+            async move { store.record(&batch).await.map(|_| ()) }
+        });
+        sleep(Duration::from_micros(i * 20)).await;
+        task.abort();
+        let _ = task.await;
+    }
+    sleep(SHORT).await;
+    let keys = async |kind: Kind| -> HashSet<String> {
+        let entries = store.list(&Filter::default().kind(kind).limit(1000)).await.unwrap();
+        entries.into_iter().map(|entry| entry.key.into_string()).collect()
+    };
+    let (pushes, payments) = (keys(Kind::Stk).await, keys(Kind::Payment).await);
+    for i in 0..50 {
+        let there = [
+            pushes.contains(&format!("a{i}")),
+            pushes.contains(&format!("b{i}")),
+            payments.contains(&format!("RA{i}")),
+            payments.contains(&format!("RB{i}")),
+        ];
+        assert!(there.iter().all(|one| *one == there[0]), "half of batch {i} was recorded: {there:?}");
+    }
+}
+
+/// A closed store fails, and says why.
+pub async fn a_closed_store_says_so(store: Shared) {
+    let recorded = record(&store, failed("k")).await;
+    store.close().await.unwrap();
+    assert!(matches!(store.record(&[failed("l")]).await, Err(StoreError::Closed)));
+    assert!(matches!(store.get(recorded.id).await, Err(StoreError::Closed)));
+    assert!(matches!(store.claim(1, LONG).await, Err(StoreError::Closed)));
+}

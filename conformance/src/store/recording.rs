@@ -1,0 +1,135 @@
+//! What a delivery is found to be, beside what is known.
+
+use mpesa_callbacks_core::Kind;
+use mpesa_callbacks_core::store::{Disposition, Filter, State, Verdict};
+
+use super::{LONG, Shared, failed, payment, received, record, state, stk};
+
+/// Same bytes, same meaning in other bytes, another meaning: each is told from the others, and kept.
+pub async fn a_first_delivery_is_told_from_repetitions_and_contradictions(store: Shared) {
+    let first = record(&store, stk("k", "1032", 0, "", "cancelled")).await;
+    assert_eq!((first.verdict, first.payment), (Verdict::First, None));
+    let duplicate = record(&store, stk("k", "1032", 0, "", "cancelled")).await;
+    assert_eq!((duplicate.verdict, duplicate.id), (Verdict::Duplicate, first.id));
+    let variant = record(&store, stk("k", "1032", 0, "", "Cancelled by the user.")).await;
+    assert_eq!(variant.verdict, Verdict::Variant);
+    let conflict = record(&store, stk("k", "0", 5, "R1", "Success")).await;
+    assert_eq!((conflict.verdict, conflict.payment), (Verdict::Conflict, None), "a contradiction applies nothing");
+    let again = record(&store, stk("k", "0", 5, "R1", "The success, in other words")).await;
+    assert_eq!(again.verdict, Verdict::Variant, "it says what the contradiction says");
+    let other_kind = record(&store, received(&Kind::C2bConfirmation, r#"{"TransID":"k","TransAmount":"1"}"#)).await;
+    assert_eq!(other_kind.verdict, Verdict::First, "keys are within their kind");
+
+    assert_eq!(state(&store, first.id).await, State::Ready);
+    assert_eq!(state(&store, variant.id).await, State::Done);
+    assert_eq!(state(&store, conflict.id).await, State::Held);
+    let entry = store.get(first.id).await.unwrap().unwrap();
+    assert_eq!(entry.seen, 2);
+    assert!(entry.last_seen_at >= entry.received_at);
+    let body = store.get(conflict.id).await.unwrap().unwrap().body.expect("the body is kept");
+    assert!(String::from_utf8_lossy(body.as_bytes()).contains("R1"));
+}
+
+/// A repetition within one batch is one.
+pub async fn the_deliveries_of_one_batch_see_each_other(store: Shared) {
+    let batch = [failed("a"), failed("b"), failed("a"), stk("a", "0", 5, "R1", "Success"), failed("b")];
+    let verdicts: Vec<_> = store.record(&batch).await.unwrap().iter().map(|recorded| recorded.verdict).collect();
+    use Verdict::{Conflict, Duplicate, First};
+    assert_eq!(verdicts, [First, First, Duplicate, Conflict, Duplicate]);
+    assert_eq!(store.record(&[]).await.unwrap(), []);
+}
+
+/// Of any number of callers with one key, one is first; the others are judged beside it.
+pub async fn of_racing_recorders_exactly_one_is_first(store: Shared) {
+    for round in 0..5 {
+        let racers = (0..24).map(|racer| {
+            let store = store.clone();
+            let (code, desc) = (if racer % 2 == 0 { "1032" } else { "1" }, format!("spelling {}", racer % 4));
+            tokio::spawn(async move { record(&store, stk(&format!("race {round}"), code, 0, "", &desc)).await })
+        });
+        let mut verdicts = Vec::new();
+        for racer in racers.collect::<Vec<_>>() {
+            verdicts.push(racer.await.expect("a racer").verdict);
+        }
+        let count = |verdict| verdicts.iter().filter(|other| **other == verdict).count();
+        assert_eq!(count(Verdict::First), 1, "{verdicts:?}");
+        assert_eq!(count(Verdict::Conflict), 1, "{verdicts:?}");
+        // Four distinct bodies of two meanings: the other two are variants, everything else repeats one of the four.
+        assert_eq!(count(Verdict::Variant), 2, "{verdicts:?}");
+        assert_eq!(count(Verdict::Duplicate), 20, "{verdicts:?}");
+    }
+}
+
+/// One payment, two callbacks: the first that shows the money records it, the other finds it known.
+pub async fn a_payment_is_recorded_with_the_first_callback_that_shows_it(store: Shared) {
+    let push = record(&store, stk("push", "0", 100, "RCPT1", "Success")).await;
+    assert_eq!((push.verdict, payment(&push)), (Verdict::First, Some(Verdict::First)));
+    let duplicate = record(&store, stk("push", "0", 100, "RCPT1", "Success")).await;
+    assert_eq!((duplicate.verdict, duplicate.payment), (Verdict::Duplicate, None));
+    let twin = r#"{"TransID":"RCPT1","TransAmount":"100.00"}"#;
+    let twin = record(&store, received(&Kind::C2bConfirmation, twin)).await;
+    assert_eq!((twin.verdict, payment(&twin)), (Verdict::First, Some(Verdict::Variant)));
+    let forged = r#"{"Body":{"stkCallback":{"CheckoutRequestID":"x","ResultCode":0,"CallbackMetadata":{"Item":[
+        {"Name":"Amount","Value":9000},{"Name":"MpesaReceiptNumber","Value":"RCPT1"}]}}}}"#;
+    let forged = record(&store, received(&Kind::Stk, forged)).await;
+    assert_eq!(payment(&forged), Some(Verdict::Conflict), "another amount under the same receipt");
+    let (id, _) = forged.payment.expect("a payment");
+    let entry = store.get(id).await.unwrap().expect("the payment's own row");
+    assert_eq!((entry.kind, entry.state), (Kind::Payment, State::Held));
+
+    let payments = store.list(&Filter::default().kind(Kind::Payment)).await.unwrap();
+    let ready = payments.iter().filter(|payment| payment.state == State::Ready).count();
+    let held = payments.iter().filter(|payment| payment.state == State::Held).count();
+    assert_eq!((ready, held), (1, 1));
+}
+
+/// A body that cannot be read is kept as it came; the same bytes again are a duplicate.
+pub async fn what_cannot_be_read_is_kept_once(store: Shared) {
+    let unreadable = || {
+        let mut received = failed("sha256:0");
+        received.disposition = Disposition::Quarantine("not JSON".into());
+        received
+    };
+    let first = record(&store, unreadable()).await;
+    assert_eq!(first.verdict, Verdict::Quarantined);
+    assert_eq!(record(&store, unreadable()).await.verdict, Verdict::Duplicate);
+    let entry = store.get(first.id).await.unwrap().unwrap();
+    assert_eq!((entry.state, entry.seen), (State::Quarantined, 2));
+    assert_eq!(entry.error.expect("why").as_str(), "not JSON");
+    assert!(store.claim(10, LONG).await.unwrap().is_empty());
+}
+
+/// What nothing handles is kept and held, not handled by somebody else.
+pub async fn what_nothing_handles_is_held(store: Shared) {
+    let mut unhandled = failed("u");
+    unhandled.disposition = Disposition::Hold("nothing handles this kind".into());
+    let recorded = record(&store, unhandled).await;
+    assert_eq!(recorded.verdict, Verdict::First);
+    assert_eq!(state(&store, recorded.id).await, State::Held);
+    assert!(store.claim(10, LONG).await.unwrap().is_empty());
+}
+
+/// What was answered is what was recorded: repetitions and variants get the decision that stands.
+pub async fn a_decision_stands_for_every_repetition(store: Shared) {
+    let asked = |amount: &str, name: &str, decision: &str| {
+        let body = format!(r#"{{"TransID":"V","TransAmount":"{amount}","FirstName":"{name}"}}"#);
+        let mut received = received(&Kind::C2bValidation, &body);
+        received.disposition = Disposition::Decided;
+        received.decision = Some(decision.into());
+        received
+    };
+    let first = asked("10", "A", "yes");
+    let meaning = first.meaning;
+    assert_eq!(store.decision(&Kind::C2bValidation, "V", &meaning).await.unwrap(), None);
+    let first = record(&store, first).await;
+    assert_eq!((first.verdict, first.decision.as_deref()), (Verdict::First, Some("yes")));
+    assert_eq!(state(&store, first.id).await, State::Done, "it was decided: nothing is left to do");
+    assert_eq!(store.decision(&Kind::C2bValidation, "V", &meaning).await.unwrap().as_deref(), Some("yes"));
+
+    let duplicate = record(&store, asked("10", "A", "no")).await;
+    assert_eq!((duplicate.verdict, duplicate.decision.as_deref()), (Verdict::Duplicate, Some("yes")));
+    let variant = record(&store, asked("10.00", "B", "no")).await;
+    assert_eq!((variant.verdict, variant.decision.as_deref()), (Verdict::Variant, Some("yes")));
+    let conflict = record(&store, asked("999", "A", "no")).await;
+    assert_eq!((conflict.verdict, conflict.decision.as_deref()), (Verdict::Conflict, Some("no")), "another question");
+}
