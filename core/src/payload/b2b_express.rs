@@ -1,7 +1,6 @@
 //! B2B Express: asking another merchant's till to pay.
 
 use bytes::Bytes;
-use serde::{Serialize, Serializer};
 
 use super::digest::{Digest, Saying};
 use super::json::Object;
@@ -75,11 +74,5 @@ impl B2bExpressCallback {
             return None;
         }
         Some(Payment::new(self.transaction_id.clone()?, self.amount?, Kind::B2bExpress))
-    }
-}
-
-impl Serialize for B2bExpressCallback {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.source.serialize(serializer)
     }
 }

@@ -1,7 +1,6 @@
 //! Bill Manager: invoices.
 
 use bytes::Bytes;
-use serde::{Serialize, Serializer};
 
 use super::digest::{Digest, Saying};
 use super::json::Object;
@@ -71,11 +70,5 @@ impl BillManagerPayment {
         payment.account.clone_from(&self.account_reference);
         payment.business_short_code.clone_from(&self.short_code);
         Some(payment)
-    }
-}
-
-impl Serialize for BillManagerPayment {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.source.serialize(serializer)
     }
 }

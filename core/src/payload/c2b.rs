@@ -1,7 +1,6 @@
 //! Customer to business: pay bills and tills.
 
 use bytes::Bytes;
-use serde::{Serialize, Serializer};
 
 use super::digest::{Digest, Saying};
 use super::json::Object;
@@ -86,12 +85,6 @@ macro_rules! c2b_payload {
                     .text(self.business_short_code.as_deref())
                     .text(self.bill_ref_number.as_ref().map(Private::trimmed))
                     .digest()
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                self.source.serialize(serializer)
             }
         }
     };

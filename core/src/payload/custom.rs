@@ -1,7 +1,6 @@
 //! Callbacks of the application's own.
 
 use serde::de::DeserializeOwned;
-use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
@@ -47,12 +46,6 @@ impl CustomCallback {
 
     pub(super) fn says(&self, kind: &Kind) -> Digest {
         Saying::of(kind).text(Some(&self.meaning.to_hex())).digest()
-    }
-}
-
-impl Serialize for CustomCallback {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.source.serialize(serializer)
     }
 }
 

@@ -1,7 +1,6 @@
 //! Lipia, an aggregator that wraps STK pushes.
 
 use bytes::Bytes;
-use serde::{Serialize, Serializer};
 
 use super::digest::{Digest, Saying};
 use super::json::Object;
@@ -92,11 +91,5 @@ impl LipiaCallback {
         payment.account.clone_from(&self.external_reference);
         payment.checkout_request_id = Some(self.checkout_request_id.clone());
         Some(payment)
-    }
-}
-
-impl Serialize for LipiaCallback {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.source.serialize(serializer)
     }
 }

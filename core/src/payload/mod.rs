@@ -63,6 +63,11 @@ use self::json::{Node, Object};
 use self::parameters::Entries;
 use crate::kind::Kind;
 
+source::serialize_as_sent! {
+    StkCallback C2bConfirmation C2bValidation B2cResult B2bResult TaxResult StatusResult BalanceResult ReversalResult
+    QueueTimeout B2bExpressCallback RatibaCallback BillManagerPayment LipiaCallback CustomCallback
+}
+
 /// What a delivery says: a typed payload of its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

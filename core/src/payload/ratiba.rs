@@ -1,7 +1,6 @@
 //! M-Pesa Ratiba: standing orders.
 
 use bytes::Bytes;
-use serde::{Serialize, Serializer};
 
 use super::digest::{Digest, Saying};
 use super::json::Object;
@@ -98,11 +97,5 @@ impl RatibaCallback {
             .amount(self.amount)
             .text(self.transaction_id.as_deref())
             .digest()
-    }
-}
-
-impl Serialize for RatibaCallback {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.source.serialize(serializer)
     }
 }

@@ -56,3 +56,15 @@ impl Serialize for Source {
         json.serialize(serializer)
     }
 }
+
+/// Payloads serialise as what was sent, compacted: for logs of the user's own, and for replay.
+macro_rules! serialize_as_sent {
+    ($($payload:ident)+) => {$(
+        impl serde::Serialize for $payload {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                self.source.serialize(serializer)
+            }
+        }
+    )+};
+}
+pub(super) use serialize_as_sent;

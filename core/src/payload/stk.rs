@@ -1,7 +1,6 @@
 //! M-Pesa Express (STK push).
 
 use bytes::Bytes;
-use serde::{Serialize, Serializer};
 
 use super::digest::{Digest, Saying};
 use super::json::Object;
@@ -129,11 +128,5 @@ impl StkCallback {
         payment.msisdn.clone_from(&self.phone_number);
         payment.checkout_request_id = Some(self.checkout_request_id.clone());
         Some(payment)
-    }
-}
-
-impl Serialize for StkCallback {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.source.serialize(serializer)
     }
 }

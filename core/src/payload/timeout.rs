@@ -1,7 +1,6 @@
 //! What comes to a `QueueTimeOutURL`.
 
 use bytes::Bytes;
-use serde::{Serialize, Serializer};
 
 use super::json::Object;
 use super::result::envelope;
@@ -56,12 +55,6 @@ impl QueueTimeout {
     /// Always [`Outcome::Unknown`].
     pub fn outcome(&self) -> Outcome {
         Outcome::Unknown
-    }
-}
-
-impl Serialize for QueueTimeout {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.source.serialize(serializer)
     }
 }
 

@@ -43,12 +43,6 @@ macro_rules! result_payload {
                 Saying::of(&$kind).code(self.header.result_code.as_ref())
             }
         }
-
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                self.source.serialize(serializer)
-            }
-        }
     };
 }
 
