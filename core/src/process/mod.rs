@@ -2,6 +2,8 @@
 
 mod handle;
 
+mod dispatch;
+
 mod settle;
 
 mod backoff;
@@ -13,7 +15,7 @@ mod upkeep;
 mod notice;
 
 pub use self::backoff::Backoff;
-pub(crate) use self::handle::{Handle, WithLedger};
+pub(crate) use self::dispatch::{Handle, WithLedger};
 pub(crate) use self::notice::Notice;
 pub(crate) use self::settle::Settler;
 pub(crate) use self::upkeep::{InFlight, keep_up};
