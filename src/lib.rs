@@ -5,9 +5,11 @@
 )]
 
 pub use mpesa_callbacks_core::{
-    Acknowledgement, Backoff, Call, Clock, CustomKind, Deciding, Delivery, HandlerError, Handling, Inbox, InboxBuilder,
-    IntoDecided, IntoHandled, Kind, MpesaCallbacks, Noticing, Rejection, ReplayError, Request, Route, RouteError,
-    Routes, Secret, StartError, SystemClock, Validation, WeakSecret, payload,
+    Acknowledgement, AddressError, Backoff, Call, CallbackUrl, Clock, CustomKind, Deciding, Delivery, Environment,
+    ForwardedHeader, HandlerError, Handling, Inbox, InboxBuilder, IntoDecided, IntoHandled, Kind, MpesaCallbacks,
+    Noticing, Rejection, ReplayError, Request, Route, RouteError, Routes, SAFARICOM_ADDRESSES, Secret, Sources,
+    StartError, SystemClock, TrustedProxies, UnknownSource, UrlError, UrlFinding, Urls, Validation, WeakSecret,
+    lint_url, payload,
 };
 
 /// Where callbacks are kept.

@@ -2,7 +2,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use actix_web::http::StatusCode;
-use actix_web::http::header;
+use actix_web::http::header::HeaderValue;
 use actix_web::web::{self, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use mpesa_callbacks_core::{Acknowledgement, Inbox, Request as Head};
@@ -29,11 +29,10 @@ pub fn routes(inbox: &Inbox) -> impl FnOnce(&mut ServiceConfig) + use<> {
 }
 
 async fn receive(inbox: Inbox, request: HttpRequest, body: Payload) -> HttpResponse {
-    let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
-    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let encoding = request.headers().get(header::CONTENT_ENCODING).map(header::HeaderValue::as_bytes);
-    let head = Head::new(request.method().as_str(), tail(&request));
-    let head = head.peer(peer).content_length(length).content_encoding(encoding);
+    let headers = request.headers();
+    let values = |name: &str| headers.get_all(name).map(HeaderValue::as_bytes).collect();
+    let head = Head::new(request.method().as_str(), tail(&request), &values);
+    let head = head.peer(request.peer_addr().map(|peer| peer.ip()));
     respond(inbox.receive(head, body).await)
 }
 

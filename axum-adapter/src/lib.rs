@@ -1,12 +1,12 @@
 //! Mounts `mpesa-callbacks` into an axum application: a request in, an acknowledgement out.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use axum::routing::any;
 use mpesa_callbacks_core::{Acknowledgement, Inbox, Request as Head};
 
@@ -31,17 +31,10 @@ where
 
 async fn receive(inbox: Inbox, request: Request<Body>) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| normal(peer.0.ip()));
-    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let encoding = parts.headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
-    let head = Head::new(parts.method.as_str(), parts.uri.path());
-    let head = head.peer(peer).content_length(length).content_encoding(encoding);
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+    let values = |name: &str| parts.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    let head = Head::new(parts.method.as_str(), parts.uri.path(), &values).peer(peer);
     respond(inbox.receive(head, body.into_data_stream()).await)
-}
-
-/// An IPv4 address that came over an IPv6 socket is an IPv4 address.
-fn normal(peer: IpAddr) -> IpAddr {
-    peer.to_canonical()
 }
 
 fn respond(acknowledgement: Acknowledgement) -> Response<Body> {

@@ -18,17 +18,21 @@ mod client;
 
 mod everything;
 
+mod senders;
+
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use mpesa_callbacks_core::ledger::NoLedger;
 use mpesa_callbacks_core::store::{Entry, Filter, MemoryStore, State, Verdict};
-use mpesa_callbacks_core::{Inbox, Kind};
+use mpesa_callbacks_core::{Inbox, InboxBuilder, Kind};
 use tokio::time::sleep;
 
 pub use self::client::{Answer, exchange};
 use self::client::{post, request};
 use self::everything::Everything;
+pub use self::senders::*;
 use crate::fixtures;
 
 /// Mounts the inbox at `/pay`, serves it on a free port of 127.0.0.1, and tells the address.
@@ -46,6 +50,8 @@ const SLOW: Duration = Duration::from_millis(150);
 /// How long a body may take in these tests.
 const BODY_DEADLINE: Duration = Duration::from_millis(400);
 
+type Builder = InboxBuilder<Everything, NoLedger>;
+
 struct Served {
     address: SocketAddr,
     inbox: Inbox,
@@ -53,13 +59,13 @@ struct Served {
 
 impl Served {
     async fn new(serve: &Serve) -> Served {
-        let inbox = Inbox::builder(Everything)
-            .store(MemoryStore::new())
-            .secret(SECRET)
-            .body_deadline(BODY_DEADLINE)
-            .start()
-            .await
-            .expect("an inbox");
+        Served::with(serve, |builder| builder).await
+    }
+
+    async fn with(serve: &Serve, configure: impl FnOnce(Builder) -> Builder) -> Served {
+        let builder =
+            Inbox::builder(Everything).store(MemoryStore::new()).secret(SECRET).body_deadline(BODY_DEADLINE).sandbox();
+        let inbox = configure(builder).start().await.expect("an inbox");
         Served { address: serve(inbox.clone()).await, inbox }
     }
 

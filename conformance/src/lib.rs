@@ -55,6 +55,7 @@ macro_rules! store_tests {
             lists_are_filtered_and_paged
             a_purged_callback_is_still_recognised
             depths_are_counted
+            the_quarantine_is_trimmed_from_its_oldest
             whoever_goes_away_leaves_all_or_nothing
             a_closed_store_says_so
         }
@@ -89,6 +90,11 @@ macro_rules! http_tests {
             hanging_up_changes_nothing_behind_the_body
             the_peer_is_the_other_end_of_the_connection
             a_closed_inbox_acknowledges_nothing
+            a_per_payment_url_speaks_for_its_payment_alone
+            the_source_is_the_hop_beyond_the_proxies
+            sources_that_are_not_listed_are_refused
+            too_many_in_flight_are_refused
+            a_flood_that_cannot_be_read_is_refused
         }
     };
     (@each $serve:expr; $($behaviour:ident)*) => {

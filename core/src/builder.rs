@@ -17,10 +17,13 @@ use crate::inbox::Inbox;
 use crate::kind::Kind;
 use crate::ledger::{Ledger, LedgerError, NoLedger};
 use crate::process::{Backoff, InFlight, Settler, WithLedger, keep_up, work};
-use crate::receive::{Guard, Pending, Recorder};
+use crate::quarantine::Quarantine;
+use crate::receive::{Guard, Pending, Places, Recorder};
 use crate::routes::RouteError;
 use crate::secret::{Secret, WeakSecret};
+use crate::source::{AddressError, Sources, TrustedProxies};
 use crate::store::{Store, StoreError};
+use crate::urls::{Environment, Urls};
 
 /// Puts an inbox together; [`start`](InboxBuilder::start) checks everything and begins.
 pub struct InboxBuilder<H, L> {
@@ -28,6 +31,10 @@ pub struct InboxBuilder<H, L> {
     ledger: L,
     store: Option<Arc<dyn Store>>,
     secrets: Vec<String>,
+    sources: Option<Sources>,
+    proxies: Option<TrustedProxies>,
+    environment: Environment,
+    public_url: Option<String>,
     clock: Arc<dyn Clock>,
     limits: Limits,
 }
@@ -39,6 +46,10 @@ impl<H> InboxBuilder<H, NoLedger> {
             ledger: NoLedger,
             store: None,
             secrets: Vec::new(),
+            sources: None,
+            proxies: None,
+            environment: Environment::Production,
+            public_url: None,
             clock: Arc::new(SystemClock),
             limits: Limits::default(),
         }
@@ -46,8 +57,9 @@ impl<H> InboxBuilder<H, NoLedger> {
 
     /// The application's own database, for handlers that take a `tx`.
     pub fn ledger<L: Ledger>(self, ledger: L) -> InboxBuilder<H, L> {
-        let InboxBuilder { handler, store, secrets, clock, limits, .. } = self;
-        InboxBuilder { handler, ledger, store, secrets, clock, limits }
+        let InboxBuilder { handler, store, secrets, sources, proxies, environment, public_url, clock, limits, .. } =
+            self;
+        InboxBuilder { handler, ledger, store, secrets, sources, proxies, environment, public_url, clock, limits }
     }
 }
 
@@ -66,10 +78,67 @@ impl<H, L> InboxBuilder<H, L> {
     }
 
     /// The secret path segment, at least 128 random bits (`openssl rand -hex 16`). Say it again for a second one that is
-    /// valid too: register URLs with the new one, and take the old one away once nothing comes to it.
+    /// valid too: register URLs with the new one, and take the old one away once nothing comes to it. New URLs are made
+    /// with the first.
     #[must_use]
     pub fn secret(mut self, secret: impl Into<String>) -> InboxBuilder<H, L> {
         self.secrets.push(secret.into());
+        self
+    }
+
+    /// The addresses from which callbacks are taken: [`Sources::safaricom`]. From anywhere, unless said otherwise; the secret
+    /// is the first fence, and this the second.
+    #[must_use]
+    pub fn sources(mut self, sources: Sources) -> InboxBuilder<H, L> {
+        self.sources = Some(sources);
+        self
+    }
+
+    /// The proxies in front of the application, that are believed when they tell who spoke to them.
+    #[must_use]
+    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> InboxBuilder<H, L> {
+        self.proxies = Some(proxies);
+        self
+    }
+
+    /// The inbox is for Daraja's sandbox: its URLs may be `http`, or those of a tunnel to a developer's machine.
+    #[must_use]
+    pub fn sandbox(mut self) -> InboxBuilder<H, L> {
+        self.environment = Environment::Sandbox;
+        self
+    }
+
+    /// Where the world reaches the place at which the inbox is mounted: `https://shop.example.com/pay`. Whatever Daraja
+    /// would not like about the URLs below it is logged as a warning when the inbox starts.
+    #[must_use]
+    pub fn public_url(mut self, url: impl Into<String>) -> InboxBuilder<H, L> {
+        self.public_url = Some(url.into());
+        self
+    }
+
+    /// How many requests that know the secret may be in flight at once, and how many of them from one source; 1,024 and 256
+    /// unless said otherwise. One more hears 503.
+    #[must_use]
+    pub fn in_flight(mut self, requests: usize, per_source: usize) -> InboxBuilder<H, L> {
+        self.limits.in_flight = requests;
+        self.limits.in_flight_per_source = per_source;
+        self
+    }
+
+    /// How many callbacks that cannot be read are kept, and how many bytes of them; 10,000 and 64 MiB unless said
+    /// otherwise. The oldest go first, and it is logged as an error.
+    #[must_use]
+    pub fn quarantine_limit(mut self, callbacks: u64, bytes: u64) -> InboxBuilder<H, L> {
+        self.limits.quarantine.rows = callbacks;
+        self.limits.quarantine.bytes = bytes;
+        self
+    }
+
+    /// How many callbacks a second may come that cannot be read; 50 unless said otherwise, and ten times as many at once
+    /// after a pause. One more hears 503, and is not kept.
+    #[must_use]
+    pub fn quarantine_rate(mut self, per_second: u32) -> InboxBuilder<H, L> {
+        self.limits.quarantine.per_second = per_second;
         self
     }
 
@@ -155,7 +224,7 @@ impl<H, L> InboxBuilder<H, L> {
         L: Ledger,
     {
         let store = self.store.ok_or(StartError::NoStore)?;
-        let secrets = self.secrets.into_iter().map(Secret::new).collect::<Result<Vec<_>, _>>()?;
+        let mut secrets = self.secrets.into_iter().map(Secret::new).collect::<Result<Vec<_>, _>>()?;
         if secrets.is_empty() {
             return Err(StartError::NoSecret);
         }
@@ -163,6 +232,7 @@ impl<H, L> InboxBuilder<H, L> {
         for (what, is_zero) in [
             ("concurrency", limits.concurrency == 0),
             ("body_limit", limits.body == 0),
+            ("in_flight", limits.in_flight == 0 || limits.in_flight_per_source == 0),
             ("lease", limits.lease.is_zero()),
             ("sweep_every", limits.sweep.is_zero()),
             ("handler_deadline", limits.handling.is_zero()),
@@ -183,6 +253,8 @@ impl<H, L> InboxBuilder<H, L> {
                 return Err(StartError::TooMuch { what });
             }
         }
+        let sources = self.sources.map(Sources::checked).transpose()?;
+        let proxies = self.proxies.map(TrustedProxies::checked).transpose()?;
         let routes = self.handler.routes().checked()?;
         let transactional = routes.iter().find(|route| route.transactional);
         if let Some(route) = transactional.filter(|_| TypeId::of::<L>() == TypeId::of::<NoLedger>()) {
@@ -196,7 +268,11 @@ impl<H, L> InboxBuilder<H, L> {
         let (recorder, recording) = Recorder::start(store.clone(), closing.clone());
         let (settler, settling) = Settler::start(store.clone(), limits.lease);
         let engine = Arc::new(Engine {
-            guard: Guard::new(&secrets),
+            guard: Guard::new(&secrets, sources, proxies),
+            places: Places::new(limits.in_flight, limits.in_flight_per_source),
+            quarantine: Quarantine::new(limits.quarantine),
+            secret: secrets.swap_remove(0),
+            environment: self.environment,
             routes,
             store,
             handling: Arc::new(WithLedger { handler: self.handler, ledger: self.ledger }),
@@ -220,6 +296,9 @@ impl<H, L> InboxBuilder<H, L> {
         tokio::spawn(settling);
         engine.tasks.spawn(work(engine.clone()));
         engine.keepers.spawn(keep_up(engine.clone()));
+        if let Some(url) = &self.public_url {
+            Urls::warn_about(&engine, url);
+        }
         Ok(Inbox::new(engine))
     }
 }
@@ -273,6 +352,9 @@ pub enum StartError {
         /// Which.
         what: &'static str,
     },
+    /// An address of the sources or proxies is none.
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// The handlers' routes cannot be mounted.
     #[error(transparent)]
     Routes(#[from] RouteError),

@@ -10,13 +10,22 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::process::{Backoff, Handle, InFlight, Settler};
-use crate::receive::{Guard, Pending, Recorder};
+use crate::quarantine::{Quarantine, QuarantineLimits};
+use crate::receive::{Guard, Pending, Places, Recorder};
 use crate::routes::Routes;
+use crate::secret::Secret;
 use crate::store::Store;
+use crate::urls::Environment;
 
 /// What all steps work with.
 pub(crate) struct Engine {
     pub(crate) guard: Guard,
+    /// One for each request that may be in flight.
+    pub(crate) places: Places,
+    pub(crate) quarantine: Quarantine,
+    /// What per-payment URLs are minted under: the first of the secrets.
+    pub(crate) secret: Secret,
+    pub(crate) environment: Environment,
     pub(crate) routes: Routes,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) handling: Arc<dyn Handle>,
@@ -53,6 +62,9 @@ pub(crate) struct Limits {
     pub(crate) body: usize,
     pub(crate) body_deadline: Duration,
     pub(crate) recording: Duration,
+    pub(crate) in_flight: usize,
+    pub(crate) in_flight_per_source: usize,
+    pub(crate) quarantine: QuarantineLimits,
     pub(crate) concurrency: usize,
     pub(crate) retries: u32,
     pub(crate) backoff: Backoff,
@@ -68,6 +80,9 @@ impl Default for Limits {
             body: 64 * 1024,
             body_deadline: Duration::from_secs(5),
             recording: Duration::from_secs(5),
+            in_flight: 1024,
+            in_flight_per_source: 256,
+            quarantine: QuarantineLimits::default(),
             concurrency: 64,
             retries: 11,
             backoff: Backoff::default(),

@@ -10,9 +10,9 @@ use crate::builder::InboxBuilder;
 use crate::engine::Engine;
 use crate::kind::Kind;
 use crate::ledger::NoLedger;
-use crate::payload;
+use crate::payload::{self, Private};
 use crate::receive::received;
-use crate::store::{CallbackId, Depth, Disposition, Entry, Filter, State, StoreError};
+use crate::store::{CallbackId, Depth, Disposition, Entry, Filter, Recorded, State, StoreError};
 
 /// Handlers, store, ledger and the machinery between: what gets mounted into a web application.
 ///
@@ -93,7 +93,8 @@ impl Inbox {
         let payment = entry.body.and_then(|body| {
             let key = engine.routes.of(&entry.kind).and_then(|route| route.key.as_deref());
             let parsed = payload::parse_bytes(&entry.kind, &body.0, key).ok()?;
-            received(&parsed, body.0, entry.received_at, &engine.routes).payment
+            let received = received(&parsed, body.0, entry.received_at, &engine.routes);
+            received.sent_by(entry.peer).under(entry.reference).payment
         });
         let released = engine.store.reopen(id, State::Held, payment.as_deref()).await?;
         engine.wake.notify_one();
@@ -132,12 +133,25 @@ impl Inbox {
     ///
     /// # Errors
     /// [`ReplayError`]: the kind is not handled, the body cannot be read, or the store fails.
-    pub async fn replay(&self, kind: &Kind, body: &[u8]) -> Result<crate::store::Recorded, ReplayError> {
+    pub async fn replay(&self, kind: &Kind, body: &[u8]) -> Result<Recorded, ReplayError> {
+        self.replay_to(kind, None, body).await
+    }
+
+    /// Feeds a body in as if it had just come to the URL of this kind and reference: see [`replay`](Inbox::replay). What
+    /// came to a per-payment URL says something else to the plain one.
+    ///
+    /// # Errors
+    /// As [`replay`](Inbox::replay).
+    pub async fn replay_for(&self, kind: &Kind, reference: &str, body: &[u8]) -> Result<Recorded, ReplayError> {
+        self.replay_to(kind, Some(reference.into()), body).await
+    }
+
+    async fn replay_to(&self, kind: &Kind, reference: Option<Private>, body: &[u8]) -> Result<Recorded, ReplayError> {
         let engine = &self.engine;
         let route = engine.routes.of(kind).ok_or_else(|| ReplayError::NotHandled { kind: kind.clone() })?;
         let body = bytes::Bytes::copy_from_slice(&payload::strike_credentials(body));
         let parsed = payload::parse_bytes(kind, &body, route.key.as_deref())?;
-        let mut received = received(&parsed, body, engine.clock.now(), &engine.routes);
+        let mut received = received(&parsed, body, engine.clock.now(), &engine.routes).under(reference);
         if parsed.kind == Kind::C2bValidation {
             received.disposition =
                 Disposition::Hold("a validation that was replayed: M-Pesa waits for no answer".into());

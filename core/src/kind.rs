@@ -183,6 +183,11 @@ impl Kind {
         self.payload() == Some("QueueTimeout")
     }
 
+    /// Whether its URL is registered with Safaricom once, rather than sent with each request: C2B and Bill Manager.
+    pub fn is_registered_once(&self) -> bool {
+        matches!(self, Kind::C2bValidation | Kind::C2bConfirmation | Kind::BillManager)
+    }
+
     /// What its sender must hear. A custom kind's route brings its own.
     pub(crate) fn answer(&self) -> Answer {
         self.row().map_or(RESULT_CODE_0, |row| row.answer)

@@ -8,6 +8,7 @@
 //! | `receive` | from a request to its acknowledgement: guard, route, parse, record, acknowledge |
 //! | `process` | from a recorded callback to its end: handle, settle, retry |
 //! | [`payload`] | the words of M-Pesa as types |
+//! | `source`, `token`, `urls` | who may speak: addresses, proxies, per-payment URLs |
 //! | [`store`] | the contract of stores, and the memory store |
 //! | [`ledger`] | the contract of ledgers |
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -22,6 +23,9 @@ mod validation;
 
 mod delivery;
 mod secret;
+mod source;
+mod token;
+mod urls;
 
 mod receive;
 
@@ -35,6 +39,7 @@ mod clock;
 mod engine;
 mod inbox;
 mod observe;
+mod quarantine;
 
 pub use self::builder::{InboxBuilder, StartError};
 pub use self::clock::{Clock, SystemClock};
@@ -48,4 +53,6 @@ pub use self::process::Backoff;
 pub use self::receive::{Acknowledgement, Request};
 pub use self::routes::{Route, RouteError, Routes};
 pub use self::secret::{FORBIDDEN_WORDS, Secret, WeakSecret, forbidden_word};
+pub use self::source::{AddressError, ForwardedHeader, SAFARICOM_ADDRESSES, Sources, TrustedProxies, UnknownSource};
+pub use self::urls::{CallbackUrl, Environment, UrlError, UrlFinding, Urls, lint_url};
 pub use self::validation::{Rejection, Validation};

@@ -17,6 +17,14 @@ pub(crate) fn refused(reason: &'static str) {
     counter!("mpesa_callbacks_refused_total", "reason" => reason).increment(1);
 }
 
+pub(crate) fn unlisted(reason: &'static str) {
+    counter!("mpesa_callbacks_unlisted_sources_total", "reason" => reason).increment(1);
+}
+
+pub(crate) fn trimmed(count: u64) {
+    counter!("mpesa_callbacks_quarantine_trimmed_total").increment(count);
+}
+
 pub(crate) fn recorded(kind: &Kind, verdict: Verdict) {
     counter!("mpesa_callbacks_recorded_total", "kind" => kind.to_string(), "verdict" => verdict.name()).increment(1);
 }

@@ -61,11 +61,10 @@ impl Fairing for Draining {
 impl Handler for Mounted {
     async fn handle<'r>(&self, request: &'r Request<'_>, data: Data<'r>) -> Outcome<'r> {
         // Not `client_ip`, which believes a header that anybody can send.
-        let peer = request.remote().map(|peer| peer.ip().to_canonical());
-        let length = request.headers().get_one("content-length").and_then(|length| length.parse().ok());
-        let encoding = request.headers().get_one("content-encoding").map(str::as_bytes);
-        let head = Head::new(request.method().as_str(), tail(request));
-        let head = head.peer(peer).content_length(length).content_encoding(encoding);
+        let peer = request.remote().map(|peer| peer.ip());
+        let headers = request.headers();
+        let values = |name: &str| headers.get(name).map(str::as_bytes).collect();
+        let head = Head::new(request.method().as_str(), tail(request), &values).peer(peer);
         // The inbox counts the bytes itself.
         let body = ReaderStream::new(data.open(ByteUnit::max_value()));
         Outcome::Success(respond(self.0.receive(head, body).await))

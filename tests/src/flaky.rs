@@ -117,6 +117,10 @@ impl Store for FlakyStore {
         self.inner.purge(age).await
     }
 
+    async fn trim_quarantine(&self, rows: u64, bytes: u64) -> Result<u64, StoreError> {
+        self.inner.trim_quarantine(rows, bytes).await
+    }
+
     async fn depth(&self) -> Result<Depth, StoreError> {
         self.inner.depth().await
     }

@@ -1,9 +1,12 @@
 //! What the tests in `tests/` share: an inbox mounted into an axum application, and a store that can be made to fail.
 
+mod body;
+
 mod flaky;
 
 mod mounted;
 
+pub use self::body::{Chunks, Dribble};
 pub use self::flaky::FlakyStore;
 pub use self::mounted::{Answer, Mounted, SECRET};
 

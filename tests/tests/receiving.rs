@@ -10,7 +10,7 @@ use mpesa_callbacks::store::{Filter, MemoryStore, State, Verdict};
 use mpesa_callbacks::{Inbox, Request};
 use mpesa_callbacks_conformance::fixtures::{self, PAYHERO};
 use mpesa_callbacks_tests::{
-    Answer, FlakyStore, Mounted, SECRET, cancelled_push, its_contradiction, its_twin, paid_push,
+    Answer, Chunks, Dribble, FlakyStore, Mounted, SECRET, cancelled_push, its_contradiction, its_twin, paid_push,
 };
 
 /// Handles everything, and remembers of which kind it was.
@@ -334,8 +334,9 @@ async fn a_client_that_hangs_up_changes_nothing_once_the_body_is_read() {
     for i in 0..50 {
         let inbox = mounted.inbox.clone();
         let path = format!("/{SECRET}/stk");
-        let body = Chunks(vec![cancelled_push(&format!("k{i}")).into()]);
-        let mut receiving = Box::pin(async move { inbox.receive(Request::new("POST", &path), body).await });
+        let body = Chunks::whole(cancelled_push(&format!("k{i}")));
+        let mut receiving =
+            Box::pin(async move { inbox.receive(Request::new("POST", &path, &|_| Vec::new()), body).await });
         // Polled once: the body is read, the callback is handed over, nobody waits for the answer.
         let first = std::future::poll_fn(|context| std::task::Poll::Ready(receiving.as_mut().poll(context))).await;
         assert!(first.is_pending(), "it was answered before it was recorded");
@@ -476,33 +477,4 @@ async fn it_nests_anywhere_with_any_state_and_tells_who_sent() {
     assert_eq!(response.status().as_u16(), 200);
     let entry = &mounted.entries().await[0];
     assert_eq!(entry.peer, Some("196.201.214.200".parse().unwrap()));
-}
-
-/// A body in these pieces.
-struct Chunks(Vec<Bytes>);
-
-impl futures_core::Stream for Chunks {
-    type Item = Result<Bytes, std::io::Error>;
-
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Self::Item>> {
-        let next = if self.0.is_empty() { None } else { Some(Ok(self.0.remove(0))) };
-        std::task::Poll::Ready(next)
-    }
-}
-
-/// A body that never ends.
-struct Dribble;
-
-impl futures_core::Stream for Dribble {
-    type Item = Result<Bytes, std::io::Error>;
-
-    fn poll_next(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Self::Item>> {
-        std::task::Poll::Pending
-    }
 }

@@ -7,7 +7,7 @@ use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::store::{Disposition, Ending, Filter, State, StoreError, Verdict};
 use tokio::time::sleep;
 
-use super::{LONG, SHORT, Shared, claim_one, failed, received, record, settle, stk};
+use super::{LONG, SHORT, Shared, claim_one, failed, received, record, settle, state, stk};
 
 /// Lists come newest first, filtered, page by page, without bodies.
 pub async fn lists_are_filtered_and_paged(store: Shared) {
@@ -75,6 +75,33 @@ pub async fn depths_are_counted(store: Shared) {
     settle(&store, &claimed[1], Ending::Dead { error: "given up".into() }).await;
     let depth = store.depth().await.unwrap();
     assert_eq!((depth.ready, depth.running, depth.held, depth.dead, depth.quarantined), (2, 1, 1, 1, 1));
+}
+
+/// Of what cannot be read the oldest go first, until the rest fits in; nothing else goes.
+pub async fn the_quarantine_is_trimmed_from_its_oldest(store: Shared) {
+    let first = record(&store, failed("kept")).await;
+    let mut ids = Vec::new();
+    for i in 0..10 {
+        let mut unreadable = failed(&format!("sha256:{i}"));
+        unreadable.disposition = Disposition::Quarantine("not JSON".into());
+        ids.push(record(&store, unreadable).await.id);
+    }
+    let quarantined = async || -> Vec<_> {
+        let entries = store.list(&Filter::default().state(State::Quarantined)).await.unwrap();
+        entries.into_iter().rev().map(|entry| entry.id).collect()
+    };
+    assert_eq!(store.trim_quarantine(10, u64::MAX).await.unwrap(), 0);
+    assert_eq!(store.trim_quarantine(7, u64::MAX).await.unwrap(), 3);
+    assert_eq!(quarantined().await, ids[3..]);
+    assert!(store.get(ids[0]).await.unwrap().is_none());
+    let size = store.get(ids[9]).await.unwrap().unwrap().body.unwrap().as_bytes().len() as u64;
+    assert_eq!(store.trim_quarantine(7, size * 2).await.unwrap(), 5);
+    assert_eq!(quarantined().await, ids[8..]);
+    assert_eq!(store.trim_quarantine(0, 0).await.unwrap(), 1, "the newest stays");
+    assert_eq!(quarantined().await, ids[9..]);
+    assert_eq!(state(&store, first.id).await, State::Ready);
+    let again = record(&store, failed("later")).await;
+    assert!(again.id > ids[9], "no id is given twice");
 }
 
 /// A future that is dropped has done all of its work or none of it.

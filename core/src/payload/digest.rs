@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Amount, ResultCode};
+use super::{Amount, Private, ResultCode};
 use crate::kind::Kind;
 
 /// A SHA-256 of something, by which it is known again.
@@ -15,6 +15,15 @@ impl Digest {
     /// Of these bytes.
     pub fn of(bytes: &[u8]) -> Digest {
         Digest(Sha256::digest(bytes).into())
+    }
+
+    /// The same, of what came to the URL of this reference. The bytes that came to one URL do not repeat what came to
+    /// another: a sender who knows the URL of one payment must not be able to answer for another.
+    pub(crate) fn under(self, reference: Option<&Private>) -> Digest {
+        match reference {
+            None => self,
+            Some(reference) => Digest::of(&[&self.0[..], reference.as_str().as_bytes()].concat()),
+        }
     }
 
     /// Its 32 bytes.

@@ -11,6 +11,7 @@ use tracing::Instrument;
 use super::dispatch::Failure;
 use crate::delivery::Delivery;
 use crate::engine::Engine;
+use crate::kind::Kind;
 use crate::ledger::Mark;
 use crate::observe;
 use crate::payload::{self, Private};
@@ -37,7 +38,7 @@ impl Engine {
 
     async fn handle_claimed(&self, claimed: Claimed, cancelled: &CancellationToken) -> (Ended, &'static str) {
         let delivery = Delivery::of_claimed(&claimed);
-        let Claimed { kind, key, body, attempt, interruptions, .. } = claimed;
+        let Claimed { kind, key, body, attempt, interruptions, reference, .. } = claimed;
         if cancelled.is_cancelled() || self.stopping.is_cancelled() {
             return self.given_up(attempt);
         }
@@ -59,7 +60,9 @@ impl Engine {
             Err(error) => return dead(delivery, error.to_string()),
         };
 
-        let mark = route.transactional.then(|| Mark::new(&kind, &key, &parsed.meaning()));
+        // A payment is marked by its receipt: its reference is that of whichever callback told of it first.
+        let reference = reference.filter(|_| kind != Kind::Payment);
+        let mark = route.transactional.then(|| Mark::new(&kind, &key, &parsed.meaning().under(reference.as_ref())));
         let limit = route.deadline.unwrap_or(self.limits.handling);
         let handling = self.handling.clone();
         let theirs = delivery.clone();

@@ -1,4 +1,4 @@
-//! Leases renewed, expired ones swept, depths measured.
+//! Leases renewed, expired ones swept, the quarantine trimmed, depths measured.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,7 +50,7 @@ impl InFlight {
     }
 }
 
-/// Renews, sweeps and measures until everything has ended.
+/// Renews, sweeps, trims and measures until everything has ended.
 pub(crate) async fn keep_up(engine: Arc<Engine>) {
     let every = |period: Duration| {
         let mut ticks = interval(period.max(Duration::from_millis(10)));
@@ -65,7 +65,10 @@ pub(crate) async fn keep_up(engine: Arc<Engine>) {
             // Renewing comes before sweeping, or a process that was paused would sweep its own handlers.
             biased;
             _ = renew.tick() => drop(engine.renew(true).await),
-            _ = sweep.tick() => engine.sweep().await,
+            _ = sweep.tick() => {
+                engine.sweep().await;
+                engine.trim().await;
+            }
             _ = measure.tick() => engine.measure().await,
             () = engine.drained() => break,
         }
@@ -117,6 +120,28 @@ impl Engine {
                 let soon = Instant::now() + lease / 3;
                 flights.values().filter(|flight| flight.expires < soon).for_each(|flight| flight.cancel.cancel());
                 false
+            }
+        }
+    }
+
+    /// Makes room in the quarantine: the oldest go first.
+    async fn trim(&self) {
+        if !self.quarantine.has_grown() {
+            return;
+        }
+        let limits = self.quarantine.limits;
+        match caught(self.store.trim_quarantine(limits.rows, limits.bytes)).await {
+            Ok(0) => {}
+            Ok(trimmed) => {
+                tracing::error!(
+                    callbacks = trimmed,
+                    "deleted the oldest of what cannot be read: the quarantine is full"
+                );
+                observe::trimmed(trimmed);
+            }
+            Err(error) => {
+                self.quarantine.grew();
+                tracing::warn!(cause = error_chain(&error), "cannot trim the quarantine");
             }
         }
     }

@@ -44,12 +44,15 @@ impl Acknowledgement {
     pub(super) fn refusing(refusal: Refusal) -> Acknowledgement {
         let (status, header, reason) = match refusal {
             Refusal::NotFound => (404, None, "not_found"),
+            Refusal::Forbidden => (403, None, "forbidden"),
+            Refusal::Busy => (503, RETRY, "busy"),
             Refusal::MethodNotAllowed => (405, Some(("allow", "POST")), "method_not_allowed"),
             Refusal::CutOff => (400, None, "cut_off"),
             Refusal::TooSlow => (408, None, "too_slow"),
             Refusal::TooLarge => (413, None, "too_large"),
             Refusal::Encoded => (415, None, "encoded"),
-            Refusal::Unavailable => (503, Some(("retry-after", "5")), "unavailable"),
+            Refusal::Flooded => (503, RETRY, "flooded"),
+            Refusal::Unavailable => (503, RETRY, "unavailable"),
         };
         observe::refused(reason);
         tracing::debug!(status, reason, "refused a request");
@@ -57,11 +60,18 @@ impl Acknowledgement {
     }
 }
 
+/// What a sender hears with a 503. Daraja does not heed it; proxies and people do.
+const RETRY: Option<(&str, &str)> = Some(("retry-after", "5"));
+
 /// Why a request is not acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// The secret is wrong, or the path is nobody's: the two look alike.
     NotFound,
+    /// The secret is right, and the address that it comes from is not allowed, or not known.
+    Forbidden,
+    /// Too many requests are in flight, in all or from there.
+    Busy,
     /// The path is right, and the method is not POST.
     MethodNotAllowed,
     /// The body broke off.
@@ -72,6 +82,8 @@ pub(crate) enum Refusal {
     TooLarge,
     /// The body is compressed, or encoded otherwise.
     Encoded,
+    /// Too much comes that cannot be read.
+    Flooded,
     /// The callback could not be recorded, so it is not acknowledged.
     Unavailable,
 }

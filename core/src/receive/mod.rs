@@ -4,6 +4,8 @@ mod request;
 
 mod guard;
 
+mod places;
+
 mod route;
 
 mod read;
@@ -27,6 +29,7 @@ pub(crate) use self::acknowledge::Refusal;
 pub(crate) use self::decide::Pending;
 pub(crate) use self::guard::Guard;
 pub(crate) use self::parse::received;
+pub(crate) use self::places::Places;
 pub(crate) use self::record::{Recorder, error_chain};
 pub use self::request::Request;
 use crate::inbox::Inbox;
@@ -65,9 +68,10 @@ impl Inbox {
         let engine = self.engine().clone();
         let admitted = engine.guard(request)?; //                may this sender speak?
         let routed = engine.route(admitted)?; //                 which kind is this URL for?
-        let heard = engine.read(routed, body, started).await?;
+        let (heard, place) = engine.read(routed, body, started).await?;
         let span = tracing::info_span!("callback", kind = %heard.route.kind);
         let rest = async move {
+            let _place = place; //                               among those in flight, until it is recorded
             let parsed = engine.parse(heard); //                 what they say, or why it cannot be read
             let decided = engine.decide(parsed, started).await; // C2B validation only
             let recorded = engine.record(decided).await?; //     durable; have we heard it before?

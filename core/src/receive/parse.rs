@@ -24,18 +24,14 @@ pub(super) struct Understood {
 
 impl Engine {
     pub(super) fn parse(&self, heard: Heard) -> Understood {
-        let Heard { route, peer, body, received_at } = heard;
+        let Heard { route, source, reference, body, received_at } = heard;
         // A queue timeout may echo the merchant's own request, credentials and all; and people mix up URLs.
         let body = without_credentials(body);
-        let (mut received, callback) = match read(&route, &body) {
+        let (received, callback) = match read(&route, &body) {
             Ok(parsed) => (received(&parsed, body, received_at, &self.routes), Some(parsed.callback)),
             Err(reason) => (quarantined(&route, body, received_at, &reason), None),
         };
-        received.peer = peer;
-        if let Some(payment) = &mut received.payment {
-            payment.peer = peer;
-        }
-        Understood { route, received, callback }
+        Understood { route, received: received.sent_by(source).under(reference), callback }
     }
 }
 

@@ -12,21 +12,29 @@ use tokio::time::timeout_at;
 
 use super::Refusal;
 use super::decide::handler_deadline;
+use super::places::Place;
 use super::route::Routed;
 use crate::engine::Engine;
 use crate::kind::Kind;
+use crate::payload::Private;
 use crate::routes::Route;
 
-/// A body, whole.
+/// A body, whole, and who sent it.
 pub(super) struct Heard {
     pub(super) route: Arc<Route>,
-    pub(super) peer: Option<IpAddr>,
+    pub(super) source: Option<IpAddr>,
+    pub(super) reference: Option<Private>,
     pub(super) body: Bytes,
     pub(super) received_at: SystemTime,
 }
 
 impl Engine {
-    pub(super) async fn read<B, C, E>(&self, routed: Routed, body: B, started: Instant) -> Result<Heard, Refusal>
+    pub(super) async fn read<B, C, E>(
+        &self,
+        routed: Routed,
+        body: B,
+        started: Instant,
+    ) -> Result<(Heard, Place), Refusal>
     where
         B: Stream<Item = Result<C, E>>,
         C: Into<Bytes>,
@@ -42,7 +50,8 @@ impl Engine {
         let deadline = started + deadline;
         let body =
             timeout_at(deadline.into(), gather(body, self.limits.body)).await.map_err(|_| Refusal::TooSlow)??;
-        Ok(Heard { route: routed.route, peer: routed.peer, body, received_at: self.clock.now() })
+        let Routed { route, source, reference, place, .. } = routed;
+        Ok((Heard { route, source, reference, body, received_at: self.clock.now() }, place))
     }
 }
 

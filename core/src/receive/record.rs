@@ -56,6 +56,10 @@ impl Engine {
             received.decision = Some(self.pending.enter(&received.key, &received.meaning, decision));
         }
         let decision = received.decision.clone();
+        if matches!(received.disposition, Disposition::Quarantine(_)) && !self.quarantine.admits() {
+            // M-Pesa waits for an answer to a validation, read or not.
+            return decision.map(|_| Stored { route, kind, decision: None }).ok_or(Refusal::Flooded);
+        }
         let engine = self.clone();
         let recording = async move {
             let notice = received.clone();

@@ -1,43 +1,70 @@
 //! The head of a request, free of any framework.
 
+use std::fmt;
 use std::net::IpAddr;
 
+/// The values of a header with this name (in lower case), in the order of its lines.
+type Headers<'a> = dyn Fn(&str) -> Vec<&'a [u8]> + Sync + 'a;
+
 /// The head of a request, as an adapter tells it.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
+///
+/// ```
+/// use mpesa_callbacks_core::Request;
+///
+/// let headers = [("content-length", "2"), ("x-forwarded-for", "192.0.2.1"), ("x-forwarded-for", "10.0.0.1")];
+/// let values = |name: &str| {
+///     headers.iter().filter(|(other, _)| *other == name).map(|(_, value)| value.as_bytes()).collect::<Vec<_>>()
+/// };
+/// let request = Request::new("POST", "/0123456789abcdef0123456789abcdef/stk", &values)
+///     .peer(Some("127.0.0.1".parse()?));
+/// # let _ = request;
+/// # Ok::<_, std::net::AddrParseError>(())
+/// ```
+#[derive(Clone, Copy)]
 pub struct Request<'a> {
-    pub(crate) method: &'a str,
-    pub(crate) path: &'a str,
-    pub(crate) peer: Option<IpAddr>,
-    pub(crate) content_length: Option<u64>,
-    pub(crate) content_encoding: Option<&'a [u8]>,
+    pub(super) method: &'a str,
+    pub(super) path: &'a str,
+    pub(super) peer: Option<IpAddr>,
+    headers: &'a Headers<'a>,
 }
 
 impl<'a> Request<'a> {
-    /// The method, and the path below the place where the inbox is mounted: `/<secret>/stk`, as it was sent, neither
-    /// decoded nor with the query.
-    pub fn new(method: &'a str, path: &'a str) -> Request<'a> {
-        Request { method, path, peer: None, content_length: None, content_encoding: None }
+    /// The method; the path below the place where the inbox is mounted, `/<secret>/stk`, as it was sent, neither decoded
+    /// nor with the query; and the values of any header, by its name in lower case, in the order of its lines.
+    pub fn new(
+        method: &'a str,
+        path: &'a str,
+        headers: &'a (impl Fn(&str) -> Vec<&'a [u8]> + Sync + 'a),
+    ) -> Request<'a> {
+        Request { method, path, peer: None, headers }
     }
 
-    /// The address at the other end of the connection.
+    /// The address at the other end of the connection, when the server tells.
     #[must_use]
     pub fn peer(mut self, peer: Option<IpAddr>) -> Request<'a> {
         self.peer = peer;
         self
     }
 
-    /// `Content-Length`, where it was sent.
-    #[must_use]
-    pub fn content_length(mut self, length: Option<u64>) -> Request<'a> {
-        self.content_length = length;
-        self
+    /// The values of a header.
+    pub(super) fn header(&self, name: &str) -> Vec<&'a [u8]> {
+        (self.headers)(name)
     }
 
-    /// `Content-Encoding`, where it was sent.
-    #[must_use]
-    pub fn content_encoding(mut self, encoding: Option<&'a [u8]>) -> Request<'a> {
-        self.content_encoding = encoding;
-        self
+    /// `Content-Length`, where it was sent and is a number.
+    pub(super) fn content_length(&self) -> Option<u64> {
+        std::str::from_utf8(self.header("content-length").first()?).ok()?.trim().parse().ok()
+    }
+
+    /// Whether the body is compressed, or encoded otherwise.
+    pub(super) fn is_encoded(&self) -> bool {
+        self.header("content-encoding").iter().any(|encoding| !encoding.trim_ascii().eq_ignore_ascii_case(b"identity"))
+    }
+}
+
+/// The path has the secret in it.
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("method", &self.method).field("peer", &self.peer).finish_non_exhaustive()
     }
 }

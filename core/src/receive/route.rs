@@ -5,30 +5,35 @@ use std::sync::Arc;
 
 use super::Refusal;
 use super::guard::Admitted;
+use super::places::Place;
 use crate::engine::Engine;
 use crate::observe;
+use crate::payload::Private;
 use crate::routes::Route;
 
 /// A request to the URL of a kind that is handled.
 pub(super) struct Routed {
     pub(super) route: Arc<Route>,
-    pub(super) peer: Option<IpAddr>,
+    pub(super) source: Option<IpAddr>,
+    pub(super) reference: Option<Private>,
     pub(super) content_length: Option<u64>,
+    pub(super) place: Place,
 }
 
 impl Engine {
     pub(super) fn route(&self, admitted: Admitted<'_>) -> Result<Routed, Refusal> {
-        let route = self.routes.at(admitted.path()).ok_or(Refusal::NotFound)?;
-        let request = admitted.request();
+        let (request, path) = admitted.request();
+        let route = self.routes.at(path).ok_or(Refusal::NotFound)?;
         // Daraja POSTs, and nothing else.
         if request.method != "POST" {
             return Err(Refusal::MethodNotAllowed);
         }
         // Nothing is unpacked: a small body could become a large one.
-        if request.content_encoding.is_some_and(|encoding| !encoding.trim_ascii().eq_ignore_ascii_case(b"identity")) {
+        if request.is_encoded() {
             return Err(Refusal::Encoded);
         }
         observe::received(&route.kind);
-        Ok(Routed { route: route.clone(), peer: request.peer, content_length: request.content_length })
+        let (source, reference, place) = admitted.into_sender();
+        Ok(Routed { route: route.clone(), source, reference, content_length: request.content_length(), place })
     }
 }

@@ -191,6 +191,21 @@ impl Store for MemoryStore {
         Ok(old.len() as u64)
     }
 
+    async fn trim_quarantine(&self, rows: u64, bytes: u64) -> Result<u64, StoreError> {
+        let mut all = self.rows()?;
+        let (mut kept, mut size) = (0, 0);
+        let excess = all.rows.values().rev().filter(|row| row.entry.state == State::Quarantined).filter_map(|row| {
+            kept += 1;
+            size += row.entry.body.as_ref().map_or(0, |body| body.as_bytes().len() as u64);
+            (kept > 1 && (kept > rows || size > bytes)).then_some(row.entry.id)
+        });
+        let excess: Vec<_> = excess.collect();
+        for id in &excess {
+            all.remove(*id);
+        }
+        Ok(excess.len() as u64)
+    }
+
     async fn depth(&self) -> Result<Depth, StoreError> {
         let mut depth = Depth::default();
         self.rows()?.rows.values().for_each(|row| depth.add(row.entry.state, 1));
@@ -300,6 +315,14 @@ impl Rows {
     /// The row that runs under this lease.
     fn held(&mut self, lease: Lease) -> Option<&mut Row> {
         self.rows.get_mut(&lease.id).filter(|row| row.entry.state == State::Running && row.fence == lease.fence)
+    }
+
+    fn remove(&mut self, id: CallbackId) {
+        self.rows.remove(&id);
+        self.by_key.retain(|_, ids| {
+            ids.retain(|other| *other != id);
+            !ids.is_empty()
+        });
     }
 
     fn purge(&mut self, id: CallbackId) {

@@ -96,6 +96,10 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// how many bodies went.
     async fn purge(&self, age: Duration) -> Result<u64, StoreError>;
 
+    /// Deletes the oldest callbacks that are `Quarantined`, row and body, until at most `rows` of them are left, with at
+    /// most `bytes` of bodies together. The newest one always stays, so that no id is given twice. Returns how many went.
+    async fn trim_quarantine(&self, rows: u64, bytes: u64) -> Result<u64, StoreError>;
+
     /// How many callbacks wait, run, are held, dead and quarantined.
     async fn depth(&self) -> Result<Depth, StoreError>;
 

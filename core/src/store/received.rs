@@ -19,9 +19,9 @@ pub struct Received {
     pub kind: Kind,
     /// What makes two deliveries the same callback, within the kind. Of a body that cannot be read: its digest.
     pub key: Private,
-    /// The fingerprint of its bytes.
+    /// The fingerprint of its bytes, and of the reference whose URL it came to.
     pub digest: Digest,
-    /// The fingerprint of what it says.
+    /// The fingerprint of what it says, and of the reference.
     pub meaning: Digest,
     /// Its bytes, credentials struck out.
     pub(crate) body: Body,
@@ -109,6 +109,29 @@ impl Received {
         let routes = [parsed.kind.clone(), Kind::Payment].map(Route::new);
         let routes = routes.into_iter().fold(Routes::new(), Routes::with);
         Ok(crate::receive::received(&parsed, body, received_at, &routes))
+    }
+
+    /// Who sent it, and what it tells of.
+    #[must_use]
+    pub(crate) fn sent_by(mut self, source: Option<IpAddr>) -> Received {
+        self.peer = source;
+        if let Some(payment) = &mut self.payment {
+            payment.peer = source;
+        }
+        self
+    }
+
+    /// It came to the URL of this reference. Its payment is known by its receipt alone, because its twin comes to another
+    /// URL and tells of the same.
+    #[must_use]
+    pub(crate) fn under(mut self, reference: Option<Private>) -> Received {
+        self.digest = self.digest.under(reference.as_ref());
+        self.meaning = self.meaning.under(reference.as_ref());
+        if let Some(payment) = &mut self.payment {
+            payment.reference.clone_from(&reference);
+        }
+        self.reference = reference;
+        self
     }
 
     /// Its bytes.

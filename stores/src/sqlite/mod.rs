@@ -183,6 +183,14 @@ impl Store for SqliteStore {
         Ok(purged)
     }
 
+    async fn trim_quarantine(&self, rows: u64, bytes: u64) -> Result<u64, StoreError> {
+        // Looked for beside the writer; most looks find nothing.
+        let Some(newest) = self.look(move |connection| rows::excess_quarantined(connection, rows, bytes)).await? else {
+            return Ok(0);
+        };
+        self.writer.write(1, move |connection| rows::trim_quarantine(connection, newest)).await
+    }
+
     async fn depth(&self) -> Result<Depth, StoreError> {
         self.look(rows::depth).await
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use mpesa_callbacks_core::store::{State, Verdict};
 
 pub(super) use self::look::{depth, get, list};
-pub(super) use self::purge::{purge, purgeable};
+pub(super) use self::purge::{excess_quarantined, purge, purgeable, trim_quarantine};
 pub(super) use self::record::{decision, record_all};
 pub(super) use self::work::{claim, dismiss, is_due, is_expired, renew, reopen, settle_all, sweep};
 

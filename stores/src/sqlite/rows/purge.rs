@@ -63,6 +63,37 @@ pub(in crate::sqlite) fn purge(connection: &Connection, ids: &[i64]) -> Result<u
     Ok(purged)
 }
 
+/// The newest of the quarantined callbacks that must go, so that those behind it fit in.
+pub(in crate::sqlite) fn excess_quarantined(connection: &Connection, rows: u64, bytes: u64) -> Result<Option<i64>> {
+    let mut newest_first = connection.prepare_cached(
+        "SELECT id, length(body) FROM callback LEFT JOIN body ON body.callback_id = callback.id
+         WHERE state >= 3 AND state = 5 ORDER BY id DESC",
+    )?;
+    let mut found = newest_first.query([])?;
+    let (mut kept, mut size) = (0_u64, 0_u64);
+    while let Some(row) = found.next()? {
+        kept += 1;
+        size = size.saturating_add(row.get::<_, Option<i64>>(1)?.unwrap_or(0).unsigned_abs());
+        if kept > 1 && (kept > rows || size > bytes) {
+            return row.get(0).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// Deletes what is quarantined, up to this id.
+pub(in crate::sqlite) fn trim_quarantine(connection: &Connection, newest: i64) -> Result<u64> {
+    connection
+        .prepare_cached(
+            "DELETE FROM body WHERE callback_id IN (SELECT id FROM callback WHERE state >= 3 AND state = 5 AND id <= ?1)",
+        )?
+        .execute([newest])?;
+    let trimmed = connection
+        .prepare_cached("DELETE FROM callback WHERE state >= 3 AND state = 5 AND id <= ?1")?
+        .execute([newest])?;
+    Ok(trimmed as u64)
+}
+
 /// The key under which purged keys are hidden; `None` as long as none was purged.
 pub(super) fn hmac_key(connection: &Connection) -> Result<Option<Vec<u8>>> {
     connection

@@ -1,0 +1,125 @@
+//! Who may speak, over real sockets: per-payment URLs, addresses, proxies, limits.
+
+use std::time::Duration;
+
+use mpesa_callbacks_core::payload::Private;
+use mpesa_callbacks_core::store::Verdict;
+use mpesa_callbacks_core::{ForwardedHeader, Kind, SAFARICOM_ADDRESSES, Sources, TrustedProxies};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use super::client::{Answer, exchange, post, request};
+use super::{FIRST_BYTES, SECRET, STK, Serve, Served, acknowledged, push, refused};
+
+/// A body that comes to the URL of one payment brings the payment's reference; the URL is good for nothing else.
+pub async fn a_per_payment_url_speaks_for_its_payment_alone(serve: &Serve) {
+    let served = Served::with(serve, |builder| builder.secret("ffeeddccbbaa99887766554433221100")).await;
+    let urls = served.inbox.urls(&format!("http://{}/pay", served.address)).expect("urls");
+    let path = |url: &str| url.split_once("/pay").map(|(_, path)| format!("/pay{path}")).expect("a path");
+    let minted = path(urls.stk_for("order-123").expect("a url").as_str());
+    assert_eq!(exchange(served.address, &post(&minted, &push("k"))).await, acknowledged(STK));
+    assert_eq!(exchange(served.address, &post(&format!("{minted}/"), &push("k"))).await, acknowledged(STK));
+    let entries = served.entries().await;
+    assert_eq!(entries[0].reference.as_ref().map(Private::as_str), Some("order-123"));
+    assert_eq!(entries[0].seen, 2);
+
+    let token = minted.split('/').nth(2).expect("a token");
+    let expired = urls.clone().lasting(Duration::ZERO).stk_for("order-123").expect("a url");
+    for wrong in [
+        path(expired.as_str()),
+        format!("/pay/{token}/lipia"),
+        format!("/pay/{token}/c2b/confirmation"),
+        format!("/pay/{}/stk", token.to_uppercase()),
+        format!("/pay/{}/stk", &token[1..]),
+        format!("/pay/{token}0/stk"),
+    ] {
+        assert_eq!(exchange(served.address, &post(&wrong, &push("wrong"))).await, refused(404), "{wrong}");
+    }
+    // The same bytes at another payment's URL are not the same callback.
+    let other = path(urls.url_for(&Kind::Stk, "order-124").expect("a url").as_str());
+    assert_eq!(exchange(served.address, &post(&other, &push("k"))).await, acknowledged(STK));
+    assert_eq!(served.post("/stk", &push("k")).await, acknowledged(STK));
+    let verdicts: Vec<_> = served.entries().await.iter().map(|entry| entry.verdict).collect();
+    assert_eq!(verdicts, [Verdict::First, Verdict::Conflict, Verdict::Conflict]);
+}
+
+/// Behind proxies that are trusted, the source is the right-most hop beyond them, whatever the sender wrote.
+pub async fn the_source_is_the_hop_beyond_the_proxies(serve: &Serve) {
+    let x_forwarded_for = [
+        ("x-forwarded-for", "203.0.113.1"),
+        ("forwarded", "for=203.0.113.2"),
+        ("x-forwarded-for", "198.51.100.7:4711, 127.0.0.2"),
+    ];
+    let forwarded = [
+        ("forwarded", "for=203.0.113.1, for=\"unclosed"),
+        ("x-forwarded-for", "203.0.113.2"),
+        ("forwarded", "for=\"[2001:db8::7]:4711\";proto=https, for=127.0.0.2"),
+    ];
+    for (header, lines, source) in [
+        (ForwardedHeader::XForwardedFor, x_forwarded_for, "198.51.100.7"),
+        (ForwardedHeader::Forwarded, forwarded, "2001:db8::7"),
+    ] {
+        for proxies in [TrustedProxies::at(["127.0.0.0/8"]), TrustedProxies::hops(2)] {
+            let served = Served::with(serve, |builder| builder.trusted_proxies(proxies.header(header))).await;
+            let path = format!("/pay/{SECRET}/stk");
+            let answer = exchange(served.address, &request("POST", &path, &lines, &push("k"))).await;
+            assert_eq!(answer, acknowledged(STK));
+            assert_eq!(served.entries().await[0].peer, source.parse().ok());
+            let answer = exchange(served.address, &request("POST", &path, &[], &push("l"))).await;
+            assert_eq!(answer, refused(403), "no proxy said who it was");
+            let answer = exchange(served.address, &request("POST", "/pay/wrong/stk", &[], &push("l"))).await;
+            assert_eq!(answer, refused(404), "without the secret nobody learns of addresses");
+        }
+    }
+}
+
+/// Who is not on the list is refused, whatever headers say; and let in as long as the list only reports.
+pub async fn sources_that_are_not_listed_are_refused(serve: &Serve) {
+    let forged = [("x-forwarded-for", SAFARICOM_ADDRESSES[0]), ("x-real-ip", SAFARICOM_ADDRESSES[0])];
+    let path = format!("/pay/{SECRET}/stk");
+    for (sources, answer) in [
+        (Sources::safaricom(), refused(403)),
+        (Sources::safaricom().report_only(), acknowledged(STK)),
+        (Sources::safaricom().and("127.0.0.1"), acknowledged(STK)),
+    ] {
+        let served = Served::with(serve, |builder| builder.sources(sources)).await;
+        assert_eq!(exchange(served.address, &request("POST", &path, &forged, &push("k"))).await, answer);
+        assert_eq!(served.entries().await.len(), usize::from(answer.status == 200));
+        let answer = exchange(served.address, &request("POST", "/pay/wrong/stk", &forged, &push("k"))).await;
+        assert_eq!(answer, refused(404));
+    }
+}
+
+/// More requests than may be in flight hear 503; the next one is welcome again.
+pub async fn too_many_in_flight_are_refused(serve: &Serve) {
+    let served = Served::with(serve, |builder| builder.in_flight(2, 2)).await;
+    let head = format!("POST /pay/{SECRET}/stk HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n{FIRST_BYTES}");
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(served.address).await.expect("a connection");
+        stream.write_all(head.as_bytes()).await.expect("to send");
+        slow.push(stream);
+    }
+    sleep(Duration::from_millis(100)).await;
+    let busy = Answer { retry_after: Some("5".into()), ..refused(503) };
+    assert_eq!(served.post("/stk", &push("k")).await, busy);
+    drop(slow);
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(served.post("/stk", &push("k")).await, acknowledged(STK));
+}
+
+/// More of what cannot be read than is allowed in a while hears 503, and is not kept; what can be read is taken.
+pub async fn a_flood_that_cannot_be_read_is_refused(serve: &Serve) {
+    let served = Served::with(serve, |builder| builder.quarantine_rate(1)).await;
+    let mut refused_some = false;
+    for i in 0..30 {
+        let answer = served.post("/stk", format!("junk {i}").as_bytes()).await;
+        refused_some |= answer.status == 503;
+        assert!(matches!(answer.status, 200 | 503));
+        assert_eq!(served.post("/stk", &push(&format!("k{i}"))).await, acknowledged(STK));
+    }
+    assert!(refused_some);
+    let depth = served.inbox.depth().await.expect("depth");
+    assert!((10..30).contains(&depth.quarantined), "{depth:?}");
+}

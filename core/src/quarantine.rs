@@ -1,0 +1,92 @@
+//! The quarantine is bounded: whoever knows the secret, or one URL, could fill a disk with what nobody can read.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use tokio::time::Instant;
+
+/// How much is kept that cannot be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QuarantineLimits {
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    pub(crate) per_second: u32,
+}
+
+impl Default for QuarantineLimits {
+    fn default() -> QuarantineLimits {
+        // Safaricom changing a shape must not be lost in it: days of a shop's callbacks fit in.
+        QuarantineLimits { rows: 10_000, bytes: 64 * 1024 * 1024, per_second: 50 }
+    }
+}
+
+/// A burst may bring what comes in so many seconds.
+const BURST_SECONDS: f64 = 10.0;
+
+/// Counts what enters, second by second.
+#[derive(Debug)]
+pub(crate) struct Quarantine {
+    pub(crate) limits: QuarantineLimits,
+    bucket: Mutex<Bucket>,
+    /// Something entered since it was last trimmed.
+    entered: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    room: f64,
+    at: Instant,
+}
+
+impl Quarantine {
+    pub(crate) fn new(limits: QuarantineLimits) -> Quarantine {
+        let bucket = Bucket { room: f64::from(limits.per_second) * BURST_SECONDS, at: Instant::now() };
+        // An earlier process may have had larger limits.
+        Quarantine { limits, bucket: Mutex::new(bucket), entered: AtomicBool::new(true) }
+    }
+
+    /// Whether one more may enter now.
+    pub(crate) fn admits(&self) -> bool {
+        let rate = f64::from(self.limits.per_second);
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let gained = now.duration_since(bucket.at).as_secs_f64() * rate;
+        bucket.room = (bucket.room + gained).min(rate * BURST_SECONDS);
+        bucket.at = now;
+        if bucket.room < 1.0 {
+            return false;
+        }
+        bucket.room -= 1.0;
+        self.grew();
+        true
+    }
+
+    /// There may be something to trim.
+    pub(crate) fn grew(&self) {
+        self.entered.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether there may be something to trim; asked once for each trimming.
+    pub(crate) fn has_grown(&self) -> bool {
+        self.entered.swap(false, Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_enters_and_then_so_many_a_second() {
+        let limits = QuarantineLimits { per_second: 5, ..QuarantineLimits::default() };
+        let quarantine = Quarantine::new(limits);
+        let enter = |times: usize| (0..times).filter(|_| quarantine.admits()).count();
+        assert_eq!(enter(1000), 50);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(enter(1000), 10);
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        assert_eq!(enter(1000), 50);
+    }
+}

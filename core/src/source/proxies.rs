@@ -1,0 +1,207 @@
+//! The proxies that are believed, and what they say.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::forwarded::{address, from_the_right};
+use super::{AddressError, contains, networks};
+
+/// The proxies in front of the application, and the header in which they tell who spoke to them.
+///
+/// Anybody can send such a header. So only what configured proxies appended to it is believed: the source is the right-most
+/// address beyond them. Without this, the source is the other end of the connection, whatever headers say.
+///
+/// ```
+/// use mpesa_callbacks_core::{ForwardedHeader, TrustedProxies};
+///
+/// // One nginx on this machine that sets `X-Forwarded-For`.
+/// let nginx = TrustedProxies::at(["127.0.0.1", "::1"]);
+/// // A load balancer of which only the number of hops is known, and that speaks RFC 7239.
+/// let balancer = TrustedProxies::hops(2).header(ForwardedHeader::Forwarded);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustedProxies {
+    who: Who,
+    header: ForwardedHeader,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Who {
+    At(Vec<String>),
+    Hops(usize),
+}
+
+/// The header in which proxies tell who spoke to them. The one that is configured is read, and no other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`: addresses, each with a port or without.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded`, RFC 7239.
+    Forwarded,
+}
+
+impl ForwardedHeader {
+    /// Its name, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            ForwardedHeader::XForwardedFor => "x-forwarded-for",
+            ForwardedHeader::Forwarded => "forwarded",
+        }
+    }
+}
+
+/// Why it cannot be told where a request comes from.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnknownSource {
+    /// The adapter does not know the other end of the connection.
+    #[error(
+        "the server does not tell the adapter who sends: with axum, serve with `axum_adapter::serve`, or \
+         `app.into_make_service_with_connect_info::<SocketAddr>()`"
+    )]
+    NoPeer,
+    /// The header names fewer addresses than there are proxies.
+    #[error("the request came through fewer proxies than are configured, or they do not set the configured header")]
+    TooFewHops,
+    /// The proxies do not say who spoke to them: `unknown`, a hidden name, or nothing that can be read.
+    #[error("a trusted proxy does not tell the address that spoke to it")]
+    Hidden,
+    /// The proxies cannot be told from others.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+}
+
+impl TrustedProxies {
+    /// The proxies at these addresses and in these networks, `X-Forwarded-For` unless said otherwise. A connection from
+    /// anywhere else is taken for the sender's own.
+    pub fn at<T: Into<String>>(addresses: impl IntoIterator<Item = T>) -> TrustedProxies {
+        TrustedProxies {
+            who: Who::At(addresses.into_iter().map(Into::into).collect()),
+            header: ForwardedHeader::default(),
+        }
+    }
+
+    /// Exactly so many proxies, wherever they are, `X-Forwarded-For` unless said otherwise. Nobody may reach the
+    /// application past them: whoever did could choose an address.
+    pub fn hops(hops: usize) -> TrustedProxies {
+        TrustedProxies { who: Who::Hops(hops), header: ForwardedHeader::default() }
+    }
+
+    /// The header that they set.
+    #[must_use]
+    pub fn header(mut self, header: ForwardedHeader) -> TrustedProxies {
+        self.header = header;
+        self
+    }
+
+    /// Where a request comes from: `peer` is the other end of its connection, `lines` are the values of the configured
+    /// header, in order. What the inbox asks itself, for whoever wants to know it elsewhere.
+    ///
+    /// # Errors
+    /// [`UnknownSource`].
+    ///
+    /// ```
+    /// use mpesa_callbacks_core::TrustedProxies;
+    ///
+    /// let proxies = TrustedProxies::at(["127.0.0.1"]);
+    /// let lines: [&[u8]; 1] = [b"196.201.214.200, 203.0.113.9"]; // the sender wrote the first address, nginx the second
+    /// let source = proxies.source(Some("127.0.0.1".parse()?), &lines)?;
+    /// assert_eq!(source.to_string(), "203.0.113.9");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn source(&self, peer: Option<IpAddr>, lines: &[&[u8]]) -> Result<IpAddr, UnknownSource> {
+        self.clone().checked()?.source(peer, lines)
+    }
+
+    pub(crate) fn checked(self) -> Result<Believed, AddressError> {
+        let proxies = match self.who {
+            Who::At(addresses) => Proxies::At(networks(addresses)?),
+            Who::Hops(hops) => Proxies::Hops(hops),
+        };
+        Ok(Believed { proxies, header: self.header })
+    }
+}
+
+/// The proxies that are believed, read.
+#[derive(Debug)]
+pub(crate) struct Believed {
+    proxies: Proxies,
+    pub(crate) header: ForwardedHeader,
+}
+
+#[derive(Debug)]
+enum Proxies {
+    At(Vec<IpNet>),
+    Hops(usize),
+}
+
+impl Believed {
+    pub(crate) fn source(&self, peer: Option<IpAddr>, lines: &[&[u8]]) -> Result<IpAddr, UnknownSource> {
+        let mut elements = from_the_right(self.header, lines);
+        let read = |element: Option<&[u8]>| {
+            let element = element.ok_or(UnknownSource::TooFewHops)?;
+            address(self.header, element).ok_or(UnknownSource::Hidden)
+        };
+        match &self.proxies {
+            Proxies::Hops(0) => peer.map(|peer| peer.to_canonical()).ok_or(UnknownSource::NoPeer),
+            Proxies::Hops(hops) => read(elements.nth(hops - 1)),
+            Proxies::At(networks) => {
+                let mut source = peer.ok_or(UnknownSource::NoPeer)?.to_canonical();
+                while contains(networks, source) {
+                    source = read(elements.next())?;
+                }
+                Ok(source)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(proxies: &TrustedProxies, peer: &str, lines: &[&str]) -> Result<IpAddr, UnknownSource> {
+        let lines: Vec<_> = lines.iter().map(|line| line.as_bytes()).collect();
+        proxies.source(peer.parse().ok(), &lines)
+    }
+
+    fn ip(text: &str) -> Result<IpAddr, UnknownSource> {
+        Ok(text.parse().unwrap())
+    }
+
+    #[test]
+    fn the_source_is_the_right_most_hop_beyond_the_proxies() {
+        let proxies = TrustedProxies::at(["10.0.0.0/8"]);
+        assert_eq!(source(&proxies, "10.0.0.1", &["198.51.100.1, 203.0.113.9"]), ip("203.0.113.9"));
+        assert_eq!(source(&proxies, "10.0.0.1", &["198.51.100.1, 203.0.113.9, 10.0.0.2"]), ip("203.0.113.9"));
+        assert_eq!(source(&proxies, "::ffff:10.0.0.1", &["203.0.113.9", "::ffff:10.0.0.2"]), ip("203.0.113.9"));
+    }
+
+    #[test]
+    fn nobody_else_is_believed() {
+        let proxies = TrustedProxies::at(["10.0.0.0/8"]);
+        assert_eq!(source(&proxies, "203.0.113.9", &["196.201.214.200"]), ip("203.0.113.9"));
+        assert_eq!(source(&proxies, "", &["196.201.214.200"]), Err(UnknownSource::NoPeer));
+    }
+
+    #[test]
+    fn fewer_hops_than_promised_are_refused() {
+        let proxies = TrustedProxies::at(["10.0.0.0/8"]);
+        assert_eq!(source(&proxies, "10.0.0.1", &[]), Err(UnknownSource::TooFewHops));
+        assert_eq!(source(&proxies, "10.0.0.1", &["10.0.0.2"]), Err(UnknownSource::TooFewHops));
+        let two = TrustedProxies::hops(2);
+        assert_eq!(source(&two, "", &["203.0.113.9, 10.0.0.2"]), ip("203.0.113.9"));
+        assert_eq!(source(&two, "", &["203.0.113.9"]), Err(UnknownSource::TooFewHops));
+        assert_eq!(source(&TrustedProxies::hops(0), "203.0.113.9", &["192.0.2.1"]), ip("203.0.113.9"));
+    }
+
+    #[test]
+    fn what_a_proxy_does_not_tell_is_unknown() {
+        let proxies = TrustedProxies::at(["10.0.0.1"]).header(ForwardedHeader::Forwarded);
+        assert_eq!(source(&proxies, "10.0.0.1", &["for=203.0.113.9, for=unknown"]), Err(UnknownSource::Hidden));
+        assert_eq!(source(&proxies, "10.0.0.1", &["for=\"[2001:db8::9]:1\";proto=https"]), ip("2001:db8::9"));
+    }
+}

@@ -1,0 +1,154 @@
+//! Tokens: the part of a per-payment URL that stands in the secret's place.
+//!
+//! A token carries the merchant's own reference and when it expires, and a MAC over both and the kind that it is for. Who
+//! has one can speak of that kind and reference, until then, and of nothing else.
+
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use data_encoding::{Encoding, Specification};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+
+use crate::kind::Kind;
+use crate::secret::Secret;
+
+/// Digits and letters in which none of the words can be spelled that Safaricom rejects in a URL: each of them has an `m`,
+/// a `q` or an `x`. Thirty-two of them, so that five bits are a character.
+const ALPHABET: &str = "0123456789abcdefghijklnprstuvwyz";
+
+static ENCODING: LazyLock<Encoding> = LazyLock::new(|| {
+    let mut specification = Specification::new();
+    specification.symbols.push_str(ALPHABET);
+    // The alphabet is a constant, and a test reads it.
+    specification.encoding().unwrap_or(data_encoding::BASE32_DNSCURVE)
+});
+
+/// What a token begins with, for the day when there is another kind of token.
+const VERSION: u8 = 1;
+
+const EXPIRY: usize = 5;
+const MAC: usize = 16;
+const HEAD: usize = 1 + EXPIRY + MAC;
+
+/// The longest reference, in bytes.
+pub(crate) const LONGEST_REFERENCE: usize = 64;
+
+/// The key under which tokens are made and read. One is derived from each secret.
+pub(crate) struct TokenKey(Hmac<Sha256>);
+
+impl TokenKey {
+    pub(crate) fn of(secret: &Secret) -> TokenKey {
+        // A key derived from the secret, so that a token tells nothing that helps to guess the secret's other uses.
+        let mut derived = keyed(Sha256::digest(secret.expose()).into());
+        derived.update(b"mpesa-callbacks token 1");
+        TokenKey(keyed(derived.finalize().into_bytes().into()))
+    }
+
+    /// A token for this kind and reference, good until `expires`.
+    pub(crate) fn mint(&self, kind: &Kind, reference: &str, expires: SystemTime) -> String {
+        // Whole seconds; five bytes of them last for 34,000 years.
+        let seconds = expires.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()).min((1 << 40) - 1);
+        let expiry = &seconds.to_be_bytes()[8 - EXPIRY..];
+        let mac = self.mac(kind, expiry, reference.as_bytes()).finalize().into_bytes();
+        ENCODING.encode(&[&[VERSION], expiry, &mac[..MAC], reference.as_bytes()].concat())
+    }
+
+    /// The reference in a token that this key made for this kind, and that has not expired.
+    pub(crate) fn read(&self, token: &str, kind: &Kind, now: SystemTime) -> Option<String> {
+        if token.len() > ENCODING.encode_len(HEAD + LONGEST_REFERENCE) {
+            return None;
+        }
+        let bytes = ENCODING.decode(token.as_bytes()).ok()?;
+        let (head, reference) = bytes.split_at_checked(HEAD)?;
+        let (expiry, mac) = head[1..].split_at(EXPIRY);
+        // In constant time; only what has the right MAC is looked at.
+        self.mac(kind, expiry, reference).verify_truncated_left(mac).ok()?;
+        let seconds = expiry.iter().fold(0, |seconds, byte| seconds << 8 | u64::from(*byte));
+        let is_valid = head[0] == VERSION && now < UNIX_EPOCH + Duration::from_secs(seconds);
+        is_valid.then(|| String::from_utf8(reference.to_vec()).ok()).flatten()
+    }
+
+    fn mac(&self, kind: &Kind, expiry: &[u8], reference: &[u8]) -> Hmac<Sha256> {
+        let mut mac = self.0.clone();
+        // Every part but the last has a length that is known or said, so that no two tokens are MACs of the same bytes.
+        mac.update(&[VERSION]);
+        mac.update(&(kind.name().len() as u64).to_be_bytes());
+        mac.update(kind.name().as_bytes());
+        mac.update(expiry);
+        mac.update(reference);
+        mac
+    }
+}
+
+/// A key of a whole block cannot be refused; HMAC fills shorter ones up with zeros itself.
+fn keyed(key: [u8; 32]) -> Hmac<Sha256> {
+    let mut block = [0; 64];
+    block[..32].copy_from_slice(&key);
+    Hmac::<Sha256>::new(&block.into())
+}
+
+impl std::fmt::Debug for TokenKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenKey(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::FORBIDDEN_WORDS;
+
+    fn key() -> TokenKey {
+        TokenKey::of(&Secret::new("00112233445566778899aabbccddeeff").unwrap())
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_alphabet_cannot_spell_a_word_that_safaricom_rejects() {
+        assert_eq!(ENCODING.specification().symbols, ALPHABET);
+        for word in FORBIDDEN_WORDS {
+            assert!(word.chars().any(|letter| letter != '-' && !ALPHABET.contains(letter)), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_token_brings_its_reference_back_until_it_expires() {
+        for reference in ["order-123", "1", "Ünïcödé", &"x".repeat(LONGEST_REFERENCE)] {
+            let token = key().mint(&Kind::Stk, reference, at(100));
+            assert_eq!(key().read(&token, &Kind::Stk, at(99)).as_deref(), Some(reference));
+            assert_eq!(key().read(&token, &Kind::Stk, at(100)), None);
+        }
+        assert_eq!(key().mint(&Kind::Stk, "order-123", at(100)).len(), 50);
+    }
+
+    #[test]
+    fn a_token_is_good_for_its_kind_alone_and_under_its_secret_alone() {
+        let token = key().mint(&Kind::B2cResult, "order-123", at(100));
+        for kind in Kind::built_in() {
+            assert_eq!(key().read(&token, &kind, at(1)).is_some(), kind == Kind::B2cResult);
+        }
+        let other = TokenKey::of(&Secret::new("00112233445566778899aabbccddeefe").unwrap());
+        assert_eq!(other.read(&token, &Kind::B2cResult, at(1)), None);
+    }
+
+    #[test]
+    fn a_token_with_any_character_changed_is_none() {
+        let token = key().mint(&Kind::Stk, "order-123", at(100));
+        for at_byte in 0..token.len() {
+            for symbol in ALPHABET.bytes().chain(*b"AM-") {
+                let mut changed = token.clone().into_bytes();
+                changed[at_byte] = symbol;
+                let changed = String::from_utf8(changed).unwrap();
+                assert_eq!(key().read(&changed, &Kind::Stk, at(1)).is_some(), changed == token, "{changed}");
+            }
+        }
+        for cut in 0..token.len() {
+            assert_eq!(key().read(&token[..cut], &Kind::Stk, at(1)), None);
+        }
+        assert_eq!(key().read(&format!("{token}0"), &Kind::Stk, at(1)), None);
+    }
+}

@@ -1,0 +1,265 @@
+//! The URLs to register with Safaricom, or to send with each request.
+
+mod lint;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+pub use self::lint::{UrlFinding, lint_url};
+use crate::engine::Engine;
+use crate::inbox::Inbox;
+use crate::kind::Kind;
+use crate::token::{LONGEST_REFERENCE, TokenKey};
+
+/// Which of Daraja's two worlds an inbox is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Environment {
+    /// Real money: `https` and public hosts only.
+    #[default]
+    Production,
+    /// Daraja's sandbox, or a developer's machine.
+    Sandbox,
+}
+
+/// The URLs of an inbox, below a base that the world reaches. Made by [`Inbox::urls`].
+///
+/// [`Display`](fmt::Display) writes all of them as a table; it has the secret in it.
+#[derive(Clone)]
+pub struct Urls {
+    engine: Arc<Engine>,
+    base: String,
+    lifetime: Duration,
+}
+
+/// One callback URL. `Debug` does not show it, because the secret or a token is in it; `Display`, `Serialize` and
+/// [`as_str`](CallbackUrl::as_str) do.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CallbackUrl(String);
+
+/// Why there is no such URL.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UrlError {
+    /// Daraja would not take the URL, or could not reach it.
+    #[error("Daraja would not take the URL of `{kind}`: {}", sentence(findings))]
+    Refused {
+        /// Whose URL.
+        kind: Kind,
+        /// Everything that is wrong with it.
+        findings: Vec<UrlFinding>,
+    },
+    /// Nothing handles the kind.
+    #[error("nothing handles `{kind}`")]
+    NotHandled {
+        /// Which.
+        kind: Kind,
+    },
+    /// The kind's URL is registered once for all payments, and cannot carry a reference.
+    #[error("the URL of `{kind}` is registered once, and is not sent with each request: it cannot carry a reference")]
+    RegisteredOnce {
+        /// Which.
+        kind: Kind,
+    },
+    /// The reference is empty, or too long for a URL.
+    #[error("a reference has 1 to {LONGEST_REFERENCE} bytes, and this one has {length}")]
+    Reference {
+        /// How many bytes it has.
+        length: usize,
+    },
+}
+
+fn sentence(findings: &[UrlFinding]) -> String {
+    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// How long per-payment URLs are good unless said otherwise. Callbacks have come days late.
+const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+impl Inbox {
+    /// The URLs below `base`, which is where the world reaches the place at which the inbox is mounted.
+    ///
+    /// ```no_run
+    /// # fn example(inbox: mpesa_callbacks_core::Inbox) -> Result<(), mpesa_callbacks_core::UrlError> {
+    /// let urls = inbox.urls("https://shop.example.com/pay")?;
+    /// println!("{urls}");                                // all of them, to register
+    /// let callback_url = urls.stk_for("order-123")?;     // `CallBackURL` of one push; `delivery.reference()` is "order-123"
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`UrlError::Refused`] when Daraja would not take one of them; in the [sandbox](crate::InboxBuilder::sandbox) that is
+    /// logged as a warning, unless `base` is not a URL at all.
+    pub fn urls(&self, base: &str) -> Result<Urls, UrlError> {
+        let urls = Urls::new(self.engine().clone(), base);
+        for (kind, findings) in urls.findings() {
+            if self.engine().environment == Environment::Production || findings.contains(&UrlFinding::NotAUrl) {
+                return Err(UrlError::Refused { kind, findings });
+            }
+            tracing::warn!(%kind, findings = sentence(&findings), "Daraja would not like this callback URL");
+        }
+        Ok(urls)
+    }
+}
+
+impl Urls {
+    fn new(engine: Arc<Engine>, base: &str) -> Urls {
+        Urls { engine, base: base.trim_end_matches('/').to_owned(), lifetime: LIFETIME }
+    }
+
+    /// Logs what Daraja would not like about the URLs below this base.
+    pub(crate) fn warn_about(engine: &Arc<Engine>, base: &str) {
+        for (kind, findings) in Urls::new(engine.clone(), base).findings() {
+            tracing::warn!(%kind, findings = sentence(&findings), "Daraja would not like this callback URL");
+        }
+    }
+
+    /// How long per-payment URLs that are made from now on are good; seven days unless said otherwise. A callback that
+    /// comes later is refused, and Daraja does not send it again.
+    #[must_use]
+    pub fn lasting(mut self, lifetime: Duration) -> Urls {
+        self.lifetime = lifetime;
+        self
+    }
+
+    /// All kinds that are received, and their URLs under the secret.
+    pub fn iter(&self) -> impl Iterator<Item = (&Kind, CallbackUrl)> {
+        let urls = self.engine.routes.iter().filter(|route| route.path.is_some());
+        urls.filter_map(|route| Some((&route.kind, self.url(&route.kind).ok()?)))
+    }
+
+    /// The URL of this kind under the secret: to register, or to send with each request.
+    ///
+    /// # Errors
+    /// [`UrlError::NotHandled`].
+    pub fn url(&self, kind: &Kind) -> Result<CallbackUrl, UrlError> {
+        self.below(self.engine.secret.expose(), kind)
+    }
+
+    /// A URL of this kind for one payment: it carries the merchant's own id for it, and `delivery.reference()` brings that
+    /// back. A token stands in the secret's place; who learns it can answer for this payment alone, and until it expires.
+    ///
+    /// The reference is signed, not hidden: keep names and phone numbers out of it.
+    ///
+    /// # Errors
+    /// [`UrlError`]: nothing handles the kind, its URL is registered once, or the reference does not fit.
+    pub fn url_for(&self, kind: &Kind, reference: &str) -> Result<CallbackUrl, UrlError> {
+        if kind.is_registered_once() {
+            return Err(UrlError::RegisteredOnce { kind: kind.clone() });
+        }
+        if !(1..=LONGEST_REFERENCE).contains(&reference.len()) {
+            return Err(UrlError::Reference { length: reference.len() });
+        }
+        let expires = self.engine.clock.now() + self.lifetime;
+        let url = self.below(&TokenKey::of(&self.engine.secret).mint(kind, reference, expires), kind)?;
+        let findings = lint_url(url.as_str(), self.engine.environment);
+        match self.engine.environment {
+            Environment::Production if !findings.is_empty() => Err(UrlError::Refused { kind: kind.clone(), findings }),
+            _ => Ok(url),
+        }
+    }
+
+    fn below(&self, segment: &str, kind: &Kind) -> Result<CallbackUrl, UrlError> {
+        let path = self.engine.routes.of(kind).and_then(|route| route.path.as_deref());
+        let path = path.ok_or_else(|| UrlError::NotHandled { kind: kind.clone() })?;
+        Ok(CallbackUrl(format!("{}/{segment}{path}", self.base)))
+    }
+
+    /// What Daraja would not like, kind by kind.
+    fn findings(&self) -> impl Iterator<Item = (Kind, Vec<UrlFinding>)> {
+        let lint = |(kind, url): (&Kind, CallbackUrl)| (kind.clone(), lint_url(url.as_str(), self.engine.environment));
+        self.iter().map(lint).filter(|(_, findings)| !findings.is_empty())
+    }
+}
+
+macro_rules! per_payment {
+    ($($method:ident $kind:ident)*) => {
+        /// The URLs that are sent with each request, for one payment: see [`url_for`](Urls::url_for).
+        impl Urls {
+            $(
+                #[doc = concat!("A URL of `", stringify!($kind), "` for one payment: see [`url_for`](Urls::url_for).")]
+                ///
+                /// # Errors
+                /// [`UrlError`].
+                pub fn $method(&self, reference: &str) -> Result<CallbackUrl, UrlError> {
+                    self.url_for(&Kind::$kind, reference)
+                }
+            )*
+
+            /// The kinds that have such a method.
+            #[cfg(test)]
+            fn per_payment() -> Vec<Kind> {
+                vec![$(Kind::$kind),*]
+            }
+        }
+    };
+}
+
+per_payment! {
+    stk_for Stk
+    b2c_result_for B2cResult b2c_timeout_for B2cTimeout
+    b2b_result_for B2bResult b2b_timeout_for B2bTimeout
+    tax_result_for TaxResult tax_timeout_for TaxTimeout
+    status_result_for StatusResult status_timeout_for StatusTimeout
+    balance_result_for BalanceResult balance_timeout_for BalanceTimeout
+    reversal_result_for ReversalResult reversal_timeout_for ReversalTimeout
+    b2b_express_for B2bExpress
+    ratiba_for Ratiba
+    lipia_for Lipia
+}
+
+impl fmt::Display for Urls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.iter().try_for_each(|(kind, url)| writeln!(f, "{:<18} {url}", kind.name()))
+    }
+}
+
+impl fmt::Debug for Urls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Urls").field("base", &self.base).field("lifetime", &self.lifetime).finish_non_exhaustive()
+    }
+}
+
+impl CallbackUrl {
+    /// The URL.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The URL, to own.
+    pub fn into_string(self) -> String {
+        self.0
+    }
+}
+
+impl fmt::Display for CallbackUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for CallbackUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CallbackUrl(…)")
+    }
+}
+
+impl Serialize for CallbackUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_that_is_not_registered_once_has_a_method_of_its_own() {
+        let all = Kind::built_in().filter(|kind| kind.default_path().is_some() && !kind.is_registered_once());
+        assert_eq!(Urls::per_payment(), all.collect::<Vec<_>>());
+    }
+}
