@@ -1,6 +1,8 @@
 //! Mounts `mpesa-callbacks` into an axum application: a request in, an acknowledgement out.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod serve;
+
 use std::net::SocketAddr;
 
 use axum::Router;
@@ -10,16 +12,20 @@ use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use axum::routing::any;
 use mpesa_callbacks_core::{Acknowledgement, Inbox, Request as Head};
 
+pub use self::serve::{Serve, serve};
+
 /// A router with all of the inbox's URLs, to nest wherever they should be: `<nest>/<secret>/<path of the kind>`.
 ///
-/// It goes into routers with any state, and beside any middleware. Serve the application with
-/// `into_make_service_with_connect_info::<SocketAddr>()` to let the inbox know who sends.
+/// It goes into routers with any state, and beside any middleware. Serve the application with [`serve`](fn@serve), or with
+/// axum's own and `into_make_service_with_connect_info::<SocketAddr>()`: both let the inbox know who sends.
 ///
 /// ```
 /// # fn example(inbox: &mpesa_callbacks_core::Inbox) -> axum::Router {
 /// axum::Router::new().nest("/pay", mpesa_callbacks_axum::router(inbox))
 /// # }
 /// ```
+///
+/// Of an access log, log axum's `MatchedPath` (`/pay/{*tail}`), never the URI: the secret is in it.
 pub fn router<S>(inbox: &Inbox) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,

@@ -1,0 +1,157 @@
+//! Serving an axum application to a network that may be hostile.
+
+mod connection;
+
+mod phase;
+
+mod stream;
+
+use std::future::{IntoFuture, Pending, pending};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::phase::Deadlines;
+
+/// Serves an application over HTTP/1.1, and gives up on clients that dawdle.
+///
+/// `axum::serve` of axum 0.8 waits for the head of a request for as long as the client likes, and any number of clients may
+/// make it wait. This one limits that, and tells the inbox who sends. TLS is the business of a proxy in front, as ever.
+///
+/// ```no_run
+/// # async fn example(inbox: mpesa_callbacks_core::Inbox) -> std::io::Result<()> {
+/// let app = axum::Router::new().nest("/pay", mpesa_callbacks_axum::router(&inbox));
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+/// mpesa_callbacks_axum::serve(listener, app)
+///     .with_graceful_shutdown(async { /* Ctrl-C, SIGTERM */ })
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # If the caller goes away
+/// Dropping the future stops accepting; connections that are open are served to their end.
+pub fn serve(listener: TcpListener, app: Router) -> Serve<Pending<()>> {
+    Serve { listener, app, deadlines: Deadlines::default(), connections: CONNECTIONS, drain: DRAIN, signal: pending() }
+}
+
+/// A server that was configured, and is started by `.await`. Made by [`serve`](fn@serve).
+#[derive(Debug)]
+#[must_use = "a server does nothing until it is awaited"]
+pub struct Serve<F> {
+    listener: TcpListener,
+    app: Router,
+    deadlines: Deadlines,
+    connections: usize,
+    drain: Duration,
+    signal: F,
+}
+
+/// Enough for ten thousand that idle, beside the genuine ones.
+const CONNECTIONS: usize = 16_384;
+
+const DRAIN: Duration = Duration::from_secs(10);
+
+impl<F> Serve<F> {
+    /// How long the head of a request may take, from its first byte, or from when the connection was opened; 10 seconds
+    /// unless said otherwise. Bodies that go to the inbox have a deadline of their own (`InboxBuilder::body_deadline`).
+    pub fn head_deadline(mut self, deadline: Duration) -> Serve<F> {
+        self.deadlines.head = deadline;
+        self
+    }
+
+    /// How long a connection may idle between two requests; 75 seconds unless said otherwise. Keep it longer than that of
+    /// the proxy in front (60 seconds, as a rule), or the proxy sends a callback into a connection that is being closed.
+    pub fn idle_deadline(mut self, deadline: Duration) -> Serve<F> {
+        self.deadlines.idle = deadline;
+        self
+    }
+
+    /// How many connections may be open at once; 16,384 unless said otherwise. One more waits until another closes.
+    pub fn connections(mut self, connections: usize) -> Serve<F> {
+        self.connections = connections;
+        self
+    }
+
+    /// How long requests may take to end once the signal to stop has come; 10 seconds unless said otherwise.
+    pub fn drain(mut self, drain: Duration) -> Serve<F> {
+        self.drain = drain;
+        self
+    }
+
+    /// Stops when this future ends: nothing new is accepted, idle connections are closed, requests are served to their end.
+    /// Shut the inbox down after that.
+    pub fn with_graceful_shutdown<G: Future<Output = ()> + Send + 'static>(self, signal: G) -> Serve<G> {
+        let Serve { listener, app, deadlines, connections, drain, .. } = self;
+        Serve { listener, app, deadlines, connections, drain, signal }
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> IntoFuture for Serve<F> {
+    type Output = io::Result<()>;
+    type IntoFuture = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl<F: Future<Output = ()>> Serve<F> {
+    async fn run(self) -> io::Result<()> {
+        let Serve { listener, app, deadlines, connections, drain, signal } = self;
+        let room = Arc::new(Semaphore::new(connections.clamp(1, Semaphore::MAX_PERMITS)));
+        let (open, stopping) = (TaskTracker::new(), CancellationToken::new());
+        let mut signal = pin!(signal);
+        loop {
+            let next = async {
+                // Closed by nobody.
+                let permit = room.clone().acquire_owned().await;
+                (permit, accept(&listener).await)
+            };
+            let (permit, (stream, peer)) = tokio::select! {
+                next = next => next,
+                () = &mut signal => break,
+            };
+            let connection = connection::serve(stream, peer, app.clone(), deadlines, stopping.clone());
+            open.spawn(async move {
+                let _permit = permit;
+                connection.await;
+            });
+        }
+        drop(listener);
+        stopping.cancel();
+        open.close();
+        if tokio::time::timeout(drain, open.wait()).await.is_err() {
+            tracing::warn!(connections = open.len(), "connections did not end in time");
+        }
+        Ok(())
+    }
+}
+
+/// The next connection. What fails is the connection's fault, or passes: too many open files, say.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) if is_the_clients(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot accept connections");
+                sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+fn is_the_clients(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
