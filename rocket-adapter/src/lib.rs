@@ -1,12 +1,13 @@
 //! Mounts `mpesa-callbacks` into a Rocket application: a request in, an acknowledgement out.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+use std::fmt::Display;
 use std::io::Cursor;
 use std::time::Duration;
 
 use mpesa_callbacks_core::{Acknowledgement, Inbox, Request as Head};
 use rocket::data::ByteUnit;
-use rocket::fairing::{self, Fairing, Info};
+use rocket::fairing::{self, AdHoc, Fairing, Info};
 use rocket::http::{Method, Status};
 use rocket::route::{Handler, Outcome};
 use rocket::{Data, Orbit, Request, Response, Rocket, Route, async_trait};
@@ -23,12 +24,44 @@ use tokio_util::io::ReaderStream;
 /// ```
 ///
 /// Rocket 0.5 waits for a request's head, and for the first 14 bytes of its body, for as long as the client likes: put a
-/// proxy with a timeout in front.
+/// proxy with a timeout in front. It also logs the path of each request, and the secret with it, unless `log_level` is
+/// `critical` or `off`; the example `rocket-shop` shows an access log without.
 pub fn routes(inbox: &Inbox) -> Vec<Route> {
     use Method::{Connect, Delete, Get, Head, Options, Patch, Post, Put, Trace};
     // One route a method: the secret is a parameter, and no part of it is compared while routing.
     let methods = [Get, Put, Post, Delete, Options, Head, Trace, Connect, Patch];
     methods.into_iter().map(|method| Route::new(method, "/<tail..>", Mounted(inbox.clone()))).collect()
+}
+
+/// Starts an inbox with the server, mounts its URLs, and drains and closes it when the server shuts down.
+///
+/// The inbox is managed: routes of your own take it as `&State<Inbox>`. When it cannot start, the server does not launch,
+/// and the log says why.
+///
+/// ```
+/// # fn example<H: mpesa_callbacks_core::MpesaCallbacks + 'static>(shop: H) {
+/// use mpesa_callbacks_core::Inbox;
+/// use mpesa_callbacks_core::store::MemoryStore;
+///
+/// let rocket = rocket::build().attach(mpesa_callbacks_rocket::inbox("/pay", async {
+///     Inbox::builder(shop).store(MemoryStore::new()).secret("…").start().await
+/// }));
+/// # }
+/// ```
+pub fn inbox<E: Display>(
+    mount: &str,
+    starting: impl Future<Output = Result<Inbox, E>> + Send + 'static,
+) -> impl Fairing {
+    let mount = mount.to_owned();
+    AdHoc::try_on_ignite("M-Pesa callbacks", move |rocket| async move {
+        match starting.await {
+            Ok(inbox) => Ok(rocket.mount(mount, routes(&inbox)).attach(fairing(&inbox)).manage(inbox)),
+            Err(error) => {
+                rocket::error!("cannot start the inbox: {error}");
+                Err(rocket)
+            }
+        }
+    })
 }
 
 /// Drains and closes the inbox when the server shuts down: handlers have 20 seconds to finish.
