@@ -18,6 +18,8 @@ pub mod http;
 
 pub mod ledger;
 
+pub mod program;
+
 pub mod store;
 
 /// Runs a future to its end, on a runtime with several threads.

@@ -95,12 +95,14 @@ impl Inbox {
     /// logged as a warning, unless `base` is not a URL at all.
     pub fn urls(&self, base: &str) -> Result<Urls, UrlError> {
         let urls = Urls::new(self.engine().clone(), base);
-        for (kind, findings) in urls.findings() {
-            if self.engine().environment == Environment::Production || findings.contains(&UrlFinding::NotAUrl) {
-                return Err(UrlError::Refused { kind, findings });
-            }
-            tracing::warn!(%kind, findings = sentence(&findings), "Daraja would not like this callback URL");
+        let is_production = self.engine().environment == Environment::Production;
+        let mut refused =
+            urls.findings().filter(|(_, findings)| is_production || findings.contains(&UrlFinding::NotAUrl));
+        if let Some((kind, findings)) = refused.next() {
+            return Err(UrlError::Refused { kind, findings });
         }
+        drop(refused);
+        urls.warn();
         Ok(urls)
     }
 }
@@ -112,8 +114,17 @@ impl Urls {
 
     /// Logs what Daraja would not like about the URLs below this base.
     pub(crate) fn warn_about(engine: &Arc<Engine>, base: &str) {
-        for (kind, findings) in Urls::new(engine.clone(), base).findings() {
-            tracing::warn!(%kind, findings = sentence(&findings), "Daraja would not like this callback URL");
+        Urls::new(engine.clone(), base).warn();
+    }
+
+    /// One line for each thing, whichever URLs it is about.
+    fn warn(&self) {
+        let mut told = Vec::new();
+        for (kind, findings) in self.findings() {
+            if !told.contains(&findings) {
+                tracing::warn!(%kind, findings = sentence(&findings), "Daraja would not like the callback URLs");
+                told.push(findings);
+            }
         }
     }
 

@@ -1,26 +1,54 @@
 //! Real callbacks over HTTP, and what became of each.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use comfy_table::{ContentArrangement, Table, presets};
-use mpesa_callbacks::Secret;
 use mpesa_callbacks::store::{CallbackId, Entry, Filter};
+use mpesa_callbacks::{Kind, UrlError, Urls, axum_adapter};
 use mpesa_callbacks_conformance::fixtures;
 use tokio::net::TcpListener;
 
-use crate::{NewOrder, Options, Running};
+use crate::{NewOrder, Options};
 
 /// One request, and what is promised of it.
 struct Line {
     what: &'static str,
-    path: &'static str,
+    kind: Kind,
+    sender: Sender,
     fixture: &'static str,
-    forged: bool,
     answer: (u16, &'static str),
     became: &'static str,
+}
+
+/// Which URL it is sent to.
+enum Sender {
+    /// The one under the secret.
+    Safaricom,
+    /// The one that was minted for this order.
+    For(&'static str),
+    /// The one that was minted for this order, and for a push: used for something else.
+    Misusing(&'static str),
+    /// One without the secret.
+    Forger,
+}
+
+impl Line {
+    fn url(&self, urls: &Urls) -> Result<String, UrlError> {
+        let url = match self.sender {
+            Sender::Safaricom => urls.url(&self.kind)?.into_string(),
+            Sender::For(order) => urls.url_for(&self.kind, order)?.into_string(),
+            Sender::Misusing(order) => urls.stk_for(order)?.as_str().replace("/stk", "/b2c/result"),
+            Sender::Forger => {
+                let url = urls.url(&self.kind)?.into_string();
+                let secret = url.split('/').nth(4).unwrap_or_default();
+                url.replace(secret, "0123456789abcdef0123456789abcdef")
+            }
+        };
+        Ok(url)
+    }
 }
 
 const SUCCESS: &str = r#"{"ResultCode":0,"ResultDesc":"Success"}"#;
@@ -28,45 +56,54 @@ const RECEIVED: &str = r#"{"ResponseCode":"00000000","ResponseDesc":"success"}"#
 
 const fn line(
     what: &'static str,
-    path: &'static str,
+    kind: Kind,
+    sender: Sender,
     fixture: &'static str,
     answer: (u16, &'static str),
     became: &'static str,
 ) -> Line {
-    Line { what, path, fixture, forged: false, answer, became }
+    Line { what, kind, sender, fixture, answer, became }
 }
 
 #[rustfmt::skip]
-const LINES: [Line; 11] = [
-    line("a push was paid", "/stk", "stk/success-amount-100.00.json", (200, SUCCESS),
-        "stk first, done; payment first, done"),
-    line("the same again", "/stk", "stk/success-amount-100.00.json", (200, SUCCESS),
-        "nothing new; stk seen 2 times"),
-    line("another outcome under the same key", "/stk", "stk/cancelled-1032-docs1.json", (200, SUCCESS),
-        "stk conflict, held"),
-    line("the C2B twin of the push", "/c2b/confirmation", "c2b_confirmation/receipt-equals-stk.json", (200, SUCCESS),
-        "c2b_confirmation first, done; payment variant, done"),
-    line("a push was cancelled", "/stk", "stk/cancelled-1032-prod-2022-a.json", (200, SUCCESS),
-        "stk first, done"),
-    line("is this payment welcome? yes", "/c2b/validation", "c2b_validation/sandbox-600610.json",
-        (200, r#"{"ResultCode":"0","ResultDesc":"Accepted"}"#),
-        "c2b_validation first, done"),
-    line("is this payment welcome? no", "/c2b/validation", "c2b_validation/masked-msisdn.json",
-        (200, r#"{"ResultCode":"C2B00012","ResultDesc":"Rejected"}"#),
-        "c2b_validation first, done"),
-    line("a payout was sent", "/b2c/result", "b2c_result/success-docs3.json", (200, RECEIVED),
-        "b2c_result first, done"),
-    line("a payout got stuck", "/b2c/timeout", "timeouts/result-envelope-int.json", (200, RECEIVED),
-        "b2c_timeout first, done"),
-    line("not JSON", "/stk", "invalid/stk-success-missing-comma-seed003.json", (200, SUCCESS),
-        "stk quarantined, quarantined"),
-    Line { what: "forged, without the secret", path: "/stk", fixture: "stk/success-prod-2022-a.json", forged: true,
-        answer: (404, ""), became: "nothing new" },
-];
+static LINES: [Line; 13] = {
+    use Kind::{B2cResult, B2cTimeout, C2bConfirmation, C2bValidation, Stk};
+    use Sender::{For, Forger, Misusing, Safaricom};
+    [
+        line("a push was paid", Stk, Safaricom, "stk/success-amount-100.00.json", (200, SUCCESS),
+            "stk first, done; payment first, done"),
+        line("the same again", Stk, Safaricom, "stk/success-amount-100.00.json", (200, SUCCESS),
+            "nothing new; stk seen 2 times"),
+        line("another outcome under the same key", Stk, Safaricom, "stk/cancelled-1032-docs1.json", (200, SUCCESS),
+            "stk conflict, held"),
+        line("the C2B twin of the push", C2bConfirmation, Safaricom, "c2b_confirmation/receipt-equals-stk.json", (200, SUCCESS),
+            "c2b_confirmation first, done; payment variant, done"),
+        line("a push was cancelled", Stk, Safaricom, "stk/cancelled-1032-prod-2022-a.json", (200, SUCCESS),
+            "stk first, done"),
+        line("a push was paid, at its order's own URL", Stk, For("ORDER125"), "stk/success-prod-2022-a.json", (200, SUCCESS),
+            "stk first, done; payment first, done"),
+        line("that URL, for something else", B2cResult, Misusing("ORDER125"), "b2c_result/success-docs3.json", (404, ""),
+            "nothing new"),
+        line("is this payment welcome? yes", C2bValidation, Safaricom, "c2b_validation/sandbox-600610.json",
+            (200, r#"{"ResultCode":"0","ResultDesc":"Accepted"}"#),
+            "c2b_validation first, done"),
+        line("is this payment welcome? no", C2bValidation, Safaricom, "c2b_validation/masked-msisdn.json",
+            (200, r#"{"ResultCode":"C2B00012","ResultDesc":"Rejected"}"#),
+            "c2b_validation first, done"),
+        line("a payout was sent", B2cResult, Safaricom, "b2c_result/success-docs3.json", (200, RECEIVED),
+            "b2c_result first, done"),
+        line("a payout got stuck", B2cTimeout, Safaricom, "timeouts/result-envelope-int.json", (200, RECEIVED),
+            "b2c_timeout first, done"),
+        line("not JSON", Stk, Safaricom, "invalid/stk-success-missing-comma-seed003.json", (200, SUCCESS),
+            "stk quarantined, quarantined"),
+        line("forged, without the secret", Stk, Forger, "stk/success-prod-2022-a.json", (404, ""),
+            "nothing new"),
+    ]
+};
 
 /// What the orders and payouts must be at the end.
-const ORDERS: [(&str, i64, &str); 3] =
-    [("ORDER123", 10_000, "paid"), ("ORDER124", 0, "cancelled"), ("account", 0, "open")];
+const ORDERS: [(&str, i64, &str); 4] =
+    [("ORDER123", 10_000, "paid"), ("ORDER124", 0, "cancelled"), ("ORDER125", 100, "paid"), ("account", 0, "open")];
 const PAYOUTS: [(&str, &str); 2] = [("53e3-4aa8-9fe0-8fb5e4092cdd3533373", "sent"), ("16917-22577599-3", "unsure")];
 
 /// Runs the demonstration. Success only if everything is as promised.
@@ -75,35 +112,36 @@ const PAYOUTS: [(&str, &str); 2] = [("53e3-4aa8-9fe0-8fb5e4092cdd3533373", "sent
 /// When the shop cannot be opened or does not answer.
 pub async fn run() -> anyhow::Result<ExitCode> {
     let directory = tempfile::tempdir().context("a temporary directory")?;
-    let secret = Secret::generate()?;
-    let options =
-        Options { data_dir: directory.path().to_owned(), secret: secret.clone(), lease: Duration::from_secs(30) };
-    let Running { app, inbox, orders } = crate::start(&options).await?;
+    let (inbox, orders) = crate::open(&Options::in_directory(directory.path().to_owned())).await?;
     for (reference, due_cents, push) in [
         ("ORDER123", 10_000, Some("ws_CO_191220191020363925")),
         ("ORDER124", 5_000, Some("ws_CO_17112022155511840700000001")),
+        ("ORDER125", 100, None),
         ("account", 20_000, None),
     ] {
         let checkout_request_id = push.map(str::to_owned);
         orders.place(&NewOrder { reference: reference.into(), due_cents, checkout_request_id }).await?;
     }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let base = format!("http://{}/pay", listener.local_addr()?);
-    tokio::spawn(async move { axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await });
-    println!("A shop listens on {base}/<secret>/…; its orders and its inbox are in a temporary directory.\n");
+    let address = listener.local_addr()?;
+    let urls = crate::urls(&inbox, address)?;
+    let app = crate::app(&inbox, urls.clone(), orders.clone());
+    tokio::spawn(axum_adapter::serve(listener, app).into_future());
+    println!(
+        "A shop listens on http://{address}/pay/<secret>/…; its orders and its inbox are in a temporary directory.\n"
+    );
 
-    let mut table = table(["", "sent to", "answer", "what became of it", ""]);
+    let mut table = table(["", "sent as", "answer", "what became of it", ""]);
     let mut as_promised = true;
     for line in &LINES {
         let before = inbox.list(&Filter::default()).await?;
-        let secret = if line.forged { "0123456789abcdef0123456789abcdef" } else { secret.expose() };
-        let url = format!("{base}/{secret}{}", line.path);
+        let url = line.url(&urls)?;
         let (status, body) = tokio::task::spawn_blocking(move || post(&url, &fixtures::body(line.fixture))).await??;
         settled(&inbox).await?;
         let became = became(&before, &inbox.list(&Filter::default()).await?);
         let kept = (status, body.as_str()) == line.answer && became == line.became;
         as_promised &= kept;
-        table.add_row([line.what, line.path, &format!("{status} {body}"), &became, promised(kept)]);
+        table.add_row([line.what, line.kind.name(), &format!("{status} {body}"), &became, promised(kept)]);
     }
     println!("{table}\n");
 

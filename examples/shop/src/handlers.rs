@@ -21,19 +21,19 @@ impl Shop {
 impl Shop {
     /// Money came in: once per receipt, though M-Pesa may tell of it by STK and by C2B.
     #[payment]
-    async fn paid(&self, payment: Payment, tx: &mut SqliteTx) -> sqlx::Result<()> {
-        orders::book(tx, &payment).await
+    async fn paid(&self, payment: Payment, delivery: &Delivery, tx: &mut SqliteTx) -> sqlx::Result<()> {
+        orders::book(tx, &payment, delivery).await
     }
 
     /// A push ended. When it brought money, `paid` has it.
     #[stk]
-    async fn push_ended(&self, callback: StkCallback, tx: &mut SqliteTx) -> sqlx::Result<()> {
+    async fn push_ended(&self, callback: StkCallback, delivery: &Delivery, tx: &mut SqliteTx) -> sqlx::Result<()> {
         let status = match callback.outcome() {
             Outcome::Success => return Ok(()),
             Outcome::Failed => "cancelled",
             _ => "unsure",
         };
-        orders::not_paid(tx, callback.checkout_request_id.as_str(), status).await
+        orders::not_paid(tx, delivery, status).await
     }
 
     /// A customer is about to pay. M-Pesa waits for the answer.

@@ -1,100 +1,66 @@
-//! The shop: its application, its handlers, its orders.
+//! The shop: its handlers, its orders, its inbox, and its web application. `actix-shop` and `rocket-shop` are the same
+//! shop with other frameworks.
 
 pub mod demo;
 
 mod handlers;
 
+mod options;
+
 mod orders;
 
-use std::fmt::Write;
+mod web;
+
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Context;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::get;
-use axum::{Json, Router};
+use mpesa_callbacks::Urls;
 use mpesa_callbacks::prelude::*;
-use mpesa_callbacks::{Secret, axum_adapter};
 
 pub use self::handlers::Shop;
+pub use self::options::Options;
 pub use self::orders::{NewOrder, Order, Orders};
+pub use self::web::{Placed, app};
 
-/// Where the shop keeps things, and its secret.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The directory of the two database files: `inbox.db` is the library's, `shop.db` the shop's own.
-    pub data_dir: PathBuf,
-    /// The secret in the callback URLs.
-    pub secret: Secret,
-    /// For how long a process may handle a callback before it must ask again.
-    pub lease: Duration,
-}
-
-/// A shop that is open.
-#[derive(Debug)]
-pub struct Running {
-    /// The web application, to be served.
-    pub app: Router,
-    /// The inbox, to look into and to shut down.
-    pub inbox: Inbox,
-    /// The shop's own database.
-    pub orders: Orders,
-}
-
-/// Opens the shop.
+/// Opens the shop's two databases and starts its inbox.
 ///
 /// # Errors
-/// When one of the databases cannot be opened.
-pub async fn start(options: &Options) -> anyhow::Result<Running> {
+/// When one of the databases cannot be opened, or an option will not do.
+pub async fn open(options: &Options) -> anyhow::Result<(Inbox, Orders)> {
     std::fs::create_dir_all(&options.data_dir)
         .with_context(|| format!("cannot create {}", options.data_dir.display()))?;
     let orders = Orders::open(&options.data_dir.join("shop.db")).await?;
+    let lease = options.lease()?;
     let inbox = Inbox::builder(Shop::new(orders.clone()))
         .store(SqliteStore::open(options.data_dir.join("inbox.db"))?)
         .ledger(SqlxLedger::new(orders.pool()))
-        .secret(options.secret.expose())
-        .lease(options.lease)
-        .sweep_every(options.lease / 6)
+        .secret(options.secret()?.expose())
+        .sandbox() // this shop is on a developer's machine; a real one says `.public_url("https://…")` instead
+        .lease(lease)
+        .sweep_every(lease / 6)
         .start()
         .await?;
-    Ok(Running { app: app(&inbox, orders.clone()), inbox, orders })
+    Ok((inbox, orders))
 }
 
-/// The shop's web application, with the inbox mounted at `/pay`.
-pub fn app(inbox: &Inbox, orders: Orders) -> Router {
-    Router::new()
-        .route("/orders", get(list_orders).post(place_order))
-        .with_state(orders)
-        .nest("/pay", axum_adapter::router(inbox))
-}
-
-async fn list_orders(State(orders): State<Orders>) -> Result<Json<Vec<Order>>, StatusCode> {
-    orders.list().await.map(Json).map_err(internal_error)
-}
-
-async fn place_order(State(orders): State<Orders>, Json(order): Json<NewOrder>) -> Result<StatusCode, StatusCode> {
-    orders.place(&order).await.map_err(internal_error)?;
-    Ok(StatusCode::CREATED)
-}
-
-fn internal_error(error: sqlx::Error) -> StatusCode {
-    tracing::error!(%error, "the shop's database fails");
-    StatusCode::INTERNAL_SERVER_ERROR
+/// The shop's callback URLs, when it listens here.
+///
+/// # Errors
+/// Never for an address: it makes a URL.
+pub fn urls(inbox: &Inbox, address: SocketAddr) -> anyhow::Result<Urls> {
+    Ok(inbox.urls(&format!("http://{address}/pay"))?)
 }
 
 /// What to do with a shop that listens here: the URLs to give to Safaricom, and a line that tries one.
-pub fn directions(inbox: &Inbox, address: SocketAddr, secret: &Secret) -> String {
-    let base = format!("http://{address}/pay/{}", secret.expose());
-    let mut text = format!("The shop listens on http://{address}, and has its orders at http://{address}/orders.\n\n");
-    text.push_str("Callback URLs, to register or to send with each request (behind your public https address):\n");
-    for (kind, path) in inbox.routes() {
-        let _ = writeln!(text, "  {:<18} {base}{path}", kind.name());
-    }
+///
+/// # Errors
+/// Never for a shop of ours: it handles payments.
+pub fn directions(urls: &Urls, address: SocketAddr) -> anyhow::Result<String> {
     let body = r#"{"TransID":"RKTQDM7W6S","TransTime":"20260101120000","TransAmount":"10.00","BusinessShortCode":"600638","BillRefNumber":"ORDER-1","MSISDN":"254700000000"}"#;
-    let _ =
-        write!(text, "\nTry one:\n  curl -i -H 'content-type: application/json' -d '{body}' {base}/c2b/confirmation\n");
-    text
+    let confirmation = urls.url(&Kind::C2bConfirmation)?;
+    Ok(format!(
+        "The shop listens on http://{address}, and has its orders at http://{address}/orders.\n\n\
+         Callback URLs, to register or to send with each request (behind your public https address):\n{urls}\n\
+         Try one:\n  curl -i -H 'content-type: application/json' -d '{body}' {confirmation}\n"
+    ))
 }

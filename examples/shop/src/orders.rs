@@ -131,11 +131,12 @@ impl Orders {
 }
 
 /// Books money that came in, and settles the order that it is for, if that can be told.
-pub(crate) async fn book(tx: &mut SqliteConnection, payment: &Payment) -> sqlx::Result<()> {
+pub(crate) async fn book(tx: &mut SqliteConnection, payment: &Payment, delivery: &Delivery) -> sqlx::Result<()> {
     let account = payment.account.as_ref().map(Private::trimmed);
     let push = payment.checkout_request_id.as_ref().map(Private::as_str);
     let reference: Option<String> =
-        sqlx::query_scalar("SELECT reference FROM orders WHERE reference = ? OR checkout_request_id = ?")
+        sqlx::query_scalar("SELECT reference FROM orders WHERE reference = coalesce(?, ?) OR checkout_request_id = ?")
+            .bind(delivery.reference())
             .bind(account)
             .bind(push)
             .fetch_optional(&mut *tx)
@@ -160,10 +161,11 @@ pub(crate) async fn book(tx: &mut SqliteConnection, payment: &Payment) -> sqlx::
 }
 
 /// A push ended without money. Whoever paid in the meantime has paid.
-pub(crate) async fn not_paid(tx: &mut SqliteConnection, checkout_request_id: &str, status: &str) -> sqlx::Result<()> {
-    sqlx::query("UPDATE orders SET status = ? WHERE checkout_request_id = ? AND status <> 'paid'")
+pub(crate) async fn not_paid(tx: &mut SqliteConnection, delivery: &Delivery, status: &str) -> sqlx::Result<()> {
+    sqlx::query("UPDATE orders SET status = ? WHERE (reference = ? OR checkout_request_id = ?) AND status <> 'paid'")
         .bind(status)
-        .bind(checkout_request_id)
+        .bind(delivery.reference())
+        .bind(delivery.key())
         .execute(tx)
         .await?;
     Ok(())
