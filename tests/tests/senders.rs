@@ -271,7 +271,9 @@ async fn a_source_that_sends_too_much_at_once_does_not_keep_others_out() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(post_from(&inbox, Some("192.0.2.1"), &path, cancelled_push("k")).await, 503);
     assert_eq!(post_from(&inbox, Some("192.0.2.2"), &path, cancelled_push("k")).await, 200);
-    hanging.into_iter().for_each(|task| task.abort());
+    for task in hanging {
+        task.abort();
+    }
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(post_from(&inbox, Some("192.0.2.1"), &path, cancelled_push("l")).await, 200);
 }

@@ -1,0 +1,28 @@
+-- A table as a team might have it already for what partners tell it, with M-Pesa as one partner more.
+CREATE TABLE IF NOT EXISTS partner_event (
+    event_no      INTEGER PRIMARY KEY AUTOINCREMENT,
+    topic         TEXT    NOT NULL,                -- the kind of callback
+    external_id   TEXT    NOT NULL,                -- its key; a keyed hash once the payload was deleted
+    payload       BLOB,
+    fingerprint   BLOB    NOT NULL,                -- of the bytes
+    meaning       BLOB    NOT NULL,                -- of what they say
+    judged        TEXT    NOT NULL,
+    stage         TEXT    NOT NULL,
+    arrived_us    INTEGER NOT NULL,                -- microseconds since 1970 UTC
+    repeated_us   INTEGER NOT NULL,
+    times_seen    INTEGER NOT NULL DEFAULT 1,
+    sender        TEXT,
+    order_ref     TEXT,
+    receipt       TEXT,
+    answer        TEXT,
+    trouble       TEXT,
+    tries         INTEGER NOT NULL DEFAULT 0,
+    broken_off    INTEGER NOT NULL DEFAULT 0,
+    lease_no      INTEGER NOT NULL DEFAULT 0,
+    lease_until   INTEGER,
+    due_us        INTEGER,
+    finished_us   INTEGER
+);
+CREATE UNIQUE INDEX IF NOT EXISTS partner_event_identity ON partner_event (topic, external_id, fingerprint);
+CREATE INDEX IF NOT EXISTS partner_event_due ON partner_event (stage, due_us);
+CREATE INDEX IF NOT EXISTS partner_event_receipt ON partner_event (receipt) WHERE receipt IS NOT NULL;

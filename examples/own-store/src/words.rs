@@ -1,0 +1,71 @@
+//! The library's words in the table's columns, and back.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hmac::{Hmac, KeyInit, Mac};
+use mpesa_callbacks::Kind;
+use mpesa_callbacks::store::{CallbackId, Cause, Entry, State, StoreError, Verdict};
+use sha2::Sha256;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+/// What the database reports is its outage, unless it refuses the row itself.
+pub(crate) fn failed(error: sqlx::Error) -> StoreError {
+    let is_refused = match &error {
+        sqlx::Error::Database(database) => !matches!(database.kind(), sqlx::error::ErrorKind::Other),
+        sqlx::Error::PoolClosed => return StoreError::Closed,
+        _ => false,
+    };
+    let cause: Cause = error.into();
+    if is_refused { StoreError::Refused(cause) } else { StoreError::Unavailable(cause) }
+}
+
+pub(crate) fn micros(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+pub(crate) fn time(micros: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_micros(micros.unsigned_abs())
+}
+
+pub(crate) fn later(now: i64, by: Duration) -> i64 {
+    now.saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX))
+}
+
+pub(crate) fn state(name: &str) -> State {
+    use State::{Dead, Done, Held, Quarantined, Ready, Running};
+    [Ready, Running, Done, Dead, Held].into_iter().find(|state| state.name() == name).unwrap_or(Quarantined)
+}
+
+pub(crate) fn verdict(name: &str) -> Verdict {
+    use Verdict::{Conflict, Duplicate, First, Quarantined, Variant};
+    [First, Duplicate, Variant, Conflict].into_iter().find(|verdict| verdict.name() == name).unwrap_or(Quarantined)
+}
+
+/// What stands in a key's place once its payload was deleted: a `CheckoutRequestID` ends in a phone number.
+pub(crate) fn pseudonym(secret: &[u8; 32], kind: &str, key: &str) -> String {
+    let mut block = [0; 64];
+    block[..32].copy_from_slice(secret);
+    let mut mac = Hmac::<Sha256>::new(&block.into());
+    mac.update(format!("{kind}\0{key}").as_bytes());
+    mac.finalize().into_bytes().iter().fold("hmac:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+pub(crate) fn entry(row: &SqliteRow) -> sqlx::Result<Entry> {
+    let kind = Kind::from_name(row.try_get("topic")?);
+    let key = row.try_get::<String, _>("external_id")?.into();
+    let (verdict, state) = (verdict(row.try_get("judged")?), state(row.try_get("stage")?));
+    let mut entry =
+        Entry::new(CallbackId(row.try_get("event_no")?), kind, key, verdict, state, time(row.try_get("arrived_us")?));
+    entry.seen = row.try_get("times_seen")?;
+    entry.last_seen_at = time(row.try_get("repeated_us")?);
+    entry.peer = row.try_get::<Option<String>, _>("sender")?.and_then(|sender| sender.parse().ok());
+    entry.reference = row.try_get::<Option<String>, _>("order_ref")?.map(Into::into);
+    entry.receipt = row.try_get("receipt")?;
+    entry.attempts = row.try_get("tries")?;
+    entry.run_at = row.try_get::<Option<i64>, _>("due_us")?.map(time);
+    entry.settled_at = row.try_get::<Option<i64>, _>("finished_us")?.map(time);
+    entry.error = row.try_get::<Option<String>, _>("trouble")?.map(Into::into);
+    entry.decision = row.try_get("answer")?;
+    Ok(entry)
+}
