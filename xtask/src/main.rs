@@ -1,5 +1,6 @@
 //! The project's own commands.
 
+mod servers;
 mod steps;
 
 use clap::{Parser, Subcommand};

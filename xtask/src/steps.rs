@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 
+use crate::servers;
+
 /// The features that a user can switch on, package by package; each must build alone, and with none.
 const FEATURES: [(&str, &[&str]); 3] = [
     ("mpesa-callbacks", &["actix", "axum", "rocket", "sqlite", "sqlx-sqlite"]),
@@ -20,7 +22,11 @@ pub(crate) fn test() -> anyhow::Result<()> {
     let lints = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
     step("lints", cargo(&lints))?;
     // Doc tests, ui tests and the README's examples are among them.
-    step("tests", cargo(&["test", "--workspace", "--all-features"]))?;
+    let mut tests = cargo(&["test", "--workspace", "--all-features"]);
+    if let Some(nginx) = servers::nginx(&root().join("target")) {
+        tests.env("NGINX", nginx);
+    }
+    step("tests", tests)?;
     for (package, features) in FEATURES {
         for feature in std::iter::once(&"").chain(features) {
             let check = cargo(&["check", "-p", package, "--no-default-features", "--features", feature]);
@@ -50,9 +56,12 @@ pub(crate) fn kill(kills: u64) -> anyhow::Result<()> {
 
 fn cargo(arguments: &[&str]) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
-    cargo.args(arguments).current_dir(root);
+    cargo.args(arguments).current_dir(root());
     cargo
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
 fn step(name: &str, mut command: Command) -> anyhow::Result<()> {

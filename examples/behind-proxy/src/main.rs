@@ -1,0 +1,55 @@
+//! An inbox behind nginx, that takes callbacks from Safaricom's addresses only.
+//!
+//! ```sh
+//! cargo run -p behind-proxy           # listens on 127.0.0.1:3000; `nginx.conf` beside this has nginx in front of it
+//! ```
+//!
+//! Safaricom's addresses are the default; `SOURCES=127.0.0.1` lets you try it from your own machine.
+
+use std::time::Duration;
+use std::{env, io};
+
+use mpesa_callbacks::prelude::*;
+use mpesa_callbacks::{Secret, Sources, TrustedProxies, axum_adapter};
+use tokio::net::TcpListener;
+
+struct Shop;
+
+#[mpesa_callbacks]
+impl Shop {
+    /// Money came in: once per receipt, whichever callbacks told of it.
+    #[payment]
+    async fn paid(&self, payment: Payment, delivery: &Delivery) {
+        println!("{} received, told by {:?}", payment.amount, delivery.peer());
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    let sources = match env::var("SOURCES") {
+        Ok(sources) => Sources::only(sources.split(',')),
+        Err(_) => Sources::safaricom(),
+    };
+    let secret =
+        env::var("CALLBACK_SECRET").or_else(|_| Secret::generate().map(|secret| secret.expose().to_owned()))?;
+    let inbox = Inbox::builder(Shop)
+        .store(SqliteStore::open(env::var("INBOX").unwrap_or_else(|_| "inbox.db".to_owned()))?)
+        .secret(secret)
+        // nginx, and nobody else: what it appends to `X-Forwarded-For` is believed. Whoever connects from elsewhere is taken
+        // for what their connection says.
+        .trusted_proxies(TrustedProxies::at(["127.0.0.1"]))
+        .sources(sources)
+        .sandbox() // without TLS in front; in production say `.public_url("https://…/pay")` instead
+        .start()
+        .await?;
+    println!("{}", inbox.urls("http://127.0.0.1:8080/pay")?);
+
+    let app = axum::Router::new().nest("/pay", axum_adapter::router(&inbox));
+    let port = env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
+    let stop = async { drop(tokio::signal::ctrl_c().await) };
+    axum_adapter::serve(listener, app).with_graceful_shutdown(stop).await?;
+    inbox.shutdown(Duration::from_secs(20)).await?;
+    Ok(())
+}
