@@ -15,7 +15,11 @@
 //! | a trailing slash answers 404 | `receiving::only_post_is_taken_and_a_trailing_slash_is_the_same_url` |
 //! | `{"received":true}` as the answer to a validation | `receiving::every_fixture_is_acknowledged_as_its_sender_expects_and_handled_or_kept` |
 //! | 60 MB of body buffered before the refusal | `receiving::a_body_is_bounded_in_size_by_the_bytes_that_come` |
-//! | whole bodies logged | `canary::nothing_private_gets_out` |
+//! | whole bodies logged | `canary::nothing_private_gets_out`, `access_log` in each of the shops |
+//! | the left-most `X-Forwarded-For` is trusted, so that anyone chooses an address | `the_source_is_the_hop_beyond_the_proxies` of `http_tests!`; the property test of `fuzz/checks` |
+//! | a secret with 988 possible values, its check commented out | `starting::a_secret_that_can_be_guessed_does_not_start`, `attacks::without_the_secret_nothing_reaches_the_store` |
+//! | a "signature" that only has to be there | here |
+//! | the order's id from the query string | here |
 //! | the same request answered differently by each framework | `http_tests!` of `mpesa-callbacks-conformance`, in each adapter |
 //! | two handlers on one route, silently | `ui/fail/two-handlers-of-one-kind.rs`, `ui/fail/two-handlers-of-one-path.rs` |
 //! | an empty block compiles and serves nothing | `ui/fail/block-without-handlers.rs` |
@@ -23,14 +27,15 @@
 //! | a bad argument reported at the attribute | `ui/fail/argument-unknown.rs`, `ui/fail/payload-of-another-type.rs` |
 //! | the runtime's path cannot be changed | `ui/pass/renamed-crate.rs` |
 
+use mpesa_callbacks::Request;
 use mpesa_callbacks::payload::{
     B2cResult, C2bConfirmation, Msisdn, Outcome, QueueTimeout, RatibaCallback, ReversalResult, StatusResult,
     StkCallback,
 };
 use mpesa_callbacks::prelude::*;
-use mpesa_callbacks::store::{MemoryStore, State};
+use mpesa_callbacks::store::{Filter, MemoryStore, State};
 use mpesa_callbacks_conformance::fixtures;
-use mpesa_callbacks_tests::{Mounted, SECRET, cancelled_push};
+use mpesa_callbacks_tests::{Chunks, Mounted, SECRET, cancelled_push};
 
 fn result(parameters: &str, code: &str) -> Vec<u8> {
     format!(
@@ -155,6 +160,29 @@ struct Quiet;
 impl Quiet {
     #[stk]
     async fn stk(&self, _: StkCallback) {}
+}
+
+#[tokio::test]
+async fn a_header_that_looks_like_a_signature_opens_nothing() {
+    let inbox = Inbox::builder(Quiet).store(MemoryStore::new()).secret(SECRET).start().await.unwrap();
+    for name in ["authorization", "x-signature", "x-mpesa-signature", "x-callback-secret", "cookie"] {
+        let headers = |asked: &str| if asked == name { vec![SECRET.as_bytes()] } else { Vec::new() };
+        let request = Request::new("POST", "/stk", &headers);
+        let answer = inbox.receive(request, Chunks::whole(cancelled_push("k"))).await;
+        assert_eq!(answer.status(), 404, "{name}");
+    }
+    assert_eq!(inbox.list(&Filter::default()).await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_query_string_says_nothing() {
+    let inbox = Inbox::builder(Quiet).store(MemoryStore::new()).secret(SECRET).start().await.unwrap();
+    let mounted = Mounted::new(inbox);
+    let path = "/stk?reference=order-123&secret=x&ResultCode=0";
+    assert_eq!(mounted.post(path, cancelled_push("k")).await.status, 200);
+    let entry = &mounted.entries().await[0];
+    assert_eq!((entry.reference.clone(), entry.key.as_str()), (None, "k"));
+    assert_eq!(mounted.send("POST", &format!("/pay/stk?secret={SECRET}"), cancelled_push("l")).await.status, 404);
 }
 
 #[tokio::test]
