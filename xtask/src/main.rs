@@ -1,5 +1,6 @@
 //! The project's own commands.
 
+mod fuzz;
 mod servers;
 mod steps;
 
@@ -17,11 +18,13 @@ struct Arguments {
 enum Command {
     /// Everything that must pass: format, lints, all tests, every feature alone, documentation.
     Test,
-    /// Any input, for longer than `test` gives it: 60 seconds unless said otherwise.
+    /// Any input, under libFuzzer: every target for 60 seconds unless said otherwise. Needs rustup and a C++ compiler.
     Fuzz {
-        /// For how many seconds.
+        /// For how many seconds each.
         #[arg(default_value_t = 60)]
         seconds: u64,
+        /// This target only.
+        target: Option<String>,
     },
     /// `kill -9` of the shop, more often than `test` does it: 1,000 times unless said otherwise.
     Kill {
@@ -34,7 +37,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Test => steps::test(),
-        Command::Fuzz { seconds } => steps::fuzz(seconds),
+        Command::Fuzz { seconds, target } => fuzz::run(seconds, target.as_deref()),
         Command::Kill { kills } => steps::kill(kills),
     }
 }

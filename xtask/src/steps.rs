@@ -40,31 +40,23 @@ pub(crate) fn test() -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(crate) fn fuzz(seconds: u64) -> anyhow::Result<()> {
-    let fuzz =
-        ["test", "--release", "-p", "mpesa-callbacks-tests", "--test", "shape", "--", "--nocapture", "no_input_panics"];
-    let mut fuzz = cargo(&fuzz);
-    fuzz.env("FUZZ_SECONDS", seconds.to_string());
-    step("any input", fuzz)
-}
-
 pub(crate) fn kill(kills: u64) -> anyhow::Result<()> {
     let mut kill = cargo(&["test", "--release", "-p", "shop", "--test", "kill", "--", "--nocapture"]);
     kill.env("KILLS", kills.to_string());
     step("kill -9", kill)
 }
 
-fn cargo(arguments: &[&str]) -> Command {
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(arguments).current_dir(root());
     cargo
 }
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-fn step(name: &str, mut command: Command) -> anyhow::Result<()> {
+pub(crate) fn step(name: &str, mut command: Command) -> anyhow::Result<()> {
     println!("\n── {name}");
     let began = Instant::now();
     let status = command.status().with_context(|| format!("cannot run {command:?}"))?;

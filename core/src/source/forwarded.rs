@@ -51,7 +51,7 @@ fn forwarded_for(element: &str) -> Option<String> {
     let mut rest = element;
     loop {
         let (name, value) = rest.split_once('=')?;
-        let name = name.trim_start();
+        let name = name.trim_ascii_start();
         if name.is_empty() || !name.bytes().all(is_token) {
             return None;
         }
