@@ -26,6 +26,12 @@ enum Command {
         /// This target only.
         target: Option<String>,
     },
+    /// Whether the time of a refusal tells anything about the secret. For a machine that does nothing else.
+    Timing {
+        /// How many requests of each sort.
+        #[arg(default_value_t = 1_000_000)]
+        samples: u64,
+    },
     /// `kill -9` of the shop, more often than `test` does it: 1,000 times unless said otherwise.
     Kill {
         /// How many times.
@@ -38,6 +44,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Test => steps::test(),
         Command::Fuzz { seconds, target } => fuzz::run(seconds, target.as_deref()),
+        Command::Timing { samples } => steps::timing(samples),
         Command::Kill { kills } => steps::kill(kills),
     }
 }

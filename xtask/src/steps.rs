@@ -40,6 +40,13 @@ pub(crate) fn test() -> anyhow::Result<()> {
     Ok(())
 }
 
+pub(crate) fn timing(samples: u64) -> anyhow::Result<()> {
+    let package = ["test", "--release", "-p", "mpesa-callbacks-tests", "--test", "timing"];
+    let mut timing = cargo(&[&package[..], &["--", "--ignored", "--nocapture"]].concat());
+    timing.env("SAMPLES", samples.to_string());
+    step("timing", timing)
+}
+
 pub(crate) fn kill(kills: u64) -> anyhow::Result<()> {
     let mut kill = cargo(&["test", "--release", "-p", "shop", "--test", "kill", "--", "--nocapture"]);
     kill.env("KILLS", kills.to_string());
