@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
-use axum::routing::get;
+use axum::routing::{get, post};
 use mpesa_callbacks_axum::Serve;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,6 +16,9 @@ use tokio::time::{sleep, timeout};
 
 const HEAD: Duration = Duration::from_millis(200);
 const IDLE: Duration = Duration::from_millis(1500);
+
+/// More than fits into the buffers of a connection.
+const LARGE: usize = 20_000_000;
 
 /// What the timing of two processes may differ by.
 const SLACK: Duration = Duration::from_millis(50);
@@ -37,7 +40,18 @@ fn app() -> Router {
         });
         Body::from_stream(Chunks(receiver))
     };
-    Router::new().route("/", get(who)).route("/slow", get(slow)).route("/stream", get(streaming))
+    // Answers first, and reads later.
+    let later = |body: Body| async move {
+        tokio::spawn(axum::body::to_bytes(body, 100));
+        axum::http::StatusCode::ACCEPTED
+    };
+    let large = || async { "x".repeat(LARGE) };
+    Router::new()
+        .route("/later", post(later))
+        .route("/large", get(large))
+        .route("/", get(who))
+        .route("/slow", get(slow))
+        .route("/stream", get(streaming))
 }
 
 struct Chunks(tokio::sync::mpsc::UnboundedReceiver<Bytes>);
@@ -130,6 +144,12 @@ async fn a_connection_may_idle_longer_than_a_head_may_take() {
     answer(&mut stream).await;
     let idled = closed_after(&mut stream).await;
     assert!(idled + SLACK >= IDLE && idled < IDLE * 4, "{idled:?}");
+    // Also behind an answer that took longer than a head may.
+    let mut stream = connect(served(|server| server).await).await;
+    stream.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    answer(&mut stream).await;
+    let idled = closed_after(&mut stream).await;
+    assert!(idled + SLACK >= IDLE && idled < IDLE * 4, "{idled:?}");
     // The second head has its deadline too.
     let mut stream = connect(served(|server| server).await).await;
     stream.write_all(REQUEST).await.unwrap();
@@ -153,6 +173,18 @@ async fn an_answer_may_take_and_stream_as_long_as_it_likes() {
 }
 
 #[tokio::test]
+async fn an_answer_may_be_read_as_slowly_as_the_client_likes() {
+    // Without room to stay, too: what is still being written is not cut off.
+    for kept in [0, 10] {
+        let mut stream = connect(served(|server| server.kept_connections(kept).idle_deadline(HEAD)).await).await;
+        stream.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        sleep(HEAD * 4).await;
+        assert_eq!(answer(&mut stream).await.split_once("\r\n\r\n").unwrap().1.len(), LARGE);
+        assert!(closed_after(&mut stream).await < HEAD * 4);
+    }
+}
+
+#[tokio::test]
 async fn one_connection_too_many_waits_for_room() {
     let address = served(|server| server.connections(2)).await;
     let silent = [connect(address).await, connect(address).await];
@@ -163,6 +195,52 @@ async fn one_connection_too_many_waits_for_room() {
     assert!(early.is_err(), "there was no room");
     assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200"));
     drop(silent);
+}
+
+#[tokio::test]
+async fn one_kept_connection_too_many_is_closed_behind_its_answer() {
+    let address = served(|server| server.kept_connections(1)).await;
+    let (mut kept, mut closed) = (connect(address).await, connect(address).await);
+    kept.write_all(REQUEST).await.unwrap();
+    assert!(answer(&mut kept).await.starts_with("HTTP/1.1 200"));
+    sleep(Duration::from_millis(50)).await;
+    closed.write_all(REQUEST).await.unwrap();
+    assert!(answer(&mut closed).await.contains("connection: close"));
+    assert!(closed_after(&mut closed).await < HEAD / 2, "at once, not by a deadline");
+    for _ in 0..3 {
+        kept.write_all(REQUEST).await.unwrap();
+        assert!(answer(&mut kept).await.starts_with("HTTP/1.1 200"));
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn requests_may_come_in_one_piece_or_byte_by_byte() {
+    let address = served(|server| server).await;
+    let mut pipelined = connect(address).await;
+    pipelined.write_all(&REQUEST.repeat(3)).await.unwrap();
+    for _ in 0..3 {
+        assert!(answer(&mut pipelined).await.starts_with("HTTP/1.1 200"));
+    }
+    let mut slow = connect(address).await;
+    slow.set_nodelay(true).unwrap();
+    for byte in b"GET / HTTP/1.1\nhost: x\n\n" {
+        slow.write_all(&[*byte]).await.unwrap();
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert!(answer(&mut slow).await.starts_with("HTTP/1.1 200"));
+    let mut large = connect(address).await;
+    large.write_all(b"POST /later HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n").await.unwrap();
+    assert!(answer(&mut large).await.starts_with("HTTP/1.1 202"));
+    for byte in b"body" {
+        sleep(HEAD / 2).await;
+        large.write_all(&[*byte]).await.unwrap();
+    }
+    large.write_all(REQUEST).await.unwrap();
+    assert!(answer(&mut large).await.starts_with("HTTP/1.1 200"));
+    let mut large = connect(address).await;
+    large.write_all(format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(40_000)).as_bytes()).await.unwrap();
+    assert!(answer(&mut large).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
@@ -181,8 +259,9 @@ async fn a_stop_ends_requests_and_closes_what_idles() {
     sleep(Duration::from_millis(100)).await;
     stop.send(()).unwrap();
     assert!(answer(&mut slow).await.ends_with("done"));
-    for stream in [&mut idle, &mut silent] {
-        assert!(closed_after(stream).await < Duration::from_secs(1));
+    for (what, stream) in [("idle", &mut idle), ("silent", &mut silent)] {
+        let closed = closed_after(stream).await;
+        assert!(closed < Duration::from_secs(1), "{what} {closed:?}");
     }
     timeout(Duration::from_secs(2), server).await.expect("it stops").unwrap().unwrap();
     assert!(TcpStream::connect(address).await.is_err());

@@ -3,49 +3,78 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::{Response, StatusCode};
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
-use super::phase::{Answering, Deadlines, Phase};
+use super::body::Part;
+use super::head;
+use super::phase::{Deadlines, Exchange, Phase};
 use super::stream::Timed;
 
+/// What all connections share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) app: Router,
+    pub(super) deadlines: Deadlines,
+    /// One for each connection that may stay open after an answer.
+    pub(super) kept: Arc<Semaphore>,
+    pub(super) stopping: CancellationToken,
+}
+
+/// The longest head that hyper reads, and as much of a body as it reads ahead.
+const BUFFER: usize = 64 * 1024;
+
 /// Serves the requests of one connection, to its end.
-pub(super) async fn serve(
-    stream: TcpStream,
-    peer: SocketAddr,
-    app: Router,
-    deadlines: Deadlines,
-    stopping: CancellationToken,
-) {
-    // Nothing is set up for somebody who says nothing: ten thousand of them cost little.
-    let first_byte = timeout(deadlines.head, stream.readable());
+pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: Shared) {
+    let until = Instant::now() + shared.deadlines.head;
+    let mut first = [0];
     let came = tokio::select! {
-        came = first_byte => matches!(came, Ok(Ok(()))),
-        () = stopping.cancelled() => false,
+        biased;
+        // `readable` may be true of a connection on which nothing came.
+        came = timeout_at(until, stream.peek(&mut first)) => matches!(came, Ok(Ok(1))),
+        () = shared.stopping.cancelled() => false,
     };
     if !came {
         return;
     }
+    // Whoever has begun to speak is heard, whatever comes.
+    let Ok(Ok(head)) = timeout_at(until, head::gather(&mut stream)).await else { return };
     // An answer is one small packet; waiting for more would only delay it.
     let _ = stream.set_nodelay(true);
+    // In a box of its own: who dribbles should not take its place.
+    Box::pin(answer_all(stream, head, until, peer, shared)).await;
+}
+
+async fn answer_all(stream: TcpStream, head: Vec<u8>, until: Instant, peer: SocketAddr, shared: Shared) {
+    let Shared { app, deadlines, kept, stopping } = shared;
     let phase = Phase::default();
-    let io = TokioIo::new(Timed::new(stream, deadlines, phase.clone()));
-    let service = service_fn(move |request| answer(app.clone(), peer, phase.clone(), request));
+    let io = TokioIo::new(Timed::new(stream, head, until, deadlines, phase.clone()));
+    let keeping = Keeping { kept, mine: Mutex::default() };
+    let answering = Arc::new(Answering { app, peer, phase, keeping });
+    let service = service_fn(move |request: Request<Incoming>| {
+        // At once, and not when the answer is first asked for: hyper reads in between.
+        let exchange = answering.phase.answering();
+        answer(answering.clone(), exchange, request)
+    });
     // Its own timer would count what a connection idles between two requests as the next one's head.
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.header_read_timeout(None);
+    http.header_read_timeout(None).max_buf_size(BUFFER);
     let mut connection = pin!(http.serve_connection(io, service).with_upgrades());
     let served = tokio::select! {
+        // First, so that the request that is there already is begun before hyper hears that it should stop.
+        biased;
         served = connection.as_mut() => served,
         () = stopping.cancelled() => {
             connection.as_mut().graceful_shutdown();
@@ -57,18 +86,48 @@ pub(super) async fn serve(
     }
 }
 
-async fn answer(
-    mut app: Router,
+/// What the requests of one connection share.
+struct Answering {
+    app: Router,
     peer: SocketAddr,
     phase: Phase,
-    request: hyper::Request<Incoming>,
-) -> Result<Response<Answering>, Infallible> {
-    phase.answering();
-    let mut request = request.map(Body::new);
-    request.extensions_mut().insert(ConnectInfo(peer));
-    let response = app.call(request).await?;
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        phase.upgraded();
+    keeping: Keeping,
+}
+
+async fn answer(
+    connection: Arc<Answering>,
+    exchange: Arc<Exchange>,
+    request: Request<Incoming>,
+) -> Result<Response<Part<Body>>, Infallible> {
+    let is_tunnel = request.method() == Method::CONNECT;
+    let mut request = request.map(|body| Body::new(Part::new(body, exchange.clone())));
+    request.extensions_mut().insert(ConnectInfo(connection.peer));
+    let mut response = connection.app.clone().call(request).await?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS || is_tunnel && response.status().is_success() {
+        connection.phase.upgraded();
+        connection.keeping.give_back();
+    } else if !connection.keeping.may_stay() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response.map(|body| Answering::new(body, phase)))
+    Ok(response.map(|body| Part::new(body, exchange)))
+}
+
+/// Whether a connection may stay open for another request.
+struct Keeping {
+    kept: Arc<Semaphore>,
+    mine: Mutex<Option<OwnedSemaphorePermit>>,
+}
+
+impl Keeping {
+    fn may_stay(&self) -> bool {
+        let mut mine = self.mine.lock().unwrap_or_else(PoisonError::into_inner);
+        if mine.is_none() {
+            *mine = self.kept.clone().try_acquire_owned().ok();
+        }
+        mine.is_some()
+    }
+
+    fn give_back(&self) {
+        self.mine.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
 }

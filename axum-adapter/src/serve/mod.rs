@@ -1,6 +1,10 @@
 //! Serving an axum application to a network that may be hostile.
 
+mod body;
+
 mod connection;
+
+mod head;
 
 mod phase;
 
@@ -20,6 +24,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::connection::Shared;
 use self::phase::Deadlines;
 
 /// Serves an application over HTTP/1.1, and gives up on clients that dawdle.
@@ -41,7 +46,8 @@ use self::phase::Deadlines;
 /// # If the caller goes away
 /// Dropping the future stops accepting; connections that are open are served to their end.
 pub fn serve(listener: TcpListener, app: Router) -> Serve<Pending<()>> {
-    Serve { listener, app, deadlines: Deadlines::default(), connections: CONNECTIONS, drain: DRAIN, signal: pending() }
+    let limits = Limits { deadlines: Deadlines::default(), connections: CONNECTIONS, kept: KEPT, drain: DRAIN };
+    Serve { listener, app, limits, signal: pending() }
 }
 
 /// A server that was configured, and is started by `.await`. Made by [`serve`](fn@serve).
@@ -50,14 +56,26 @@ pub fn serve(listener: TcpListener, app: Router) -> Serve<Pending<()>> {
 pub struct Serve<F> {
     listener: TcpListener,
     app: Router,
+    limits: Limits,
+    signal: F,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Limits {
     deadlines: Deadlines,
     connections: usize,
+    kept: usize,
     drain: Duration,
-    signal: F,
 }
 
 /// Enough for ten thousand that idle, beside the genuine ones.
 const CONNECTIONS: usize = 16_384;
+
+/// Far more than proxies keep.
+const KEPT: usize = 1024;
+
+/// No deadline of a server makes sense beyond a day.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -65,34 +83,41 @@ impl<F> Serve<F> {
     /// How long the head of a request may take, from its first byte, or from when the connection was opened; 10 seconds
     /// unless said otherwise. Bodies that go to the inbox have a deadline of their own (`InboxBuilder::body_deadline`).
     pub fn head_deadline(mut self, deadline: Duration) -> Serve<F> {
-        self.deadlines.head = deadline;
+        self.limits.deadlines.head = deadline.min(LONGEST);
         self
     }
 
     /// How long a connection may idle between two requests; 75 seconds unless said otherwise. Keep it longer than that of
     /// the proxy in front (60 seconds, as a rule), or the proxy sends a callback into a connection that is being closed.
     pub fn idle_deadline(mut self, deadline: Duration) -> Serve<F> {
-        self.deadlines.idle = deadline;
+        self.limits.deadlines.idle = deadline.min(LONGEST);
         self
     }
 
     /// How many connections may be open at once; 16,384 unless said otherwise. One more waits until another closes.
     pub fn connections(mut self, connections: usize) -> Serve<F> {
-        self.connections = connections;
+        self.limits.connections = connections;
+        self
+    }
+
+    /// How many connections may stay open after their answers, for another request; 1,024 unless said otherwise. One more
+    /// hears `connection: close` with its answer.
+    pub fn kept_connections(mut self, connections: usize) -> Serve<F> {
+        self.limits.kept = connections;
         self
     }
 
     /// How long requests may take to end once the signal to stop has come; 10 seconds unless said otherwise.
     pub fn drain(mut self, drain: Duration) -> Serve<F> {
-        self.drain = drain;
+        self.limits.drain = drain;
         self
     }
 
     /// Stops when this future ends: nothing new is accepted, idle connections are closed, requests are served to their end.
     /// Shut the inbox down after that.
     pub fn with_graceful_shutdown<G: Future<Output = ()> + Send + 'static>(self, signal: G) -> Serve<G> {
-        let Serve { listener, app, deadlines, connections, drain, .. } = self;
-        Serve { listener, app, deadlines, connections, drain, signal }
+        let Serve { listener, app, limits, .. } = self;
+        Serve { listener, app, limits, signal }
     }
 }
 
@@ -107,9 +132,11 @@ impl<F: Future<Output = ()> + Send + 'static> IntoFuture for Serve<F> {
 
 impl<F: Future<Output = ()>> Serve<F> {
     async fn run(self) -> io::Result<()> {
-        let Serve { listener, app, deadlines, connections, drain, signal } = self;
+        let Serve { listener, app, limits: Limits { deadlines, connections, kept, drain }, signal } = self;
         let room = Arc::new(Semaphore::new(connections.clamp(1, Semaphore::MAX_PERMITS)));
+        let kept = Arc::new(Semaphore::new(kept.min(Semaphore::MAX_PERMITS)));
         let (open, stopping) = (TaskTracker::new(), CancellationToken::new());
+        let shared = Shared { app, deadlines, kept, stopping: stopping.clone() };
         let mut signal = pin!(signal);
         loop {
             let next = async {
@@ -121,7 +148,7 @@ impl<F: Future<Output = ()>> Serve<F> {
                 next = next => next,
                 () = &mut signal => break,
             };
-            let connection = connection::serve(stream, peer, app.clone(), deadlines, stopping.clone());
+            let connection = connection::serve(stream, peer, shared.clone());
             open.spawn(async move {
                 let _permit = permit;
                 connection.await;

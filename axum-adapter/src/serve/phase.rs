@@ -1,13 +1,9 @@
 //! What a connection is at, and how long that may take.
 
-use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Waker};
 use std::time::Duration;
-
-use axum::body::{Body, Bytes, HttpBody};
-use hyper::body::{Frame, SizeHint};
 
 /// How long a client may make us wait.
 #[derive(Clone, Copy, Debug)]
@@ -26,71 +22,67 @@ impl Default for Deadlines {
 
 /// What a connection is at. Shared by its stream, which waits, and its service, which knows.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Phase(Arc<AtomicU8>);
+pub(super) struct Phase(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    at: AtomicU8,
+    /// The connection's, when it waits for bytes.
+    waker: Mutex<Option<Waker>>,
+}
 
 /// The head of a request is coming.
 pub(super) const HEAD: u8 = 0;
 /// The application reads the request's body, or answers.
 const ANSWERING: u8 = 1;
-/// A request was answered to its end; there may be no other.
+/// The application has done with both. What it answered may still have to be written.
 pub(super) const ANSWERED: u8 = 2;
-/// The same, and the wait for the next one has begun.
+/// All of it was written, and the wait for another request has begun.
 pub(super) const IDLE: u8 = 3;
-/// It is no longer HTTP: a WebSocket.
+/// It is no longer HTTP: a WebSocket, a tunnel.
 const UPGRADED: u8 = 4;
 
 impl Phase {
     pub(super) fn at(&self) -> u8 {
-        self.0.load(Ordering::Acquire)
+        self.0.at.load(Ordering::Acquire)
     }
 
     pub(super) fn go_to(&self, phase: u8) {
-        self.0.store(phase, Ordering::Release);
+        self.0.at.store(phase, Ordering::Release);
     }
 
-    pub(super) fn answering(&self) {
+    /// A request begins; it ends when everything that holds what this returns is gone.
+    pub(super) fn answering(&self) -> Arc<Exchange> {
         self.go_to(ANSWERING);
+        Arc::new(Exchange(self.clone()))
     }
 
     pub(super) fn upgraded(&self) {
         self.go_to(UPGRADED);
     }
-}
 
-/// The body of an answer. When it is gone, the request was answered to its end, however long that streamed.
-pub(super) struct Answering {
-    body: Body,
-    phase: Phase,
-}
-
-impl Answering {
-    pub(super) fn new(body: Body, phase: Phase) -> Answering {
-        Answering { body, phase }
+    /// Whoever waits for bytes is woken when the application has done, too.
+    pub(super) fn wait(&self, context: &Context<'_>) {
+        let mut waker = self.0.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            *waker = Some(context.waker().clone());
+        }
     }
 }
 
-impl Drop for Answering {
+/// One request and its answer. Their bodies hold it: an answer may stream for hours, and a handler may answer first and read
+/// later.
+#[derive(Debug)]
+pub(super) struct Exchange(Phase);
+
+impl Drop for Exchange {
     fn drop(&mut self) {
-        let _ = self.phase.0.compare_exchange(ANSWERING, ANSWERED, Ordering::AcqRel, Ordering::Acquire);
-    }
-}
-
-impl HttpBody for Answering {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let Phase(state) = &self.0;
+        if state.at.compare_exchange(ANSWERING, ANSWERED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            // hyper does not look for bytes by itself after an answer, and the wait for them would have no end.
+            if let Some(waker) = state.waker.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                waker.wake();
+            }
+        }
     }
 }

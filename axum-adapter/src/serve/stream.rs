@@ -3,30 +3,61 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::phase::{ANSWERED, Deadlines, HEAD, IDLE, Phase};
 
 /// A stream that fails when the head of a request does not come in time, or no other request for long.
 pub(super) struct Timed {
     stream: TcpStream,
+    /// What came already, and was not read yet.
+    early: Vec<u8>,
     deadlines: Deadlines,
     phase: Phase,
     timer: Pin<Box<Sleep>>,
+    /// Something was written, and perhaps not all of it: hyper flushes when it was.
+    writing: bool,
 }
 
 impl Timed {
-    /// A stream whose first head is coming.
-    pub(super) fn new(stream: TcpStream, deadlines: Deadlines, phase: Phase) -> Timed {
-        Timed { stream, deadlines, phase, timer: Box::pin(sleep(deadlines.head)) }
+    /// A stream of which `early` came already; the rest of a head may come until then.
+    pub(super) fn new(stream: TcpStream, early: Vec<u8>, until: Instant, deadlines: Deadlines, phase: Phase) -> Timed {
+        Timed { stream, early, deadlines, phase, timer: Box::pin(sleep_until(until)), writing: false }
     }
 
-    fn wait_for(&mut self, deadline: std::time::Duration, phase: u8) {
+    fn wait_for(&mut self, deadline: Duration, phase: u8) {
         self.timer.as_mut().reset(Instant::now() + deadline);
         self.phase.go_to(phase);
+    }
+
+    /// The wait for another request begins when the last one was answered, and the answer written.
+    fn rest(&mut self) {
+        if self.phase.at() == ANSWERED && !self.writing {
+            self.wait_for(self.deadlines.idle, IDLE);
+        }
+    }
+
+    /// Fails when the wait was too long; wakes the connection when it will be.
+    fn expire(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        if !matches!(self.phase.at(), HEAD | IDLE) {
+            return Poll::Pending;
+        }
+        ready!(self.timer.as_mut().poll(context));
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+
+    /// The early bytes, as many as there is room for.
+    fn read_early(&mut self, buffer: &mut ReadBuf<'_>) {
+        let count = self.early.len().min(buffer.remaining());
+        buffer.put_slice(&self.early[..count]);
+        self.early.drain(..count);
+        if self.early.is_empty() {
+            self.early = Vec::new();
+        }
     }
 }
 
@@ -36,29 +67,42 @@ impl AsyncRead for Timed {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        let (head, idle) = (self.deadlines.head, self.deadlines.idle);
-        match (self.phase.at(), read.is_ready()) {
-            // The next head begins.
-            (ANSWERED | IDLE, true) => self.wait_for(head, HEAD),
-            (ANSWERED, false) => self.wait_for(idle, IDLE),
-            _ => {}
+        if !self.early.is_empty() {
+            self.read_early(buffer);
+            return Poll::Ready(Ok(()));
         }
-        if read.is_pending() && matches!(self.phase.at(), HEAD | IDLE) {
-            ready!(self.timer.as_mut().poll(context));
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        match Pin::new(&mut self.stream).poll_read(context, buffer) {
+            Poll::Ready(read) => {
+                self.rest();
+                if self.phase.at() == IDLE {
+                    // The next head begins.
+                    let deadline = self.deadlines.head;
+                    self.wait_for(deadline, HEAD);
+                }
+                Poll::Ready(read)
+            }
+            Poll::Pending => {
+                self.rest();
+                self.phase.wait(context);
+                self.expire(context).map(Err)
+            }
         }
-        read
     }
 }
 
 impl AsyncWrite for Timed {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.writing = true;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.writing = false;
+        self.rest();
+        // An answer was written; the timer must wake us, because hyper may not look for bytes again.
+        let _ = self.expire(context);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -74,6 +118,7 @@ impl AsyncWrite for Timed {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.writing = true;
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 }

@@ -1,0 +1,44 @@
+//! The first head of a connection, gathered before anything is set up for it.
+
+use std::io;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+/// Whatever is longer is hyper's to refuse.
+const LONGEST: usize = 16 * 1024;
+
+/// Reads until there is a whole head, and returns all that came. Ten thousand clients that dribble cost a small buffer each;
+/// hyper would set up more than twenty KiB for each of them.
+pub(super) async fn gather(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(512);
+    let mut searched = 0;
+    while !has_end(&head[searched..]) && head.len() < LONGEST {
+        // The end may lie across two pieces.
+        searched = head.len().saturating_sub(3);
+        if stream.read_buf(&mut head).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(head)
+}
+
+/// An empty line. Lines may end in a bare line feed (RFC 9112, 2.2).
+fn has_end(bytes: &[u8]) -> bool {
+    bytes.windows(2).any(|end| end == b"\n\n") || bytes.windows(3).any(|end| end == b"\n\r\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_ends_with_an_empty_line() {
+        for whole in ["GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\n\n", "a\r\n\r\nbody"] {
+            assert!(has_end(whole.as_bytes()));
+        }
+        for part in ["", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\n\r", "a\n"] {
+            assert!(!has_end(part.as_bytes()));
+        }
+    }
+}
