@@ -38,6 +38,7 @@ macro_rules! store_tests {
     ($store:expr) => {
         $crate::store_tests! { @each $store;
             a_first_delivery_is_told_from_repetitions_and_contradictions
+            a_receipt_under_two_keys_of_one_kind_is_a_contradiction
             the_deliveries_of_one_batch_see_each_other
             of_racing_recorders_exactly_one_is_first
             a_payment_is_recorded_with_the_first_callback_that_shows_it

@@ -13,6 +13,7 @@ use crate::ledger::NoLedger;
 use crate::payload::{self, Private};
 use crate::receive::received;
 use crate::store::{CallbackId, Depth, Disposition, Entry, Filter, Recorded, State, StoreError};
+use crate::urls::is_reference;
 
 /// Handlers, store, ledger and the machinery between: what gets mounted into a web application.
 ///
@@ -143,6 +144,9 @@ impl Inbox {
     /// # Errors
     /// As [`replay`](Inbox::replay).
     pub async fn replay_for(&self, kind: &Kind, reference: &str, body: &[u8]) -> Result<Recorded, ReplayError> {
+        if !is_reference(reference) || kind.is_registered_once() {
+            return Err(ReplayError::NoSuchUrl { kind: kind.clone() });
+        }
         self.replay_to(kind, Some(reference.into()), body).await
     }
 
@@ -208,6 +212,12 @@ pub enum ReplayError {
     #[error("nothing handles `{kind}`")]
     NotHandled {
         /// Which.
+        kind: Kind,
+    },
+    /// No URL of this kind carries such a reference.
+    #[error("no URL of `{kind}` carries this reference: it is empty or too long, or the kind's URL is registered once")]
+    NoSuchUrl {
+        /// Which kind.
         kind: Kind,
     },
     /// The body cannot be read.

@@ -305,6 +305,27 @@ async fn whichever_comes_first_the_genuine_one_is_kept_shown_and_can_be_applied(
     }
 }
 
+/// Somebody who knows a genuine receipt sends it under an id of their own.
+#[tokio::test]
+async fn a_receipt_that_was_told_of_under_another_key_is_held_whichever_comes_first() {
+    let forged = String::from_utf8(paid_push()).unwrap().replace("ws_CO_191220191020363925", "ws_CO_invented");
+    for forged_first in [true, false] {
+        let shop = Shop::new(100);
+        let inbox = Inbox::builder(shop.clone()).store(MemoryStore::new()).secret(SECRET).start().await.unwrap();
+        let mounted = Mounted::new(inbox);
+        let genuine = String::from_utf8(paid_push()).unwrap();
+        let both = if forged_first { [&forged, &genuine] } else { [&genuine, &forged] };
+        for body in both {
+            assert_eq!(mounted.post("/stk", body.clone()).await.status, 200);
+        }
+        mounted.settled().await;
+        assert_eq!((shop.handled("success"), shop.handled("payment"), shop.handled("conflict")), (1, 1, 1));
+        let held = of_state(&mounted.inbox, State::Held).await;
+        let body = mounted.inbox.get(held[0]).await.unwrap().unwrap().body.unwrap();
+        assert_eq!(body.as_bytes(), both[1].as_bytes());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_a_forged_and_a_genuine_one_at_the_same_moment_one_is_first_and_the_other_is_shown() {
     let directory = tempfile::tempdir().unwrap();

@@ -99,9 +99,22 @@ pub async fn the_quarantine_is_trimmed_from_its_oldest(store: Shared) {
     assert_eq!(quarantined().await, ids[8..]);
     assert_eq!(store.trim_quarantine(0, 0).await.unwrap(), 1, "the newest stays");
     assert_eq!(quarantined().await, ids[9..]);
+    // What came to the URL of one payment goes first.
+    let mut kept = vec![ids[9]];
+    for i in 10..14 {
+        let mut unreadable = failed(&format!("sha256:{i}"));
+        unreadable.disposition = Disposition::Quarantine("not JSON".into());
+        unreadable.reference = (i % 2 == 0).then(|| "order-1".into());
+        let id = record(&store, unreadable).await.id;
+        if i % 2 == 1 {
+            kept.push(id);
+        }
+    }
+    assert_eq!(store.trim_quarantine(3, u64::MAX).await.unwrap(), 2);
+    assert_eq!(quarantined().await, kept);
     assert_eq!(state(&store, first.id).await, State::Ready);
     let again = record(&store, failed("later")).await;
-    assert!(again.id > ids[9], "no id is given twice");
+    assert!(again.id > kept[2], "no id is given twice");
 }
 
 /// A future that is dropped has done all of its work or none of it.

@@ -30,6 +30,21 @@ pub async fn a_first_delivery_is_told_from_repetitions_and_contradictions(store:
     assert!(String::from_utf8_lossy(body.as_bytes()).contains("R1"));
 }
 
+/// One payment has one callback of a kind: another under another key contradicts, whatever it says. A twin does not.
+pub async fn a_receipt_under_two_keys_of_one_kind_is_a_contradiction(store: Shared) {
+    let first = record(&store, stk("a", "0", 5, "R1", "Success")).await;
+    assert_eq!((first.verdict, payment(&first)), (Verdict::First, Some(Verdict::First)));
+    let forged = record(&store, stk("b", "0", 5, "R1", "Success")).await;
+    assert_eq!((forged.verdict, payment(&forged)), (Verdict::Conflict, None));
+    assert_eq!(state(&store, forged.id).await, State::Held);
+    assert_eq!(record(&store, stk("b", "0", 5, "R1", "Success")).await.verdict, Verdict::Duplicate);
+    let twin = received(&Kind::C2bConfirmation, r#"{"TransID":"R1","TransAmount":"5.00"}"#);
+    let twin = record(&store, twin).await;
+    assert_eq!((twin.verdict, payment(&twin)), (Verdict::First, Some(Verdict::Variant)));
+    let other = record(&store, stk("c", "0", 5, "R2", "Success")).await;
+    assert_eq!(other.verdict, Verdict::First);
+}
+
 /// A repetition within one batch is one.
 pub async fn the_deliveries_of_one_batch_see_each_other(store: Shared) {
     let batch = [failed("a"), failed("b"), failed("a"), stk("a", "0", 5, "R1", "Success"), failed("b")];
@@ -69,9 +84,8 @@ pub async fn a_payment_is_recorded_with_the_first_callback_that_shows_it(store: 
     let twin = r#"{"TransID":"RCPT1","TransAmount":"100.00"}"#;
     let twin = record(&store, received(&Kind::C2bConfirmation, twin)).await;
     assert_eq!((twin.verdict, payment(&twin)), (Verdict::First, Some(Verdict::Variant)));
-    let forged = r#"{"Body":{"stkCallback":{"CheckoutRequestID":"x","ResultCode":0,"CallbackMetadata":{"Item":[
-        {"Name":"Amount","Value":9000},{"Name":"MpesaReceiptNumber","Value":"RCPT1"}]}}}}"#;
-    let forged = record(&store, received(&Kind::Stk, forged)).await;
+    let forged = r#"{"transactionId":"RCPT1","paidAmount":"9000"}"#;
+    let forged = record(&store, received(&Kind::BillManager, forged)).await;
     assert_eq!(payment(&forged), Some(Verdict::Conflict), "another amount under the same receipt");
     let (id, _) = forged.payment.expect("a payment");
     let entry = store.get(id).await.unwrap().expect("the payment's own row");

@@ -26,6 +26,7 @@ pub struct MemoryStore {
 struct Rows {
     rows: BTreeMap<CallbackId, Row>,
     by_key: HashMap<(Kind, Name), Vec<CallbackId>>,
+    by_receipt: HashMap<String, Vec<CallbackId>>,
     closed: bool,
 }
 
@@ -182,7 +183,9 @@ impl Store for MemoryStore {
         let mut rows = self.rows()?;
         let now = self.clock.now();
         let old = |row: &&Row| {
-            row.entry.received_at + age < now && row.entry.state == State::Done && row.entry.body.is_some()
+            row.entry.received_at.checked_add(age).is_some_and(|at| at < now)
+                && row.entry.state == State::Done
+                && row.entry.body.is_some()
         };
         let old: Vec<_> = rows.rows.values().filter(old).map(|row| row.entry.id).collect();
         for id in &old {
@@ -193,11 +196,15 @@ impl Store for MemoryStore {
 
     async fn trim_quarantine(&self, rows: u64, bytes: u64) -> Result<u64, StoreError> {
         let mut all = self.rows()?;
+        let mut quarantined: Vec<_> =
+            all.rows.values().rev().map(|row| &row.entry).filter(|entry| entry.state == State::Quarantined).collect();
+        let newest = quarantined.first().map(|entry| entry.id);
+        quarantined.sort_by_key(|entry| entry.reference.is_some());
         let (mut kept, mut size) = (0, 0);
-        let excess = all.rows.values().rev().filter(|row| row.entry.state == State::Quarantined).filter_map(|row| {
+        let excess = quarantined.into_iter().filter_map(|entry| {
             kept += 1;
-            size += row.entry.body.as_ref().map_or(0, |body| body.as_bytes().len() as u64);
-            (kept > 1 && (kept > rows || size > bytes)).then_some(row.entry.id)
+            size += entry.body.as_ref().map_or(0, |body| body.as_bytes().len() as u64);
+            ((kept > rows || size > bytes) && Some(entry.id) != newest).then_some(entry.id)
         });
         let excess: Vec<_> = excess.collect();
         for id in &excess {
@@ -227,7 +234,8 @@ impl Rows {
     }
 
     fn record(&mut self, received: &Received, now: SystemTime) -> Recorded {
-        let (verdict, same) = received.verdict(&self.known(&received.kind, received.key.as_str()));
+        let known = self.known(&received.kind, received.key.as_str());
+        let (verdict, same) = received.verdict(&known, self.is_receipt_taken(received));
         let same = same.and_then(|id| self.rows.get_mut(&id));
         let decision = match &same {
             Some(row) => row.entry.decision.clone(),
@@ -269,11 +277,23 @@ impl Rows {
             interruptions: 0,
             lease_until: None,
         };
+        if let Some(receipt) = &received.receipt {
+            self.by_receipt.entry(receipt.clone()).or_default().push(id);
+        }
         self.rows.insert(id, row);
         let payment = received.payment.as_deref().filter(|_| verdict == Verdict::First);
         let payment = payment.map(|payment| self.record(payment, now));
         let payment = payment.map(|payment| (payment.id, payment.verdict));
         Recorded::new(id, verdict, decision, payment)
+    }
+
+    fn is_receipt_taken(&self, received: &Received) -> bool {
+        let ids = received.receipt.as_ref().and_then(|receipt| self.by_receipt.get(receipt));
+        let names = [received.key.clone(), purged_key(received.key.as_str())];
+        ids.into_iter().flatten().filter_map(|id| self.rows.get(id)).any(|row| {
+            let entry = &row.entry;
+            entry.kind == received.kind && entry.verdict == Verdict::First && !names.contains(&entry.key)
+        })
     }
 
     fn claim(&mut self, id: CallbackId, until: SystemTime) -> Option<Claimed> {
@@ -302,13 +322,10 @@ impl Rows {
 
     fn sibling(&self, entry: &Entry) -> Option<Sibling> {
         let receipt = entry.receipt.as_ref()?;
-        let is_sibling = |other: &&Entry| {
-            other.receipt.as_ref() == Some(receipt)
-                && other.kind != entry.kind
-                && other.kind != Kind::Payment
-                && other.verdict == Verdict::First
-        };
-        let sibling = self.rows.values().map(|row| &row.entry).find(is_sibling)?;
+        let is_sibling =
+            |other: &&Entry| other.kind != entry.kind && other.kind != Kind::Payment && other.verdict == Verdict::First;
+        let told = self.by_receipt.get(receipt)?.iter().filter_map(|id| self.rows.get(id));
+        let sibling = told.map(|row| &row.entry).find(is_sibling)?;
         Some(Sibling { id: sibling.id, kind: sibling.kind.clone(), key: sibling.key.clone() })
     }
 
@@ -329,13 +346,18 @@ impl Rows {
         let Some(row) = self.rows.get_mut(&id) else { return };
         let purged = Name::purged(row.entry.key.as_str());
         row.entry.body = None;
-        row.entry.key = Digest::of(row.entry.key.as_str().as_bytes()).to_hex().into();
+        row.entry.key = purged_key(row.entry.key.as_str());
         let kind = row.entry.kind.clone();
         for ids in self.by_key.values_mut() {
             ids.retain(|other| *other != id);
         }
         self.by_key.entry((kind, purged)).or_default().push(id);
     }
+}
+
+/// What stands in a purged key's place.
+fn purged_key(key: &str) -> Private {
+    Digest::of(key.as_bytes()).to_hex().into()
 }
 
 impl Row {

@@ -50,7 +50,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     ///
     /// Of any number of callers with the same kind and key, on any number of machines, exactly one sees
     /// [`Verdict::First`]. A delivery's [`payment`](Received::payment) is recorded in the same commit when the delivery
-    /// is the first of its key, and not otherwise. When this returns `Ok`, all of it survives a power cut: begin, write,
+    /// is the first of its key, and not otherwise. Of callbacks of one kind that tell of one receipt under different keys,
+    /// only one is [`Verdict::First`]. When this returns `Ok`, all of it survives a power cut: begin, write,
     /// commit, and only then return. The deliveries of one batch see each other, in order.
     ///
     /// [`Received::verdict`] and [`Received::state`] are the rules; a store finds the rows and obeys.
@@ -96,8 +97,9 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// how many bodies went.
     async fn purge(&self, age: Duration) -> Result<u64, StoreError>;
 
-    /// Deletes the oldest callbacks that are `Quarantined`, row and body, until at most `rows` of them are left, with at
-    /// most `bytes` of bodies together. The newest one always stays, so that no id is given twice. Returns how many went.
+    /// Deletes callbacks that are `Quarantined`, row and body, until at most `rows` of them are left, with at most `bytes` of
+    /// bodies together: first those that came with a reference, whose URL is worth less than the secret, and of each the
+    /// oldest. The newest of all stays whatever it is, so that no id is given twice. Returns how many went.
     async fn trim_quarantine(&self, rows: u64, bytes: u64) -> Result<u64, StoreError>;
 
     /// How many callbacks wait, run, are held, dead and quarantined.

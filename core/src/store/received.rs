@@ -140,7 +140,10 @@ impl Received {
     }
 
     /// What it is, beside what is known under its kind and key; and the callback that it repeats or varies.
-    pub fn verdict(&self, known: &[Known]) -> (Verdict, Option<CallbackId>) {
+    ///
+    /// `is_receipt_taken` says whether another callback of this kind, under another key, was the first to tell of this
+    /// [`receipt`](Received::receipt): one payment has one callback of a kind, and the second contradicts.
+    pub fn verdict(&self, known: &[Known], is_receipt_taken: bool) -> (Verdict, Option<CallbackId>) {
         if let Some(same) = known.iter().find(|known| known.digest == self.digest) {
             return (Verdict::Duplicate, Some(same.id));
         }
@@ -150,7 +153,7 @@ impl Received {
         if let Some(same) = known.iter().find(|known| known.meaning == self.meaning) {
             return (Verdict::Variant, Some(same.id));
         }
-        (if known.is_empty() { Verdict::First } else { Verdict::Conflict }, None)
+        (if known.is_empty() && !is_receipt_taken { Verdict::First } else { Verdict::Conflict }, None)
     }
 
     /// The state in which it is written, judged so.

@@ -287,13 +287,15 @@ impl Store for PartnerEvents {
 
     async fn trim_quarantine(&self, rows: u64, bytes: u64) -> Result<u64, StoreError> {
         let limit = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        // Counted and added up from the newest, which stays.
+        // Counted and added up from those to keep: without a reference, and new. The newest of all stays.
         let trimmed = sqlx::query(
             "DELETE FROM partner_event WHERE event_no IN (
                  SELECT event_no FROM (
-                     SELECT event_no, count(*) OVER newer AS kept, sum(length(payload)) OVER newer AS size
-                     FROM partner_event WHERE stage = 'quarantined' WINDOW newer AS (ORDER BY event_no DESC)
-                 ) WHERE kept > 1 AND (kept > ?1 OR size > ?2))",
+                     SELECT event_no, count(*) OVER before AS kept, sum(length(payload)) OVER before AS size,
+                            max(event_no) OVER () AS newest
+                     FROM partner_event WHERE stage = 'quarantined'
+                     WINDOW before AS (ORDER BY order_ref IS NOT NULL, event_no DESC)
+                 ) WHERE event_no <> newest AND (kept > ?1 OR size > ?2))",
         )
         .bind(limit(rows))
         .bind(limit(bytes))

@@ -31,7 +31,8 @@ pub(crate) async fn record(
         known.push(Known { id, digest: bytes(digest?).into(), meaning: bytes(meaning?).into() });
     }
 
-    let (verdict, same) = received.verdict(&known);
+    let is_taken = is_receipt_taken(&mut *connection, received, secret).await?;
+    let (verdict, same) = received.verdict(&known, is_taken);
     let same = same.and_then(|id| known.iter().position(|known| known.id == id));
     let decision = match same {
         Some(at) => rows[at].try_get("answer")?,
@@ -79,6 +80,25 @@ pub(crate) async fn record(
         _ => None,
     };
     Ok(Recorded::new(CallbackId(inserted.last_insert_rowid()), verdict, decision, payment))
+}
+
+/// Whether another callback of this kind, under another key, was the first to tell of this receipt.
+async fn is_receipt_taken(
+    connection: &mut SqliteConnection,
+    received: &Received,
+    secret: &[u8; 32],
+) -> sqlx::Result<bool> {
+    let (kind, key) = (received.kind.name(), received.key.as_str());
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM partner_event
+                        WHERE receipt = ?1 AND topic = ?2 AND external_id NOT IN (?3, ?4) AND judged = 'first')",
+    )
+    .bind(&received.receipt)
+    .bind(kind)
+    .bind(key)
+    .bind(pseudonym(secret, kind, key))
+    .fetch_one(connection)
+    .await
 }
 
 /// The other callback that told of the same receipt.

@@ -49,6 +49,9 @@ pub struct SqliteStore {
     clock: Arc<dyn Clock>,
 }
 
+/// How many rows a trimming deletes before it lets others write.
+const TRIMMED_AT_ONCE: usize = 200;
+
 /// A connection that reads; none once the store was closed.
 type Reader = Arc<Mutex<Option<Connection>>>;
 
@@ -184,11 +187,14 @@ impl Store for SqliteStore {
     }
 
     async fn trim_quarantine(&self, rows: u64, bytes: u64) -> Result<u64, StoreError> {
-        // Looked for beside the writer; most looks find nothing.
-        let Some(newest) = self.look(move |connection| rows::excess_quarantined(connection, rows, bytes)).await? else {
-            return Ok(0);
-        };
-        self.writer.write(1, move |connection| rows::trim_quarantine(connection, newest)).await
+        // Looked for beside the writer, and written a few at a time, so that recording does not wait for long.
+        let excess = self.look(move |connection| rows::excess_quarantined(connection, rows, bytes)).await?;
+        let mut trimmed = 0;
+        for ids in excess.chunks(TRIMMED_AT_ONCE) {
+            let ids = ids.to_vec();
+            trimmed += self.writer.write(ids.len(), move |connection| rows::trim_quarantine(connection, &ids)).await?;
+        }
+        Ok(trimmed)
     }
 
     async fn depth(&self) -> Result<Depth, StoreError> {

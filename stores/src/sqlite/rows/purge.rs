@@ -63,35 +63,39 @@ pub(in crate::sqlite) fn purge(connection: &Connection, ids: &[i64]) -> Result<u
     Ok(purged)
 }
 
-/// The newest of the quarantined callbacks that must go, so that those behind it fit in.
-pub(in crate::sqlite) fn excess_quarantined(connection: &Connection, rows: u64, bytes: u64) -> Result<Option<i64>> {
-    let mut newest_first = connection.prepare_cached(
-        "SELECT id, length(body) FROM callback LEFT JOIN body ON body.callback_id = callback.id
-         WHERE state >= 3 AND state = 5 ORDER BY id DESC",
+/// The quarantined callbacks that must go, so that the others fit in; the newest of all is never among them.
+pub(in crate::sqlite) fn excess_quarantined(connection: &Connection, rows: u64, bytes: u64) -> Result<Vec<i64>> {
+    let mut first_to_stay = connection.prepare_cached(
+        "SELECT id, length(body), id = max(id) OVER () FROM callback LEFT JOIN body ON body.callback_id = callback.id
+         WHERE state >= 3 AND state = 5 ORDER BY reference IS NOT NULL, id DESC",
     )?;
-    let mut found = newest_first.query([])?;
-    let (mut kept, mut size) = (0_u64, 0_u64);
+    let mut found = first_to_stay.query([])?;
+    let (mut kept, mut size, mut excess) = (0_u64, 0_u64, Vec::new());
     while let Some(row) = found.next()? {
         kept += 1;
         size = size.saturating_add(row.get::<_, Option<i64>>(1)?.unwrap_or(0).unsigned_abs());
-        if kept > 1 && (kept > rows || size > bytes) {
-            return row.get(0).map(Some);
+        let is_newest: bool = row.get(2)?;
+        if (kept > rows || size > bytes) && !is_newest {
+            excess.push(row.get(0)?);
         }
     }
-    Ok(None)
+    Ok(excess)
 }
 
-/// Deletes what is quarantined, up to this id.
-pub(in crate::sqlite) fn trim_quarantine(connection: &Connection, newest: i64) -> Result<u64> {
-    connection
-        .prepare_cached(
-            "DELETE FROM body WHERE callback_id IN (SELECT id FROM callback WHERE state >= 3 AND state = 5 AND id <= ?1)",
-        )?
-        .execute([newest])?;
-    let trimmed = connection
-        .prepare_cached("DELETE FROM callback WHERE state >= 3 AND state = 5 AND id <= ?1")?
-        .execute([newest])?;
-    Ok(trimmed as u64)
+/// Deletes those of them that are still quarantined.
+pub(in crate::sqlite) fn trim_quarantine(connection: &Connection, ids: &[i64]) -> Result<u64> {
+    let mut trimmed = 0;
+    for id in ids {
+        let is_quarantined = connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM callback WHERE id = ?1 AND state = 5)")?
+            .query_row([id], |row| row.get(0))?;
+        if is_quarantined {
+            connection.prepare_cached("DELETE FROM body WHERE callback_id = ?1")?.execute([id])?;
+            connection.prepare_cached("DELETE FROM callback WHERE id = ?1")?.execute([id])?;
+            trimmed += 1;
+        }
+    }
+    Ok(trimmed)
 }
 
 /// The key under which purged keys are hidden; `None` as long as none was purged.

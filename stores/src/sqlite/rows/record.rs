@@ -24,7 +24,8 @@ pub(super) fn record(
     if let Some(hmac_key) = hmac_key {
         known.extend(self::known(connection, kind, &pseudonym(hmac_key, kind, key))?);
     }
-    let (verdict, same) = received.verdict(&known);
+    let (verdict, same) =
+        received.verdict(&known, known.is_empty() && is_receipt_taken(connection, received, hmac_key)?);
     let decision = match same {
         Some(id) => connection
             .prepare_cached("SELECT decision FROM callback WHERE id = ?1")?
@@ -74,6 +75,19 @@ pub(super) fn record(
         _ => None,
     };
     Ok(Recorded::new(CallbackId(id), verdict, decision, payment))
+}
+
+/// Whether another callback of this kind, under another key, was the first to tell of this receipt.
+fn is_receipt_taken(connection: &Connection, received: &Received, hmac_key: Option<&[u8]>) -> Result<bool> {
+    let Some(receipt) = received.receipt.as_ref().filter(|_| received.kind != Kind::Payment) else { return Ok(false) };
+    let (kind, key) = (received.kind.name(), received.key.as_str());
+    let purged = hmac_key.map(|hmac_key| pseudonym(hmac_key, kind, key));
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM callback
+                            WHERE receipt = ?1 AND kind = ?2 AND key <> ?3 AND key IS NOT ?4 AND verdict = 0)",
+        )?
+        .query_row(params![receipt, kind, key, purged], |row| row.get(0))
 }
 
 fn known(connection: &Connection, kind: &str, key: &str) -> Result<Vec<Known>> {
