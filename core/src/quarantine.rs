@@ -5,6 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::time::Instant;
 
+use crate::store::Received;
+
 /// How much is kept that cannot be read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct QuarantineLimits {
@@ -23,11 +25,13 @@ impl Default for QuarantineLimits {
 /// A burst may bring what comes in so many seconds.
 const BURST_SECONDS: f64 = 10.0;
 
-/// Counts what enters, second by second.
+/// Counts what enters, second by second: what comes by the secret, and what comes by URLs of one payment, each for itself.
+/// A leaked URL is then no means against the rest.
 #[derive(Debug)]
 pub(crate) struct Quarantine {
     pub(crate) limits: QuarantineLimits,
-    bucket: Mutex<Bucket>,
+    by_secret: Mutex<Bucket>,
+    by_token: Mutex<Bucket>,
     /// Something entered since it was last trimmed.
     entered: AtomicBool,
 }
@@ -40,15 +44,19 @@ struct Bucket {
 
 impl Quarantine {
     pub(crate) fn new(limits: QuarantineLimits) -> Quarantine {
-        let bucket = Bucket { room: f64::from(limits.per_second) * BURST_SECONDS, at: Instant::now() };
+        let bucket = || Mutex::new(Bucket { room: f64::from(limits.per_second) * BURST_SECONDS, at: Instant::now() });
         // An earlier process may have had larger limits.
-        Quarantine { limits, bucket: Mutex::new(bucket), entered: AtomicBool::new(true) }
+        Quarantine { limits, by_secret: bucket(), by_token: bucket(), entered: AtomicBool::new(true) }
     }
 
-    /// Whether one more may enter now.
-    pub(crate) fn admits(&self) -> bool {
+    /// Whether this one may enter now.
+    pub(crate) fn admits(&self, received: &Received) -> bool {
+        self.admits_one(if received.reference.is_some() { &self.by_token } else { &self.by_secret })
+    }
+
+    fn admits_one(&self, bucket: &Mutex<Bucket>) -> bool {
         let rate = f64::from(self.limits.per_second);
-        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let gained = now.duration_since(bucket.at).as_secs_f64() * rate;
         bucket.room = (bucket.room + gained).min(rate * BURST_SECONDS);
@@ -82,11 +90,12 @@ mod tests {
     async fn a_burst_enters_and_then_so_many_a_second() {
         let limits = QuarantineLimits { per_second: 5, ..QuarantineLimits::default() };
         let quarantine = Quarantine::new(limits);
-        let enter = |times: usize| (0..times).filter(|_| quarantine.admits()).count();
+        let enter = |times: usize| (0..times).filter(|_| quarantine.admits_one(&quarantine.by_secret)).count();
         assert_eq!(enter(1000), 50);
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!(enter(1000), 10);
         tokio::time::advance(Duration::from_secs(3600)).await;
         assert_eq!(enter(1000), 50);
+        assert!(quarantine.admits_one(&quarantine.by_token));
     }
 }

@@ -31,6 +31,9 @@ const EXPIRY: usize = 5;
 const MAC: usize = 16;
 const HEAD: usize = 1 + EXPIRY + MAC;
 
+/// When the last token expires: in 34,000 years.
+const LATEST_SECOND: u64 = (1 << (8 * EXPIRY)) - 1;
+
 /// The longest reference, in bytes.
 pub(crate) const LONGEST_REFERENCE: usize = 64;
 
@@ -45,10 +48,11 @@ impl TokenKey {
         TokenKey(keyed(derived.finalize().into_bytes().into()))
     }
 
-    /// A token for this kind and reference, good until `expires`.
-    pub(crate) fn mint(&self, kind: &Kind, reference: &str, expires: SystemTime) -> String {
-        // Whole seconds; five bytes of them last for 34,000 years.
-        let seconds = expires.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()).min((1 << 40) - 1);
+    /// A token for this kind and reference, good until `expires`, or as long as a token can be.
+    pub(crate) fn mint(&self, kind: &Kind, reference: &str, expires: Option<SystemTime>) -> String {
+        // Whole seconds.
+        let seconds = |expires: SystemTime| expires.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let seconds = expires.map_or(LATEST_SECOND, seconds).min(LATEST_SECOND);
         let expiry = &seconds.to_be_bytes()[8 - EXPIRY..];
         let mac = self.mac(kind, expiry, reference.as_bytes()).finalize().into_bytes();
         ENCODING.encode(&[&[VERSION], expiry, &mac[..MAC], reference.as_bytes()].concat())
@@ -118,16 +122,16 @@ mod tests {
     #[test]
     fn a_token_brings_its_reference_back_until_it_expires() {
         for reference in ["order-123", "1", "Ünïcödé", &"x".repeat(LONGEST_REFERENCE)] {
-            let token = key().mint(&Kind::Stk, reference, at(100));
+            let token = key().mint(&Kind::Stk, reference, Some(at(100)));
             assert_eq!(key().read(&token, &Kind::Stk, at(99)).as_deref(), Some(reference));
             assert_eq!(key().read(&token, &Kind::Stk, at(100)), None);
         }
-        assert_eq!(key().mint(&Kind::Stk, "order-123", at(100)).len(), 50);
+        assert_eq!(key().mint(&Kind::Stk, "order-123", Some(at(100))).len(), 50);
     }
 
     #[test]
     fn a_token_is_good_for_its_kind_alone_and_under_its_secret_alone() {
-        let token = key().mint(&Kind::B2cResult, "order-123", at(100));
+        let token = key().mint(&Kind::B2cResult, "order-123", Some(at(100)));
         for kind in Kind::built_in() {
             assert_eq!(key().read(&token, &kind, at(1)).is_some(), kind == Kind::B2cResult);
         }
@@ -137,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_token_with_any_character_changed_is_none() {
-        let token = key().mint(&Kind::Stk, "order-123", at(100));
+        let token = key().mint(&Kind::Stk, "order-123", Some(at(100)));
         for at_byte in 0..token.len() {
             for symbol in ALPHABET.bytes().chain(*b"AM-") {
                 let mut changed = token.clone().into_bytes();

@@ -138,6 +138,12 @@ async fn what_is_fed_in_again_under_its_reference_is_a_duplicate() {
     assert_eq!(post(&inbox, path(&url), paid_push()).await, 200);
     let again = inbox.replay_for(&Kind::Stk, "order-123", &paid_push()).await.unwrap();
     assert_eq!(again.verdict, Verdict::Duplicate);
+    for error in [
+        inbox.replay_for(&Kind::Stk, "", &paid_push()).await.unwrap_err(),
+        inbox.replay_for(&Kind::C2bConfirmation, "order-123", &its_twin()).await.unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("carries this reference"), "{error}");
+    }
     for elsewhere in [
         inbox.replay_for(&Kind::Stk, "order-124", &paid_push()).await.unwrap(),
         inbox.replay(&Kind::Stk, &paid_push()).await.unwrap(),
@@ -175,6 +181,8 @@ async fn urls_are_told_one_by_one_and_as_a_table() {
     let inbox = builder(&Shop::default()).start().await.unwrap();
     let urls = inbox.urls(&format!("{BASE}/")).unwrap();
     let table = urls.to_string();
+    let for_ever = urls.clone().lasting(Duration::MAX).stk_for("order-123").unwrap();
+    assert_eq!(post(&inbox, path(&for_ever), cancelled_push("k")).await, 200);
     assert_eq!(table.lines().count(), urls.iter().count());
     assert!(table.contains(&format!("b2c_timeout        {BASE}/{SECRET}/b2c/timeout")), "{table}");
     assert!(

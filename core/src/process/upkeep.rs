@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Engine;
 use crate::observe;
 use crate::receive::error_chain;
-use crate::store::{Lease, caught};
+use crate::store::{Lease, StoreError, caught};
 
 /// How often the depths are measured.
 const MEASURE: Duration = Duration::from_secs(15);
@@ -130,7 +130,10 @@ impl Engine {
             return;
         }
         let limits = self.quarantine.limits;
-        match caught(self.store.trim_quarantine(limits.rows, limits.bytes)).await {
+        let trimming = caught(self.store.trim_quarantine(limits.rows, limits.bytes));
+        // Renewing leases must not wait for it; what is left is for the next time.
+        match timeout(self.limits.lease / 3, trimming).await.unwrap_or(Err(StoreError::Unavailable("no answer".into())))
+        {
             Ok(0) => {}
             Ok(trimmed) => {
                 tracing::error!(

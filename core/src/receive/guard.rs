@@ -104,7 +104,7 @@ impl Engine {
             false => Some(self.reference(segment, path).ok_or(Refusal::NotFound)?),
         };
         let source = self.guard.source(&request)?;
-        let place = self.places.take(source).ok_or(Refusal::Busy)?;
+        let place = self.places.take(source, reference.is_some()).ok_or(Refusal::Busy)?;
         Ok(Admitted { request, path, source, reference, place })
     }
 

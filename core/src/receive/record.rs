@@ -52,14 +52,14 @@ impl Engine {
     pub(super) async fn record(self: &Arc<Self>, decided: Decided) -> Result<Stored, Refusal> {
         let Decided { route, mut received, until } = decided;
         let kind = received.kind.clone();
+        if matches!(received.disposition, Disposition::Quarantine(_)) && !self.quarantine.admits(&received) {
+            // M-Pesa waits for an answer to a validation, read or not.
+            return received.decision.map(|_| Stored { route, kind, decision: None }).ok_or(Refusal::Flooded);
+        }
         if let Some(decision) = &received.decision {
             received.decision = Some(self.pending.enter(&received.key, &received.meaning, decision));
         }
         let decision = received.decision.clone();
-        if matches!(received.disposition, Disposition::Quarantine(_)) && !self.quarantine.admits() {
-            // M-Pesa waits for an answer to a validation, read or not.
-            return decision.map(|_| Stored { route, kind, decision: None }).ok_or(Refusal::Flooded);
-        }
         let engine = self.clone();
         let recording = async move {
             let notice = received.clone();

@@ -92,9 +92,16 @@ fn networks(texts: Vec<String>) -> Result<Vec<IpNet>, AddressError> {
 
 fn network(text: &str) -> Option<IpNet> {
     let text = text.trim();
-    match text.parse::<IpAddr>() {
-        Ok(address) => Some(address.to_canonical().into()),
-        Err(_) => text.parse::<IpNet>().ok(),
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(address.to_canonical().into());
+    }
+    let network = text.parse::<IpNet>().ok()?;
+    // A network of v4-mapped addresses is a network of IPv4 addresses, which is how they are compared.
+    match (network.addr().to_canonical(), network.prefix_len()) {
+        (IpAddr::V4(address), length) if network.addr().is_ipv6() => {
+            ipnet::Ipv4Net::new(address, length.checked_sub(96)?).ok().map(IpNet::V4)
+        }
+        _ => Some(network),
     }
 }
 
@@ -123,8 +130,9 @@ mod tests {
 
     #[test]
     fn networks_and_v4_mapped_addresses_are_read() {
-        let listed = Sources::only(["10.0.0.0/8", "::ffff:192.0.2.7", "2001:db8::/32"]).checked().unwrap();
-        for address in ["10.255.0.1", "::ffff:10.1.2.3", "192.0.2.7", "2001:db8:1::1"] {
+        let listed = Sources::only(["10.0.0.0/8", "::ffff:192.0.2.7", "2001:db8::/32", "::ffff:172.16.0.0/108"]);
+        let listed = listed.checked().unwrap();
+        for address in ["10.255.0.1", "172.31.0.1", "::ffff:10.1.2.3", "192.0.2.7", "2001:db8:1::1"] {
             assert!(listed.contains(address.parse().unwrap()), "{address}");
         }
         assert!(!listed.contains("192.0.2.8".parse().unwrap()));

@@ -32,7 +32,8 @@ enum Who {
     Hops(usize),
 }
 
-/// The header in which proxies tell who spoke to them. The one that is configured is read, and no other.
+/// The header in which proxies tell who spoke to them. The one that is configured is read, and no other: the proxies must
+/// append to it, or replace it, on every request. One that they only pass through is the client's own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ForwardedHeader {

@@ -71,6 +71,11 @@ pub enum UrlError {
     },
 }
 
+/// Whether it fits into a URL.
+pub(crate) fn is_reference(text: &str) -> bool {
+    (1..=LONGEST_REFERENCE).contains(&text.len())
+}
+
 fn sentence(findings: &[UrlFinding]) -> String {
     findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
@@ -161,10 +166,10 @@ impl Urls {
         if kind.is_registered_once() {
             return Err(UrlError::RegisteredOnce { kind: kind.clone() });
         }
-        if !(1..=LONGEST_REFERENCE).contains(&reference.len()) {
+        if !is_reference(reference) {
             return Err(UrlError::Reference { length: reference.len() });
         }
-        let expires = self.engine.clock.now() + self.lifetime;
+        let expires = self.engine.clock.now().checked_add(self.lifetime);
         let url = self.below(&TokenKey::of(&self.engine.secret).mint(kind, reference, expires), kind)?;
         let findings = lint_url(url.as_str(), self.engine.environment);
         match self.engine.environment {
