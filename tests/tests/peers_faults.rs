@@ -19,7 +19,7 @@
 //! | the left-most `X-Forwarded-For` is trusted, so that anyone chooses an address | `the_source_is_the_hop_beyond_the_proxies` of `http_tests!`; the property test of `fuzz/checks` |
 //! | a secret with 988 possible values, its check commented out | `starting::a_secret_that_can_be_guessed_does_not_start`, `attacks::without_the_secret_nothing_reaches_the_store` |
 //! | a "signature" that only has to be there | here |
-//! | the order's id from the query string | here |
+//! | the order's id from the query string, the amount never compared | here; `an_order_is_paid_when_all_of_it_came_and_not_before` of the example shop |
 //! | the same request answered differently by each framework | `http_tests!` of `mpesa-callbacks-conformance`, in each adapter |
 //! | two handlers on one route, silently | `ui/fail/two-handlers-of-one-kind.rs`, `ui/fail/two-handlers-of-one-path.rs` |
 //! | an empty block compiles and serves nothing | `ui/fail/block-without-handlers.rs` |

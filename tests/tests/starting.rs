@@ -190,3 +190,39 @@ fn sqlite(path: &std::path::Path, statement: &str) {
         sqlx::Connection::close(connection).await.unwrap();
     });
 }
+
+#[derive(Clone, Default)]
+struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_public_url_that_daraja_would_not_take_is_a_warning_at_the_start() {
+    for (url, words) in [
+        ("https://shop.example.com/pay", None),
+        ("http://abc.ngrok.io/pay", Some("it is not `https`")),
+        ("https://192.168.1.10/mpesa", Some("it spells `mpesa`")),
+    ] {
+        let lines = Lines::default();
+        let written = lines.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || written.clone()).finish();
+        let told = tracing::subscriber::set_default(subscriber);
+        let inbox = Inbox::builder(Quiet).store(MemoryStore::new()).secret(SECRET).public_url(url).start().await;
+        assert!(inbox.is_ok(), "it is a warning only");
+        drop(told);
+        let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        match words {
+            None => assert_eq!(log, ""),
+            Some(words) => assert!(log.contains("WARN") && log.contains(words) && !log.contains(SECRET), "{log}"),
+        }
+    }
+}
