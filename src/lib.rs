@@ -15,6 +15,8 @@ pub use mpesa_callbacks_core::{
 /// Where callbacks are kept.
 pub mod store {
     pub use mpesa_callbacks_core::store::*;
+    #[cfg(feature = "postgres")]
+    pub use mpesa_callbacks_stores::postgres::PostgresStore;
     #[cfg(feature = "sqlite")]
     pub use mpesa_callbacks_stores::sqlite::SqliteStore;
 }
@@ -141,6 +143,8 @@ pub mod prelude {
 
     #[cfg(feature = "sqlx-sqlite")]
     pub use crate::ledger::{SqliteTx, SqlxLedger};
+    #[cfg(feature = "postgres")]
+    pub use crate::store::PostgresStore;
     #[cfg(feature = "sqlite")]
     pub use crate::store::SqliteStore;
 }

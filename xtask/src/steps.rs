@@ -11,8 +11,8 @@ use crate::servers;
 
 /// The features that a user can switch on, package by package; each must build alone, and with none.
 const FEATURES: [(&str, &[&str]); 3] = [
-    ("mpesa-callbacks", &["actix", "axum", "rocket", "sqlite", "sqlx-sqlite"]),
-    ("mpesa-callbacks-stores", &["sqlite"]),
+    ("mpesa-callbacks", &["actix", "axum", "postgres", "rocket", "sqlite", "sqlx-sqlite"]),
+    ("mpesa-callbacks-stores", &["postgres", "sqlite"]),
     ("mpesa-callbacks-ledgers", &["sqlx-sqlite"]),
 ];
 

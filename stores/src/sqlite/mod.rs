@@ -22,6 +22,7 @@ use mpesa_callbacks_core::{Clock, Kind, SystemClock};
 use rusqlite::Connection;
 
 use self::writer::Writer;
+use crate::words;
 
 /// Keeps callbacks in a SQLite database of its own.
 ///
@@ -111,7 +112,7 @@ impl SqliteStore {
     }
 
     fn now(&self) -> i64 {
-        rows::micros(self.clock.now())
+        words::micros(self.clock.now())
     }
 }
 

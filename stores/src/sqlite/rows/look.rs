@@ -6,7 +6,7 @@ use mpesa_callbacks_core::store::{Body, CallbackId, Depth, Entry, Filter};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params_from_iter};
 
-use super::{micros, peer, state, state_number, time, verdict, verdict_number};
+use crate::words::{micros, peer, state, state_number, time, verdict, verdict_number};
 
 pub(in crate::sqlite) fn depth(connection: &Connection) -> Result<Depth> {
     let mut depth = Depth::default();

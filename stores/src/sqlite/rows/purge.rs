@@ -1,13 +1,9 @@
 //! Deleting bodies, and hiding the keys of those that went.
 
-use std::fmt::Write;
-
-use hmac::{Hmac, KeyInit, Mac};
 use mpesa_callbacks_core::store::State;
 use rusqlite::{Connection, OptionalExtension, Result, params};
-use sha2::Sha256;
 
-use super::state_number;
+use crate::words::{pseudonym, state_number};
 
 /// How many bodies a purge looks at before it lets others write.
 const LOOKED_AT_ONCE: i64 = 200;
@@ -106,19 +102,4 @@ pub(super) fn hmac_key(connection: &Connection) -> Result<Option<Vec<u8>>> {
         )?
         .query_row([], |row| row.get(0))
         .optional()
-}
-
-/// What stands in a purged key's place.
-pub(super) fn pseudonym(hmac_key: &[u8], kind: &str, key: &str) -> String {
-    let mut text = String::from("hmac:");
-    if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(hmac_key) {
-        mac.update(kind.as_bytes());
-        mac.update(&[0]);
-        mac.update(key.as_bytes());
-        for byte in mac.finalize().into_bytes() {
-            // Writing into a string does not fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-    }
-    text
 }

@@ -5,8 +5,8 @@ use mpesa_callbacks_core::payload::{Digest, Private};
 use mpesa_callbacks_core::store::{CallbackId, Known, Received, Recorded, State, Verdict};
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
-use super::purge::{hmac_key, pseudonym};
-use super::{micros, state_number, verdict_number};
+use super::purge::hmac_key;
+use crate::words::{micros, pseudonym, state_number, verdict_number};
 
 pub(in crate::sqlite) fn record_all(connection: &Connection, batch: &[Received], now: i64) -> Result<Vec<Recorded>> {
     let purged = hmac_key(connection)?;

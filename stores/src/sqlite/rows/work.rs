@@ -9,9 +9,10 @@ use mpesa_callbacks_core::store::{
 };
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
+use super::later;
 use super::purge::hmac_key;
 use super::record::record;
-use super::{later, peer, state_number, time, verdict};
+use crate::words::{peer, state_number, time, verdict};
 
 pub(in crate::sqlite) fn is_due(connection: &Connection, now: i64) -> Result<bool> {
     connection

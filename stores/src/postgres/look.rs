@@ -1,0 +1,80 @@
+//! The reading side.
+
+use mpesa_callbacks_core::Kind;
+use mpesa_callbacks_core::payload::Private;
+use mpesa_callbacks_core::store::{Body, CallbackId, Depth, Entry, Filter};
+use sqlx::postgres::{PgPool, PgRow};
+use sqlx::{QueryBuilder, Row};
+
+use crate::words::{micros, peer, state, state_number, time, verdict, verdict_number};
+
+pub(super) async fn depth(pool: &PgPool) -> sqlx::Result<Depth> {
+    // Each count reads its own partial index.
+    let counts: Vec<(i16, i64)> = sqlx::query_as(
+        "SELECT 0::smallint, count(*) FROM mpesa_callbacks.callback WHERE state = 0 UNION ALL
+         SELECT 1::smallint, count(*) FROM mpesa_callbacks.callback WHERE state = 1 UNION ALL
+         SELECT state, count(*) FROM mpesa_callbacks.callback WHERE state >= 3 GROUP BY state",
+    )
+    .fetch_all(pool)
+    .await?;
+    let mut depth = Depth::default();
+    for (number, count) in counts {
+        depth.add(state(number.into()), count.unsigned_abs());
+    }
+    Ok(depth)
+}
+
+fn entry(row: &PgRow) -> sqlx::Result<Entry> {
+    let kind = Kind::from_name(row.try_get("kind")?);
+    let key = row.try_get::<String, _>("key")?.into();
+    let verdict = verdict(row.try_get::<i16, _>("verdict")?.into());
+    let state = state(row.try_get::<i16, _>("state")?.into());
+    let id = CallbackId(row.try_get("id")?);
+    let mut entry = Entry::new(id, kind, key, verdict, state, time(row.try_get("received_at")?));
+    entry.seen = row.try_get::<i32, _>("seen")?.unsigned_abs();
+    entry.last_seen_at = time(row.try_get("last_seen_at")?);
+    entry.peer = peer(row.try_get("peer")?);
+    entry.reference = row.try_get::<Option<String>, _>("reference")?.map(Private::from);
+    entry.receipt = row.try_get("receipt")?;
+    entry.attempts = row.try_get::<i32, _>("attempts")?.unsigned_abs();
+    entry.run_at = row.try_get::<Option<i64>, _>("run_at")?.map(time);
+    entry.settled_at = row.try_get::<Option<i64>, _>("settled_at")?.map(time);
+    entry.error = row.try_get::<Option<String>, _>("error")?.map(Private::from);
+    entry.decision = row.try_get("decision")?;
+    Ok(entry)
+}
+
+pub(super) async fn get(pool: &PgPool, id: CallbackId) -> sqlx::Result<Option<Entry>> {
+    let row = sqlx::query(
+        "SELECT callback.*, body FROM mpesa_callbacks.callback LEFT JOIN mpesa_callbacks.body ON callback_id = id WHERE id = $1",
+    );
+    let Some(row) = row.bind(id.0).fetch_optional(pool).await? else { return Ok(None) };
+    let mut entry = entry(&row)?;
+    entry.body = row.try_get::<Option<Vec<u8>>, _>("body")?.map(Body::from);
+    Ok(Some(entry))
+}
+
+pub(super) async fn list(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Entry>> {
+    let mut query = QueryBuilder::new("SELECT * FROM mpesa_callbacks.callback WHERE true");
+    if let Some(kind) = &filter.kind {
+        query.push(" AND kind = ").push_bind(kind.name());
+    }
+    if let Some(state) = filter.state {
+        // A literal, so that the planner sees which partial index has it.
+        query.push(format!(" AND state = {}", state_number(state)));
+    }
+    if let Some(verdict) = filter.verdict {
+        query.push(" AND verdict = ").push_bind(verdict_number(verdict));
+    }
+    if let Some(since) = filter.since {
+        query.push(" AND received_at >= ").push_bind(micros(since));
+    }
+    if let Some(until) = filter.until {
+        query.push(" AND received_at < ").push_bind(micros(until));
+    }
+    if let Some(before) = filter.before {
+        query.push(" AND id < ").push_bind(before.0);
+    }
+    query.push(" ORDER BY id DESC LIMIT ").push_bind(i64::try_from(filter.limit).unwrap_or(i64::MAX));
+    query.build().fetch_all(pool).await?.iter().map(entry).collect()
+}

@@ -1,0 +1,50 @@
+CREATE SCHEMA IF NOT EXISTS mpesa_callbacks;
+
+-- The server's clock, which all processes share, in microseconds since 1970 UTC.
+CREATE FUNCTION mpesa_callbacks.now_us() RETURNS bigint LANGUAGE sql STABLE AS
+    $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint $$;
+
+-- One row for each distinct body of a key. Narrow: bodies live apart, so that deleting them is cheap.
+CREATE TABLE mpesa_callbacks.callback (
+    id            bigint   GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind          text     NOT NULL,
+    key           text     NOT NULL,           -- as it was sent; 'hmac:…' once the body was purged
+    verdict       smallint NOT NULL,           -- 0 first, 2 variant, 3 conflict, 4 quarantined
+    state         smallint NOT NULL,           -- 0 ready, 1 running, 2 done, 3 dead, 4 held, 5 quarantined
+    digest        bytea    NOT NULL,
+    meaning       bytea    NOT NULL,
+    received_at   bigint   NOT NULL,           -- microseconds since 1970 UTC, like all times here
+    last_seen_at  bigint   NOT NULL,
+    seen          integer  NOT NULL DEFAULT 1,
+    attempts      integer  NOT NULL DEFAULT 0,
+    interruptions integer  NOT NULL DEFAULT 0,
+    fence         bigint   NOT NULL DEFAULT 0,
+    run_at        bigint,
+    lease_until   bigint,
+    settled_at    bigint,
+    receipt       text,
+    peer          text,
+    reference     text,
+    decision      text,
+    error         text
+) WITH (fillfactor = 80);
+
+-- What is known under a key, and that no body is stored twice.
+CREATE UNIQUE INDEX callback_key ON mpesa_callbacks.callback (kind, key, digest);
+-- Of racing recorders one is first, whichever server they are on; and a receipt belongs to one callback of a kind.
+CREATE UNIQUE INDEX callback_first ON mpesa_callbacks.callback (kind, key) WHERE verdict = 0;
+CREATE UNIQUE INDEX callback_receipt ON mpesa_callbacks.callback (receipt, kind) WHERE verdict = 0 AND receipt IS NOT NULL;
+CREATE INDEX callback_ready ON mpesa_callbacks.callback (run_at, id) WHERE state = 0;
+CREATE INDEX callback_running ON mpesa_callbacks.callback (lease_until) WHERE state = 1;
+CREATE INDEX callback_open ON mpesa_callbacks.callback (state, id) WHERE state >= 3;
+
+-- Names and phone numbers live here, and in keys.
+CREATE TABLE mpesa_callbacks.body (
+    callback_id bigint PRIMARY KEY REFERENCES mpesa_callbacks.callback (id),
+    body        bytea  NOT NULL
+);
+
+CREATE TABLE mpesa_callbacks.meta (
+    name  text  PRIMARY KEY,
+    value bytea NOT NULL
+);

@@ -1,0 +1,181 @@
+//! PostgreSQL: for several replicas of an application, and for those who run one anyway.
+
+mod open;
+
+mod record;
+
+mod work;
+
+mod look;
+
+mod purge;
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mpesa_callbacks_core::Kind;
+use mpesa_callbacks_core::payload::Digest;
+use mpesa_callbacks_core::store::{
+    CallbackId, Claimed, Depth, Entry, Filter, Lease, Received, Recorded, Settled, Settlement, State, Store, StoreError,
+};
+use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::{Postgres, Transaction};
+
+use self::open::{open, store_error};
+
+/// Keeps callbacks in PostgreSQL 13 or newer, in a schema of its own, `mpesa_callbacks`.
+///
+/// Any number of processes may use it at once, on any number of machines: of racing recorders one is first, each callback is
+/// claimed by one, and whoever lost a lease changes nothing. Leases are kept by the server's clock. What was recorded
+/// survives a power cut of the server, and its loss where a synchronous standby is configured (`synchronous_standby_names`).
+///
+/// The tables hold names and phone numbers. When bodies are purged their keys become HMACs under a random key that lies in
+/// the same schema.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), mpesa_callbacks_core::store::StoreError> {
+/// let store = mpesa_callbacks_stores::postgres::PostgresStore::connect("postgres://shop@localhost/shop").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct PostgresStore {
+    pool: PgPool,
+}
+
+/// How often a transaction is tried that the server broke off: a deadlock, a connection that was cut. Repeating is safe, and
+/// a commit whose outcome nobody heard is found by its digest.
+const TRIES: u32 = 3;
+
+impl PostgresStore {
+    /// Connects, and brings the schema up to date. Several processes may start at once.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] when the server cannot be reached; [`StoreError::NotDurable`] when it would lose what it
+    /// confirmed (`fsync` or `synchronous_commit` is off), or is a standby; [`StoreError::NewerSchema`].
+    pub async fn connect(url: &str) -> Result<PostgresStore, StoreError> {
+        let options = PgPoolOptions::new().max_connections(8).acquire_timeout(Duration::from_secs(5));
+        let pool = options.connect(url).await;
+        let pool = pool.map_err(|error| StoreError::Open { place: "PostgreSQL".to_owned(), source: error.into() })?;
+        PostgresStore::with_pool(pool).await
+    }
+
+    /// Uses the application's own pool. Recording needs a connection at once: leave some that handlers do not take.
+    /// [`close`](Store::close) closes it.
+    ///
+    /// # Errors
+    /// As [`connect`](PostgresStore::connect).
+    pub async fn with_pool(pool: PgPool) -> Result<PostgresStore, StoreError> {
+        open(&pool).await?;
+        Ok(PostgresStore { pool })
+    }
+
+    async fn begin(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
+        self.pool.begin().await
+    }
+
+    async fn record_once(&self, batch: &[Received]) -> sqlx::Result<Vec<Recorded>> {
+        let mut tx = self.begin().await?;
+        let hmac_key = purge::hmac_key(&mut tx).await?;
+        let recorded = record::record_all(&mut tx, batch, hmac_key.as_deref()).await?;
+        // Only what was committed may be acknowledged.
+        tx.commit().await?;
+        Ok(recorded)
+    }
+}
+
+/// Whether it may go better the next time, on another connection.
+fn is_passing(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) => true,
+        // Serialization failure and deadlock; the server going down.
+        sqlx::Error::Database(error) => {
+            error.code().is_some_and(|code| ["40001", "40P01", "57P01", "57P02"].contains(&&*code))
+        }
+        _ => false,
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn record(&self, batch: &[Received]) -> Result<Vec<Recorded>, StoreError> {
+        let mut tries = 1;
+        loop {
+            match self.record_once(batch).await {
+                Ok(recorded) => return Ok(recorded),
+                Err(error) if is_passing(&error) && tries < TRIES => tries += 1,
+                Err(error) => return Err(store_error(error)),
+            }
+        }
+    }
+
+    async fn decision(&self, kind: &Kind, key: &str, meaning: &Digest) -> Result<Option<String>, StoreError> {
+        record::decision(&self.pool, kind, key, meaning).await.map_err(store_error)
+    }
+
+    async fn claim(&self, limit: usize, lease: Duration) -> Result<Vec<Claimed>, StoreError> {
+        work::claim(&self.pool, limit, lease).await.map_err(store_error)
+    }
+
+    async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
+        work::renew(&self.pool, leases, lease).await.map_err(store_error)
+    }
+
+    async fn settle(&self, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+        work::settle(&self.pool, batch).await.map_err(store_error)
+    }
+
+    async fn sweep(&self) -> Result<u64, StoreError> {
+        work::sweep(&self.pool).await.map_err(store_error)
+    }
+
+    async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError> {
+        look::get(&self.pool, id).await.map_err(store_error)
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<Entry>, StoreError> {
+        look::list(&self.pool, filter).await.map_err(store_error)
+    }
+
+    async fn reopen(&self, id: CallbackId, from: State, payment: Option<&Received>) -> Result<bool, StoreError> {
+        let reopen = async {
+            let mut tx = self.begin().await?;
+            let reopened = work::reopen(&mut tx, id, from).await?;
+            if let Some(payment) = payment.filter(|_| reopened) {
+                let hmac_key = purge::hmac_key(&mut tx).await?;
+                record::record_all(&mut tx, std::slice::from_ref(payment), hmac_key.as_deref()).await?;
+            }
+            tx.commit().await?;
+            Ok(reopened)
+        };
+        reopen.await.map_err(store_error)
+    }
+
+    async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError> {
+        work::dismiss(&self.pool, id).await.map_err(store_error)
+    }
+
+    async fn purge(&self, age: Duration) -> Result<u64, StoreError> {
+        purge::purge(&self.pool, age).await.map_err(store_error)
+    }
+
+    async fn trim_quarantine(&self, rows: u64, bytes: u64) -> Result<u64, StoreError> {
+        purge::trim_quarantine(&self.pool, rows, bytes).await.map_err(store_error)
+    }
+
+    async fn depth(&self) -> Result<Depth, StoreError> {
+        look::depth(&self.pool).await.map_err(store_error)
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.pool.close().await;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,93 @@
+//! Opening the schema: durable, and up to date.
+
+use mpesa_callbacks_core::store::StoreError;
+use sqlx::postgres::{PgConnection, PgPool};
+use sqlx::{Executor, Row};
+
+/// The migrations, in order. `meta` counts those that were run.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_callbacks.sql")];
+
+/// What processes that start at once wait for one another at: `MPCB`.
+const LOCK: i64 = 0x4d50_4342;
+
+const PLACE: &str = "the PostgreSQL server";
+
+pub(super) async fn open(pool: &PgPool) -> Result<(), StoreError> {
+    let mut tx = pool.begin().await.map_err(store_error)?;
+    check_durable(&mut tx).await?;
+    migrate(&mut tx).await?;
+    tx.commit().await.map_err(store_error)
+}
+
+/// What the server confirms must be on its disk.
+async fn check_durable(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let settings = sqlx::query(
+        "SELECT current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
+                pg_is_in_recovery()::text AS standby",
+    );
+    let settings = settings.fetch_one(connection).await.map_err(store_error)?;
+    for (setting, wrong, needed) in
+        [("fsync", "off", "on"), ("synchronous_commit", "off", "on"), ("standby", "true", "false")]
+    {
+        let found: String = settings.try_get(setting).map_err(store_error)?;
+        if found == wrong {
+            return Err(StoreError::NotDurable { place: PLACE.to_owned(), setting, found, needed });
+        }
+    }
+    Ok(())
+}
+
+/// Runs the migrations that were not run, all in one transaction, one process after the other.
+async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *connection).await.map_err(store_error)?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let is_there: bool = sqlx::query_scalar("SELECT to_regclass('mpesa_callbacks.meta') IS NOT NULL")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(store_error)?;
+    let found: i64 = match is_there {
+        true => sqlx::query_scalar(
+            "SELECT convert_from(value, 'UTF8')::bigint FROM mpesa_callbacks.meta WHERE name = 'version'",
+        )
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(store_error)?,
+        false => 0,
+    };
+    if found > known {
+        return Err(StoreError::NewerSchema { place: PLACE.to_owned(), found, known });
+    }
+    if found == known {
+        return Ok(());
+    }
+    for migration in &MIGRATIONS[usize::try_from(found).unwrap_or(0)..] {
+        connection.execute(*migration).await.map_err(store_error)?;
+    }
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|error| StoreError::Unavailable(error.into()))?;
+    sqlx::query(
+        "INSERT INTO mpesa_callbacks.meta (name, value) VALUES ('hmac_key', $1), ('version', convert_to($2, 'UTF8'))
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE excluded.name = 'version'",
+    )
+    .bind(&key[..])
+    .bind(known.to_string())
+    .execute(connection)
+    .await
+    .map_err(store_error)?;
+    Ok(())
+}
+
+/// What the server reports, in the words of the contract. Its messages name tables and columns; details, which have values
+/// in them, stay in the cause that nobody logs.
+pub(super) fn store_error(error: sqlx::Error) -> StoreError {
+    match &error {
+        sqlx::Error::PoolClosed => StoreError::Closed,
+        // Integrity violations, and data that no column takes (a NUL in a text).
+        sqlx::Error::Database(database)
+            if database.code().is_some_and(|code| code.starts_with("23") || code.starts_with("22")) =>
+        {
+            StoreError::Refused(error.into())
+        }
+        _ => StoreError::Unavailable(error.into()),
+    }
+}

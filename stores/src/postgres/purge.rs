@@ -1,0 +1,95 @@
+//! Deleting bodies, and hiding the keys of those that went.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnection, PgPool};
+
+use crate::words::{pseudonym, span};
+
+/// How many rows go in one transaction, so that others need not wait for long.
+const AT_ONCE: i64 = 500;
+
+pub(super) async fn purge(pool: &PgPool, age: Duration) -> sqlx::Result<u64> {
+    let (mut purged, mut behind) = (0, 0);
+    loop {
+        let mut tx = pool.begin().await?;
+        // Bodies in the order of their ids, which is that of their arrival.
+        let old: Vec<(i64, String, String)> = sqlx::query_as(
+            "SELECT id, kind, key FROM mpesa_callbacks.body JOIN mpesa_callbacks.callback ON id = callback_id
+             WHERE callback_id > $1 AND state = 2 AND received_at < mpesa_callbacks.now_us() - $2
+             ORDER BY callback_id LIMIT $3 FOR UPDATE",
+        )
+        .bind(behind)
+        .bind(span(age))
+        .bind(AT_ONCE)
+        .fetch_all(&mut *tx)
+        .await?;
+        let Some((last, ..)) = old.last() else { return Ok(purged) };
+        behind = *last;
+        sqlx::query(
+            "INSERT INTO mpesa_callbacks.meta (name, value) VALUES ('purged', '\\x01') ON CONFLICT (name) DO NOTHING",
+        )
+        .execute(&mut *tx)
+        .await?;
+        let hmac_key = hmac_key(&mut tx).await?.unwrap_or_default();
+        let ids: Vec<i64> = old.iter().map(|(id, ..)| *id).collect();
+        let hidden: Vec<String> = old.iter().map(|(_, kind, key)| pseudonym(&hmac_key, kind, key)).collect();
+        sqlx::query("DELETE FROM mpesa_callbacks.body WHERE callback_id = ANY($1)")
+            .bind(&ids)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query(
+            "UPDATE mpesa_callbacks.callback AS c SET key = hidden.key, reference = NULL, peer = NULL, error = NULL
+             FROM unnest($1::bigint[], $2::text[]) AS hidden (id, key) WHERE c.id = hidden.id",
+        )
+        .bind(&ids)
+        .bind(&hidden)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        purged += ids.len() as u64;
+    }
+}
+
+pub(super) async fn trim_quarantine(pool: &PgPool, rows: u64, bytes: u64) -> sqlx::Result<u64> {
+    let limit = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    // Counted and added up from those to keep: without a reference, and new. The newest of all stays.
+    let excess: Vec<i64> = sqlx::query_scalar(
+        "SELECT id FROM (
+             SELECT id, count(*) OVER before AS kept, sum(length(body)) OVER before AS size, max(id) OVER () AS newest
+             FROM mpesa_callbacks.callback LEFT JOIN mpesa_callbacks.body ON callback_id = id WHERE state = 5 AND state >= 3
+             WINDOW before AS (ORDER BY reference IS NOT NULL, id DESC)
+         ) AS quarantined WHERE id <> newest AND (kept > $1 OR size > $2)",
+    )
+    .bind(limit(rows))
+    .bind(limit(bytes))
+    .fetch_all(pool)
+    .await?;
+    let mut trimmed = 0;
+    for ids in excess.chunks(usize::try_from(AT_ONCE).unwrap_or(1)) {
+        let mut tx = pool.begin().await?;
+        let ids: Vec<i64> =
+            sqlx::query_scalar("SELECT id FROM mpesa_callbacks.callback WHERE id = ANY($1) AND state = 5 FOR UPDATE")
+                .bind(ids)
+                .fetch_all(&mut *tx)
+                .await?;
+        sqlx::query("DELETE FROM mpesa_callbacks.body WHERE callback_id = ANY($1)")
+            .bind(&ids)
+            .execute(&mut *tx)
+            .await?;
+        let gone = sqlx::query("DELETE FROM mpesa_callbacks.callback WHERE id = ANY($1)").bind(&ids);
+        trimmed += gone.execute(&mut *tx).await?.rows_affected();
+        tx.commit().await?;
+    }
+    Ok(trimmed)
+}
+
+/// The key under which purged keys are hidden; `None` as long as none was purged.
+pub(super) async fn hmac_key(connection: &mut PgConnection) -> sqlx::Result<Option<Vec<u8>>> {
+    sqlx::query_scalar(
+        "SELECT value FROM mpesa_callbacks.meta
+         WHERE name = 'hmac_key' AND EXISTS (SELECT 1 FROM mpesa_callbacks.meta WHERE name = 'purged')",
+    )
+    .fetch_optional(connection)
+    .await
+}

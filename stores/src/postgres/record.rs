@@ -1,0 +1,285 @@
+//! Recording: what is known under a key, and what a delivery is beside it.
+//!
+//! A batch is one transaction of a few statements, whatever its size. Of racing transactions the unique indexes let one be
+//! first; the others wait for it, find it, and take the locks of all that is known under the key, one after the other.
+
+use std::collections::HashMap;
+
+use mpesa_callbacks_core::Kind;
+use mpesa_callbacks_core::payload::{Digest, Private};
+use mpesa_callbacks_core::store::{CallbackId, Known, Received, Recorded, Verdict};
+use sqlx::Row;
+use sqlx::postgres::{PgConnection, PgPool};
+
+use super::purge::hmac_key;
+use crate::words::{micros, pseudonym, state_number, verdict_number};
+
+/// How often others may come in between before something must be wrong.
+const ROUNDS: usize = 16;
+
+/// What became of one delivery.
+type Found = (CallbackId, Verdict, Option<String>);
+
+pub(super) async fn record_all(
+    connection: &mut PgConnection,
+    batch: &[Received],
+    hmac_key: Option<&[u8]>,
+) -> sqlx::Result<Vec<Recorded>> {
+    let mut found: Vec<Option<Found>> = vec![None; batch.len()];
+    let mut payments = Vec::new();
+    // In the order of keys, so that transactions wait for one another in one direction.
+    let mut waiting: Vec<usize> = (0..batch.len()).collect();
+    waiting.sort_by_key(|at| (batch[*at].kind.name(), batch[*at].key.as_str()));
+    while !waiting.is_empty() {
+        // One of each key at a time: the deliveries of one batch see each other, in order.
+        let is_next = |nth: usize| {
+            let one = |nth: usize| (&batch[waiting[nth]].kind, &batch[waiting[nth]].key);
+            nth == 0 || one(nth) != one(nth - 1)
+        };
+        let (next, later): (Vec<usize>, Vec<usize>) = (0..waiting.len()).partition(|nth| is_next(*nth));
+        let (next, later): (Vec<_>, Vec<_>) =
+            (next.iter().map(|nth| waiting[*nth]).collect(), later.iter().map(|nth| waiting[*nth]).collect());
+        let deliveries: Vec<&Received> = next.iter().map(|at| &batch[*at]).collect();
+        for (at, one) in next.into_iter().zip(record_each(connection, &deliveries, hmac_key).await?) {
+            if let (Verdict::First, Some(payment)) = (one.1, &batch[at].payment) {
+                payments.push((at, (**payment).clone()));
+            }
+            found[at] = Some(one);
+        }
+        waiting = later;
+    }
+
+    payments.sort_by_key(|(at, _)| *at);
+    let (owners, payments): (Vec<usize>, Vec<Received>) = payments.into_iter().unzip();
+    let mut of_payments = HashMap::new();
+    if !payments.is_empty() {
+        let recorded = Box::pin(record_all(connection, &payments, hmac_key)).await?;
+        of_payments.extend(owners.into_iter().zip(recorded.into_iter().map(|payment| (payment.id, payment.verdict))));
+    }
+    let recorded = |(at, found): (usize, Option<Found>)| {
+        let (id, verdict, decision) = found?;
+        Some(Recorded::new(id, verdict, decision, of_payments.get(&at).copied()))
+    };
+    Ok(found.into_iter().enumerate().filter_map(recorded).collect())
+}
+
+/// Records deliveries of different keys.
+async fn record_each(
+    connection: &mut PgConnection,
+    deliveries: &[&Received],
+    hmac_key: Option<&[u8]>,
+) -> sqlx::Result<Vec<Found>> {
+    let mut found: Vec<Option<Found>> = vec![None; deliveries.len()];
+    for round in 0..ROUNDS {
+        let open: Vec<usize> = (0..deliveries.len()).filter(|at| found[*at].is_none()).collect();
+        if open.is_empty() {
+            break;
+        }
+        let known = known(connection, deliveries, &open, hmac_key).await?;
+        // Nearly always nothing is known, and the index finds the receipt that is.
+        let taken = if round == 0 { Vec::new() } else { taken(connection, deliveries, &open).await? };
+        let (mut repeated, mut new) = (Vec::new(), Vec::new());
+        for at in open {
+            let beside: Vec<Known> = known.iter().filter(|known| known.at == at).map(|known| known.known).collect();
+            let (verdict, same) = deliveries[at].verdict(&beside, taken.contains(&at));
+            let earlier = same.and_then(|id| known.iter().find(|known| known.known.id == id));
+            let decision = match earlier {
+                Some(earlier) => earlier.decision.clone(),
+                None => deliveries[at].decision.clone(),
+            };
+            match (verdict, same) {
+                (Verdict::Duplicate, Some(id)) => {
+                    repeated.push((id, deliveries[at]));
+                    found[at] = Some((id, verdict, decision));
+                }
+                _ => new.push((at, verdict, decision)),
+            }
+        }
+        repeat(connection, &repeated).await?;
+        let inserted = insert(connection, deliveries, &new).await?;
+        for (at, verdict, decision) in new {
+            // Who is not there was beaten to it: look again.
+            if let Some(id) = inserted.get(&at) {
+                found[at] = Some((*id, verdict, decision));
+            }
+        }
+    }
+    let found: Option<Vec<Found>> = found.into_iter().collect();
+    found.ok_or_else(|| sqlx::Error::Protocol("others record the same callbacks again and again".to_owned()))
+}
+
+/// A callback that is known under the key of one of the deliveries.
+struct Earlier {
+    at: usize,
+    known: Known,
+    decision: Option<String>,
+}
+
+/// What is known under the deliveries' keys, locked until the transaction ends.
+async fn known(
+    connection: &mut PgConnection,
+    deliveries: &[&Received],
+    open: &[usize],
+    hmac_key: Option<&[u8]>,
+) -> sqlx::Result<Vec<Earlier>> {
+    let (mut at, mut kinds, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+    for index in open {
+        let (kind, key) = (deliveries[*index].kind.name(), deliveries[*index].key.as_str());
+        let names = [Some(key.to_owned()), hmac_key.map(|hmac_key| pseudonym(hmac_key, kind, key))];
+        for name in names.into_iter().flatten() {
+            at.push(i32::try_from(*index).unwrap_or(i32::MAX));
+            kinds.push(kind.to_owned());
+            keys.push(name);
+        }
+    }
+    let locked: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM (
+             SELECT 1 FROM mpesa_callbacks.callback JOIN unnest($1::text[], $2::text[]) AS asked (kind, key) USING (kind, key)
+             ORDER BY id FOR NO KEY UPDATE OF callback) AS locked",
+    )
+    .bind(&kinds)
+    .bind(&keys)
+    .fetch_one(&mut *connection)
+    .await?;
+    if locked == 0 {
+        return Ok(Vec::new());
+    }
+    // Again, now that nobody else writes under these keys: others may have added to them while we waited.
+    let rows = sqlx::query(
+        "SELECT at, id, digest, meaning, decision
+         FROM mpesa_callbacks.callback JOIN unnest($1::int[], $2::text[], $3::text[]) AS asked (at, kind, key) USING (kind, key)
+         ORDER BY id",
+    )
+    .bind(&at)
+    .bind(&kinds)
+    .bind(&keys)
+    .fetch_all(connection)
+    .await?;
+    let digest = |bytes: Vec<u8>| Digest::from(<[u8; 32]>::try_from(bytes).unwrap_or_default());
+    let earlier = rows.iter().map(|row| {
+        Ok(Earlier {
+            at: usize::try_from(row.try_get::<i32, _>("at")?).unwrap_or(usize::MAX),
+            known: Known {
+                id: CallbackId(row.try_get("id")?),
+                digest: digest(row.try_get("digest")?),
+                meaning: digest(row.try_get("meaning")?),
+            },
+            decision: row.try_get("decision")?,
+        })
+    });
+    earlier.collect()
+}
+
+/// Those of the deliveries whose receipt another callback of their kind told of first, under another key.
+async fn taken(connection: &mut PgConnection, deliveries: &[&Received], open: &[usize]) -> sqlx::Result<Vec<usize>> {
+    let with_receipt = |at: &&usize| deliveries[**at].receipt.is_some() && deliveries[**at].kind != Kind::Payment;
+    let asked: Vec<usize> = open.iter().filter(with_receipt).copied().collect();
+    let kinds: Vec<&str> = asked.iter().map(|at| deliveries[*at].kind.name()).collect();
+    let receipts: Vec<Option<&str>> = asked.iter().map(|at| deliveries[*at].receipt.as_deref()).collect();
+    let taken: Vec<i64> = sqlx::query_scalar(
+        "SELECT nth FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (kind, receipt, nth)
+         WHERE EXISTS (SELECT 1 FROM mpesa_callbacks.callback
+                       WHERE callback.receipt = asked.receipt AND callback.kind = asked.kind AND verdict = 0)",
+    )
+    .bind(&kinds)
+    .bind(&receipts)
+    .fetch_all(connection)
+    .await?;
+    Ok(taken.into_iter().filter_map(|nth| asked.get(usize::try_from(nth - 1).ok()?).copied()).collect())
+}
+
+/// They came again.
+async fn repeat(connection: &mut PgConnection, repeated: &[(CallbackId, &Received)]) -> sqlx::Result<()> {
+    if repeated.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<i64> = repeated.iter().map(|(id, _)| id.0).collect();
+    let times: Vec<i64> = repeated.iter().map(|(_, received)| micros(received.received_at)).collect();
+    sqlx::query(
+        "UPDATE mpesa_callbacks.callback SET seen = seen + 1, last_seen_at = again.at
+         FROM unnest($1::bigint[], $2::bigint[]) AS again (id, at) WHERE callback.id = again.id",
+    )
+    .bind(&ids)
+    .bind(&times)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Writes what nobody has written yet, and tells the ids of what was.
+async fn insert(
+    connection: &mut PgConnection,
+    deliveries: &[&Received],
+    new: &[(usize, Verdict, Option<String>)],
+) -> sqlx::Result<HashMap<usize, CallbackId>> {
+    if new.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let all = || new.iter().map(|(at, verdict, _)| (deliveries[*at], *verdict));
+    let small = |number: i64| i16::try_from(number).unwrap_or(i16::MAX);
+    let kinds: Vec<&str> = all().map(|(received, _)| received.kind.name()).collect();
+    let keys: Vec<&str> = all().map(|(received, _)| received.key.as_str()).collect();
+    let verdicts: Vec<i16> = all().map(|(_, verdict)| small(verdict_number(verdict))).collect();
+    let states: Vec<i16> = all().map(|(received, verdict)| small(state_number(received.state(verdict)))).collect();
+    let digests: Vec<&[u8]> = all().map(|(received, _)| &received.digest.as_bytes()[..]).collect();
+    let meanings: Vec<&[u8]> = all().map(|(received, _)| &received.meaning.as_bytes()[..]).collect();
+    let times: Vec<i64> = all().map(|(received, _)| micros(received.received_at)).collect();
+    let receipts: Vec<Option<&str>> = all().map(|(received, _)| received.receipt.as_deref()).collect();
+    let peers: Vec<Option<String>> = all().map(|(received, _)| received.peer.map(|peer| peer.to_string())).collect();
+    let references: Vec<Option<&str>> =
+        all().map(|(received, _)| received.reference.as_ref().map(Private::as_str)).collect();
+    let decisions: Vec<Option<&str>> = new.iter().map(|(.., decision)| decision.as_deref()).collect();
+    let reasons: Vec<Option<&str>> = all().map(|(received, _)| received.reason()).collect();
+    let written: Vec<(i64, String, String)> = sqlx::query_as(
+        "INSERT INTO mpesa_callbacks.callback (kind, key, verdict, state, digest, meaning, received_at, last_seen_at, run_at,
+                                               settled_at, receipt, peer, reference, decision, error)
+         SELECT kind, key, verdict, state, digest, meaning, received_at, received_at,
+                CASE WHEN state = 0 THEN mpesa_callbacks.now_us() END, CASE WHEN state = 2 THEN mpesa_callbacks.now_us() END,
+                receipt, peer, reference, decision, error
+         FROM unnest($1::text[], $2::text[], $3::smallint[], $4::smallint[], $5::bytea[], $6::bytea[], $7::bigint[],
+                     $8::text[], $9::text[], $10::text[], $11::text[], $12::text[])
+              AS new (kind, key, verdict, state, digest, meaning, received_at, receipt, peer, reference, decision, error)
+         ON CONFLICT DO NOTHING RETURNING id, kind, key",
+    )
+    .bind(&kinds)
+    .bind(&keys)
+    .bind(&verdicts)
+    .bind(&states)
+    .bind(&digests)
+    .bind(&meanings)
+    .bind(&times)
+    .bind(&receipts)
+    .bind(&peers)
+    .bind(&references)
+    .bind(&decisions)
+    .bind(&reasons)
+    .fetch_all(&mut *connection)
+    .await?;
+    let by_name: HashMap<(&str, &str), i64> =
+        written.iter().map(|(id, kind, key)| ((kind.as_str(), key.as_str()), *id)).collect();
+    let id = |at: usize| by_name.get(&(deliveries[at].kind.name(), deliveries[at].key.as_str())).copied();
+    let inserted: Vec<(usize, i64)> = new.iter().filter_map(|(at, ..)| Some((*at, id(*at)?))).collect();
+    let (ids, bodies): (Vec<i64>, Vec<&[u8]>) = inserted.iter().map(|(at, id)| (*id, deliveries[*at].body())).unzip();
+    sqlx::query("INSERT INTO mpesa_callbacks.body (callback_id, body) SELECT * FROM unnest($1::bigint[], $2::bytea[])")
+        .bind(&ids)
+        .bind(&bodies)
+        .execute(connection)
+        .await?;
+    Ok(inserted.into_iter().map(|(at, id)| (at, CallbackId(id))).collect())
+}
+
+pub(super) async fn decision(pool: &PgPool, kind: &Kind, key: &str, meaning: &Digest) -> sqlx::Result<Option<String>> {
+    let mut connection = pool.acquire().await?;
+    let purged = hmac_key(&mut connection).await?.map(|hmac_key| pseudonym(&hmac_key, kind.name(), key));
+    let decision: Option<Option<String>> = sqlx::query_scalar(
+        "SELECT decision FROM mpesa_callbacks.callback
+         WHERE kind = $1 AND (key = $2 OR key = $3) AND meaning = $4 ORDER BY id LIMIT 1",
+    )
+    .bind(kind.name())
+    .bind(key)
+    .bind(purged)
+    .bind(&meaning.as_bytes()[..])
+    .fetch_optional(&mut *connection)
+    .await?;
+    Ok(decision.flatten())
+}

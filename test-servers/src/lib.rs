@@ -1,0 +1,6 @@
+//! Servers that tests own: found on the machine, started in a temporary directory on a free port, never as root, and gone with
+//! the test, however that ends. No server that ran before is touched.
+
+mod postgres;
+
+pub use self::postgres::Postgres;
