@@ -1,7 +1,7 @@
 //! A PostgreSQL cluster of the test's own.
 
 use std::env;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
@@ -80,9 +80,9 @@ impl Postgres {
         as_nobody(&mut keeper);
         let keeper = keeper.spawn().expect("a shell");
         let began = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            let log = || std::fs::read_to_string(directory.join("log")).unwrap_or_default();
-            assert!(began.elapsed() < Duration::from_secs(30), "PostgreSQL does not listen: {}", log());
+        let log = || std::fs::read_to_string(directory.join("log")).unwrap_or_default();
+        while !log().contains("ready to accept connections") {
+            assert!(began.elapsed() < Duration::from_secs(30), "PostgreSQL does not start: {}", log());
             sleep(Duration::from_millis(10));
         }
         Some(Postgres { keeper, port, next: AtomicU32::new(0) })

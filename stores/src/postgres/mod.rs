@@ -30,6 +30,9 @@ use self::open::{open, store_error};
 /// claimed by one, and whoever lost a lease changes nothing. Leases are kept by the server's clock. What was recorded
 /// survives a power cut of the server, and its loss where a synchronous standby is configured (`synchronous_standby_names`).
 ///
+/// It asks for a connection at most for 5 seconds, and polls for work once a second. TLS is sqlx's: switch on one of its `tls-…`
+/// features in the application.
+///
 /// The tables hold names and phone numbers. When bodies are purged their keys become HMACs under a random key that lies in
 /// the same schema.
 ///

@@ -3,7 +3,7 @@
 //! A batch is one transaction of a few statements, whatever its size. Of racing transactions the unique indexes let one be
 //! first; the others wait for it, find it, and take the locks of all that is known under the key, one after the other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::payload::{Digest, Private};
@@ -132,29 +132,37 @@ async fn known(
             keys.push(name);
         }
     }
-    let locked: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM (
-             SELECT 1 FROM mpesa_callbacks.callback JOIN unnest($1::text[], $2::text[]) AS asked (kind, key) USING (kind, key)
-             ORDER BY id FOR NO KEY UPDATE OF callback) AS locked",
-    )
-    .bind(&kinds)
-    .bind(&keys)
-    .fetch_one(&mut *connection)
-    .await?;
-    if locked == 0 {
-        return Ok(Vec::new());
-    }
-    // Again, now that nobody else writes under these keys: others may have added to them while we waited.
-    let rows = sqlx::query(
-        "SELECT at, id, digest, meaning, decision
-         FROM mpesa_callbacks.callback JOIN unnest($1::int[], $2::text[], $3::text[]) AS asked (at, kind, key) USING (kind, key)
-         ORDER BY id",
-    )
-    .bind(&at)
-    .bind(&kinds)
-    .bind(&keys)
-    .fetch_all(connection)
-    .await?;
+    // Locked, and then read: others may have added to a key while we waited for its lock. What was not there to be locked
+    // is locked the next time.
+    let mut locked: HashSet<i64> = HashSet::new();
+    let rows = loop {
+        let ids: Vec<i64> = sqlx::query_scalar(
+            "SELECT id FROM mpesa_callbacks.callback JOIN unnest($1::text[], $2::text[]) AS asked (kind, key) USING (kind, key)
+             ORDER BY id FOR NO KEY UPDATE OF callback",
+        )
+        .bind(&kinds)
+        .bind(&keys)
+        .fetch_all(&mut *connection)
+        .await?;
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        locked.extend(ids);
+        let rows = sqlx::query(
+            "SELECT at, id, digest, meaning, decision
+             FROM mpesa_callbacks.callback JOIN unnest($1::int[], $2::text[], $3::text[]) AS asked (at, kind, key) USING (kind, key)
+             ORDER BY id",
+        )
+        .bind(&at)
+        .bind(&kinds)
+        .bind(&keys)
+        .fetch_all(&mut *connection)
+        .await?;
+        let ids = rows.iter().map(|row| row.try_get::<i64, _>("id")).collect::<sqlx::Result<Vec<_>>>()?;
+        if ids.iter().all(|id| locked.contains(id)) {
+            break rows;
+        }
+    };
     let digest = |bytes: Vec<u8>| Digest::from(<[u8; 32]>::try_from(bytes).unwrap_or_default());
     let earlier = rows.iter().map(|row| {
         Ok(Earlier {

@@ -1,0 +1,129 @@
+//! PostgreSQL beyond the contract: several processes, servers that forget, servers that die.
+#![cfg(feature = "postgres")]
+
+use std::time::{Duration, SystemTime};
+
+use mpesa_callbacks_core::Kind;
+use mpesa_callbacks_core::store::{Received, Store, StoreError, Verdict};
+use mpesa_callbacks_stores::postgres::PostgresStore;
+use mpesa_callbacks_test_servers::Postgres;
+use sqlx::{Connection, PgConnection};
+
+async fn database(server: &Postgres) -> String {
+    let (name, url) = server.next_database();
+    let mut connection = PgConnection::connect(&server.url()).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    url
+}
+
+fn push(key: usize, code: usize, words: usize) -> Received {
+    let body = format!(
+        r#"{{"Body":{{"stkCallback":{{"CheckoutRequestID":"k{key}","ResultCode":{code},"ResultDesc":"in {words} words"}}}}}}"#
+    );
+    Received::parse(&Kind::Stk, body.as_bytes(), SystemTime::now()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn processes_that_start_at_once_share_one_schema() {
+    let Some(server) = Postgres::shared() else { return };
+    let url = database(server).await;
+    let starting: Vec<_> = (0..8)
+        .map(|_| {
+            let url = url.clone();
+            tokio::spawn(async move { PostgresStore::connect(&url).await.map(drop) })
+        })
+        .collect();
+    for started in starting {
+        started.await.unwrap().unwrap();
+    }
+}
+
+/// Two meanings in two spellings each, by three processes, in batches that overlap: one first, one conflict, two variants a key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn racing_processes_judge_as_one() {
+    const KEYS: usize = 60;
+    let Some(server) = Postgres::shared() else { return };
+    let url = database(server).await;
+    let mut racing = Vec::new();
+    for process in 0..3 {
+        let store = PostgresStore::connect(&url).await.unwrap();
+        for task in 0..4 {
+            let store = store.clone();
+            racing.push(tokio::spawn(async move {
+                let mut verdicts = Vec::new();
+                for round in 0..4 {
+                    let start = (process * 7 + task * 13 + round * 29) % KEYS;
+                    let keys = (0..KEYS).map(|at| (start + at) % KEYS);
+                    let batch: Vec<_> = keys.map(|key| push(key, (task + round) % 2, (process + round) % 2)).collect();
+                    for batch in batch.chunks(25) {
+                        let recorded = store.record(batch).await.unwrap();
+                        verdicts.extend(recorded.into_iter().map(|recorded| recorded.verdict));
+                    }
+                }
+                verdicts
+            }));
+        }
+    }
+    let mut verdicts = Vec::new();
+    for racer in racing {
+        verdicts.extend(racer.await.unwrap());
+    }
+    let count = |verdict| verdicts.iter().filter(|other| **other == verdict).count();
+    assert_eq!(verdicts.len(), 3 * 4 * 4 * KEYS);
+    assert_eq!(
+        (count(Verdict::First), count(Verdict::Conflict), count(Verdict::Variant)),
+        (KEYS, KEYS, 2 * KEYS),
+        "and everything else repeats"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_forgets_what_it_confirmed_is_refused() {
+    for (setting, name) in [("fsync=off", "fsync"), ("synchronous_commit=off", "synchronous_commit")] {
+        let Some(server) = Postgres::start(&[setting]) else { return };
+        let refused = PostgresStore::connect(&server.url()).await.unwrap_err();
+        assert!(matches!(refused, StoreError::NotDurable { setting, .. } if setting == name), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_a_clear_error() {
+    let error = PostgresStore::connect("postgres://nobody@127.0.0.1:1/nothing").await.unwrap_err();
+    assert!(matches!(error, StoreError::Open { .. }), "{error}");
+}
+
+/// Connections are cut in the middle of everything: what was answered for is there, once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn connections_that_are_cut_lose_nothing_and_double_nothing() {
+    let Some(server) = Postgres::shared() else { return };
+    let url = database(server).await;
+    let store = PostgresStore::connect(&url).await.unwrap();
+    let cutting = tokio::spawn({
+        let url = url.clone();
+        async move {
+            let mut connection = PgConnection::connect(&url).await.unwrap();
+            loop {
+                let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                           WHERE datname = current_database() AND pid <> pg_backend_pid()";
+                sqlx::query(cut).execute(&mut connection).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(7)).await;
+            }
+        }
+    });
+    let mut recorded = 0;
+    for key in 0..400 {
+        // Whoever hears an error tries again, as a spool would; the answer may then be that it is known.
+        while store.record(&[push(key, 0, 0)]).await.is_err() {}
+        recorded += 1;
+    }
+    cutting.abort();
+    let _ = cutting.await;
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    let (rows, keys): (i64, i64) =
+        sqlx::query_as("SELECT count(*), count(DISTINCT key) FROM mpesa_callbacks.callback WHERE kind = 'stk'")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+    assert_eq!((rows, keys), (recorded, recorded));
+}
