@@ -18,6 +18,14 @@ pub(crate) fn nginx(target: &Path) -> Option<PathBuf> {
     })
 }
 
+/// Whether tests will find PostgreSQL's programs, of which they make clusters of their own.
+pub(crate) fn has_postgres() -> bool {
+    let packaged = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let told = env::var_os("POSTGRES_BIN").map(PathBuf::from);
+    in_path("initdb").is_some()
+        || told.into_iter().chain(packaged.map(|it| it.path().join("bin"))).any(|it| it.join("initdb").exists())
+}
+
 fn in_path(program: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|directory| directory.join(program)).find(|program| program.is_file())
 }

@@ -1,11 +1,19 @@
 //! sqlx: the application's own pool, and transactions as sqlx has them.
 
+#[cfg(feature = "sqlx-postgres")]
+mod postgres;
+
+#[cfg(feature = "sqlx-sqlite")]
 mod sqlite;
 
 use std::fmt;
 
+use mpesa_callbacks_core::ledger::LedgerError;
 use sqlx::{Database, Pool};
 
+#[cfg(feature = "sqlx-postgres")]
+pub use self::postgres::PgTx;
+#[cfg(feature = "sqlx-sqlite")]
 pub use self::sqlite::SqliteTx;
 
 /// Marks callbacks in a database that the application reaches by sqlx. The pool is the application's own.
@@ -21,6 +29,10 @@ impl<DB: Database> SqlxLedger<DB> {
     pub fn new(pool: Pool<DB>) -> SqlxLedger<DB> {
         SqlxLedger { pool }
     }
+}
+
+fn unavailable(error: sqlx::Error) -> LedgerError {
+    LedgerError::Unavailable(error.into())
 }
 
 impl<DB: Database> fmt::Debug for SqlxLedger<DB> {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use mpesa_callbacks_core::ledger::{Begun, Ledger, LedgerError, Mark};
 use sqlx::{Sqlite, Transaction};
 
-use super::SqlxLedger;
+use super::{SqlxLedger, unavailable};
 
 /// The transaction that handlers take: `tx: &mut SqliteTx`. Run statements on `&mut **tx`.
 pub type SqliteTx = Transaction<'static, Sqlite>;
@@ -61,8 +61,4 @@ impl Ledger for SqlxLedger<Sqlite> {
     async fn rollback(&self, tx: SqliteTx) -> Result<(), LedgerError> {
         tx.rollback().await.map_err(unavailable)
     }
-}
-
-fn unavailable(error: sqlx::Error) -> LedgerError {
-    LedgerError::Unavailable(error.into())
 }

@@ -1,0 +1,108 @@
+//! The sqlx ledger on PostgreSQL keeps the contract.
+#![cfg(feature = "sqlx-postgres")]
+
+use std::sync::Arc;
+
+use mpesa_callbacks_conformance::ledger::LedgerBench;
+use mpesa_callbacks_core::Kind;
+use mpesa_callbacks_core::ledger::{Begun, Ledger, LedgerError, Mark};
+use mpesa_callbacks_ledgers::sqlx::{PgTx, SqlxLedger};
+use mpesa_callbacks_test_servers::Postgres as Server;
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection, PgConnection, PgPool, Postgres};
+
+struct Bench {
+    pool: PgPool,
+    ledger: Arc<SqlxLedger<Postgres>>,
+}
+
+impl Bench {
+    /// In a database of its own.
+    async fn new(server: &Server) -> Bench {
+        let (name, url) = server.next_database();
+        let mut connection = PgConnection::connect(&server.url()).await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        let pool = PgPoolOptions::new().max_connections(8).connect(&url).await.unwrap();
+        sqlx::raw_sql("CREATE TABLE effect (text text UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+            .execute(&pool)
+            .await
+            .unwrap();
+        Bench { ledger: Arc::new(SqlxLedger::new(pool.clone())), pool }
+    }
+}
+
+impl LedgerBench for Bench {
+    type Ledger = SqlxLedger<Postgres>;
+
+    fn ledger(&self) -> Arc<SqlxLedger<Postgres>> {
+        self.ledger.clone()
+    }
+
+    fn write<'a>(&'a self, tx: &'a mut PgTx, text: &'a str) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(async move {
+            sqlx::query("INSERT INTO effect (text) VALUES ($1)").bind(text).execute(&mut **tx).await.unwrap();
+        })
+    }
+
+    async fn count(&self, text: &str) -> u64 {
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM effect WHERE text = $1")
+            .bind(text)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap();
+        count.unsigned_abs()
+    }
+}
+
+mpesa_callbacks_conformance::ledger_tests!(match Server::shared() {
+    Some(server) => Bench::new(server).await,
+    None => return,
+});
+
+async fn begun(bench: &Bench, key: &str) -> PgTx {
+    match bench.ledger.begin(&Mark::for_test(Kind::Stk, key)).await.unwrap() {
+        Begun::New(tx) => tx,
+        Begun::AlreadyApplied => panic!("it was never applied"),
+    }
+}
+
+/// `COMMIT` after an error rolls back, and PostgreSQL calls it a success.
+#[tokio::test]
+async fn an_error_that_a_handler_swallowed_is_no_success() {
+    let Some(server) = Server::shared() else { return };
+    let bench = Bench::new(server).await;
+    bench.ledger.prepare().await.unwrap();
+    let mut tx = begun(&bench, "k").await;
+    bench.write(&mut tx, "effect").await;
+    assert!(sqlx::query("SELECT 1/0").execute(&mut *tx).await.is_err());
+    assert!(matches!(bench.ledger.commit(tx).await, Err(LedgerError::Refused(_))));
+    assert_eq!(bench.count("effect").await, 0);
+    // And it is run again.
+    let mut tx = begun(&bench, "k").await;
+    bench.write(&mut tx, "effect").await;
+    bench.ledger.commit(tx).await.unwrap();
+    assert_eq!(bench.count("effect").await, 1);
+}
+
+#[tokio::test]
+async fn a_constraint_that_is_broken_at_the_commit_is_the_handlers_fault() {
+    let Some(server) = Server::shared() else { return };
+    let bench = Bench::new(server).await;
+    bench.ledger.prepare().await.unwrap();
+    let mut tx = begun(&bench, "k").await;
+    bench.write(&mut tx, "twice").await;
+    bench.write(&mut tx, "twice").await;
+    assert!(matches!(bench.ledger.commit(tx).await, Err(LedgerError::Refused(_))));
+    assert_eq!(bench.count("twice").await, 0);
+}
+
+#[tokio::test]
+async fn a_server_that_forgets_what_it_confirmed_is_refused() {
+    for (setting, name) in [("fsync=off", "fsync"), ("synchronous_commit=off", "synchronous_commit")] {
+        let Some(server) = Server::start(&[setting]) else { return };
+        let pool = PgPool::connect(&server.url()).await.unwrap();
+        let refused = SqlxLedger::new(pool).prepare().await.unwrap_err();
+        assert!(matches!(refused, LedgerError::NotDurable { setting, .. } if setting == name), "{refused}");
+    }
+}
