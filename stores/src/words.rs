@@ -22,9 +22,10 @@ pub(crate) fn time(micros: i64) -> SystemTime {
     if micros < 0 { UNIX_EPOCH - distance } else { UNIX_EPOCH + distance }
 }
 
-/// A duration in microseconds.
+/// A duration in microseconds; three thousand years at most, so that it can be added to any time.
 pub(crate) fn span(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+    const LONGEST: i64 = 100_000_000_000_000_000;
+    i64::try_from(duration.as_micros()).unwrap_or(LONGEST).min(LONGEST)
 }
 
 pub(crate) fn state_number(state: State) -> i64 {

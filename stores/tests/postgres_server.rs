@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use mpesa_callbacks_core::Kind;
-use mpesa_callbacks_core::store::{Received, Store, StoreError, Verdict};
+use mpesa_callbacks_core::store::{Ending, Received, Recorded, Settled, Settlement, Store, StoreError, Verdict};
 use mpesa_callbacks_stores::postgres::PostgresStore;
 use mpesa_callbacks_test_servers::Postgres;
 use sqlx::{Connection, PgConnection};
@@ -85,6 +85,24 @@ async fn a_server_that_forgets_what_it_confirmed_is_refused() {
         let refused = PostgresStore::connect(&server.url()).await.unwrap_err();
         assert!(matches!(refused, StoreError::NotDurable { setting, .. } if setting == name), "{refused}");
     }
+}
+
+/// JSON may have a NUL in a text, and a handler's error too; PostgreSQL's texts may not.
+#[tokio::test]
+async fn a_nul_in_a_text_is_no_reason_to_lose_a_callback() {
+    let Some(server) = Postgres::shared() else { return };
+    let store = PostgresStore::connect(&database(server).await).await.unwrap();
+    let body = r#"{"Body":{"stkCallback":{"CheckoutRequestID":"k\u0000","ResultCode":1032}}}"#;
+    let received = Received::parse(&Kind::Stk, body.as_bytes(), SystemTime::now()).unwrap();
+    let batch = [received.clone(), push(1, 0, 0)];
+    let verdicts = |recorded: Vec<Recorded>| recorded.iter().map(|recorded| recorded.verdict).collect::<Vec<_>>();
+    assert_eq!(verdicts(store.record(&batch).await.unwrap()), [Verdict::First, Verdict::First]);
+    assert_eq!(verdicts(store.record(&batch).await.unwrap()), [Verdict::Duplicate, Verdict::Duplicate]);
+    let claimed = store.claim(10, Duration::from_secs(10)).await.unwrap();
+    assert_eq!(claimed[0].body.as_bytes(), body.as_bytes());
+    let ending = Ending::Retry { after: Duration::MAX, error: "nul: \0".into() };
+    let settled = store.settle(&[Settlement::new(claimed[0].lease, ending)]).await.unwrap();
+    assert_eq!(settled, [Settled::Written]);
 }
 
 #[tokio::test]

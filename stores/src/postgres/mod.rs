@@ -10,6 +10,7 @@ mod look;
 
 mod purge;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -86,6 +87,11 @@ impl PostgresStore {
         tx.commit().await?;
         Ok(recorded)
     }
+}
+
+/// A text as PostgreSQL takes it: without NUL, which JSON may have and its texts may not.
+fn text(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
 /// Whether it may go better the next time, on another connection.

@@ -6,12 +6,13 @@
 use std::collections::{HashMap, HashSet};
 
 use mpesa_callbacks_core::Kind;
-use mpesa_callbacks_core::payload::{Digest, Private};
+use mpesa_callbacks_core::payload::Digest;
 use mpesa_callbacks_core::store::{CallbackId, Known, Received, Recorded, Verdict};
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgPool};
 
 use super::purge::hmac_key;
+use super::text;
 use crate::words::{micros, pseudonym, state_number, verdict_number};
 
 /// How often others may come in between before something must be wrong.
@@ -124,8 +125,8 @@ async fn known(
 ) -> sqlx::Result<Vec<Earlier>> {
     let (mut at, mut kinds, mut keys) = (Vec::new(), Vec::new(), Vec::new());
     for index in open {
-        let (kind, key) = (deliveries[*index].kind.name(), deliveries[*index].key.as_str());
-        let names = [Some(key.to_owned()), hmac_key.map(|hmac_key| pseudonym(hmac_key, kind, key))];
+        let (kind, key) = (deliveries[*index].kind.name(), text(deliveries[*index].key.as_str()));
+        let names = [Some(key.to_string()), hmac_key.map(|hmac_key| pseudonym(hmac_key, kind, &key))];
         for name in names.into_iter().flatten() {
             at.push(i32::try_from(*index).unwrap_or(i32::MAX));
             kinds.push(kind.to_owned());
@@ -183,7 +184,7 @@ async fn taken(connection: &mut PgConnection, deliveries: &[&Received], open: &[
     let with_receipt = |at: &&usize| deliveries[**at].receipt.is_some() && deliveries[**at].kind != Kind::Payment;
     let asked: Vec<usize> = open.iter().filter(with_receipt).copied().collect();
     let kinds: Vec<&str> = asked.iter().map(|at| deliveries[*at].kind.name()).collect();
-    let receipts: Vec<Option<&str>> = asked.iter().map(|at| deliveries[*at].receipt.as_deref()).collect();
+    let receipts: Vec<_> = asked.iter().map(|at| deliveries[*at].receipt.as_deref().map(text)).collect();
     let taken: Vec<i64> = sqlx::query_scalar(
         "SELECT nth FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (kind, receipt, nth)
          WHERE EXISTS (SELECT 1 FROM mpesa_callbacks.callback
@@ -226,18 +227,18 @@ async fn insert(
     let all = || new.iter().map(|(at, verdict, _)| (deliveries[*at], *verdict));
     let small = |number: i64| i16::try_from(number).unwrap_or(i16::MAX);
     let kinds: Vec<&str> = all().map(|(received, _)| received.kind.name()).collect();
-    let keys: Vec<&str> = all().map(|(received, _)| received.key.as_str()).collect();
+    let keys: Vec<_> = all().map(|(received, _)| text(received.key.as_str())).collect();
     let verdicts: Vec<i16> = all().map(|(_, verdict)| small(verdict_number(verdict))).collect();
     let states: Vec<i16> = all().map(|(received, verdict)| small(state_number(received.state(verdict)))).collect();
     let digests: Vec<&[u8]> = all().map(|(received, _)| &received.digest.as_bytes()[..]).collect();
     let meanings: Vec<&[u8]> = all().map(|(received, _)| &received.meaning.as_bytes()[..]).collect();
     let times: Vec<i64> = all().map(|(received, _)| micros(received.received_at)).collect();
-    let receipts: Vec<Option<&str>> = all().map(|(received, _)| received.receipt.as_deref()).collect();
+    let receipts: Vec<_> = all().map(|(received, _)| received.receipt.as_deref().map(text)).collect();
     let peers: Vec<Option<String>> = all().map(|(received, _)| received.peer.map(|peer| peer.to_string())).collect();
-    let references: Vec<Option<&str>> =
-        all().map(|(received, _)| received.reference.as_ref().map(Private::as_str)).collect();
-    let decisions: Vec<Option<&str>> = new.iter().map(|(.., decision)| decision.as_deref()).collect();
-    let reasons: Vec<Option<&str>> = all().map(|(received, _)| received.reason()).collect();
+    let references: Vec<_> =
+        all().map(|(received, _)| received.reference.as_ref().map(|reference| text(reference.as_str()))).collect();
+    let decisions: Vec<_> = new.iter().map(|(.., decision)| decision.as_deref().map(text)).collect();
+    let reasons: Vec<_> = all().map(|(received, _)| received.reason().map(text)).collect();
     let written: Vec<(i64, String, String)> = sqlx::query_as(
         "INSERT INTO mpesa_callbacks.callback (kind, key, verdict, state, digest, meaning, received_at, last_seen_at, run_at,
                                                settled_at, receipt, peer, reference, decision, error)
@@ -265,7 +266,7 @@ async fn insert(
     .await?;
     let by_name: HashMap<(&str, &str), i64> =
         written.iter().map(|(id, kind, key)| ((kind.as_str(), key.as_str()), *id)).collect();
-    let id = |at: usize| by_name.get(&(deliveries[at].kind.name(), deliveries[at].key.as_str())).copied();
+    let id = |at: usize| by_name.get(&(deliveries[at].kind.name(), &*text(deliveries[at].key.as_str()))).copied();
     let inserted: Vec<(usize, i64)> = new.iter().filter_map(|(at, ..)| Some((*at, id(*at)?))).collect();
     let (ids, bodies): (Vec<i64>, Vec<&[u8]>) = inserted.iter().map(|(at, id)| (*id, deliveries[*at].body())).unzip();
     sqlx::query("INSERT INTO mpesa_callbacks.body (callback_id, body) SELECT * FROM unnest($1::bigint[], $2::bytea[])")
@@ -278,7 +279,8 @@ async fn insert(
 
 pub(super) async fn decision(pool: &PgPool, kind: &Kind, key: &str, meaning: &Digest) -> sqlx::Result<Option<String>> {
     let mut connection = pool.acquire().await?;
-    let purged = hmac_key(&mut connection).await?.map(|hmac_key| pseudonym(&hmac_key, kind.name(), key));
+    let key = text(key);
+    let purged = hmac_key(&mut connection).await?.map(|hmac_key| pseudonym(&hmac_key, kind.name(), &key));
     let decision: Option<Option<String>> = sqlx::query_scalar(
         "SELECT decision FROM mpesa_callbacks.callback
          WHERE kind = $1 AND (key = $2 OR key = $3) AND meaning = $4 ORDER BY id LIMIT 1",

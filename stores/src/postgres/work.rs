@@ -8,6 +8,7 @@ use mpesa_callbacks_core::store::{Body, CallbackId, Claimed, Ending, Lease, Sett
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgPool, PgRow};
 
+use super::text;
 use crate::words::{peer, span, state_number, time, verdict};
 
 pub(super) async fn claim(pool: &PgPool, limit: usize, lease: Duration) -> sqlx::Result<Vec<Claimed>> {
@@ -88,7 +89,7 @@ pub(super) async fn settle(pool: &PgPool, batch: &[Settlement]) -> sqlx::Result<
         };
         states.push(i16::try_from(state_number(state)).unwrap_or(i16::MAX));
         delays.push(after);
-        errors.push(error.map(Private::as_str));
+        errors.push(error.map(|error| text(error.as_str())));
         uncounted.push(count);
     }
     // Under its own fence only: whoever lost the lease changes nothing.
