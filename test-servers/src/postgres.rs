@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Postgres {
     keeper: Child,
+    directory: PathBuf,
     port: u16,
     next: AtomicU32,
 }
@@ -21,11 +22,25 @@ pub struct Postgres {
 /// Whoever runs the cluster when the tests are root's: PostgreSQL refuses to be.
 const NOBODY: u32 = 65_534;
 
-/// Starts the server in the directory `$2`, and ends it when standard input does: when whoever started this is gone.
+/// Starts the server in the directory `$2`. For each line that comes, kills it as `kill -9` does and starts it again; it may
+/// have to wait until the processes of the one that died have noticed. Ends it when standard input does: when whoever started
+/// this is gone.
 const KEEPER: &str = r#"
-"$1/postgres" -D "$2/data" -k "$2" -p "$3" -c listen_addresses=127.0.0.1 $4 >"$2/log" 2>&1 &
-server=$!
-cat >/dev/null
+start() {
+    "$1/postgres" -D "$2/data" -k "$2" -p "$3" -c listen_addresses=127.0.0.1 $4 >"$2/log" 2>&1 &
+    server=$!
+}
+start "$@"
+while read -r line; do
+    kill -KILL $server
+    wait $server
+    start "$@"
+    sleep 0.1
+    while ! kill -0 $server 2>/dev/null; do
+        start "$@"
+        sleep 0.1
+    done
+done
 kill -QUIT $server
 wait $server
 rm -rf "$2"
@@ -79,13 +94,31 @@ impl Postgres {
         keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         as_nobody(&mut keeper);
         let keeper = keeper.spawn().expect("a shell");
+        let server = Postgres { keeper, directory, port, next: AtomicU32::new(0) };
+        server.wait_until_ready();
+        Some(server)
+    }
+
+    fn wait_until_ready(&self) {
         let began = Instant::now();
-        let log = || std::fs::read_to_string(directory.join("log")).unwrap_or_default();
+        let log = || std::fs::read_to_string(self.directory.join("log")).unwrap_or_default();
         while !log().contains("ready to accept connections") {
-            assert!(began.elapsed() < Duration::from_secs(30), "PostgreSQL does not start: {}", log());
+            assert!(began.elapsed() < Duration::from_secs(60), "PostgreSQL does not start: {}", log());
             sleep(Duration::from_millis(10));
         }
-        Some(Postgres { keeper, port, next: AtomicU32::new(0) })
+    }
+
+    /// `kill -9` of the server, and a new one in its place, which recovers from its log.
+    ///
+    /// # Panics
+    /// When it does not start again.
+    pub fn kill_and_restart(&mut self) {
+        let _ = std::fs::remove_file(self.directory.join("log"));
+        let keeper = self.keeper.stdin.as_mut().expect("its standard input");
+        std::io::Write::write_all(keeper, b"kill\n").expect("to tell it");
+        self.wait_until_ready();
+        let log = std::fs::read_to_string(self.directory.join("log")).unwrap_or_default();
+        assert!(log.contains("not properly shut down"), "it was not killed: {log}");
     }
 
     /// Where the cluster's own database is.

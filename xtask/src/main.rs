@@ -32,7 +32,7 @@ enum Command {
         #[arg(default_value_t = 1_000_000)]
         samples: u64,
     },
-    /// `kill -9` of the shop, more often than `test` does it: 1,000 times unless said otherwise.
+    /// `kill -9` of the shop, and of PostgreSQL, more often than `test` does it: 1,000 times each unless said otherwise.
     Kill {
         /// How many times.
         #[arg(default_value_t = 1000)]

@@ -55,7 +55,12 @@ pub(crate) fn timing(samples: u64) -> anyhow::Result<()> {
 pub(crate) fn kill(kills: u64) -> anyhow::Result<()> {
     let mut kill = cargo(&["test", "--release", "-p", "shop", "--test", "kill", "--", "--nocapture"]);
     kill.env("KILLS", kills.to_string());
-    step("kill -9", kill)
+    step("kill -9 of the shop", kill)?;
+    let server =
+        ["test", "--release", "-p", "mpesa-callbacks-stores", "--features", "postgres", "--test", "postgres_kill"];
+    let mut kill = cargo(&[&server[..], &["--", "--nocapture"]].concat());
+    kill.env("KILLS", kills.to_string());
+    step("kill -9 of PostgreSQL", kill)
 }
 
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
