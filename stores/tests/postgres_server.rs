@@ -87,6 +87,26 @@ async fn a_server_that_forgets_what_it_confirmed_is_refused() {
     }
 }
 
+/// Repetitions come while their keys become unreadable: they are repetitions all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_purged_at_this_moment_is_recognised() {
+    let Some(server) = Postgres::shared() else { return };
+    let url = database(server).await;
+    let (store, other) = (PostgresStore::connect(&url).await.unwrap(), PostgresStore::connect(&url).await.unwrap());
+    let all: Vec<_> = (0..1500).map(|key| push(key, 0, 0)).collect();
+    store.record(&all).await.unwrap();
+    let claimed = store.claim(2000, Duration::from_secs(60)).await.unwrap();
+    let done: Vec<_> = claimed.iter().map(|one| Settlement::new(one.lease, Ending::Done)).collect();
+    store.settle(&done).await.unwrap();
+    let purging = tokio::spawn(async move { other.purge(Duration::ZERO).await.unwrap() });
+    for batch in all.iter().rev().collect::<Vec<_>>().chunks(10) {
+        let batch: Vec<_> = batch.iter().map(|received| (*received).clone()).collect();
+        let recorded = store.record(&batch).await.unwrap();
+        assert!(recorded.iter().all(|recorded| recorded.verdict == Verdict::Duplicate), "{recorded:?}");
+    }
+    assert_eq!(purging.await.unwrap(), 1500);
+}
+
 /// JSON may have a NUL in a text, and a handler's error too; PostgreSQL's texts may not.
 #[tokio::test]
 async fn a_nul_in_a_text_is_no_reason_to_lose_a_callback() {

@@ -75,12 +75,14 @@ impl PostgresStore {
         Ok(PostgresStore { pool })
     }
 
+    /// Whatever the pool's own default is: what waited for somebody must see what they did.
     async fn begin(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
-        self.pool.begin().await
+        self.pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await
     }
 
     async fn record_once(&self, batch: &[Received]) -> sqlx::Result<Vec<Recorded>> {
         let mut tx = self.begin().await?;
+        purge::keep_out(&mut tx).await?;
         let hmac_key = purge::hmac_key(&mut tx).await?;
         let recorded = record::record_all(&mut tx, batch, hmac_key.as_deref()).await?;
         // Only what was committed may be acknowledged.
@@ -104,6 +106,10 @@ fn is_passing(error: &sqlx::Error) -> bool {
         }
         _ => false,
     }
+}
+
+fn is_deadlock(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "40P01")
 }
 
 #[async_trait]
@@ -132,7 +138,14 @@ impl Store for PostgresStore {
     }
 
     async fn settle(&self, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
-        work::settle(&self.pool, batch).await.map_err(store_error)
+        let mut tries = 1;
+        loop {
+            match work::settle(&self.pool, batch).await {
+                // Only what was certainly rolled back: a second settlement after an unknown commit would find its lease gone.
+                Err(error) if is_deadlock(&error) && tries < TRIES => tries += 1,
+                settled => return settled.map_err(store_error),
+            }
+        }
     }
 
     async fn sweep(&self) -> Result<u64, StoreError> {
@@ -150,6 +163,7 @@ impl Store for PostgresStore {
     async fn reopen(&self, id: CallbackId, from: State, payment: Option<&Received>) -> Result<bool, StoreError> {
         let reopen = async {
             let mut tx = self.begin().await?;
+            purge::keep_out(&mut tx).await?;
             let reopened = work::reopen(&mut tx, id, from).await?;
             if let Some(payment) = payment.filter(|_| reopened) {
                 let hmac_key = purge::hmac_key(&mut tx).await?;

@@ -9,10 +9,21 @@ use crate::words::{pseudonym, span};
 /// How many rows go in one transaction, so that others need not wait for long.
 const AT_ONCE: i64 = 500;
 
+/// What recording and purging keep each other out with: `MPCP`.
+const LOCK: i64 = 0x4d50_4350;
+
+/// Keeps purges out until the transaction ends. A key that changes its name while somebody looks for it would be found under
+/// neither. Asked for in a statement of its own: the next one sees what the purge before did.
+pub(super) async fn keep_out(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query("SELECT pg_advisory_xact_lock_shared($1)").bind(LOCK).execute(connection).await?;
+    Ok(())
+}
+
 pub(super) async fn purge(pool: &PgPool, age: Duration) -> sqlx::Result<u64> {
     let (mut purged, mut behind) = (0, 0);
     loop {
         let mut tx = pool.begin().await?;
+        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
         // Bodies in the order of their ids, which is that of their arrival.
         let old: Vec<(i64, String, String)> = sqlx::query_as(
             "SELECT id, kind, key FROM mpesa_callbacks.body JOIN mpesa_callbacks.callback ON id = callback_id
