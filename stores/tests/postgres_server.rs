@@ -107,6 +107,33 @@ async fn what_is_purged_at_this_moment_is_recognised() {
     assert_eq!(purging.await.unwrap(), 1500);
 }
 
+/// A key that changed its name while somebody looked for it would be found under neither.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn recording_and_purging_wait_for_one_another() {
+    const LOCK: i64 = 0x4d50_4350;
+    let Some(server) = Postgres::shared() else { return };
+    let url = database(server).await;
+    let store = PostgresStore::connect(&url).await.unwrap();
+    store.record(&[push(1, 0, 0)]).await.unwrap();
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    for (lock, is_shared) in
+        [("SELECT pg_advisory_xact_lock($1)", false), ("SELECT pg_advisory_xact_lock_shared($1)", true)]
+    {
+        let mut tx = connection.begin().await.unwrap();
+        sqlx::query(lock).bind(LOCK).execute(&mut *tx).await.unwrap();
+        let (recording, purging) = (store.clone(), store.clone());
+        let recording = tokio::spawn(async move { recording.record(&[push(1, 0, 0)]).await.map(drop) });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(recording.is_finished(), is_shared);
+        let purging = tokio::spawn(async move { purging.purge(Duration::ZERO).await.map(drop) });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(!purging.is_finished());
+        tx.commit().await.unwrap();
+        recording.await.unwrap().unwrap();
+        purging.await.unwrap().unwrap();
+    }
+}
+
 /// JSON may have a NUL in a text, and a handler's error too; PostgreSQL's texts may not.
 #[tokio::test]
 async fn a_nul_in_a_text_is_no_reason_to_lose_a_callback() {
