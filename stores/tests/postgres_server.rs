@@ -107,30 +107,83 @@ async fn what_is_purged_at_this_moment_is_recognised() {
     assert_eq!(purging.await.unwrap(), 1500);
 }
 
-/// A key that changed its name while somebody looked for it would be found under neither.
+/// A key that changed its name while somebody waited for it is found under the other name.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn recording_and_purging_wait_for_one_another() {
-    const LOCK: i64 = 0x4d50_4350;
+async fn whoever_waits_for_a_purge_finds_what_was_purged() {
     let Some(server) = Postgres::shared() else { return };
     let url = database(server).await;
     let store = PostgresStore::connect(&url).await.unwrap();
-    store.record(&[push(1, 0, 0)]).await.unwrap();
+    let id = store.record(&[push(1, 0, 0)]).await.unwrap()[0].id;
+    let claimed = store.claim(1, Duration::from_secs(60)).await.unwrap();
+    store.settle(&[Settlement::new(claimed[0].lease, Ending::Done)]).await.unwrap();
+    let lock = "SELECT 1 FROM mpesa_callbacks.callback WHERE id = $1 FOR UPDATE";
+    // Somebody has the row; the purge waits for them, and the repetition for the purge.
     let mut connection = PgConnection::connect(&url).await.unwrap();
-    for (lock, is_shared) in
-        [("SELECT pg_advisory_xact_lock($1)", false), ("SELECT pg_advisory_xact_lock_shared($1)", true)]
-    {
-        let mut tx = connection.begin().await.unwrap();
-        sqlx::query(lock).bind(LOCK).execute(&mut *tx).await.unwrap();
-        let (recording, purging) = (store.clone(), store.clone());
-        let recording = tokio::spawn(async move { recording.record(&[push(1, 0, 0)]).await.map(drop) });
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        assert_eq!(recording.is_finished(), is_shared);
-        let purging = tokio::spawn(async move { purging.purge(Duration::ZERO).await.map(drop) });
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        assert!(!purging.is_finished());
-        tx.commit().await.unwrap();
-        recording.await.unwrap().unwrap();
-        purging.await.unwrap().unwrap();
+    let mut tx = connection.begin().await.unwrap();
+    sqlx::query(lock).bind(id.0).execute(&mut *tx).await.unwrap();
+    let (purging, recording) = (store.clone(), store.clone());
+    let purging = tokio::spawn(async move { purging.purge(Duration::ZERO).await.unwrap() });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let recording = tokio::spawn(async move { recording.record(&[push(1, 0, 0)]).await.unwrap()[0].verdict });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!purging.is_finished() && !recording.is_finished());
+    tx.commit().await.unwrap();
+    assert_eq!((purging.await.unwrap(), recording.await.unwrap()), (1, Verdict::Duplicate));
+}
+
+/// A machine that is lost in the middle keeps its locks for hours. Its own keys wait; nobody else does, and nobody for long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_lost_machine_holds_up_its_own_keys_alone_and_not_for_ever() {
+    let Some(server) = Postgres::shared() else { return };
+    let url = database(server).await;
+    let store = PostgresStore::connect(&url).await.unwrap();
+    let id = store.record(&[push(1, 0, 0)]).await.unwrap()[0].id;
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    let mut lost = connection.begin().await.unwrap();
+    let lock = "SELECT 1 FROM mpesa_callbacks.callback WHERE id = $1 FOR UPDATE";
+    sqlx::query(lock).bind(id.0).execute(&mut *lost).await.unwrap();
+    assert_eq!(store.record(&[push(2, 0, 0)]).await.unwrap()[0].verdict, Verdict::First);
+    let held = tokio::time::timeout(Duration::from_secs(8), store.record(&[push(1, 0, 0)])).await.unwrap();
+    assert!(matches!(held, Err(StoreError::Unavailable(_))), "{held:?}");
+}
+
+/// A receipt that no index takes is refused for itself, and takes nobody with it.
+#[tokio::test]
+async fn a_receipt_that_is_too_long_is_refused_and_not_an_outage() {
+    let Some(server) = Postgres::shared() else { return };
+    let store = PostgresStore::connect(&database(server).await).await.unwrap();
+    let mut received = push(1, 1032, 0);
+    let mut random = 1_u64;
+    let mut letter = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(b'a' + u8::try_from((random >> 33) % 26).unwrap())
+    };
+    received.receipt = Some((0..9000).map(|_| letter()).collect());
+    assert!(matches!(store.record(&[received]).await, Err(StoreError::Refused(_))));
+}
+
+/// Two spellings of one contradiction, under a key of its own, of a receipt that is known: one conflict, one variant.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn racing_claims_to_a_receipt_are_judged_one_after_the_other() {
+    let Some(server) = Postgres::shared() else { return };
+    let url = database(server).await;
+    let paid = |key: &str, receipt: usize, words: &str| {
+        let body = format!(
+            r#"{{"Body":{{"stkCallback":{{"CheckoutRequestID":"{key}","ResultCode":0,"ResultDesc":"{words}","CallbackMetadata":{{"Item":[
+            {{"Name":"Amount","Value":10}},{{"Name":"MpesaReceiptNumber","Value":"R{receipt}"}}]}}}}}}}}"#
+        );
+        Received::parse(&Kind::Stk, body.as_bytes(), SystemTime::now()).unwrap()
+    };
+    let stores = [PostgresStore::connect(&url).await.unwrap(), PostgresStore::connect(&url).await.unwrap()];
+    for round in 0..40 {
+        stores[0].record(&[paid(&format!("owner {round}"), round, "")]).await.unwrap();
+        let [one, other] = [0, 1].map(|at| {
+            let (store, claim) = (stores[at].clone(), paid(&format!("claim {round}"), round, &format!("words {at}")));
+            tokio::spawn(async move { store.record(&[claim]).await.unwrap()[0].verdict })
+        });
+        let mut verdicts = [one.await.unwrap(), other.await.unwrap()];
+        verdicts.sort_unstable();
+        assert_eq!(verdicts, [Verdict::Variant, Verdict::Conflict], "round {round}");
     }
 }
 

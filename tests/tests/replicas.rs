@@ -103,7 +103,7 @@ async fn whichever_replica_hears_of_a_payment_it_takes_effect_once() {
     assert_eq!((count(Kind::Payment, Verdict::First), count(Kind::Payment, Verdict::Conflict)), (PAYMENTS, 0));
 }
 
-/// A replica stands still, as under SIGSTOP or in a lost machine: its leases run out, and another takes over.
+/// A replica goes away in the middle and releases nothing: its leases run out, and another takes over.
 #[test]
 fn what_a_lost_replica_had_in_hand_is_taken_over() {
     let Some(server) = Postgres::shared() else { return };

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use mpesa_callbacks_core::ledger::{Begun, Ledger, LedgerError, Mark};
-use sqlx::{Postgres, Row, Transaction};
+use sqlx::{PgPool, Postgres, Row, Transaction};
 
 use super::{SqlxLedger, unavailable};
 
@@ -45,7 +45,15 @@ impl Ledger for SqlxLedger<Postgres> {
     }
 
     async fn begin(&self, mark: &Mark) -> Result<Begun<PgTx>, LedgerError> {
-        let mut tx = self.pool.begin().await.map_err(unavailable)?;
+        let mut tx = begin(&self.pool).await.map_err(unavailable)?;
+        // Not for long: a machine that is lost keeps its marks until the server notices, which may be hours. The attempt does
+        // not count, and the next one looks again.
+        let usual: String = sqlx::query_scalar("SELECT current_setting('lock_timeout')")
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(unavailable)?;
+        let limit = "SELECT set_config('lock_timeout', $1, true)";
+        sqlx::query(limit).bind("2s").execute(&mut *tx).await.map_err(unavailable)?;
         // Waits for whoever has the same mark in hand: their commit makes this one nothing, their rollback makes it theirs.
         let marked =
             sqlx::query("INSERT INTO mpesa_callbacks_applied (mark, kind) VALUES ($1, $2) ON CONFLICT DO NOTHING")
@@ -58,6 +66,7 @@ impl Ledger for SqlxLedger<Postgres> {
             tx.rollback().await.map_err(unavailable)?;
             return Ok(Begun::AlreadyApplied);
         }
+        sqlx::query(limit).bind(usual).execute(&mut *tx).await.map_err(unavailable)?;
         Ok(Begun::New(tx))
     }
 
@@ -72,11 +81,20 @@ impl Ledger for SqlxLedger<Postgres> {
     }
 }
 
-/// What the handler wrote is wrong (a deferred constraint, a statement that failed), or clashed with somebody else's.
+/// In a task of its own: were its future dropped between the statement and the answer, sqlx 0.9 would give a connection back
+/// to the pool with the transaction open.
+async fn begin(pool: &PgPool) -> sqlx::Result<PgTx> {
+    let pool = pool.clone();
+    let beginning = tokio::spawn(async move { pool.begin().await });
+    beginning.await.unwrap_or_else(|error| Err(sqlx::Error::Io(std::io::Error::other(error))))
+}
+
+/// What the handler wrote is wrong (a deferred constraint or trigger, a statement that failed), or clashed with somebody
+/// else's; unless the server is away, out of something, or broken.
 fn refused(error: sqlx::Error) -> LedgerError {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     match code.as_deref().and_then(|code| code.get(..2)) {
-        Some("23" | "25" | "40") => LedgerError::Refused(error.into()),
-        _ => unavailable(error),
+        None | Some("08" | "53" | "57" | "58" | "XX") => unavailable(error),
+        Some(_) => LedgerError::Refused(error.into()),
     }
 }

@@ -22,6 +22,7 @@ use mpesa_callbacks_core::store::{
 };
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{Postgres, Transaction};
+use tokio::time::timeout;
 
 use self::open::{open, store_error};
 
@@ -29,7 +30,8 @@ use self::open::{open, store_error};
 ///
 /// Any number of processes may use it at once, on any number of machines: of racing recorders one is first, each callback is
 /// claimed by one, and whoever lost a lease changes nothing. Leases are kept by the server's clock. What was recorded
-/// survives a power cut of the server, and its loss where a synchronous standby is configured (`synchronous_standby_names`).
+/// survives a power cut of the server, and its loss where a synchronous standby is configured (`synchronous_standby_names`, and
+/// a `synchronous_commit` other than `local`).
 ///
 /// It asks for a connection at most for 5 seconds, and polls for work once a second. TLS is sqlx's: switch on one of its `tls-…`
 /// features in the application.
@@ -69,26 +71,39 @@ impl PostgresStore {
     /// [`close`](Store::close) closes it.
     ///
     /// # Errors
-    /// As [`connect`](PostgresStore::connect).
+    /// As [`connect`](PostgresStore::connect); a server that cannot be reached is [`StoreError::Unavailable`].
     pub async fn with_pool(pool: PgPool) -> Result<PostgresStore, StoreError> {
         open(&pool).await?;
         Ok(PostgresStore { pool })
     }
 
-    /// Whatever the pool's own default is: what waited for somebody must see what they did.
-    async fn begin(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
-        self.pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await
-    }
-
     async fn record_once(&self, batch: &[Received]) -> sqlx::Result<Vec<Recorded>> {
-        let mut tx = self.begin().await?;
-        purge::keep_out(&mut tx).await?;
+        let mut tx = begin(&self.pool).await?;
         let hmac_key = purge::hmac_key(&mut tx).await?;
-        let recorded = record::record_all(&mut tx, batch, hmac_key.as_deref()).await?;
+        let recorded = record::record_all(&mut tx, batch, &hmac_key).await?;
         // Only what was committed may be acknowledged.
         tx.commit().await?;
         Ok(recorded)
     }
+}
+
+/// How long the server may take over a batch before nobody waits for it any more.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// A transaction that waits for nobody for long: whoever has a lock may be a machine that is lost, and recording is one queue.
+/// READ COMMITTED whatever the pool's own default is: what waited for somebody must see what they did.
+///
+/// In a task of its own: were its future dropped between the statement and the answer, sqlx 0.9 would give a connection back
+/// to the pool with the transaction open.
+async fn begin(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
+    let pool = pool.clone();
+    let beginning = tokio::spawn(async move {
+        let mut tx = pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+        let limits = "SELECT set_config('lock_timeout', '3s', true), set_config('idle_in_transaction_session_timeout', '10s', true)";
+        sqlx::query(limits).execute(&mut *tx).await?;
+        Ok(tx)
+    });
+    beginning.await.unwrap_or_else(|error| Err(sqlx::Error::Io(std::io::Error::other(error))))
 }
 
 /// A text as PostgreSQL takes it: without NUL, which JSON may have and its texts may not.
@@ -117,10 +132,11 @@ impl Store for PostgresStore {
     async fn record(&self, batch: &[Received]) -> Result<Vec<Recorded>, StoreError> {
         let mut tries = 1;
         loop {
-            match self.record_once(batch).await {
-                Ok(recorded) => return Ok(recorded),
-                Err(error) if is_passing(&error) && tries < TRIES => tries += 1,
-                Err(error) => return Err(store_error(error)),
+            match timeout(LONGEST, self.record_once(batch)).await {
+                Ok(Ok(recorded)) => return Ok(recorded),
+                Ok(Err(error)) if is_passing(&error) && tries < TRIES => tries += 1,
+                Ok(Err(error)) => return Err(store_error(error)),
+                Err(_) => return Err(StoreError::Unavailable("the server does not answer".into())),
             }
         }
     }
@@ -162,12 +178,11 @@ impl Store for PostgresStore {
 
     async fn reopen(&self, id: CallbackId, from: State, payment: Option<&Received>) -> Result<bool, StoreError> {
         let reopen = async {
-            let mut tx = self.begin().await?;
-            purge::keep_out(&mut tx).await?;
+            let mut tx = begin(&self.pool).await?;
             let reopened = work::reopen(&mut tx, id, from).await?;
             if let Some(payment) = payment.filter(|_| reopened) {
                 let hmac_key = purge::hmac_key(&mut tx).await?;
-                record::record_all(&mut tx, std::slice::from_ref(payment), hmac_key.as_deref()).await?;
+                record::record_all(&mut tx, std::slice::from_ref(payment), &hmac_key).await?;
             }
             tx.commit().await?;
             Ok(reopened)
@@ -192,7 +207,8 @@ impl Store for PostgresStore {
     }
 
     async fn close(&self) -> Result<(), StoreError> {
-        self.pool.close().await;
+        // Closed at once; the wait is for connections that others have taken, and they may keep them.
+        let _ = timeout(LONGEST, self.pool.close()).await;
         Ok(())
     }
 }

@@ -77,14 +77,14 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What the server reports, in the words of the contract. Its messages name tables and columns; details, which have values
-/// in them, stay in the cause that nobody logs.
+/// What the server reports, in the words of the contract. Its messages name tables and columns; the details have values in
+/// them, and sqlx does not display those.
 pub(super) fn store_error(error: sqlx::Error) -> StoreError {
     match &error {
         sqlx::Error::PoolClosed => StoreError::Closed,
-        // Integrity violations, and data that no column takes (a NUL in a text).
+        // Integrity violations, data that no column takes, and keys that no index takes.
         sqlx::Error::Database(database)
-            if database.code().is_some_and(|code| code.starts_with("23") || code.starts_with("22")) =>
+            if database.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class))) =>
         {
             StoreError::Refused(error.into())
         }

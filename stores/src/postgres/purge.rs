@@ -4,30 +4,20 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnection, PgPool};
 
+use super::begin;
 use crate::words::{pseudonym, span};
 
 /// How many rows go in one transaction, so that others need not wait for long.
 const AT_ONCE: i64 = 500;
 
-/// What recording and purging keep each other out with: `MPCP`.
-const LOCK: i64 = 0x4d50_4350;
-
-/// Keeps purges out until the transaction ends. A key that changes its name while somebody looks for it would be found under
-/// neither. Asked for in a statement of its own: the next one sees what the purge before did.
-pub(super) async fn keep_out(connection: &mut PgConnection) -> sqlx::Result<()> {
-    sqlx::query("SELECT pg_advisory_xact_lock_shared($1)").bind(LOCK).execute(connection).await?;
-    Ok(())
-}
-
 pub(super) async fn purge(pool: &PgPool, age: Duration) -> sqlx::Result<u64> {
     let (mut purged, mut behind) = (0, 0);
     loop {
-        let mut tx = pool.begin().await?;
-        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
+        let mut tx = begin(pool).await?;
         // Bodies in the order of their ids, which is that of their arrival.
         let old: Vec<(i64, String, String)> = sqlx::query_as(
             "SELECT id, kind, key FROM mpesa_callbacks.body JOIN mpesa_callbacks.callback ON id = callback_id
-             WHERE callback_id > $1 AND state = 2 AND received_at < mpesa_callbacks.now_us() - $2
+             WHERE callback_id > $1 AND id > $1 AND state = 2 AND received_at < (SELECT mpesa_callbacks.now_us()) - $2
              ORDER BY callback_id LIMIT $3 FOR UPDATE",
         )
         .bind(behind)
@@ -37,12 +27,7 @@ pub(super) async fn purge(pool: &PgPool, age: Duration) -> sqlx::Result<u64> {
         .await?;
         let Some((last, ..)) = old.last() else { return Ok(purged) };
         behind = *last;
-        sqlx::query(
-            "INSERT INTO mpesa_callbacks.meta (name, value) VALUES ('purged', '\\x01') ON CONFLICT (name) DO NOTHING",
-        )
-        .execute(&mut *tx)
-        .await?;
-        let hmac_key = hmac_key(&mut tx).await?.unwrap_or_default();
+        let hmac_key = hmac_key(&mut tx).await?;
         let ids: Vec<i64> = old.iter().map(|(id, ..)| *id).collect();
         let hidden: Vec<String> = old.iter().map(|(_, kind, key)| pseudonym(&hmac_key, kind, key)).collect();
         sqlx::query("DELETE FROM mpesa_callbacks.body WHERE callback_id = ANY($1)")
@@ -78,7 +63,7 @@ pub(super) async fn trim_quarantine(pool: &PgPool, rows: u64, bytes: u64) -> sql
     .await?;
     let mut trimmed = 0;
     for ids in excess.chunks(usize::try_from(AT_ONCE).unwrap_or(1)) {
-        let mut tx = pool.begin().await?;
+        let mut tx = begin(pool).await?;
         let ids: Vec<i64> =
             sqlx::query_scalar("SELECT id FROM mpesa_callbacks.callback WHERE id = ANY($1) AND state = 5 FOR UPDATE")
                 .bind(ids)
@@ -95,12 +80,7 @@ pub(super) async fn trim_quarantine(pool: &PgPool, rows: u64, bytes: u64) -> sql
     Ok(trimmed)
 }
 
-/// The key under which purged keys are hidden; `None` as long as none was purged.
-pub(super) async fn hmac_key(connection: &mut PgConnection) -> sqlx::Result<Option<Vec<u8>>> {
-    sqlx::query_scalar(
-        "SELECT value FROM mpesa_callbacks.meta
-         WHERE name = 'hmac_key' AND EXISTS (SELECT 1 FROM mpesa_callbacks.meta WHERE name = 'purged')",
-    )
-    .fetch_optional(connection)
-    .await
+/// The key under which purged keys are hidden.
+pub(super) async fn hmac_key(connection: &mut PgConnection) -> sqlx::Result<Vec<u8>> {
+    sqlx::query_scalar("SELECT value FROM mpesa_callbacks.meta WHERE name = 'hmac_key'").fetch_one(connection).await
 }

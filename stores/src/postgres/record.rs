@@ -24,7 +24,7 @@ type Found = (CallbackId, Verdict, Option<String>);
 pub(super) async fn record_all(
     connection: &mut PgConnection,
     batch: &[Received],
-    hmac_key: Option<&[u8]>,
+    hmac_key: &[u8],
 ) -> sqlx::Result<Vec<Recorded>> {
     let mut found: Vec<Option<Found>> = vec![None; batch.len()];
     let mut payments = Vec::new();
@@ -68,7 +68,7 @@ pub(super) async fn record_all(
 async fn record_each(
     connection: &mut PgConnection,
     deliveries: &[&Received],
-    hmac_key: Option<&[u8]>,
+    hmac_key: &[u8],
 ) -> sqlx::Result<Vec<Found>> {
     let mut found: Vec<Option<Found>> = vec![None; deliveries.len()];
     for round in 0..ROUNDS {
@@ -76,9 +76,10 @@ async fn record_each(
         if open.is_empty() {
             break;
         }
-        let known = known(connection, deliveries, &open, hmac_key).await?;
-        // Nearly always nothing is known, and the index finds the receipt that is.
+        // Nearly always nothing is known, and the index finds the receipt that is. Then its owner is locked, so that those
+        // who contradict it are judged one after the other.
         let taken = if round == 0 { Vec::new() } else { taken(connection, deliveries, &open).await? };
+        let known = known(connection, deliveries, &open, hmac_key).await?;
         let (mut repeated, mut new) = (Vec::new(), Vec::new());
         for at in open {
             let beside: Vec<Known> = known.iter().filter(|known| known.at == at).map(|known| known.known).collect();
@@ -121,13 +122,13 @@ async fn known(
     connection: &mut PgConnection,
     deliveries: &[&Received],
     open: &[usize],
-    hmac_key: Option<&[u8]>,
+    hmac_key: &[u8],
 ) -> sqlx::Result<Vec<Earlier>> {
     let (mut at, mut kinds, mut keys) = (Vec::new(), Vec::new(), Vec::new());
     for index in open {
         let (kind, key) = (deliveries[*index].kind.name(), text(deliveries[*index].key.as_str()));
-        let names = [Some(key.to_string()), hmac_key.map(|hmac_key| pseudonym(hmac_key, kind, &key))];
-        for name in names.into_iter().flatten() {
+        // A key may be purged while we look for it: then it is found by its other name.
+        for name in [key.to_string(), pseudonym(hmac_key, kind, &key)] {
             at.push(i32::try_from(*index).unwrap_or(i32::MAX));
             kinds.push(kind.to_owned());
             keys.push(name);
@@ -145,9 +146,6 @@ async fn known(
         .bind(&keys)
         .fetch_all(&mut *connection)
         .await?;
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
         locked.extend(ids);
         let rows = sqlx::query(
             "SELECT at, id, digest, meaning, decision
@@ -187,8 +185,7 @@ async fn taken(connection: &mut PgConnection, deliveries: &[&Received], open: &[
     let receipts: Vec<_> = asked.iter().map(|at| deliveries[*at].receipt.as_deref().map(text)).collect();
     let taken: Vec<i64> = sqlx::query_scalar(
         "SELECT nth FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (kind, receipt, nth)
-         WHERE EXISTS (SELECT 1 FROM mpesa_callbacks.callback
-                       WHERE callback.receipt = asked.receipt AND callback.kind = asked.kind AND verdict = 0)",
+         JOIN mpesa_callbacks.callback USING (kind, receipt) WHERE verdict = 0 ORDER BY id FOR NO KEY UPDATE OF callback",
     )
     .bind(&kinds)
     .bind(&receipts)
@@ -280,7 +277,7 @@ async fn insert(
 pub(super) async fn decision(pool: &PgPool, kind: &Kind, key: &str, meaning: &Digest) -> sqlx::Result<Option<String>> {
     let mut connection = pool.acquire().await?;
     let key = text(key);
-    let purged = hmac_key(&mut connection).await?.map(|hmac_key| pseudonym(&hmac_key, kind.name(), &key));
+    let purged = pseudonym(&hmac_key(&mut connection).await?, kind.name(), &key);
     let decision: Option<Option<String>> = sqlx::query_scalar(
         "SELECT decision FROM mpesa_callbacks.callback
          WHERE kind = $1 AND (key = $2 OR key = $3) AND meaning = $4 ORDER BY id LIMIT 1",
