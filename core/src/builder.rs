@@ -232,6 +232,7 @@ impl<H, L> InboxBuilder<H, L> {
         for (what, is_zero) in [
             ("concurrency", limits.concurrency == 0),
             ("body_limit", limits.body == 0),
+            ("sources", self.sources.as_ref().is_some_and(Sources::is_empty)),
             ("in_flight", limits.in_flight == 0 || limits.in_flight_per_source == 0),
             ("lease", limits.lease.is_zero()),
             ("sweep_every", limits.sweep.is_zero()),
@@ -334,8 +335,8 @@ pub enum StartError {
     /// A secret will not do.
     #[error(transparent)]
     Secret(#[from] WeakSecret),
-    /// A number that must be larger than 0 is not.
-    #[error("`{what}` is 0, and nothing would be handled")]
+    /// A number that must be larger than 0 is not, or a list that must have something in it.
+    #[error("`{what}` is 0 or empty, and nothing would be handled")]
     Zero {
         /// Which.
         what: &'static str,

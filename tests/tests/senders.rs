@@ -64,10 +64,7 @@ impl Shop {
 }
 
 #[derive(serde::Deserialize)]
-struct Partner {
-    #[allow(dead_code, reason = "only read")]
-    id: String,
-}
+struct Partner {}
 
 fn builder(shop: &Shop) -> InboxBuilder<Shop, NoLedger> {
     Inbox::builder(shop.clone()).store(MemoryStore::new()).secret(SECRET)
@@ -242,6 +239,8 @@ async fn addresses_that_are_none_do_not_start() {
         let error = wrong.start().await.unwrap_err();
         assert!(matches!(error, StartError::Address(_)) && error.to_string().contains("is not an address"), "{error}");
     }
+    let nobody = builder(&Shop::default()).sources(Sources::only([""; 0])).start().await.unwrap_err();
+    assert!(matches!(nobody, StartError::Zero { what: "sources" }));
     let zero = builder(&Shop::default()).in_flight(10, 0).start().await.unwrap_err();
     assert!(matches!(zero, StartError::Zero { what: "in_flight" }));
 }

@@ -60,6 +60,10 @@ impl Sources {
         self
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.addresses.is_empty()
+    }
+
     pub(crate) fn checked(self) -> Result<Listed, AddressError> {
         Ok(Listed { networks: networks(self.addresses)?, report_only: self.report_only })
     }
