@@ -20,8 +20,8 @@ use mpesa_callbacks_core::payload::Digest;
 use mpesa_callbacks_core::store::{
     CallbackId, Claimed, Depth, Entry, Filter, Lease, Received, Recorded, Settled, Settlement, State, Store, StoreError,
 };
-use sqlx::postgres::{PgPool, PgPoolOptions};
-use sqlx::{Postgres, Transaction};
+use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
+use sqlx::{Connection, Postgres, Transaction};
 use tokio::time::timeout;
 
 use self::open::{open, store_error};
@@ -61,9 +61,11 @@ impl PostgresStore {
     /// [`StoreError::Open`] when the server cannot be reached; [`StoreError::NotDurable`] when it would lose what it
     /// confirmed (`fsync` or `synchronous_commit` is off), or is a standby; [`StoreError::NewerSchema`].
     pub async fn connect(url: &str) -> Result<PostgresStore, StoreError> {
+        // A pool tries for as long as it may, and then tells only that it did; one connection says at once what is wrong.
+        let opened = |error: sqlx::Error| StoreError::Open { place: "PostgreSQL".to_owned(), source: error.into() };
+        PgConnection::connect(url).await.map_err(opened)?.close().await.map_err(opened)?;
         let options = PgPoolOptions::new().max_connections(8).acquire_timeout(Duration::from_secs(5));
-        let pool = options.connect(url).await;
-        let pool = pool.map_err(|error| StoreError::Open { place: "PostgreSQL".to_owned(), source: error.into() })?;
+        let pool = options.connect(url).await.map_err(opened)?;
         PostgresStore::with_pool(pool).await
     }
 
