@@ -2,7 +2,6 @@
 //!
 //! The tests run them on all that is known; `cargo xtask fuzz` runs them under libFuzzer (`fuzz/targets`), on what nobody
 //! has thought of.
-#![allow(missing_docs, reason = "each is described where it is defined")]
 
 pub mod payloads;
 

@@ -14,7 +14,6 @@ pub(super) use self::look::{depth, get, list};
 pub(super) use self::purge::{excess_quarantined, purge, purgeable, trim_quarantine};
 pub(super) use self::record::{decision, record_all};
 pub(super) use self::work::{claim, dismiss, is_due, is_expired, renew, reopen, settle_all, sweep};
-
 use crate::words::span;
 
 fn later(now: i64, by: Duration) -> i64 {
