@@ -18,7 +18,7 @@ pub mod store {
     #[cfg(feature = "postgres")]
     pub use mpesa_callbacks_stores::postgres::PostgresStore;
     #[cfg(feature = "sqlite")]
-    pub use mpesa_callbacks_stores::sqlite::SqliteStore;
+    pub use mpesa_callbacks_stores::sqlite::{SqliteSpool, SqliteStore};
 }
 
 /// The application's own database, where effects are made exactly once.
@@ -154,7 +154,7 @@ pub mod prelude {
     #[cfg(feature = "postgres")]
     pub use crate::store::PostgresStore;
     #[cfg(feature = "sqlite")]
-    pub use crate::store::SqliteStore;
+    pub use crate::store::{SqliteSpool, SqliteStore};
 }
 
 /// What the macro writes refers to. Not for anybody else: it changes without notice.

@@ -16,13 +16,13 @@ use crate::handler::MpesaCallbacks;
 use crate::inbox::Inbox;
 use crate::kind::Kind;
 use crate::ledger::{Ledger, LedgerError, NoLedger};
-use crate::process::{Backoff, InFlight, Settler, WithLedger, keep_up, work};
+use crate::process::{Backoff, InFlight, Settler, WithLedger, drain, keep_up, work};
 use crate::quarantine::Quarantine;
-use crate::receive::{Guard, Pending, Places, Recorder};
+use crate::receive::{Guard, Pending, Places, Recorder, Spooling};
 use crate::routes::RouteError;
 use crate::secret::{Secret, WeakSecret};
 use crate::source::{AddressError, Sources, TrustedProxies};
-use crate::store::{Store, StoreError};
+use crate::store::{Spool, Store, StoreError};
 use crate::urls::{Environment, Urls};
 
 /// Puts an inbox together; [`start`](InboxBuilder::start) checks everything and begins.
@@ -30,6 +30,7 @@ pub struct InboxBuilder<H, L> {
     handler: H,
     ledger: L,
     store: Option<Arc<dyn Store>>,
+    spool: Option<Arc<dyn Spool>>,
     secrets: Vec<String>,
     sources: Option<Sources>,
     proxies: Option<TrustedProxies>,
@@ -45,6 +46,7 @@ impl<H> InboxBuilder<H, NoLedger> {
             handler,
             ledger: NoLedger,
             store: None,
+            spool: None,
             secrets: Vec::new(),
             sources: None,
             proxies: None,
@@ -57,9 +59,32 @@ impl<H> InboxBuilder<H, NoLedger> {
 
     /// The application's own database, for handlers that take a `tx`.
     pub fn ledger<L: Ledger>(self, ledger: L) -> InboxBuilder<H, L> {
-        let InboxBuilder { handler, store, secrets, sources, proxies, environment, public_url, clock, limits, .. } =
-            self;
-        InboxBuilder { handler, ledger, store, secrets, sources, proxies, environment, public_url, clock, limits }
+        let InboxBuilder {
+            handler,
+            store,
+            spool,
+            secrets,
+            sources,
+            proxies,
+            environment,
+            public_url,
+            clock,
+            limits,
+            ..
+        } = self;
+        InboxBuilder {
+            handler,
+            ledger,
+            store,
+            spool,
+            secrets,
+            sources,
+            proxies,
+            environment,
+            public_url,
+            clock,
+            limits,
+        }
     }
 }
 
@@ -74,6 +99,14 @@ impl<H, L> InboxBuilder<H, L> {
     #[must_use]
     pub fn shared_store(mut self, store: Arc<dyn Store>) -> InboxBuilder<H, L> {
         self.store = Some(store);
+        self
+    }
+
+    /// Where callbacks go while the store is away: onto this machine's disk, acknowledged, and into the store when it is back.
+    /// Without one they hear 503 then, and Daraja does not send them again. Each process has a spool of its own.
+    #[must_use]
+    pub fn spool(mut self, spool: impl Spool) -> InboxBuilder<H, L> {
+        self.spool = Some(Arc::new(spool));
         self
     }
 
@@ -199,7 +232,8 @@ impl<H, L> InboxBuilder<H, L> {
         self
     }
 
-    /// How long recording may take before the sender hears 503; 5 seconds unless said otherwise.
+    /// How long recording may take before the callback goes to the spool, or its sender hears 503; 5 seconds unless said
+    /// otherwise.
     #[must_use]
     pub fn recording_deadline(mut self, deadline: Duration) -> InboxBuilder<H, L> {
         self.limits.recording = deadline;
@@ -266,7 +300,8 @@ impl<H, L> InboxBuilder<H, L> {
 
         let closing = CancellationToken::new();
         let giving_up = CancellationToken::new();
-        let (recorder, recording) = Recorder::start(store.clone(), closing.clone());
+        let (recorder, recording) =
+            Recorder::start(store.clone(), limits.recording.saturating_mul(HANGING), closing.clone());
         let (settler, settling) = Settler::start(store.clone(), limits.lease);
         let engine = Arc::new(Engine {
             guard: Guard::new(&secrets, sources, proxies),
@@ -281,6 +316,7 @@ impl<H, L> InboxBuilder<H, L> {
             permits: Arc::new(Semaphore::new(limits.concurrency)),
             limits,
             recorder,
+            spooling: self.spool.map(Spooling::new),
             settler,
             wake: Arc::new(Notify::new()),
             in_flight: InFlight::new(giving_up.clone()),
@@ -293,7 +329,13 @@ impl<H, L> InboxBuilder<H, L> {
             closing,
             keepers: TaskTracker::new(),
         });
+        if engine.spooling.is_none() {
+            tracing::info!(
+                "there is no spool: while the store is away callbacks hear 503, and Daraja does not send them again"
+            );
+        }
         engine.keepers.spawn(recording);
+        engine.keepers.spawn(drain(engine.clone()));
         tokio::spawn(settling);
         engine.tasks.spawn(work(engine.clone()));
         engine.keepers.spawn(keep_up(engine.clone()));
@@ -316,6 +358,9 @@ impl<H, L: fmt::Debug> fmt::Debug for InboxBuilder<H, L> {
 
 /// No duration of an inbox makes sense beyond a week.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// A store that takes so many times as long as recording may take hangs.
+const HANGING: u32 = 4;
 
 /// How many hooks run at once.
 const HOOKS: usize = 64;

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::process::{Backoff, Handle, InFlight, Settler};
 use crate::quarantine::{Quarantine, QuarantineLimits};
-use crate::receive::{Guard, Pending, Places, Recorder};
+use crate::receive::{Guard, Pending, Places, Recorder, Spooling};
 use crate::routes::Routes;
 use crate::secret::Secret;
 use crate::store::Store;
@@ -32,6 +32,8 @@ pub(crate) struct Engine {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     pub(crate) recorder: Recorder,
+    /// Where callbacks go while the store is away.
+    pub(crate) spooling: Option<Spooling>,
     pub(crate) settler: Settler,
     /// Rung when something is ready.
     pub(crate) wake: Arc<Notify>,
@@ -52,7 +54,7 @@ pub(crate) struct Engine {
     pub(crate) giving_up: CancellationToken,
     /// Nothing new is recorded.
     pub(crate) closing: CancellationToken,
-    /// The recorder and upkeep.
+    /// The recorder, the drainer and upkeep.
     pub(crate) keepers: TaskTracker,
 }
 

@@ -12,7 +12,7 @@ use crate::kind::Kind;
 use crate::ledger::NoLedger;
 use crate::payload::{self, Private};
 use crate::receive::received;
-use crate::store::{CallbackId, Depth, Disposition, Entry, Filter, Recorded, State, StoreError};
+use crate::store::{CallbackId, Depth, Disposition, Entry, Filter, Recorded, SpoolDepth, State, StoreError};
 use crate::urls::is_reference;
 
 /// Handlers, store, ledger and the machinery between: what gets mounted into a web application.
@@ -79,6 +79,18 @@ impl Inbox {
     /// When the store fails.
     pub async fn depth(&self) -> Result<Depth, StoreError> {
         self.engine.store.depth().await
+    }
+
+    /// How many deliveries wait in the spool for the store to be back, and since when; `None` without a spool. An instance with
+    /// something in its spool must not be taken away with its disk.
+    ///
+    /// # Errors
+    /// When the spool fails.
+    pub async fn spool_depth(&self) -> Result<Option<SpoolDepth>, StoreError> {
+        match &self.engine.spooling {
+            Some(spooling) => spooling.spool.depth().await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Lets a held callback (a conflict, or one whose kind was not handled) be handled, and its payment with it.
@@ -183,12 +195,20 @@ impl Inbox {
             if tokio::time::timeout(STOPPING, engine.tasks.wait()).await.is_err() {
                 tracing::error!("a handler does not stop: it blocks its thread");
                 engine.closing.cancel();
-                return engine.store.close().await;
+                return self.close().await;
             }
         }
         engine.keepers.close();
         engine.keepers.wait().await;
-        engine.store.close().await
+        self.close().await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        let closed = self.engine.store.close().await;
+        match &self.engine.spooling {
+            Some(spooling) => closed.and(spooling.spool.close().await),
+            None => closed,
+        }
     }
 }
 

@@ -2,12 +2,12 @@
 //!
 //! Labels are kinds, verdicts, states and statuses: never a body, a key, a phone number, a name, an amount or a secret.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use metrics::{counter, gauge, histogram};
 
 use crate::kind::Kind;
-use crate::store::{Depth, Verdict};
+use crate::store::{Depth, SpoolDepth, Verdict};
 
 pub(crate) fn received(kind: &Kind) {
     counter!("mpesa_callbacks_received_total", "kind" => kind.to_string()).increment(1);
@@ -27,6 +27,25 @@ pub(crate) fn trimmed(count: u64) {
 
 pub(crate) fn recorded(kind: &Kind, verdict: Verdict) {
     counter!("mpesa_callbacks_recorded_total", "kind" => kind.to_string(), "verdict" => verdict.name()).increment(1);
+}
+
+pub(crate) fn spooled(kind: &Kind) {
+    counter!("mpesa_callbacks_spooled_total", "kind" => kind.to_string()).increment(1);
+}
+
+pub(crate) fn replayed(count: u64) {
+    counter!("mpesa_callbacks_replayed_total").increment(count);
+}
+
+pub(crate) fn store_away(is_away: bool) {
+    gauge!("mpesa_callbacks_store_away").set(if is_away { 1.0 } else { 0.0 });
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a gauge is a float, and 2^53 deliveries do not wait")]
+pub(crate) fn spool_depth(depth: &SpoolDepth, now: SystemTime) {
+    gauge!("mpesa_callbacks_spool_depth").set(depth.deliveries as f64);
+    let age = depth.oldest.and_then(|oldest| now.duration_since(oldest).ok()).unwrap_or_default();
+    gauge!("mpesa_callbacks_spool_oldest_seconds").set(age.as_secs_f64());
 }
 
 pub(crate) fn acknowledged(status: u16, took: Duration) {

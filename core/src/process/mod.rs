@@ -12,10 +12,13 @@ mod worker;
 
 mod upkeep;
 
+mod drain;
+
 mod notice;
 
 pub use self::backoff::Backoff;
 pub(crate) use self::dispatch::{Handle, WithLedger};
+pub(crate) use self::drain::drain;
 pub(crate) use self::notice::Notice;
 pub(crate) use self::settle::Settler;
 pub(crate) use self::upkeep::{InFlight, keep_up};

@@ -171,5 +171,10 @@ impl Engine {
             Ok(depth) => observe::depth(&depth),
             Err(error) => tracing::warn!(cause = error_chain(&error), "cannot count callbacks"),
         }
+        let Some(spooling) = &self.spooling else { return };
+        match caught(spooling.spool.depth()).await {
+            Ok(depth) => observe::spool_depth(&depth, self.clock.now()),
+            Err(error) => tracing::warn!(cause = error_chain(&error), "cannot count what waits in the spool"),
+        }
     }
 }

@@ -16,6 +16,8 @@ mod decide;
 
 mod record;
 
+mod spool;
+
 mod acknowledge;
 
 use std::time::Instant;
@@ -30,8 +32,9 @@ pub(crate) use self::decide::Pending;
 pub(crate) use self::guard::Guard;
 pub(crate) use self::parse::received;
 pub(crate) use self::places::Places;
-pub(crate) use self::record::{Recorder, error_chain};
+pub(crate) use self::record::{RecordError, Recorder, error_chain, record_batch};
 pub use self::request::Request;
+pub(crate) use self::spool::Spooling;
 use crate::inbox::Inbox;
 use crate::observe;
 

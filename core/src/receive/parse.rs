@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::kind::Kind;
 use crate::payload::{self, Callback, Digest, Outcome, Parsed, Private, Unreadable, strike_credentials};
 use crate::routes::{Route, Routes};
-use crate::store::{Body, Disposition, Received};
+use crate::store::{Body, Disposition, Received, Spooled};
 
 /// A delivery that was read, or was found unreadable and is kept as it came.
 pub(super) struct Understood {
@@ -32,6 +32,20 @@ impl Engine {
             Err(reason) => (quarantined(&route, body, received_at, &reason), None),
         };
         Understood { route, received: received.sent_by(source).under(reference), callback }
+    }
+
+    /// What is recorded of a delivery that waited in the spool. The handlers may be others by now.
+    pub(crate) fn parse_spooled(&self, spooled: Spooled) -> Received {
+        let Spooled { came_to, body, received_at, peer, reference, decision } = spooled;
+        let route = Arc::new(self.routes.of(&came_to).cloned().unwrap_or_else(|| Route::new(came_to)));
+        let understood = self.parse(Heard { route, source: peer, reference, body: body.0, received_at });
+        let mut received = understood.received;
+        if matches!(understood.callback, Some(Callback::C2bValidation(_))) {
+            // It was answered when it came.
+            received.disposition = Disposition::Decided;
+        }
+        received.decision = decision;
+        received
     }
 }
 

@@ -4,6 +4,7 @@ mod caught;
 mod entry;
 mod memory;
 mod received;
+mod spool;
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -15,6 +16,7 @@ pub(crate) use self::caught::caught;
 pub use self::entry::{Body, Claimed, Entry, Filter, Lease, Sibling, State};
 pub use self::memory::MemoryStore;
 pub use self::received::{Disposition, Known, Received, Verdict};
+pub use self::spool::{Spool, SpoolDepth, SpoolId, Spooled};
 use crate::kind::Kind;
 use crate::payload::{Digest, Private};
 

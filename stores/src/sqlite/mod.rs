@@ -6,6 +6,8 @@ mod rows;
 
 mod writer;
 
+mod spool;
+
 mod errors;
 
 use std::fmt;
@@ -21,6 +23,7 @@ use mpesa_callbacks_core::store::{
 use mpesa_callbacks_core::{Clock, Kind, SystemClock};
 use rusqlite::Connection;
 
+pub use self::spool::SqliteSpool;
 use self::writer::Writer;
 use crate::words;
 
@@ -73,7 +76,7 @@ impl SqliteStore {
     /// As [`open`](SqliteStore::open).
     pub fn open_with_clock(path: impl AsRef<Path>, clock: Arc<dyn Clock>) -> Result<SqliteStore, StoreError> {
         let path = path.as_ref().to_owned();
-        let connection = open::open(&path)?;
+        let connection = open::open(&path, &open::CALLBACKS)?;
         let [reader, lists] =
             [open::open_to_read(&path)?, open::open_to_read(&path)?].map(|reader| Arc::new(Mutex::new(Some(reader))));
         let writer = Arc::new(Writer::start(connection, &path)?);

@@ -9,11 +9,26 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::errors::{place, store_error};
 
-/// The migrations, in order. `user_version` counts those that were run.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_callbacks.sql")];
+/// What a file of ours is for.
+pub(super) struct Schema {
+    /// In the file's header: it is ours, and of this sort.
+    application_id: i64,
+    /// In order. `user_version` counts those that were run.
+    migrations: &'static [&'static str],
+    /// Whether purged keys are hidden in it, under a key of the file's own.
+    hides_keys: bool,
+}
 
-/// `MPCB`, in the file's header: it is ours.
-const APPLICATION_ID: i64 = 0x4d50_4342;
+/// `MPCB`: the store.
+pub(super) const CALLBACKS: Schema = Schema {
+    application_id: 0x4d50_4342,
+    migrations: &[include_str!("migrations/0001_callbacks.sql")],
+    hides_keys: true,
+};
+
+/// `MPSP`: the spool.
+pub(super) const SPOOL: Schema =
+    Schema { application_id: 0x4d50_5350, migrations: &[include_str!("migrations/spool_0001.sql")], hides_keys: false };
 
 /// 3.51.3 mended the WAL-reset bug, by which two connections that write and checkpoint could damage the file.
 const SAFE_VERSION: i32 = 3_051_003;
@@ -25,7 +40,7 @@ const CHECKED_SIZE: u64 = 64 * 1024 * 1024;
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Opens the connection that writes.
-pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn open(path: &Path, schema: &Schema) -> Result<Connection, StoreError> {
     if rusqlite::version_number() < SAFE_VERSION {
         tracing::warn!(version = rusqlite::version(), "this SQLite has the WAL-reset bug; use 3.51.3 or newer");
     }
@@ -35,7 +50,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     connection.busy_timeout(BUSY).map_err(opened)?;
 
     let failed = |error| store_error(path, error);
-    check_ours(&connection, path)?;
+    check_ours(&connection, path, schema)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
     connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
@@ -47,7 +62,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "fullfsync", true).map_err(failed)?;
     connection.pragma_update(None, "checkpoint_fullfsync", true).map_err(failed)?;
     check_durable(&connection, path)?;
-    migrate(&mut connection, path)?;
+    migrate(&mut connection, path, schema)?;
     check_whole(&connection, path)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
@@ -76,12 +91,12 @@ fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, pragma, |row| row.get(0))
 }
 
-fn check_ours(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+fn check_ours(connection: &Connection, path: &Path, schema: &Schema) -> Result<(), StoreError> {
     let failed = |error| store_error(path, error);
     let tables: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0)).map_err(failed)?;
-    if tables > 0 && number(connection, "application_id").map_err(failed)? != APPLICATION_ID {
-        return Err(StoreError::Damaged { place: place(path), reason: "it is another application's database".into() });
+    if tables > 0 && number(connection, "application_id").map_err(failed)? != schema.application_id {
+        return Err(StoreError::Damaged { place: place(path), reason: "it is somebody else's database".into() });
     }
     Ok(())
 }
@@ -102,9 +117,9 @@ fn check_durable(connection: &Connection, path: &Path) -> Result<(), StoreError>
 }
 
 /// Runs the migrations that were not run, all in one transaction, so that two processes may start at once.
-fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+fn migrate(connection: &mut Connection, path: &Path, schema: &Schema) -> Result<(), StoreError> {
     let failed = |error| store_error(path, error);
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let known = i64::try_from(schema.migrations.len()).unwrap_or(i64::MAX);
     // What is up to date is not written to: a full disk must not keep anybody from reading.
     if number(connection, "user_version").map_err(failed)? == known {
         return Ok(());
@@ -115,16 +130,17 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     if found > known {
         return Err(StoreError::NewerSchema { place: place(path), found, known });
     }
-    for migration in &MIGRATIONS[usize::try_from(found).unwrap_or(0)..] {
+    for migration in &schema.migrations[usize::try_from(found).unwrap_or(0)..] {
         transaction.execute_batch(migration).map_err(failed)?;
     }
-    transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
+    transaction.pragma_update(None, "application_id", schema.application_id).map_err(failed)?;
     transaction.pragma_update(None, "user_version", known).map_err(failed)?;
-    let mut key = [0; 32];
-    getrandom::fill(&mut key).map_err(|error| StoreError::Unavailable(error.into()))?;
-    transaction
-        .execute("INSERT OR IGNORE INTO meta (name, value) VALUES ('hmac_key', ?1)", [&key[..]])
-        .map_err(failed)?;
+    if schema.hides_keys {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(|error| StoreError::Unavailable(error.into()))?;
+        let insert = "INSERT OR IGNORE INTO meta (name, value) VALUES ('hmac_key', ?1)";
+        transaction.execute(insert, [&key[..]]).map_err(failed)?;
+    }
     transaction.commit().map_err(failed)
 }
 

@@ -1,0 +1,107 @@
+//! What waits in the spool goes into the store, oldest first.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep, timeout};
+
+use crate::engine::Engine;
+use crate::observe;
+use crate::receive::{RecordError, Spooling, error_chain, record_batch};
+use crate::store::{Received, SpoolId, StoreError, Verdict, caught};
+
+/// How many deliveries are replayed in one commit.
+const BATCH: usize = 256;
+
+/// How long to wait before a store that is away is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How often what the store refused is offered again.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// How a replay ended.
+enum Replay {
+    /// These went into the store, or can never go there. There may be more.
+    Went,
+    /// Nothing is left to try with.
+    Nothing,
+    /// The store or the spool fails.
+    Failed,
+}
+
+/// Replays until the inbox closes. A crash between the store's commit and the removal from the spool replays a delivery again;
+/// the store knows it by its digest.
+pub(crate) async fn drain(engine: Arc<Engine>) {
+    let Some(spooling) = &engine.spooling else { return };
+    let mut behind = SpoolId::default();
+    while !engine.closing.is_cancelled() {
+        let began = Instant::now();
+        let (pause, is_idle) = match engine.replay(spooling, &mut behind).await {
+            // Half of the time is for callbacks that come just now.
+            Replay::Went => (began.elapsed(), false),
+            Replay::Failed => (PAUSE, false),
+            Replay::Nothing if spooling.breaker.is_open() => {
+                spooling.breaker.let_one_try();
+                (PAUSE, false)
+            }
+            Replay::Nothing => (AGAIN, true),
+        };
+        tokio::select! {
+            () = sleep(pause) => if is_idle { behind = SpoolId::default() },
+            () = spooling.wake.notified(), if is_idle => {}
+            () = engine.closing.cancelled() => {}
+        }
+    }
+}
+
+impl Engine {
+    /// One batch, of those that came after `behind`; moves that to the last one.
+    async fn replay(&self, spooling: &Spooling, behind: &mut SpoolId) -> Replay {
+        let oldest = match caught(spooling.spool.oldest(*behind, BATCH)).await {
+            Ok(oldest) => oldest,
+            Err(error) => return failed(&error),
+        };
+        let Some((last, _)) = oldest.last() else { return Replay::Nothing };
+        let last = *last;
+        let (ids, batch): (Vec<SpoolId>, Vec<Received>) =
+            oldest.into_iter().map(|(id, spooled)| (id, self.parse_spooled(spooled))).unzip();
+        let Ok(answers) = timeout(self.limits.recording, record_batch(&*self.store, &batch)).await else {
+            tracing::warn!("the store does not answer; what waits in the spool waits on");
+            return Replay::Failed;
+        };
+        let (mut recorded, mut is_away) = (Vec::new(), false);
+        for ((id, received), answer) in ids.into_iter().zip(&batch).zip(answers) {
+            match answer {
+                Ok(answer) => {
+                    recorded.push(id);
+                    // Mostly it was recorded before although nobody heard so; that is no news to the application.
+                    if answer.verdict != Verdict::Duplicate {
+                        self.notice(received, &answer);
+                    }
+                }
+                Err(RecordError::Refused) => {
+                    tracing::error!("the store refuses a delivery that waits in the spool; it stays there");
+                }
+                Err(RecordError::Away) => is_away = true,
+            }
+        }
+        if !recorded.is_empty() {
+            self.store_worked();
+            observe::replayed(recorded.len() as u64);
+            self.wake.notify_one();
+            if let Err(error) = caught(spooling.spool.remove(&recorded)).await {
+                return failed(&error);
+            }
+        }
+        if is_away {
+            return Replay::Failed;
+        }
+        *behind = last;
+        Replay::Went
+    }
+}
+
+fn failed(error: &StoreError) -> Replay {
+    tracing::error!(cause = error_chain(error), "the spool fails");
+    Replay::Failed
+}
