@@ -50,12 +50,14 @@ macro_rules! store_tests {
             a_lost_lease_changes_nothing
             a_renewed_lease_is_not_swept
             a_retry_is_due_later
+            a_callback_may_be_due_later_from_the_start
             a_release_does_not_count
             the_dead_run_again_after_a_requeue
             a_held_callback_is_released_with_its_payment
             what_is_open_can_be_dismissed
             siblings_know_each_other
             lists_are_filtered_and_paged
+            what_is_known_under_a_key_is_found_with_its_body
             a_purged_callback_is_still_recognised
             depths_are_counted
             the_quarantine_is_trimmed_from_its_oldest

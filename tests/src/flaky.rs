@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mpesa_callbacks::Kind;
-use mpesa_callbacks::payload::Digest;
+use mpesa_callbacks::payload::{Digest, Private};
 use mpesa_callbacks::store::{
     CallbackId, Claimed, Depth, Entry, Filter, Lease, MemoryStore, Received, Recorded, Settled, Settlement, State,
     Store, StoreError,
@@ -99,6 +99,11 @@ impl Store for FlakyStore {
 
     async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError> {
         self.inner.get(id).await
+    }
+
+    async fn find(&self, names: &[(Kind, Private)]) -> Result<Vec<Entry>, StoreError> {
+        self.there()?;
+        self.inner.find(names).await
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Entry>, StoreError> {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use mpesa_callbacks_core::Kind;
-use mpesa_callbacks_core::store::{Disposition, Ending, Filter, State, StoreError, Verdict};
+use mpesa_callbacks_core::store::{Body, Disposition, Ending, Filter, State, StoreError, Verdict};
 use tokio::time::sleep;
 
 use super::{LONG, SHORT, Shared, claim_one, failed, received, record, settle, state, stk};
@@ -59,6 +59,29 @@ pub async fn a_purged_callback_is_still_recognised(store: Shared) {
     assert_eq!(variant.verdict, Verdict::Variant);
     let conflict = record(&store, stk("ws_CO_254712345678", "0", 5, "R", "Success")).await;
     assert_eq!(conflict.verdict, Verdict::Conflict);
+}
+
+/// What is known under kinds and keys, whole; and what came with a reference.
+pub async fn what_is_known_under_a_key_is_found_with_its_body(store: Shared) {
+    let first = record(&store, stk("a", "0", 5, "RA", "")).await;
+    let conflict = record(&store, failed("a")).await;
+    let mut referenced = failed("b");
+    referenced.reference = Some("order-1".into());
+    let other = record(&store, referenced).await;
+    record(&store, failed("c")).await;
+    let names = [(Kind::Stk, "a".into()), (Kind::Stk, "b".into()), (Kind::Lipia, "c".into()), (Kind::Stk, "d".into())];
+    let mut found = store.find(&names).await.unwrap();
+    found.sort_by_key(|entry| entry.id);
+    let ids: Vec<_> = found.iter().map(|entry| entry.id).collect();
+    assert_eq!(ids, [first.id, conflict.id, other.id]);
+    assert!(found.iter().all(|entry| entry.body.is_some()));
+    assert_eq!(found[1].body.as_ref().map(Body::as_bytes), Some(failed("a").body()));
+    assert!(store.find(&[]).await.unwrap().is_empty());
+
+    let listed = store.list(&Filter::default().reference("order-1")).await.unwrap();
+    assert_eq!(listed.iter().map(|entry| entry.id).collect::<Vec<_>>(), [other.id]);
+    assert!(store.list(&Filter::default().reference("order-1").kind(Kind::Lipia)).await.unwrap().is_empty());
+    assert!(store.list(&Filter::default().reference("order-2")).await.unwrap().is_empty());
 }
 
 /// How many callbacks are in which state.

@@ -1,7 +1,7 @@
 //! Claims, leases and endings.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::store::{CallbackId, Ending, Filter, Settled, State, Verdict};
@@ -82,6 +82,18 @@ pub async fn a_renewed_lease_is_not_swept(store: Shared) {
     assert_eq!(settle(&store, &claimed, Ending::Done).await, Settled::Written);
 }
 
+/// What is recorded for later is claimed later.
+pub async fn a_callback_may_be_due_later_from_the_start(store: Shared) {
+    let mut later = failed("later");
+    later.due_after = SHORT * 20;
+    let later = record(&store, later).await;
+    let now = record(&store, failed("now")).await;
+    assert_eq!(claim_one(&store, LONG).await.lease.id, now.id);
+    assert!(store.get(later.id).await.unwrap().unwrap().run_at.unwrap() > SystemTime::now());
+    sleep(SHORT * 21).await;
+    assert_eq!(claim_one(&store, LONG).await.lease.id, later.id);
+}
+
 /// A retry is due after its time, with the error kept.
 pub async fn a_retry_is_due_later(store: Shared) {
     let recorded = record(&store, failed("k")).await;
@@ -92,7 +104,7 @@ pub async fn a_retry_is_due_later(store: Shared) {
     let entry = store.get(recorded.id).await.unwrap().unwrap();
     assert_eq!((entry.state, entry.attempts), (State::Ready, 1));
     assert!(entry.run_at.is_some());
-    sleep(SHORT * 6).await;
+    sleep(SHORT * 21).await;
     let claimed = claim_one(&store, LONG).await;
     assert_eq!((claimed.attempt, claimed.last_error.expect("why").as_str()), (2, "no bread"));
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
@@ -84,6 +84,7 @@ pub(crate) fn received(parsed: &Parsed, body: Bytes, received_at: SystemTime, ro
             receipt: receipt.clone(),
             decision: None,
             disposition: Disposition::Handle,
+            due_after: Duration::ZERO,
             payment: None,
         })
     });
@@ -100,6 +101,7 @@ pub(crate) fn received(parsed: &Parsed, body: Bytes, received_at: SystemTime, ro
         receipt,
         decision: None,
         disposition,
+        due_after: Duration::ZERO,
         payment,
     }
 }
@@ -130,6 +132,7 @@ fn quarantined(route: &Route, body: Bytes, received_at: SystemTime, reason: &Unr
         receipt: None,
         decision: None,
         disposition: Disposition::Quarantine(reason.to_string()),
+        due_after: Duration::ZERO,
         payment: None,
     }
 }

@@ -227,6 +227,8 @@ pub struct Filter {
     pub state: Option<State>,
     /// Judged so only.
     pub verdict: Option<Verdict>,
+    /// With this reference only.
+    pub reference: Option<Private>,
     /// Received at this time or later.
     pub since: Option<SystemTime>,
     /// Received before this time.
@@ -240,7 +242,16 @@ pub struct Filter {
 impl Default for Filter {
     /// The newest hundred.
     fn default() -> Filter {
-        Filter { kind: None, state: None, verdict: None, since: None, until: None, before: None, limit: 100 }
+        Filter {
+            kind: None,
+            state: None,
+            verdict: None,
+            reference: None,
+            since: None,
+            until: None,
+            before: None,
+            limit: 100,
+        }
     }
 }
 
@@ -263,6 +274,13 @@ impl Filter {
     #[must_use]
     pub fn verdict(mut self, verdict: Verdict) -> Filter {
         self.verdict = Some(verdict);
+        self
+    }
+
+    /// With this reference only: what a merchant's own request was answered with.
+    #[must_use]
+    pub fn reference(mut self, reference: &str) -> Filter {
+        self.reference = Some(reference.into());
         self
     }
 

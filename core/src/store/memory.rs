@@ -141,12 +141,19 @@ impl Store for MemoryStore {
         Ok(self.rows()?.rows.get(&id).map(|row| row.entry.clone()))
     }
 
+    async fn find(&self, names: &[(Kind, Private)]) -> Result<Vec<Entry>, StoreError> {
+        let rows = self.rows()?;
+        let ids = names.iter().filter_map(|(kind, key)| rows.by_key.get(&(kind.clone(), Name::Key(key.clone()))));
+        Ok(ids.flatten().filter_map(|id| rows.rows.get(id)).map(|row| row.entry.clone()).collect())
+    }
+
     async fn list(&self, filter: &Filter) -> Result<Vec<Entry>, StoreError> {
         let rows = self.rows()?;
         let wanted = |entry: &&Entry| {
             filter.kind.as_ref().is_none_or(|kind| entry.kind == *kind)
                 && filter.state.is_none_or(|state| entry.state == state)
                 && filter.verdict.is_none_or(|verdict| entry.verdict == verdict)
+                && filter.reference.as_ref().is_none_or(|reference| entry.reference.as_ref() == Some(reference))
                 && filter.since.is_none_or(|since| entry.received_at >= since)
                 && filter.until.is_none_or(|until| entry.received_at < until)
                 && filter.before.is_none_or(|before| entry.id < before)
@@ -262,7 +269,7 @@ impl Rows {
             reference: received.reference.clone(),
             receipt: received.receipt.clone(),
             attempts: 0,
-            run_at: (state == State::Ready).then_some(now),
+            run_at: (state == State::Ready).then_some(now + received.due_after),
             settled_at: (state == State::Done).then_some(now),
             error: received.reason().map(Private::from),
             decision: decision.clone(),

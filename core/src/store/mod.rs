@@ -83,6 +83,9 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// One callback, with its body when that was not purged.
     async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError>;
 
+    /// What is known under these kinds and keys, with its bodies, in any order. What was purged need not be found.
+    async fn find(&self, names: &[(Kind, Private)]) -> Result<Vec<Entry>, StoreError>;
+
     /// Callbacks, newest first, without their bodies.
     async fn list(&self, filter: &Filter) -> Result<Vec<Entry>, StoreError>;
 

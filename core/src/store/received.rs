@@ -1,7 +1,7 @@
 //! What is recorded, and the rules by which it is judged.
 
 use std::net::IpAddr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -37,6 +37,8 @@ pub struct Received {
     pub decision: Option<String>,
     /// What is to become of it.
     pub disposition: Disposition,
+    /// How long after it was recorded it is due, when it is to be handled; 0 for all that M-Pesa sends.
+    pub due_after: Duration,
     /// The money that it shows: recorded as a callback of its own in the same commit, when this one is the first of its key.
     pub payment: Option<Box<Received>>,
 }

@@ -20,7 +20,7 @@ use mpesa_callbacks::store::{
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool, Transaction};
 
-use self::words::{entry, failed, later, micros, pseudonym, state};
+use self::words::{entry, failed, later, micros, pseudonym, state, with_payload};
 
 /// The team's events, with M-Pesa's callbacks among them.
 #[derive(Clone)]
@@ -196,10 +196,20 @@ impl Store for PartnerEvents {
 
     async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError> {
         let row = sqlx::query("SELECT * FROM partner_event WHERE event_no = ?").bind(id.0);
-        let Some(row) = row.fetch_optional(&self.pool).await.map_err(failed)? else { return Ok(None) };
-        let mut entry = entry(&row).map_err(failed)?;
-        entry.body = row.try_get::<Option<Vec<u8>>, _>("payload").map_err(failed)?.map(Body::from);
-        Ok(Some(entry))
+        let row = row.fetch_optional(&self.pool).await.map_err(failed)?;
+        row.as_ref().map(with_payload).transpose().map_err(failed)
+    }
+
+    async fn find(&self, names: &[(Kind, Private)]) -> Result<Vec<Entry>, StoreError> {
+        let mut found = Vec::new();
+        for (kind, key) in names {
+            let rows = sqlx::query("SELECT * FROM partner_event WHERE topic = ? AND external_id = ?");
+            let rows = rows.bind(kind.name()).bind(key.as_str()).fetch_all(&self.pool).await.map_err(failed)?;
+            for row in &rows {
+                found.push(with_payload(row).map_err(failed)?);
+            }
+        }
+        Ok(found)
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Entry>, StoreError> {
@@ -212,6 +222,9 @@ impl Store for PartnerEvents {
         }
         if let Some(verdict) = filter.verdict {
             query.push(" AND judged = ").push_bind(verdict.name());
+        }
+        if let Some(reference) = &filter.reference {
+            query.push(" AND order_ref = ").push_bind(reference.as_str());
         }
         if let Some(since) = filter.since {
             query.push(" AND arrived_us >= ").push_bind(micros(since));

@@ -6,7 +6,7 @@ use mpesa_callbacks::store::{CallbackId, Known, Received, Recorded, State, Verdi
 use sqlx::{Row, SqliteConnection};
 
 use super::Sibling;
-use super::words::{micros, pseudonym};
+use super::words::{later, micros, pseudonym};
 
 pub(crate) async fn record(
     connection: &mut SqliteConnection,
@@ -67,7 +67,7 @@ pub(crate) async fn record(
     .bind(&received.receipt)
     .bind(&decision)
     .bind(received.reason())
-    .bind((state == State::Ready).then_some(now))
+    .bind((state == State::Ready).then_some(later(now, received.due_after)))
     .bind((state == State::Done).then_some(now))
     .execute(&mut *connection)
     .await?;

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, KeyInit, Mac};
 use mpesa_callbacks::Kind;
-use mpesa_callbacks::store::{CallbackId, Cause, Entry, State, StoreError, Verdict};
+use mpesa_callbacks::store::{Body, CallbackId, Cause, Entry, State, StoreError, Verdict};
 use sha2::Sha256;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -49,6 +49,12 @@ pub(crate) fn pseudonym(secret: &[u8; 32], kind: &str, key: &str) -> String {
     let mut mac = Hmac::<Sha256>::new(&block.into());
     mac.update(format!("{kind}\0{key}").as_bytes());
     mac.finalize().into_bytes().iter().fold("hmac:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+pub(crate) fn with_payload(row: &SqliteRow) -> sqlx::Result<Entry> {
+    let mut entry = entry(row)?;
+    entry.body = row.try_get::<Option<Vec<u8>>, _>("payload")?.map(Body::from);
+    Ok(entry)
 }
 
 pub(crate) fn entry(row: &SqliteRow) -> sqlx::Result<Entry> {

@@ -6,6 +6,7 @@ use mpesa_callbacks_core::store::{Body, CallbackId, Depth, Entry, Filter};
 use sqlx::postgres::{PgPool, PgRow};
 use sqlx::{QueryBuilder, Row};
 
+use super::text;
 use crate::words::{micros, peer, state, state_number, time, verdict, verdict_number};
 
 pub(super) async fn depth(pool: &PgPool) -> sqlx::Result<Depth> {
@@ -48,10 +49,23 @@ pub(super) async fn get(pool: &PgPool, id: CallbackId) -> sqlx::Result<Option<En
     let row = sqlx::query(
         "SELECT callback.*, body FROM mpesa_callbacks.callback LEFT JOIN mpesa_callbacks.body ON callback_id = id WHERE id = $1",
     );
-    let Some(row) = row.bind(id.0).fetch_optional(pool).await? else { return Ok(None) };
-    let mut entry = entry(&row)?;
+    row.bind(id.0).fetch_optional(pool).await?.as_ref().map(with_body).transpose()
+}
+
+pub(super) async fn find(pool: &PgPool, names: &[(Kind, Private)]) -> sqlx::Result<Vec<Entry>> {
+    let kinds: Vec<&str> = names.iter().map(|(kind, _)| kind.name()).collect();
+    let keys: Vec<_> = names.iter().map(|(_, key)| text(key.as_str())).collect();
+    let rows = sqlx::query(
+        "SELECT callback.*, body FROM unnest($1::text[], $2::text[]) AS asked (kind, key)
+         JOIN mpesa_callbacks.callback USING (kind, key) LEFT JOIN mpesa_callbacks.body ON callback_id = id",
+    );
+    rows.bind(&kinds).bind(&keys).fetch_all(pool).await?.iter().map(with_body).collect()
+}
+
+fn with_body(row: &PgRow) -> sqlx::Result<Entry> {
+    let mut entry = entry(row)?;
     entry.body = row.try_get::<Option<Vec<u8>>, _>("body")?.map(Body::from);
-    Ok(Some(entry))
+    Ok(entry)
 }
 
 pub(super) async fn list(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Entry>> {
@@ -65,6 +79,9 @@ pub(super) async fn list(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Ent
     }
     if let Some(verdict) = filter.verdict {
         query.push(" AND verdict = ").push_bind(verdict_number(verdict));
+    }
+    if let Some(reference) = &filter.reference {
+        query.push(" AND reference = ").push_bind(text(reference.as_str()).into_owned());
     }
     if let Some(since) = filter.since {
         query.push(" AND received_at >= ").push_bind(micros(since));

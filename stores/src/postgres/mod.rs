@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mpesa_callbacks_core::Kind;
-use mpesa_callbacks_core::payload::Digest;
+use mpesa_callbacks_core::payload::{Digest, Private};
 use mpesa_callbacks_core::store::{
     CallbackId, Claimed, Depth, Entry, Filter, Lease, Received, Recorded, Settled, Settlement, State, Store, StoreError,
 };
@@ -172,6 +172,10 @@ impl Store for PostgresStore {
 
     async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError> {
         look::get(&self.pool, id).await.map_err(store_error)
+    }
+
+    async fn find(&self, names: &[(Kind, Private)]) -> Result<Vec<Entry>, StoreError> {
+        look::find(&self.pool, names).await.map_err(store_error)
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Entry>, StoreError> {

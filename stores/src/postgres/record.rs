@@ -13,7 +13,7 @@ use sqlx::postgres::{PgConnection, PgPool};
 
 use super::purge::hmac_key;
 use super::text;
-use crate::words::{micros, pseudonym, state_number, verdict_number};
+use crate::words::{micros, pseudonym, span, state_number, verdict_number};
 
 /// How often others may come in between before something must be wrong.
 const ROUNDS: usize = 16;
@@ -236,15 +236,16 @@ async fn insert(
         all().map(|(received, _)| received.reference.as_ref().map(|reference| text(reference.as_str()))).collect();
     let decisions: Vec<_> = new.iter().map(|(.., decision)| decision.as_deref().map(text)).collect();
     let reasons: Vec<_> = all().map(|(received, _)| received.reason().map(text)).collect();
+    let delays: Vec<i64> = all().map(|(received, _)| span(received.due_after)).collect();
     let written: Vec<(i64, String, String)> = sqlx::query_as(
         "INSERT INTO mpesa_callbacks.callback (kind, key, verdict, state, digest, meaning, received_at, last_seen_at, run_at,
                                                settled_at, receipt, peer, reference, decision, error)
          SELECT kind, key, verdict, state, digest, meaning, received_at, received_at,
-                CASE WHEN state = 0 THEN mpesa_callbacks.now_us() END, CASE WHEN state = 2 THEN mpesa_callbacks.now_us() END,
+                CASE WHEN state = 0 THEN mpesa_callbacks.now_us() + due_after END, CASE WHEN state = 2 THEN mpesa_callbacks.now_us() END,
                 receipt, peer, reference, decision, error
          FROM unnest($1::text[], $2::text[], $3::smallint[], $4::smallint[], $5::bytea[], $6::bytea[], $7::bigint[],
-                     $8::text[], $9::text[], $10::text[], $11::text[], $12::text[])
-              AS new (kind, key, verdict, state, digest, meaning, received_at, receipt, peer, reference, decision, error)
+                     $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[])
+              AS new (kind, key, verdict, state, digest, meaning, received_at, receipt, peer, reference, decision, error, due_after)
          ON CONFLICT DO NOTHING RETURNING id, kind, key",
     )
     .bind(&kinds)
@@ -259,6 +260,7 @@ async fn insert(
     .bind(&references)
     .bind(&decisions)
     .bind(&reasons)
+    .bind(&delays)
     .fetch_all(&mut *connection)
     .await?;
     let by_name: HashMap<(&str, &str), i64> =

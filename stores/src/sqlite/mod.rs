@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mpesa_callbacks_core::payload::Digest;
+use mpesa_callbacks_core::payload::{Digest, Private};
 use mpesa_callbacks_core::store::{
     CallbackId, Claimed, Depth, Entry, Filter, Lease, Received, Recorded, Settled, Settlement, State, Store, StoreError,
 };
@@ -160,6 +160,11 @@ impl Store for SqliteStore {
 
     async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError> {
         self.look(move |connection| rows::get(connection, id)).await
+    }
+
+    async fn find(&self, names: &[(Kind, Private)]) -> Result<Vec<Entry>, StoreError> {
+        let names = names.to_vec();
+        self.read(move |connection| rows::find(connection, &names)).await
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Entry>, StoreError> {

@@ -34,6 +34,7 @@ CREATE UNIQUE INDEX callback_key ON mpesa_callbacks.callback (kind, key, digest)
 -- Of racing recorders one is first, whichever server they are on; and a receipt belongs to one callback of a kind.
 CREATE UNIQUE INDEX callback_first ON mpesa_callbacks.callback (kind, key) WHERE verdict = 0;
 CREATE UNIQUE INDEX callback_receipt ON mpesa_callbacks.callback (receipt, kind) WHERE verdict = 0 AND receipt IS NOT NULL;
+CREATE INDEX callback_reference ON mpesa_callbacks.callback (reference) WHERE reference IS NOT NULL;
 CREATE INDEX callback_ready ON mpesa_callbacks.callback (run_at, id) WHERE state = 0;
 CREATE INDEX callback_running ON mpesa_callbacks.callback (lease_until) WHERE state = 1;
 CREATE INDEX callback_open ON mpesa_callbacks.callback (state, id) WHERE state >= 3;

@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS callback (
 
 -- What is known under a key, and that no body is stored twice. Keys come in the order of time, so it grows at its end.
 CREATE UNIQUE INDEX IF NOT EXISTS callback_key ON callback (kind, key, digest);
+CREATE INDEX IF NOT EXISTS callback_reference ON callback (reference) WHERE reference IS NOT NULL;
 CREATE INDEX IF NOT EXISTS callback_ready ON callback (run_at, id) WHERE state = 0;
 CREATE INDEX IF NOT EXISTS callback_running ON callback (lease_until) WHERE state = 1;
 CREATE INDEX IF NOT EXISTS callback_open ON callback (state, id) WHERE state >= 3;

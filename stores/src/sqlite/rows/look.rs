@@ -50,13 +50,28 @@ pub(in crate::sqlite) fn get(connection: &Connection, id: CallbackId) -> Result<
         .prepare_cached(&format!("SELECT {ENTRY} FROM callback WHERE id = ?1"))?
         .query_row([id.0], entry)
         .optional()?;
-    let Some(mut found) = found else { return Ok(None) };
+    found.map(|found| with_body(connection, found)).transpose()
+}
+
+fn with_body(connection: &Connection, mut entry: Entry) -> Result<Entry> {
     let body: Option<Vec<u8>> = connection
         .prepare_cached("SELECT body FROM body WHERE callback_id = ?1")?
-        .query_row([id.0], |row| row.get(0))
+        .query_row([entry.id.0], |row| row.get(0))
         .optional()?;
-    found.body = body.map(Body::from);
-    Ok(Some(found))
+    entry.body = body.map(Body::from);
+    Ok(entry)
+}
+
+pub(in crate::sqlite) fn find(connection: &Connection, names: &[(Kind, Private)]) -> Result<Vec<Entry>> {
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {ENTRY} FROM callback WHERE kind = ?1 AND key = ?2"))?;
+    let mut found = Vec::new();
+    for (kind, key) in names {
+        for one in statement.query_map([kind.name(), key.as_str()], entry)? {
+            found.push(with_body(connection, one?)?);
+        }
+    }
+    Ok(found)
 }
 
 pub(in crate::sqlite) fn list(connection: &Connection, filter: &Filter) -> Result<Vec<Entry>> {
@@ -72,6 +87,9 @@ pub(in crate::sqlite) fn list(connection: &Connection, filter: &Filter) -> Resul
     }
     if let Some(verdict) = filter.verdict {
         condition("verdict =", verdict_number(verdict).into());
+    }
+    if let Some(reference) = &filter.reference {
+        condition("reference =", reference.as_str().to_owned().into());
     }
     if let Some(since) = filter.since {
         condition("received_at >=", micros(since).into());

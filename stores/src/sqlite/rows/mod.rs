@@ -10,7 +10,7 @@ mod purge;
 
 use std::time::Duration;
 
-pub(super) use self::look::{depth, get, list};
+pub(super) use self::look::{depth, find, get, list};
 pub(super) use self::purge::{excess_quarantined, purge, purgeable, trim_quarantine};
 pub(super) use self::record::{decision, record_all};
 pub(super) use self::work::{claim, dismiss, is_due, is_expired, renew, reopen, settle_all, sweep};

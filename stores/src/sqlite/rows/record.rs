@@ -5,6 +5,7 @@ use mpesa_callbacks_core::payload::{Digest, Private};
 use mpesa_callbacks_core::store::{CallbackId, Known, Received, Recorded, State, Verdict};
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
+use super::later;
 use super::purge::hmac_key;
 use crate::words::{micros, pseudonym, state_number, verdict_number};
 
@@ -54,7 +55,7 @@ pub(super) fn record(
             &received.digest.as_bytes()[..],
             &received.meaning.as_bytes()[..],
             micros(received.received_at),
-            (state == State::Ready).then_some(now),
+            (state == State::Ready).then_some(later(now, received.due_after)),
             (state == State::Done).then_some(now),
             received.receipt,
             received.peer.map(|peer| peer.to_string()),
