@@ -52,7 +52,7 @@ pub struct PostgresStore {
 
 /// How often a transaction is tried that the server broke off: a deadlock, a connection that was cut. Repeating is safe, and
 /// a commit whose outcome nobody heard is found by its digest.
-const TRIES: u32 = 3;
+const TRIES: u32 = 5;
 
 impl PostgresStore {
     /// Connects, and brings the schema up to date. Several processes may start at once.
@@ -117,9 +117,9 @@ fn text(text: &str) -> Cow<'_, str> {
 fn is_passing(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) => true,
-        // Serialization failure and deadlock; the server going down.
+        // Serialization failure, deadlock, a lock that took too long; the server going down.
         sqlx::Error::Database(error) => {
-            error.code().is_some_and(|code| ["40001", "40P01", "57P01", "57P02"].contains(&&*code))
+            error.code().is_some_and(|code| ["40001", "40P01", "55P03", "57P01", "57P02"].contains(&&*code))
         }
         _ => false,
     }

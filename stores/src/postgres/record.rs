@@ -140,7 +140,7 @@ async fn known(
     let rows = loop {
         let ids: Vec<i64> = sqlx::query_scalar(
             "SELECT id FROM mpesa_callbacks.callback JOIN unnest($1::text[], $2::text[]) AS asked (kind, key) USING (kind, key)
-             ORDER BY id FOR NO KEY UPDATE OF callback",
+             ORDER BY kind COLLATE \"C\", key COLLATE \"C\", id FOR NO KEY UPDATE OF callback",
         )
         .bind(&kinds)
         .bind(&keys)
