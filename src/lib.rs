@@ -6,10 +6,10 @@
 
 pub use mpesa_callbacks_core::{
     Acknowledgement, AddressError, Backoff, Call, CallbackUrl, Clock, CustomKind, Deciding, Delivery, Environment,
-    ForwardedHeader, HandlerError, Handling, Inbox, InboxBuilder, IntoDecided, IntoHandled, Kind, MpesaCallbacks,
-    Noticing, Rejection, ReplayError, Request, Route, RouteError, Routes, SAFARICOM_ADDRESSES, Secret, Sources,
-    StartError, SystemClock, TrustedProxies, UnknownSource, UrlError, UrlFinding, Urls, Validation, WeakSecret,
-    lint_url, payload,
+    ExpectError, ForwardedHeader, HandlerError, Handling, Inbox, InboxBuilder, IntoDecided, IntoHandled, Kind,
+    MpesaCallbacks, Noticing, Rejection, ReplayError, Request, Route, RouteError, Routes, SAFARICOM_ADDRESSES, Secret,
+    Sources, StartError, SystemClock, TrustedProxies, UnknownSource, UrlError, UrlFinding, Urls, Validation,
+    WeakSecret, lint_url, payload,
 };
 
 /// Where callbacks are kept.
@@ -110,6 +110,7 @@ pub use mpesa_callbacks_axum as axum_adapter;
 /// | `bill_manager` | `BillManagerPayment` | `/bill-manager` | transactionId |
 /// | `payment` | `Payment` | – | receipt |
 /// | `lipia` | `LipiaCallback` | `/lipia` | CheckoutRequestID |
+/// | `overdue` | `Expected` | – | kind and reference |
 /// | `callback(path = "…", key = "/json/pointer")` | any `Deserialize` type | as given | as given |
 ///
 /// Hooks: `on_duplicate`, `on_conflict` and `on_dead` take `&Delivery`, and are told once, with nothing hanging on it.
@@ -118,7 +119,7 @@ pub use mpesa_callbacks_axum as axum_adapter;
 ///
 /// | option | of | |
 /// |---|---|---|
-/// | `path = "/…"` | all but `payment` | where it is received, below the secret |
+/// | `path = "/…"` | all but `payment` and `overdue` | where it is received, below the secret |
 /// | `retries = 11` | all but `c2b_validation` | how often to try again after the first failure |
 /// | `deadline = "3s"` | all | how long the method may take; a validation's answer must have left by then (at most 8 s) |
 /// | `otherwise = "accept"` | `c2b_validation` | the answer when the method fails or overruns: `"accept"` or `"reject"` |
@@ -140,8 +141,8 @@ pub use mpesa_callbacks_macros::mpesa_callbacks;
 pub mod prelude {
     pub use crate::payload::{
         Amount, B2bExpressCallback, B2bResult, B2cResult, BalanceResult, BillManagerPayment, C2bConfirmation,
-        C2bValidation, Class, DarajaTime, LipiaCallback, Msisdn, Outcome, Payment, QueueTimeout, RatibaCallback,
-        ResultCode, ReversalResult, StatusResult, StkCallback, TaxResult,
+        C2bValidation, Class, DarajaTime, Expected, LipiaCallback, Msisdn, Outcome, Payment, QueueTimeout,
+        RatibaCallback, Reconciled, ResultCode, ReversalResult, StatusResult, StkCallback, TaxResult,
     };
     pub use crate::{Delivery, Inbox, Kind, Rejection, Validation, mpesa_callbacks};
 
@@ -162,7 +163,7 @@ pub mod prelude {
 pub mod __private {
     pub use mpesa_callbacks_core::payload::{
         B2bExpressCallback, B2bResult, B2cResult, BalanceResult, BillManagerPayment, C2bConfirmation, C2bValidation,
-        CustomCallback, LipiaCallback, Payment, QueueTimeout, RatibaCallback, ReversalResult, StatusResult,
+        CustomCallback, Expected, LipiaCallback, Payment, QueueTimeout, RatibaCallback, ReversalResult, StatusResult,
         StkCallback, TaxResult,
     };
     pub use mpesa_callbacks_core::{

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, SystemClock};
 use crate::engine::{Engine, Limits};
+use crate::expect::Expecting;
 use crate::handler::MpesaCallbacks;
 use crate::inbox::Inbox;
 use crate::kind::Kind;
@@ -31,6 +32,7 @@ pub struct InboxBuilder<H, L> {
     ledger: L,
     store: Option<Arc<dyn Store>>,
     spool: Option<Arc<dyn Spool>>,
+    required: Vec<Kind>,
     secrets: Vec<String>,
     sources: Option<Sources>,
     proxies: Option<TrustedProxies>,
@@ -47,6 +49,7 @@ impl<H> InboxBuilder<H, NoLedger> {
             ledger: NoLedger,
             store: None,
             spool: None,
+            required: Vec::new(),
             secrets: Vec::new(),
             sources: None,
             proxies: None,
@@ -59,31 +62,19 @@ impl<H> InboxBuilder<H, NoLedger> {
 
     /// The application's own database, for handlers that take a `tx`.
     pub fn ledger<L: Ledger>(self, ledger: L) -> InboxBuilder<H, L> {
-        let InboxBuilder {
-            handler,
-            store,
-            spool,
-            secrets,
-            sources,
-            proxies,
-            environment,
-            public_url,
-            clock,
-            limits,
-            ..
-        } = self;
         InboxBuilder {
-            handler,
+            handler: self.handler,
             ledger,
-            store,
-            spool,
-            secrets,
-            sources,
-            proxies,
-            environment,
-            public_url,
-            clock,
-            limits,
+            store: self.store,
+            spool: self.spool,
+            required: self.required,
+            secrets: self.secrets,
+            sources: self.sources,
+            proxies: self.proxies,
+            environment: self.environment,
+            public_url: self.public_url,
+            clock: self.clock,
+            limits: self.limits,
         }
     }
 }
@@ -107,6 +98,14 @@ impl<H, L> InboxBuilder<H, L> {
     #[must_use]
     pub fn spool(mut self, spool: impl Spool) -> InboxBuilder<H, L> {
         self.spool = Some(Arc::new(spool));
+        self
+    }
+
+    /// Money of these kinds that nobody asked for is held and shown, and not handled: callbacks that tell of a success and
+    /// for which nothing was [expected](Inbox::expect).
+    #[must_use]
+    pub fn require_expected(mut self, kinds: impl IntoIterator<Item = Kind>) -> InboxBuilder<H, L> {
+        self.required.extend(kinds);
         self
     }
 
@@ -295,13 +294,22 @@ impl<H, L> InboxBuilder<H, L> {
         if let Some(route) = transactional.filter(|_| TypeId::of::<L>() == TypeId::of::<NoLedger>()) {
             return Err(StartError::NoLedger { kind: route.kind.clone() });
         }
+        if let Some(kind) = self.required.iter().find(|kind| !kind.can_be_expected()) {
+            return Err(StartError::NotExpectable { kind: kind.clone() });
+        }
+        let is_expecting = routes.of(&Kind::Overdue).is_some() || !self.required.is_empty();
+        let expecting = is_expecting.then_some(Expecting { required: self.required });
         store.sweep().await?;
         self.ledger.prepare().await?;
 
         let closing = CancellationToken::new();
         let giving_up = CancellationToken::new();
-        let (recorder, recording) =
-            Recorder::start(store.clone(), limits.recording.saturating_mul(HANGING), closing.clone());
+        let (recorder, recording) = Recorder::start(
+            store.clone(),
+            expecting.clone(),
+            limits.recording.saturating_mul(HANGING),
+            closing.clone(),
+        );
         let (settler, settling) = Settler::start(store.clone(), limits.lease);
         let engine = Arc::new(Engine {
             guard: Guard::new(&secrets, sources, proxies),
@@ -316,6 +324,7 @@ impl<H, L> InboxBuilder<H, L> {
             permits: Arc::new(Semaphore::new(limits.concurrency)),
             limits,
             recorder,
+            expecting,
             spooling: self.spool.map(Spooling::new),
             settler,
             wake: Arc::new(Notify::new()),
@@ -390,6 +399,12 @@ pub enum StartError {
     #[error("the handler of `{kind}` takes a transaction, and the inbox has no ledger: say `.ledger(…)`")]
     NoLedger {
         /// Whose handler.
+        kind: Kind,
+    },
+    /// A callback of this kind answers no request, so nobody can expect it.
+    #[error("`{kind}` cannot be required to be expected: it answers no request of the application's")]
+    NotExpectable {
+        /// Which.
         kind: Kind,
     },
     /// A number is too large; durations are at most a week.

@@ -2,8 +2,11 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::engine::Engine;
+use crate::inbox::Inbox;
 use crate::kind::Kind;
 use crate::payload::Private;
 use crate::store::{Body, CallbackId, Claimed, Received, Sibling, Verdict};
@@ -24,6 +27,7 @@ pub struct Delivery {
     sibling: Option<Sibling>,
     reference: Option<Private>,
     error: Option<Private>,
+    engine: Arc<Engine>,
 }
 
 impl Delivery {
@@ -74,7 +78,7 @@ impl Delivery {
         self.sibling.as_ref()
     }
 
-    /// The merchant's own id, from a per-payment URL.
+    /// The merchant's own id: from a per-payment URL, or of the request that was [expected](Inbox::expect).
     pub fn reference(&self) -> Option<&str> {
         self.reference.as_ref().map(Private::as_str)
     }
@@ -84,7 +88,13 @@ impl Delivery {
         self.error.as_ref().map(Private::as_str)
     }
 
-    pub(crate) fn of_claimed(claimed: &Claimed) -> Delivery {
+    /// The inbox that it came to: to [reconcile](Inbox::reconciled) from a handler, for instance. It does not keep the inbox
+    /// alive.
+    pub fn inbox(&self) -> Inbox {
+        Inbox::within(&self.engine)
+    }
+
+    pub(crate) fn of_claimed(engine: &Arc<Engine>, claimed: &Claimed) -> Delivery {
         Delivery {
             id: claimed.lease.id,
             kind: claimed.kind.clone(),
@@ -97,10 +107,11 @@ impl Delivery {
             sibling: claimed.sibling.clone(),
             reference: claimed.reference.clone(),
             error: claimed.last_error.clone(),
+            engine: engine.clone(),
         }
     }
 
-    pub(crate) fn of_received(received: &Received, id: CallbackId, verdict: Verdict) -> Delivery {
+    pub(crate) fn of_received(engine: &Arc<Engine>, received: &Received, id: CallbackId, verdict: Verdict) -> Delivery {
         Delivery {
             id,
             kind: received.kind.clone(),
@@ -113,6 +124,7 @@ impl Delivery {
             sibling: None,
             reference: received.reference.clone(),
             error: None,
+            engine: engine.clone(),
         }
     }
 

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
+use crate::expect::Expecting;
 use crate::process::{Backoff, Handle, InFlight, Settler};
 use crate::quarantine::{Quarantine, QuarantineLimits};
 use crate::receive::{Guard, Pending, Places, Recorder, Spooling};
@@ -32,6 +33,8 @@ pub(crate) struct Engine {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     pub(crate) recorder: Recorder,
+    /// What is expected, where an application expects anything.
+    pub(crate) expecting: Option<Expecting>,
     /// Where callbacks go while the store is away.
     pub(crate) spooling: Option<Spooling>,
     pub(crate) settler: Settler,

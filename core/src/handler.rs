@@ -10,8 +10,8 @@ use crate::kind::Kind;
 use crate::ledger::NoTx;
 use crate::payload::{
     B2bExpressCallback, B2bResult, B2cResult, BalanceResult, BillManagerPayment, C2bConfirmation, C2bValidation,
-    CustomCallback, LipiaCallback, Payment, QueueTimeout, RatibaCallback, ReversalResult, StatusResult, StkCallback,
-    TaxResult,
+    CustomCallback, Expected, LipiaCallback, Payment, QueueTimeout, RatibaCallback, ReversalResult, StatusResult,
+    StkCallback, TaxResult,
 };
 use crate::routes::Routes;
 use crate::store::Cause;
@@ -163,6 +163,9 @@ handlers! {
     payment(Payment);
     /// An STK outcome from Lipia.
     lipia(LipiaCallback);
+    /// No callback came in time: ask M-Pesa's query API, and feed what it tells to [`Inbox::reconciled`](crate::Inbox::reconciled),
+    /// here or once the answer comes. Runs again, after as long as it was given or longer, until there is an answer.
+    overdue(Expected);
     /// A callback of the application's own; [`Delivery::kind`] says which.
     callback(CustomCallback);
 }

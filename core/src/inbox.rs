@@ -23,7 +23,7 @@ use crate::urls::is_reference;
 pub struct Inbox {
     engine: Arc<Engine>,
     /// Stops the background tasks when the last clone goes.
-    _alive: Arc<DropGuard>,
+    _alive: Option<Arc<DropGuard>>,
 }
 
 impl Inbox {
@@ -34,7 +34,12 @@ impl Inbox {
 
     pub(crate) fn new(engine: Arc<Engine>) -> Inbox {
         let alive = Arc::new(engine.stopping.clone().drop_guard());
-        Inbox { engine, _alive: alive }
+        Inbox { engine, _alive: Some(alive) }
+    }
+
+    /// Seen from the inside: it does not keep itself alive.
+    pub(crate) fn within(engine: &Arc<Engine>) -> Inbox {
+        Inbox { engine: engine.clone(), _alive: None }
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
@@ -116,6 +121,9 @@ impl Inbox {
 
     /// Lets a dead callback be handled again, with all its attempts before it. `false` when it is not dead.
     ///
+    /// Dead is not undone: a process that died between its ledger's commit and the settlement, at the last attempt, leaves a dead
+    /// callback whose effects are made. Requeue it, and the ledger finds its mark; do not make the effects by hand.
+    ///
     /// # Errors
     /// When the store fails.
     pub async fn requeue(&self, id: CallbackId) -> Result<bool, StoreError> {
@@ -172,7 +180,7 @@ impl Inbox {
             received.disposition =
                 Disposition::Hold("a validation that was replayed: M-Pesa waits for no answer".into());
         }
-        let recorded = engine.recorder.record(received).await.map_err(|_| ReplayError::NotRecorded)?;
+        let (_, recorded) = engine.recorder.record(received).await.map_err(|_| ReplayError::NotRecorded)?;
         engine.wake.notify_one();
         Ok(recorded)
     }

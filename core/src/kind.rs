@@ -61,6 +61,8 @@ pub enum Kind {
     Payment,
     /// An STK outcome as the aggregator Lipia sends it.
     Lipia,
+    /// What the application asked for and did not hear of in time. It has no URL: nothing comes.
+    Overdue,
     /// A callback of the application's own, `#[callback(path = "…", key = "…")]`, named after its path.
     Custom(CustomKind),
 }
@@ -102,7 +104,7 @@ struct Row {
 
 /// The table. Everything else that lists kinds is read from here, or tested against it.
 #[rustfmt::skip]
-static TABLE: [Row; 20] = {
+static TABLE: [Row; 21] = {
     use Kind as K;
     const fn row(kind: Kind, name: &'static str, path: &'static str, payload: &'static str, answer: Answer, twin: Option<Kind>) -> Row {
         Row { kind, name, path: Some(path), payload, answer, twin }
@@ -128,6 +130,7 @@ static TABLE: [Row; 20] = {
         row(K::BillManager,     "bill_manager",     "/bill-manager",     "BillManagerPayment", RESMSG,          None),
         Row { kind: K::Payment, name: "payment", path: None, payload: "Payment", answer: RESULT_CODE_0, twin: None },
         row(K::Lipia,           "lipia",            "/lipia",            "LipiaCallback",      OK,              None),
+        Row { kind: K::Overdue, name: "overdue", path: None, payload: "Expected", answer: RESULT_CODE_0, twin: None },
     ]
 };
 
@@ -163,7 +166,7 @@ impl Kind {
     }
 
     /// The path below the secret where it is received unless the handler's attribute says otherwise; `None` for
-    /// [`Kind::Payment`], which no request brings.
+    /// [`Kind::Payment`] and [`Kind::Overdue`], which no request brings.
     pub fn default_path(&self) -> Option<&'static str> {
         self.row().and_then(|row| row.path)
     }
@@ -186,6 +189,22 @@ impl Kind {
     /// Whether its URL is registered with Safaricom once, rather than sent with each request: C2B and Bill Manager.
     pub fn is_registered_once(&self) -> bool {
         matches!(self, Kind::C2bValidation | Kind::C2bConfirmation | Kind::BillManager)
+    }
+
+    /// Whether an application can expect it: it answers a request of the application's, or is a C2B confirmation.
+    pub fn can_be_expected(&self) -> bool {
+        matches!(
+            self,
+            Kind::Stk
+                | Kind::C2bConfirmation
+                | Kind::B2cResult
+                | Kind::B2bResult
+                | Kind::TaxResult
+                | Kind::ReversalResult
+                | Kind::B2bExpress
+                | Kind::Ratiba
+                | Kind::Lipia
+        )
     }
 
     /// What its sender must hear. A custom kind's route brings its own.
@@ -218,7 +237,8 @@ mod tests {
     fn names_and_paths_are_unique_and_names_lead_back_to_their_kinds() {
         for (i, row) in TABLE.iter().enumerate() {
             assert_eq!(Kind::from_name(row.name), row.kind);
-            assert!(TABLE[i + 1..].iter().all(|other| other.name != row.name && other.path != row.path));
+            let differs = |other: &Row| other.name != row.name && (row.path.is_none() || other.path != row.path);
+            assert!(TABLE[i + 1..].iter().all(differs));
         }
         assert_eq!(Kind::from_name("callback/payhero"), Kind::custom("/payhero"));
     }

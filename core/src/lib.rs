@@ -9,6 +9,7 @@
 //! | `process` | from a recorded callback to its end: handle, settle, retry |
 //! | [`payload`] | the words of M-Pesa as types |
 //! | `source`, `token`, `urls` | who may speak: addresses, proxies, per-payment URLs |
+//! | `expect` | what the application asked for: held against what comes, asked after when nothing does |
 //! | [`store`] | the contract of stores, and the memory store |
 //! | [`ledger`] | the contract of ledgers |
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -29,6 +30,8 @@ mod urls;
 
 mod receive;
 
+mod expect;
+
 mod process;
 
 pub mod ledger;
@@ -44,6 +47,7 @@ mod quarantine;
 pub use self::builder::{InboxBuilder, StartError};
 pub use self::clock::{Clock, SystemClock};
 pub use self::delivery::Delivery;
+pub use self::expect::ExpectError;
 pub use self::handler::{Call, Deciding, HandlerError, Handling, IntoDecided, IntoHandled, MpesaCallbacks, Noticing};
 #[doc(hidden)]
 pub use self::handler::{Marked, unhandled};

@@ -157,6 +157,11 @@ fn handler<'b>(
             mistakes
                 .at(argument, "a validation takes no transaction: it is a question, and M-Pesa waits for the answer");
         }
+        // It runs again until there is an answer, and in a transaction it would run once.
+        if kind.name() == "overdue" && matches!(extra, Extra::Tx(_)) {
+            mistakes
+                .at(argument, "`#[overdue]` takes no transaction: it asks, and asks again until there is an answer");
+        }
         extras.push(extra);
     }
     let output = match &method.signature.output {

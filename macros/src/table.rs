@@ -16,7 +16,7 @@ const fn row(name: &'static str, payload: &'static str, path: &'static str) -> R
 }
 
 /// All built-in kinds.
-pub(crate) const KINDS: [Row; 20] = [
+pub(crate) const KINDS: [Row; 21] = [
     row("stk", "StkCallback", "/stk"),
     row("c2b_validation", "C2bValidation", "/c2b/validation"),
     row("c2b_confirmation", "C2bConfirmation", "/c2b/confirmation"),
@@ -37,6 +37,7 @@ pub(crate) const KINDS: [Row; 20] = [
     row("bill_manager", "BillManagerPayment", "/bill-manager"),
     Row { name: "payment", payload: "Payment", path: None },
     row("lipia", "LipiaCallback", "/lipia"),
+    Row { name: "overdue", payload: "Expected", path: None },
 ];
 
 /// The open kind.

@@ -12,6 +12,7 @@ mod c2b;
 mod catalogue;
 mod custom;
 mod digest;
+mod expected;
 mod json;
 mod levels;
 mod lipia;
@@ -22,6 +23,7 @@ mod party;
 mod payment;
 mod private;
 mod ratiba;
+mod reconciled;
 mod redact;
 mod result;
 mod result_code;
@@ -41,6 +43,7 @@ pub use self::c2b::{C2bConfirmation, C2bValidation};
 pub use self::catalogue::{Class, Meaning, Retry, list as result_codes};
 pub use self::custom::CustomCallback;
 pub use self::digest::Digest;
+pub use self::expected::Expected;
 pub use self::lipia::LipiaCallback;
 pub use self::msisdn::Msisdn;
 pub use self::outcome::Outcome;
@@ -49,6 +52,7 @@ pub use self::party::Party;
 pub use self::payment::Payment;
 pub use self::private::Private;
 pub use self::ratiba::RatibaCallback;
+pub use self::reconciled::Reconciled;
 pub use self::result::{B2bResult, B2cResult, BalanceResult, ResultHeader, ReversalResult, StatusResult, TaxResult};
 pub use self::result_code::ResultCode;
 pub use self::source::Source;
@@ -102,6 +106,8 @@ pub enum Callback {
     Payment(Payment),
     /// `lipia`
     Lipia(LipiaCallback),
+    /// `overdue`
+    Expected(Expected),
     /// `callback(path = "…", key = "…")`
     Custom(CustomCallback),
 }
@@ -164,10 +170,14 @@ pub(crate) fn parse_bytes(kind: &Kind, body: &Bytes, key: Option<&str>) -> Resul
         Kind::Ratiba => Callback::Ratiba(RatibaCallback::read(root, source)?),
         Kind::BillManager => Callback::BillManager(BillManagerPayment::read(root, source)?),
         Kind::Payment => Callback::Payment(Payment::read(root, source)?),
+        Kind::Overdue => Callback::Expected(Expected::read(root, source)?),
         Kind::Lipia => Callback::Lipia(LipiaCallback::read(root, source)?),
         Kind::Custom(_) => return Err(Unreadable::NotAnObject),
     };
-    let key = callback.key().to_owned();
+    let key = match &callback {
+        Callback::Expected(expected) => expected.key().into_string(),
+        callback => callback.key().to_owned(),
+    };
     Parsed::new(actual, key, callback)
 }
 
@@ -198,6 +208,7 @@ impl Parsed {
             Callback::BillManager(callback) => callback.says(),
             Callback::Payment(callback) => callback.says(),
             Callback::Lipia(callback) => callback.says(),
+            Callback::Expected(expected) => expected.says(),
             Callback::Custom(callback) => callback.says(&self.kind),
         }
     }
@@ -211,6 +222,47 @@ impl Parsed {
             Callback::BillManager(callback) => callback.payment(),
             Callback::Lipia(callback) => callback.payment(),
             _ => None,
+        }
+    }
+}
+
+/// What a callback says of the request that it answers, to be held against what was expected.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Said {
+    /// How much was moved, when anything was.
+    pub(crate) amount: Option<Amount>,
+    /// To which pay bill or till.
+    pub(crate) business_short_code: Option<String>,
+    /// For what: the account number that the customer typed.
+    pub(crate) account: Option<Private>,
+    /// Whether money was moved.
+    pub(crate) is_success: bool,
+}
+
+impl Parsed {
+    pub(crate) fn said(&self) -> Said {
+        let is_success = self.callback.outcome().is_some_and(Outcome::is_success);
+        let amount = match &self.callback {
+            _ if !is_success => None,
+            Callback::Stk(callback) => callback.amount,
+            Callback::C2bConfirmation(callback) => callback.amount,
+            Callback::B2cResult(result) => result.amount,
+            Callback::B2bResult(result) => result.amount,
+            Callback::TaxResult(result) => result.amount,
+            Callback::ReversalResult(result) => result.amount,
+            Callback::B2bExpress(callback) => callback.amount,
+            Callback::Ratiba(callback) => callback.amount,
+            Callback::Lipia(callback) => callback.amount,
+            _ => None,
+        };
+        match &self.callback {
+            Callback::C2bConfirmation(callback) => Said {
+                amount,
+                business_short_code: callback.business_short_code.clone(),
+                account: callback.bill_ref_number.clone(),
+                is_success,
+            },
+            _ => Said { amount, is_success, ..Said::default() },
         }
     }
 }
@@ -232,7 +284,7 @@ impl Callback {
             Callback::B2bExpress(callback) => Some(callback.outcome()),
             Callback::Ratiba(callback) => Some(callback.outcome()),
             Callback::Lipia(callback) => Some(callback.outcome()),
-            Callback::C2bValidation(_) | Callback::Custom(_) => None,
+            Callback::C2bValidation(_) | Callback::Expected(_) | Callback::Custom(_) => None,
         }
     }
 
@@ -253,7 +305,7 @@ impl Callback {
             Callback::BillManager(callback) => &callback.transaction_id,
             Callback::Payment(callback) => &callback.receipt,
             Callback::Lipia(callback) => callback.checkout_request_id.as_str(),
-            Callback::Custom(_) => "",
+            Callback::Expected(_) | Callback::Custom(_) => "",
         }
     }
 }

@@ -107,6 +107,7 @@ where
         Callback::BillManager(payment) => handler.bill_manager(payment, call),
         Callback::Payment(payment) => handler.payment(payment, call),
         Callback::Lipia(callback) => handler.lipia(callback, call),
+        Callback::Expected(expected) => handler.overdue(expected, call),
         Callback::Custom(callback) => handler.callback(callback, call),
         // Validations are decided while M-Pesa waits, and recorded as done.
         Callback::C2bValidation(_) => Box::pin(async { Ok(()) }),

@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::engine::Engine;
 use crate::observe;
-use crate::receive::{RecordError, Spooling, error_chain, record_batch};
+use crate::receive::{RecordError, Spooling, error_chain, record_expecting};
 use crate::store::{Received, SpoolId, StoreError, Verdict, caught};
 
 /// How many deliveries are replayed in one commit.
@@ -56,7 +56,7 @@ pub(crate) async fn drain(engine: Arc<Engine>) {
 
 impl Engine {
     /// One batch, of those that came after `behind`; moves that to the last one.
-    async fn replay(&self, spooling: &Spooling, behind: &mut SpoolId) -> Replay {
+    async fn replay(self: &Arc<Self>, spooling: &Spooling, behind: &mut SpoolId) -> Replay {
         let oldest = match caught(spooling.spool.oldest(*behind, BATCH)).await {
             Ok(oldest) => oldest,
             Err(error) => return failed(&error),
@@ -65,18 +65,19 @@ impl Engine {
         let last = *last;
         let (ids, batch): (Vec<SpoolId>, Vec<Received>) =
             oldest.into_iter().map(|(id, spooled)| (id, self.parse_spooled(spooled))).unzip();
-        let Ok(answers) = timeout(self.limits.recording, record_batch(&*self.store, &batch)).await else {
+        let recording = record_expecting(&*self.store, self.expecting.as_ref(), batch);
+        let Ok(answers) = timeout(self.limits.recording, recording).await else {
             tracing::warn!("the store does not answer; what waits in the spool waits on");
             return Replay::Failed;
         };
         let (mut recorded, mut is_away) = (Vec::new(), false);
-        for ((id, received), answer) in ids.into_iter().zip(&batch).zip(answers) {
+        for (id, answer) in ids.into_iter().zip(answers) {
             match answer {
-                Ok(answer) => {
+                Ok((received, answer)) => {
                     recorded.push(id);
                     // Mostly it was recorded before although nobody heard so; that is no news to the application.
                     if answer.verdict != Verdict::Duplicate {
-                        self.notice(received, &answer);
+                        self.notice(&received, &answer);
                     }
                 }
                 Err(RecordError::Refused) => {

@@ -1,5 +1,6 @@
 //! Step 6: the user's method, in a transaction of the user's database if it asks for one.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use crate::engine::Engine;
 use crate::kind::Kind;
 use crate::ledger::Mark;
 use crate::observe;
-use crate::payload::{self, Private};
+use crate::payload::{self, Callback, Expected, Private};
 use crate::receive::error_chain;
 use crate::store::{Claimed, Ending};
 
@@ -28,7 +29,7 @@ pub(crate) enum Ended {
 }
 
 impl Engine {
-    pub(super) async fn handle(&self, claimed: Claimed, cancelled: &CancellationToken) -> Ended {
+    pub(super) async fn handle(self: &Arc<Self>, claimed: Claimed, cancelled: &CancellationToken) -> Ended {
         let began = Instant::now();
         let kind = claimed.kind.clone();
         let (ended, name) = self.handle_claimed(claimed, cancelled).await;
@@ -36,8 +37,12 @@ impl Engine {
         ended
     }
 
-    async fn handle_claimed(&self, claimed: Claimed, cancelled: &CancellationToken) -> (Ended, &'static str) {
-        let delivery = Delivery::of_claimed(&claimed);
+    async fn handle_claimed(
+        self: &Arc<Self>,
+        claimed: Claimed,
+        cancelled: &CancellationToken,
+    ) -> (Ended, &'static str) {
+        let delivery = Delivery::of_claimed(self, &claimed);
         let Claimed { kind, key, body, attempt, interruptions, reference, .. } = claimed;
         if cancelled.is_cancelled() || self.stopping.is_cancelled() {
             return self.given_up(attempt);
@@ -54,15 +59,29 @@ impl Engine {
         if attempt > attempts {
             return dead(delivery, format!("{interruptions} attempts ended with the process, or without its lease"));
         }
-        let parsed = match payload::parse_bytes(&kind, &body.0, route.key.as_deref()) {
+        let mut parsed = match payload::parse_bytes(&kind, &body.0, route.key.as_deref()) {
             Ok(parsed) => parsed,
             // An older version of the library recorded what this one cannot read.
             Err(error) => return dead(delivery, error.to_string()),
         };
 
+        let mut asked_after = None;
+        if let Callback::Expected(expected) = &mut parsed.callback {
+            match self.ask_after(expected).await {
+                Ok(true) => return (Ended::With(Ending::Done, None), "done"),
+                Ok(false) => asked_after = Some(expected.clone()),
+                Err(error) => {
+                    tracing::warn!(cause = error_chain(&error), "cannot look whether a callback came");
+                    let after = self.limits.backoff.after(attempt);
+                    return (Ended::With(Ending::Released { after }, None), "released");
+                }
+            }
+        }
+
         // A payment is marked by its receipt: its reference is that of whichever callback told of it first.
         let reference = reference.filter(|_| kind != Kind::Payment);
-        let mark = route.transactional.then(|| Mark::new(&kind, &key, &parsed.meaning().under(reference.as_ref())));
+        let is_transactional = route.transactional && asked_after.is_none();
+        let mark = is_transactional.then(|| Mark::new(&kind, &key, &parsed.meaning().under(reference.as_ref())));
         let limit = route.deadline.unwrap_or(self.limits.handling);
         let handling = self.handling.clone();
         let theirs = delivery.clone();
@@ -81,7 +100,10 @@ impl Engine {
         let error = match result {
             Ok(Ok(())) => {
                 self.ledger_failures.store(0, Ordering::Relaxed);
-                return (Ended::With(Ending::Done, None), "done");
+                return match asked_after {
+                    None => (Ended::With(Ending::Done, None), "done"),
+                    Some(expected) => self.asked(&expected, delivery, attempt == attempts).await,
+                };
             }
             Ok(Err(Failure::Ledger(error))) => {
                 let failures = self.ledger_failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
@@ -105,6 +127,19 @@ impl Engine {
         // The error's own words may name people: they are kept in the store.
         tracing::warn!(attempt, ?after, "a handler failed; it is tried again");
         (Ended::With(Ending::Retry { after, error: error.into() }, None), "retry")
+    }
+
+    /// Asking is not an answer: unless there is one by now, it is asked again, after as long as the callback was given or longer.
+    async fn asked(&self, expected: &Expected, delivery: Delivery, is_last: bool) -> (Ended, &'static str) {
+        match self.is_answered(expected).await {
+            Ok(true) => (Ended::With(Ending::Done, None), "done"),
+            _ if is_last => dead(delivery, "no callback came, and nothing was found out".to_owned()),
+            _ => {
+                let after = self.limits.backoff.after(delivery.attempt()).max(expected.within);
+                let error = "no callback came, and nothing is found out yet".into();
+                (Ended::With(Ending::Retry { after, error }, None), "retry")
+            }
+        }
     }
 
     /// The lease was lost, or the inbox stops.

@@ -38,7 +38,7 @@ pub(super) fn handler_deadline(route: &Route) -> Duration {
 }
 
 impl Engine {
-    pub(super) async fn decide(&self, understood: Understood, started: Instant) -> Decided {
+    pub(super) async fn decide(self: &Arc<Self>, understood: Understood, started: Instant) -> Decided {
         let Understood { route, mut received, callback } = understood;
         if route.kind != Kind::C2bValidation {
             return Decided { route, received, until: None };
@@ -62,7 +62,7 @@ impl Engine {
     }
 
     /// What was decided before for the same request, or what the handler decides now; `None` when it fails.
-    async fn decision(&self, request: C2bValidation, received: &Received) -> Option<String> {
+    async fn decision(self: &Arc<Self>, request: C2bValidation, received: &Received) -> Option<String> {
         // Decided a moment ago, and perhaps not on disk yet.
         if let Some(decision) = self.pending.get(&received.key, &received.meaning) {
             return Some(decision);
@@ -73,7 +73,7 @@ impl Engine {
             Err(error) => tracing::warn!(%error, "cannot look for an earlier validation"),
         }
         let handling = self.handling.clone();
-        let delivery = Delivery::of_received(received, CallbackId(0), Verdict::First);
+        let delivery = Delivery::of_received(self, received, CallbackId(0), Verdict::First);
         // In a task of its own, so that a panic stays there; dropped, and so cancelled, when the deadline passes.
         let deciding = AbortOnDropHandle::new(tokio::spawn(async move { handling.decide(request, &delivery).await }));
         let failure = match deciding.await {

@@ -16,6 +16,8 @@ mod decide;
 
 mod record;
 
+mod recorder;
+
 mod spool;
 
 mod acknowledge;
@@ -32,7 +34,8 @@ pub(crate) use self::decide::Pending;
 pub(crate) use self::guard::Guard;
 pub(crate) use self::parse::received;
 pub(crate) use self::places::Places;
-pub(crate) use self::record::{RecordError, Recorder, error_chain, record_batch};
+pub(crate) use self::record::error_chain;
+pub(crate) use self::recorder::{RecordError, Recorder, record_expecting};
 pub use self::request::Request;
 pub(crate) use self::spool::Spooling;
 use crate::inbox::Inbox;

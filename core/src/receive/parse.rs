@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::read::Heard;
 use crate::engine::Engine;
 use crate::kind::Kind;
-use crate::payload::{self, Callback, Digest, Outcome, Parsed, Private, Unreadable, strike_credentials};
+use crate::payload::{self, Callback, Digest, Outcome, Parsed, Private, Said, Unreadable, strike_credentials};
 use crate::routes::{Route, Routes};
 use crate::store::{Body, Disposition, Received, Spooled};
 
@@ -85,6 +85,7 @@ pub(crate) fn received(parsed: &Parsed, body: Bytes, received_at: SystemTime, ro
             decision: None,
             disposition: Disposition::Handle,
             due_after: Duration::ZERO,
+            said: Said::default(),
             payment: None,
         })
     });
@@ -102,6 +103,7 @@ pub(crate) fn received(parsed: &Parsed, body: Bytes, received_at: SystemTime, ro
         decision: None,
         disposition,
         due_after: Duration::ZERO,
+        said: parsed.said(),
         payment,
     }
 }
@@ -133,6 +135,7 @@ fn quarantined(route: &Route, body: Bytes, received_at: SystemTime, reason: &Unr
         decision: None,
         disposition: Disposition::Quarantine(reason.to_string()),
         due_after: Duration::ZERO,
+        said: Said::default(),
         payment: None,
     }
 }

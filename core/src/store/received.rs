@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Body, CallbackId, State};
 use crate::kind::Kind;
-use crate::payload::{self, Digest, Private, Unreadable};
+use crate::payload::{self, Digest, Private, Said, Unreadable};
 use crate::routes::{Route, Routes};
 
 /// A delivery, ready to be recorded.
@@ -39,6 +39,8 @@ pub struct Received {
     pub disposition: Disposition,
     /// How long after it was recorded it is due, when it is to be handled; 0 for all that M-Pesa sends.
     pub due_after: Duration,
+    /// What it says of the request that it answers.
+    pub(crate) said: Said,
     /// The money that it shows: recorded as a callback of its own in the same commit, when this one is the first of its key.
     pub payment: Option<Box<Received>>,
 }
@@ -53,6 +55,8 @@ pub enum Disposition {
     Decided,
     /// Nothing is to be done but for the payment that it shows.
     Noted,
+    /// It contradicts what was expected, for this reason: a conflict, whatever is known under its key.
+    Contradict(String),
     /// Somebody has to decide, for this reason: nothing handles it, or it tells of money without saying how much.
     Hold(String),
     /// It cannot be read, for this reason.
@@ -155,7 +159,8 @@ impl Received {
         if let Some(same) = known.iter().find(|known| known.meaning == self.meaning) {
             return (Verdict::Variant, Some(same.id));
         }
-        (if known.is_empty() && !is_receipt_taken { Verdict::First } else { Verdict::Conflict }, None)
+        let is_contradicted = matches!(self.disposition, Disposition::Contradict(_)) || is_receipt_taken;
+        (if known.is_empty() && !is_contradicted { Verdict::First } else { Verdict::Conflict }, None)
     }
 
     /// The state in which it is written, judged so.
@@ -172,7 +177,9 @@ impl Received {
     /// Why it could not be read, or why it is held.
     pub fn reason(&self) -> Option<&str> {
         match &self.disposition {
-            Disposition::Quarantine(reason) | Disposition::Hold(reason) => Some(reason),
+            Disposition::Quarantine(reason) | Disposition::Contradict(reason) | Disposition::Hold(reason) => {
+                Some(reason)
+            }
             _ => None,
         }
     }

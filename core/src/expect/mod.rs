@@ -1,0 +1,219 @@
+//! What the application asked M-Pesa for: recorded before it asks, held against what comes, and asked after when nothing does.
+//!
+//! An expectation is a row of kind `overdue` in the store, due when the time given is over. It is found by its reference, and
+//! by Daraja's id once that is known, which is another row beside it. Whether it was answered is seen from the callbacks that
+//! are there, so nothing has to be written when one comes.
+
+mod judge;
+
+mod overdue;
+
+use std::time::Duration;
+
+pub(crate) use self::judge::Expecting;
+use crate::inbox::Inbox;
+use crate::kind::Kind;
+use crate::payload::{self, Expected, Private, Reconciled};
+use crate::receive::received;
+use crate::store::{Disposition, Entry, Received, Recorded, State, Store, StoreError, Verdict};
+use crate::token::LONGEST_REFERENCE;
+use crate::urls::is_reference;
+
+/// Why an expectation cannot be recorded, identified or reconciled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExpectError {
+    /// The inbox would not hear of what is overdue, nor hold what nobody asked for.
+    #[error("the inbox expects nothing: write a handler for `#[overdue]`, or say `.require_expected(…)`")]
+    Off,
+    /// A callback of this kind answers no request, or a body of it cannot be made.
+    #[error("`{kind}` cannot be expected, or not be reconciled")]
+    Kind {
+        /// Which.
+        kind: Kind,
+    },
+    /// The reference is empty or too long.
+    #[error("a reference has 1 to {LONGEST_REFERENCE} bytes, and this one has {length}")]
+    Reference {
+        /// How many bytes it has.
+        length: usize,
+    },
+    /// Something else is expected under this reference. Each request needs a reference of its own.
+    #[error("something else is expected under this reference; each request needs a reference of its own")]
+    Contradicts,
+    /// Nothing is expected under this reference.
+    #[error("nothing of kind `{kind}` is expected under this reference")]
+    NotExpected {
+        /// Which kind.
+        kind: Kind,
+    },
+    /// What makes the callback known again is missing: Daraja's id, or the receipt of a C2B payment.
+    #[error("the callback cannot be made without Daraja's id (say `identify` first), or a C2B payment's receipt")]
+    NoKey,
+    /// The store did not take it; its own words are in the log. Do not send the request.
+    #[error("the store did not take it")]
+    NotRecorded,
+    /// The store fails.
+    #[error("the store fails")]
+    Store(#[from] StoreError),
+}
+
+/// Why a callback is held that answers no request.
+pub(crate) const UNEXPECTED: &str = "nobody asked for it";
+
+impl Inbox {
+    /// Records what is about to be asked for, before the request to Daraja goes out. From then on a callback with this
+    /// reference (or, after [`identify`](Inbox::identify), with Daraja's id) that tells of another amount or short code is a
+    /// conflict, and when none comes in the time given, `#[overdue]` runs. Expecting the same again changes nothing.
+    ///
+    /// ```no_run
+    /// use mpesa_callbacks_core::{ExpectError, Inbox, Kind};
+    /// use mpesa_callbacks_core::payload::{Amount, Expected};
+    ///
+    /// # async fn push(_: &str) -> String { String::new() }
+    /// async fn pay(inbox: &Inbox, url: &str) -> Result<(), ExpectError> {
+    ///     inbox.expect(&Expected::new(Kind::Stk, "order-123").amount(Amount::from_shillings(1500))).await?;
+    ///     let checkout_request_id = push(url).await;
+    ///     inbox.identify(&Kind::Stk, "order-123", &checkout_request_id).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ExpectError`]: when it was not recorded, do not send the request.
+    pub async fn expect(&self, expected: &Expected) -> Result<(), ExpectError> {
+        let engine = self.engine();
+        if engine.expecting.is_none() {
+            return Err(ExpectError::Off);
+        }
+        if !expected.kind.can_be_expected() {
+            return Err(ExpectError::Kind { kind: expected.kind.clone() });
+        }
+        let length = expected.reference.as_str().len();
+        if !is_reference(expected.reference.as_str()) {
+            return Err(ExpectError::Reference { length });
+        }
+        if let Some(known) = find_expected(&*engine.store, &expected.kind, expected.reference.as_str()).await? {
+            return if known.says() == expected.says() { Ok(()) } else { Err(ExpectError::Contradicts) };
+        }
+        let recorded = self.record_expected(expected, expected.key(), Some(expected.within)).await?;
+        if recorded.verdict == Verdict::Conflict {
+            // Somebody else recorded another one just now; theirs stands.
+            engine.store.dismiss(recorded.id).await?;
+            return Err(ExpectError::Contradicts);
+        }
+        Ok(())
+    }
+
+    /// Tells Daraja's id of a request that is expected: the `CheckoutRequestID` or `OriginatorConversationID` of the answer. Its
+    /// callback is known by it even where its URL carries no reference, and also when it came before this.
+    ///
+    /// # Errors
+    /// [`ExpectError::NotExpected`] when the reference is not known; else as [`expect`](Inbox::expect).
+    pub async fn identify(&self, kind: &Kind, reference: &str, id: &str) -> Result<(), ExpectError> {
+        let engine = self.engine();
+        let expected = find_expected(&*engine.store, kind, reference).await?;
+        let expected = expected.ok_or_else(|| ExpectError::NotExpected { kind: kind.clone() })?;
+        let recorded = self.record_expected(&expected, Expected::key_of_id(kind, id), None).await?;
+        if recorded.verdict == Verdict::Conflict {
+            engine.store.dismiss(recorded.id).await?;
+            return Err(ExpectError::Contradicts);
+        }
+        for early in engine.store.find(&[(kind.clone(), id.into())]).await? {
+            self.release_expected(&early, &expected).await?;
+        }
+        Ok(())
+    }
+
+    /// Feeds back what was found out about a request whose callback did not come. It is recorded as the callback that would have
+    /// told it, handled like one, and closes the case; should the callback come after all, it repeats or contradicts this.
+    ///
+    /// ```no_run
+    /// # use mpesa_callbacks_core::{ExpectError, Inbox, Kind};
+    /// # async fn example(inbox: &Inbox) -> Result<(), ExpectError> {
+    /// use mpesa_callbacks_core::payload::Reconciled;
+    ///
+    /// // A status query told that it was paid:
+    /// inbox.reconciled(&Kind::Stk, "order-123", &Reconciled::success("NLJ7RT61SV")).await?;
+    /// // Or that the customer cancelled:
+    /// inbox.reconciled(&Kind::Stk, "order-124", &Reconciled::with_code("1032")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ExpectError::NotExpected`], [`ExpectError::NoKey`], [`ExpectError::Kind`], or that of the store.
+    pub async fn reconciled(&self, kind: &Kind, reference: &str, found: &Reconciled) -> Result<Recorded, ExpectError> {
+        let engine = self.engine();
+        let expected = find_expected(&*engine.store, kind, reference).await?;
+        let mut expected = expected.ok_or_else(|| ExpectError::NotExpected { kind: kind.clone() })?;
+        expected.id = engine.id_of(&expected).await?;
+        if matches!(kind, Kind::B2bExpress | Kind::Ratiba | Kind::Lipia) {
+            return Err(ExpectError::Kind { kind: kind.clone() });
+        }
+        let body = found.to_body(&expected).ok_or(ExpectError::NoKey)?;
+        let key = engine.routes.of(kind).and_then(|route| route.key.as_deref());
+        let parsed = payload::parse_bytes(kind, &body, key).map_err(|_| ExpectError::NoKey)?;
+        let received = received(&parsed, body, engine.clock.now(), &engine.routes);
+        // As if it had come to the URL of this reference.
+        let received = match kind.is_registered_once() {
+            true => received,
+            false => received.under(Some(expected.reference.clone())),
+        };
+        let (received, recorded) = engine.recorder.record(received).await.map_err(|_| ExpectError::NotRecorded)?;
+        engine.notice(&received, &recorded);
+        Ok(recorded)
+    }
+
+    async fn record_expected(
+        &self,
+        expected: &Expected,
+        key: Private,
+        due_after: Option<Duration>,
+    ) -> Result<Recorded, ExpectError> {
+        let engine = self.engine();
+        let is_asked_after = due_after.is_some() && engine.routes.of(&Kind::Overdue).is_some();
+        let body = expected.to_body();
+        let received = Received {
+            kind: Kind::Overdue,
+            key,
+            digest: payload::Digest::of(&body),
+            meaning: expected.says(),
+            body: Vec::from(body).into(),
+            received_at: engine.clock.now(),
+            peer: None,
+            reference: Some(expected.reference.clone()),
+            receipt: None,
+            decision: None,
+            disposition: if is_asked_after { Disposition::Handle } else { Disposition::Noted },
+            due_after: due_after.unwrap_or_default(),
+            said: payload::Said::default(),
+            payment: None,
+        };
+        let (_, recorded) = engine.recorder.record(received).await.map_err(|_| ExpectError::NotRecorded)?;
+        Ok(recorded)
+    }
+
+    /// A callback that was held because nobody had asked for it yet.
+    async fn release_expected(&self, early: &Entry, expected: &Expected) -> Result<(), ExpectError> {
+        let is_held =
+            early.state == State::Held && early.error.as_ref().is_some_and(|error| error.as_str() == UNEXPECTED);
+        let Some(body) = early.body.as_ref() else { return Ok(()) };
+        let key = self.engine().routes.of(&early.kind).and_then(|route| route.key.as_deref());
+        let Ok(parsed) = payload::parse_bytes(&early.kind, &body.0, key) else { return Ok(()) };
+        match judge::contradiction(&parsed.said(), expected) {
+            Some(reason) => {
+                tracing::warn!(callback = %early.id, kind = %early.kind, reason, "a callback that came first contradicts");
+            }
+            None if is_held => drop(self.release(early.id).await?),
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+/// What is expected under this reference.
+async fn find_expected(store: &dyn Store, kind: &Kind, reference: &str) -> Result<Option<Expected>, StoreError> {
+    let found = store.find(&[(Kind::Overdue, Expected::key_of(kind, reference))]).await?;
+    let first = found.into_iter().find(|entry| entry.verdict == Verdict::First);
+    Ok(first.and_then(|entry| Expected::parse(entry.body?.as_bytes()).ok()))
+}

@@ -1,0 +1,137 @@
+//! What the application asked M-Pesa for, and waits to hear of.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Serialize, Serializer};
+
+use super::digest::{Digest, Saying};
+use super::json::Object;
+use super::{Amount, Private, Source, Unreadable};
+use crate::kind::Kind;
+
+/// A callback that an application expects, because it is about to ask for it: recorded with
+/// [`Inbox::expect`](crate::Inbox::expect) before the request to Daraja goes out.
+///
+/// ```
+/// use std::time::Duration;
+/// use mpesa_callbacks_core::Kind;
+/// use mpesa_callbacks_core::payload::{Amount, Expected};
+///
+/// let push = Expected::new(Kind::Stk, "order-123")
+///     .amount(Amount::from_shillings(1500))
+///     .within(Duration::from_secs(90));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Expected {
+    /// Which callback is to come: one that answers a request, or a C2B confirmation.
+    pub kind: Kind,
+    /// The merchant's own id of the request, the one in its per-payment URL. Of a C2B confirmation: the account number that the
+    /// customer is to type.
+    pub reference: Private,
+    /// How much is to be moved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amount: Option<Amount>,
+    /// The pay bill or till number that is to get it, for callbacks that tell: C2B confirmations do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub business_short_code: Option<String>,
+    /// How long to wait for the callback before `#[overdue]` runs.
+    #[serde(rename = "within_seconds", serialize_with = "seconds")]
+    pub within: Duration,
+    /// Daraja's id of the request, once [`Inbox::identify`](crate::Inbox::identify) has told it: a `CheckoutRequestID` or an
+    /// `OriginatorConversationID`.
+    #[serde(skip)]
+    pub id: Option<Private>,
+}
+
+/// A push expires on the phone after about a minute, and its callback follows.
+const WITHIN: Duration = Duration::from_secs(120);
+
+impl Expected {
+    /// A callback of this kind, for the request with this reference. A reference is for one request: when a push is sent
+    /// again, that is another one.
+    pub fn new(kind: Kind, reference: impl Into<Private>) -> Expected {
+        let reference = reference.into();
+        Expected { kind, reference, amount: None, business_short_code: None, within: WITHIN, id: None }
+    }
+
+    /// How much is to be moved. A callback that tells of another amount is a conflict.
+    #[must_use]
+    pub fn amount(mut self, amount: Amount) -> Expected {
+        self.amount = Some(amount);
+        self
+    }
+
+    /// The pay bill or till number that is to get it. A callback that tells of another one is a conflict.
+    #[must_use]
+    pub fn business_short_code(mut self, short_code: impl Into<String>) -> Expected {
+        self.business_short_code = Some(short_code.into());
+        self
+    }
+
+    /// How long to wait for the callback; two minutes unless said otherwise.
+    #[must_use]
+    pub fn within(mut self, within: Duration) -> Expected {
+        self.within = within;
+        self
+    }
+
+    pub(super) fn read(root: &Object<'_>, _: Source) -> Result<Expected, Unreadable> {
+        let seconds = root.text("within_seconds")?;
+        Ok(Expected {
+            kind: Kind::from_name(root.text("kind")?.as_deref().unwrap_or_default()),
+            reference: root.private("reference")?.ok_or(Unreadable::NoKey { field: "reference" })?,
+            amount: root.amount("amount")?,
+            business_short_code: root.string("business_short_code")?,
+            within: seconds.and_then(|seconds| seconds.parse().ok()).map_or(WITHIN, Duration::from_secs),
+            id: None,
+        })
+    }
+
+    /// Reads back what [`to_body`](Expected::to_body) wrote.
+    pub(crate) fn parse(body: &[u8]) -> Result<Expected, Unreadable> {
+        super::read(&Bytes::copy_from_slice(body), Expected::read)
+    }
+
+    /// Its body in a store.
+    pub(crate) fn to_body(&self) -> Bytes {
+        // Writing strings, numbers and no maps into memory does not fail.
+        serde_json::to_vec(self).unwrap_or_default().into()
+    }
+
+    /// What it is found by: the reference, within the kind. People type account numbers in either case.
+    pub(crate) fn key(&self) -> Private {
+        Expected::key_of(&self.kind, self.reference.as_str())
+    }
+
+    pub(crate) fn key_of(kind: &Kind, reference: &str) -> Private {
+        match kind {
+            Kind::C2bConfirmation => format!("{kind}/{}", reference.trim().to_lowercase()).into(),
+            _ => format!("{kind}/{reference}").into(),
+        }
+    }
+
+    /// What it is found by once Daraja's id is known.
+    pub(crate) fn key_of_id(kind: &Kind, id: &str) -> Private {
+        format!("{kind}#{id}").into()
+    }
+
+    /// The id in such a key.
+    pub(crate) fn id_in<'k>(kind: &Kind, key: &'k str) -> Option<&'k str> {
+        key.strip_prefix(kind.name())?.strip_prefix('#')
+    }
+
+    pub(crate) fn says(&self) -> Digest {
+        Saying::of(&Kind::Overdue)
+            .text(Some(self.kind.name()))
+            .text(Some(self.reference.as_str()))
+            .amount(self.amount)
+            .text(self.business_short_code.as_deref())
+            .digest()
+    }
+}
+
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(duration.as_secs())
+}

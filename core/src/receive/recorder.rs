@@ -1,0 +1,140 @@
+//! The task that records: concurrent deliveries share one commit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::record::error_chain;
+use crate::expect::Expecting;
+use crate::store::{Received, Recorded, Store, StoreError, caught};
+
+/// How many deliveries may wait to be recorded, and how many are recorded in one commit.
+const QUEUE: usize = 1024;
+const BATCH: usize = 256;
+
+/// The way to the task that records: concurrent deliveries share one commit.
+#[derive(Clone, Debug)]
+pub(crate) struct Recorder {
+    sender: mpsc::Sender<Job>,
+}
+
+#[derive(Debug)]
+struct Job {
+    received: Received,
+    reply: oneshot::Sender<Answer>,
+}
+
+/// Why a delivery was not recorded. One store error may have to be told to a whole batch, so it is logged where it
+/// happens and only its nature is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RecordError {
+    /// The store is away, or hangs.
+    Away,
+    /// It will never take this one.
+    Refused,
+}
+
+/// A delivery as it was recorded, held against what was expected, and what recording found.
+pub(crate) type Answer = Result<(Received, Recorded), RecordError>;
+
+impl Recorder {
+    /// Starts the task that records. It ends when `stop` is cancelled and everything it was given is recorded.
+    pub(crate) fn start(
+        store: Arc<dyn Store>,
+        expecting: Option<Expecting>,
+        longest: Duration,
+        stop: CancellationToken,
+    ) -> (Recorder, impl Future<Output = ()>) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        (Recorder { sender }, record_all(store, expecting, receiver, longest, stop))
+    }
+
+    /// Hands a delivery over, and waits until it is on disk. While the queue is full it waits for room: whoever stops
+    /// waiting takes the delivery back, and it must not be acknowledged.
+    pub(crate) async fn record(&self, received: Received) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        self.sender.send(Job { received, reply }).await.map_err(|_| RecordError::Away)?;
+        answer.await.unwrap_or(Err(RecordError::Away))
+    }
+}
+
+async fn record_all(
+    store: Arc<dyn Store>,
+    expecting: Option<Expecting>,
+    mut receiver: mpsc::Receiver<Job>,
+    longest: Duration,
+    stop: CancellationToken,
+) {
+    let mut jobs = Vec::with_capacity(BATCH);
+    let mut closing = false;
+    loop {
+        tokio::select! {
+            count = receiver.recv_many(&mut jobs, BATCH) => if count == 0 { return },
+            () = stop.cancelled(), if !closing => {
+                closing = true;
+                receiver.close();
+                continue;
+            }
+        }
+        let (batch, replies): (Vec<_>, Vec<_>) = jobs.drain(..).map(|job| (job.received, job.reply)).unzip();
+        // A store that hangs must not hold up those that come after. Nobody waits for these any more, then.
+        let recording = record_expecting(&*store, expecting.as_ref(), batch);
+        let answers = timeout(longest, recording).await.unwrap_or_else(|_| {
+            tracing::error!(callbacks = replies.len(), "the store hangs; gave up recording callbacks");
+            replies.iter().map(|_| Err(RecordError::Away)).collect()
+        });
+        for (reply, answer) in replies.into_iter().zip(answers) {
+            // Whoever waited may have gone.
+            let _ = reply.send(answer);
+        }
+    }
+}
+
+/// Records a batch, held against what was expected.
+pub(crate) async fn record_expecting(
+    store: &dyn Store,
+    expecting: Option<&Expecting>,
+    mut batch: Vec<Received>,
+) -> Vec<Answer> {
+    let payments = || batch.iter().map(|received| received.payment.clone()).collect::<Vec<_>>();
+    let judging = expecting.map(|expecting| (expecting, payments()));
+    if let Some((expecting, _)) = &judging
+        && let Err(error) = expecting.judge(store, &mut batch).await
+    {
+        tracing::error!(callbacks = batch.len(), cause = error_chain(&error), "cannot look up what was expected");
+        return batch.iter().map(|_| Err(RecordError::Away)).collect();
+    }
+    let recorded = record_batch(store, &batch).await;
+    if let Some((expecting, payments)) = &judging
+        && let Err(error) = expecting.judge_again(store, &batch, payments, &recorded).await
+    {
+        tracing::warn!(cause = error_chain(&error), "cannot look up again what was expected; what is held stays held");
+    }
+    batch.into_iter().zip(recorded).map(|(received, recorded)| Ok((received, recorded?))).collect()
+}
+
+/// One commit for all; one by one when one of them can never be recorded, so that it fails alone.
+async fn record_batch(store: &dyn Store, batch: &[Received]) -> Vec<Result<Recorded, RecordError>> {
+    let all = |error: RecordError| batch.iter().map(|_| Err(error)).collect();
+    match caught(store.record(batch)).await {
+        Ok(recorded) if recorded.len() == batch.len() => recorded.into_iter().map(Ok).collect(),
+        Ok(_) => {
+            tracing::error!("the store answered for more or fewer callbacks than it was given");
+            all(RecordError::Away)
+        }
+        Err(StoreError::Refused(_)) if batch.len() > 1 => {
+            let mut answers = Vec::with_capacity(batch.len());
+            for received in batch {
+                answers.extend(Box::pin(record_batch(store, std::slice::from_ref(received))).await);
+            }
+            answers
+        }
+        Err(error) => {
+            tracing::error!(callbacks = batch.len(), cause = error_chain(&error), "cannot record callbacks");
+            all(if matches!(error, StoreError::Refused(_)) { RecordError::Refused } else { RecordError::Away })
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! What the application asked for: held against what comes, and asked after when nothing does.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use mpesa_callbacks::prelude::*;
+use mpesa_callbacks::store::{Entry, Filter, MemoryStore, State, Verdict};
+use mpesa_callbacks::{Backoff, ExpectError, InboxBuilder, StartError};
+use mpesa_callbacks_tests::{Mounted, SECRET};
+
+#[derive(Clone, Default)]
+struct Shop {
+    heard: Arc<Mutex<Vec<String>>>,
+    /// What a query would tell, by reference; of the others nobody knows.
+    truth: Arc<Mutex<Vec<(String, Reconciled)>>>,
+}
+
+impl Shop {
+    fn note(&self, text: String) {
+        self.heard.lock().unwrap().push(text);
+    }
+
+    fn heard(&self) -> Vec<String> {
+        let mut heard = self.heard.lock().unwrap().clone();
+        heard.sort();
+        heard
+    }
+}
+
+#[mpesa_callbacks(no_timeouts)]
+impl Shop {
+    #[stk]
+    async fn pushed(&self, callback: StkCallback, delivery: &Delivery) {
+        let code = callback.result_code.map(|code| code.as_str().to_owned()).unwrap_or_default();
+        self.note(format!("stk {code} for {}", delivery.reference().unwrap_or("nobody")));
+    }
+
+    #[payment]
+    async fn paid(&self, payment: Payment, delivery: &Delivery) {
+        self.note(format!("paid {} for {}", payment.receipt, delivery.reference().unwrap_or("nobody")));
+    }
+
+    #[b2c_result]
+    async fn sent(&self, result: B2cResult, delivery: &Delivery) {
+        let receipt = result.receipt().unwrap_or("nothing");
+        self.note(format!("sent {receipt} for {}", delivery.reference().unwrap_or("nobody")));
+    }
+
+    #[overdue(retries = 3)]
+    async fn ask(&self, expected: Expected, delivery: &Delivery) -> Result<(), ExpectError> {
+        let reference = expected.reference.as_str().to_owned();
+        let id = expected.id.as_ref().map_or("no id", |id| id.as_str()).to_owned();
+        self.note(format!("overdue {reference} ({id})"));
+        let found = self.truth.lock().unwrap().iter().find(|(of, _)| *of == reference).map(|(_, found)| found.clone());
+        if let Some(found) = found {
+            delivery.inbox().reconciled(&expected.kind, &reference, &found).await?;
+        }
+        Ok(())
+    }
+
+    #[on_conflict]
+    async fn contradicted(&self, delivery: &Delivery) {
+        self.note(format!("conflict for {}", delivery.reference().unwrap_or("nobody")));
+    }
+}
+
+const SOON: Duration = Duration::from_millis(300);
+
+fn builder(shop: &Shop, store: &MemoryStore) -> InboxBuilder<Shop, mpesa_callbacks::ledger::NoLedger> {
+    let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(5));
+    Inbox::builder(shop.clone()).store(store.clone()).secret(SECRET).backoff(backoff)
+}
+
+async fn shop() -> (Shop, Mounted) {
+    let shop = Shop::default();
+    let inbox = builder(&shop, &MemoryStore::new()).start().await.unwrap();
+    (shop, Mounted::new(inbox))
+}
+
+fn order(reference: &str) -> Expected {
+    Expected::new(Kind::Stk, reference).amount(Amount::from_shillings(1500)).within(SOON)
+}
+
+fn push(id: &str, code: u32, amount: u32, receipt: &str) -> String {
+    format!(
+        r#"{{"Body":{{"stkCallback":{{"CheckoutRequestID":"{id}","ResultCode":{code},"CallbackMetadata":{{"Item":[
+        {{"Name":"Amount","Value":{amount}}},{{"Name":"MpesaReceiptNumber","Value":"{receipt}"}}]}}}}}}}}"#
+    )
+}
+
+fn confirmation(receipt: &str, amount: &str, account: &str, short_code: &str) -> String {
+    format!(
+        r#"{{"TransID":"{receipt}","TransAmount":"{amount}","BillRefNumber":"{account}","BusinessShortCode":"{short_code}"}}"#
+    )
+}
+
+/// Posts to the URL that was minted for this reference.
+async fn post_for(mounted: &Mounted, reference: &str, body: String) -> u16 {
+    let urls = mounted.inbox.urls("https://shop.example.com/pay").unwrap();
+    let url = urls.stk_for(reference).unwrap();
+    let path = url.as_str().strip_prefix("https://shop.example.com").unwrap();
+    mounted.send("POST", path, body).await.status
+}
+
+async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so().await {
+        assert!(began.elapsed() < Duration::from_secs(20), "{what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn of_kind(mounted: &Mounted, kind: Kind) -> Vec<Entry> {
+    mounted.inbox.list(&Filter::default().kind(kind)).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_was_expected_is_handled_and_nothing_is_overdue() {
+    let (shop, mounted) = shop().await;
+    mounted.inbox.expect(&order("order-1")).await.unwrap();
+    mounted.inbox.expect(&order("order-1")).await.unwrap();
+    assert_eq!(post_for(&mounted, "order-1", push("ws_1", 0, 1500, "R1")).await, 200);
+    // The expectation, too, is over once it is due.
+    mounted.settled().await;
+    assert_eq!(shop.heard(), ["paid R1 for order-1", "stk 0 for order-1"]);
+}
+
+#[tokio::test]
+async fn another_amount_is_a_conflict_and_makes_no_payment_until_somebody_releases_it() {
+    let (shop, mounted) = shop().await;
+    mounted.inbox.expect(&order("order-1")).await.unwrap();
+    assert_eq!(post_for(&mounted, "order-1", push("ws_1", 0, 1, "R1")).await, 200);
+    until("the conflict is told", async || !shop.heard().is_empty()).await;
+    assert_eq!(shop.heard(), ["conflict for order-1"]);
+    let held = of_kind(&mounted, Kind::Stk).await.remove(0);
+    assert_eq!((held.verdict, held.state), (Verdict::Conflict, State::Held));
+    assert!(held.error.unwrap().as_str().contains("amount"));
+    assert!(of_kind(&mounted, Kind::Payment).await.is_empty());
+
+    mounted.inbox.release(held.id).await.unwrap();
+    until("the release is handled", async || shop.heard().len() >= 3).await;
+    assert_eq!(shop.heard(), ["conflict for order-1", "paid R1 for order-1", "stk 0 for order-1"]);
+}
+
+#[tokio::test]
+async fn c2b_payments_are_known_by_the_account_that_the_customer_typed() {
+    let (shop, mounted) = shop().await;
+    for reference in ["INV-1", "INV-2"] {
+        let invoice = Expected::new(Kind::C2bConfirmation, reference).amount(Amount::from_shillings(20));
+        mounted.inbox.expect(&invoice.business_short_code("600638").within(Duration::from_mins(1))).await.unwrap();
+    }
+    for body in [
+        confirmation("R1", "20.00", " inv-1 ", "600638"),
+        confirmation("R2", "20.00", "INV-2", "600999"),
+        confirmation("R3", "20.00", "INV-9", "600638"),
+    ] {
+        assert_eq!(mounted.post("/c2b/confirmation", body).await.status, 200);
+    }
+    until("they are handled", async || shop.heard().len() >= 3).await;
+    assert_eq!(shop.heard(), ["conflict for INV-2", "paid R1 for INV-1", "paid R3 for nobody"]);
+}
+
+#[tokio::test]
+async fn when_no_callback_comes_the_application_asks_and_what_it_finds_closes_the_case() {
+    let (shop, mounted) = shop().await;
+    shop.truth.lock().unwrap().push(("order-1".into(), Reconciled::success("R1")));
+    shop.truth.lock().unwrap().push(("order-2".into(), Reconciled::with_code("1032")));
+    for (reference, id) in [("order-1", "ws_1"), ("order-2", "ws_2")] {
+        mounted.inbox.expect(&order(reference)).await.unwrap();
+        mounted.inbox.identify(&Kind::Stk, reference, id).await.unwrap();
+    }
+    let payout = Expected::new(Kind::B2cResult, "payout-1").amount(Amount::from_shillings(5)).within(SOON);
+    mounted.inbox.expect(&payout).await.unwrap();
+    mounted.inbox.identify(&Kind::B2cResult, "payout-1", "conversation").await.unwrap();
+    shop.truth.lock().unwrap().push(("payout-1".into(), Reconciled::success("R2")));
+    tokio::time::sleep(SOON / 3).await;
+    assert!(shop.heard().is_empty(), "too early");
+    mounted.settled().await;
+    assert_eq!(
+        shop.heard(),
+        [
+            "overdue order-1 (ws_1)",
+            "overdue order-2 (ws_2)",
+            "overdue payout-1 (conversation)",
+            "paid R1 for order-1",
+            "sent R2 for payout-1",
+            "stk 0 for order-1",
+            "stk 1032 for order-2",
+        ]
+    );
+
+    // The callbacks come after all: one says the same, the other does not.
+    assert_eq!(post_for(&mounted, "order-1", push("ws_1", 0, 1500, "R1")).await, 200);
+    assert_eq!(post_for(&mounted, "order-2", push("ws_2", 0, 1500, "R3")).await, 200);
+    until("they are judged", async || of_kind(&mounted, Kind::Stk).await.len() == 4).await;
+    let verdicts: Vec<_> = of_kind(&mounted, Kind::Stk).await.iter().rev().map(|entry| entry.verdict).collect();
+    assert_eq!(verdicts[2..], [Verdict::Variant, Verdict::Conflict]);
+    assert!(!shop.heard().contains(&"paid R3 for order-2".to_owned()));
+}
+
+#[tokio::test]
+async fn an_application_that_finds_nothing_out_is_asked_again_and_in_the_end_somebody_is_told() {
+    let (shop, mounted) = shop().await;
+    mounted.inbox.expect(&order("order-1").within(Duration::from_millis(10))).await.unwrap();
+    // A code that says that nobody knows is no answer.
+    assert_eq!(post_for(&mounted, "order-1", push("ws_1", 1037, 0, "")).await, 200);
+    until("it is dead", async || mounted.inbox.depth().await.unwrap().dead == 1).await;
+    let heard = shop.heard();
+    assert_eq!(heard.iter().filter(|heard| heard.starts_with("overdue")).count(), 4, "{heard:?}");
+    // What is found out later is taken, too.
+    mounted.inbox.identify(&Kind::Stk, "order-1", "ws_1").await.unwrap();
+    let late = mounted.inbox.reconciled(&Kind::Stk, "order-1", &Reconciled::success("R1")).await.unwrap();
+    assert_eq!(late.verdict, Verdict::Conflict, "an unknown outcome came first");
+}
+
+#[tokio::test]
+async fn a_callback_is_known_by_daraja_s_id_too() {
+    let (shop, mounted) = shop().await;
+    for (reference, id) in [("order-1", "ws_1"), ("order-2", "ws_2")] {
+        mounted.inbox.expect(&order(reference)).await.unwrap();
+        mounted.inbox.identify(&Kind::Stk, reference, id).await.unwrap();
+        mounted.inbox.identify(&Kind::Stk, reference, id).await.unwrap();
+    }
+    assert_eq!(mounted.post("/stk", push("ws_1", 0, 1500, "R1")).await.status, 200);
+    assert_eq!(mounted.post("/stk", push("ws_1", 0, 1500, "R1")).await.status, 200);
+    assert_eq!(mounted.post("/stk", push("ws_2", 0, 1, "R2")).await.status, 200);
+    until("the conflict is told", async || shop.heard().len() >= 3).await;
+    assert_eq!(shop.heard(), ["conflict for order-2", "paid R1 for order-1", "stk 0 for order-1"]);
+    let stolen = mounted.inbox.identify(&Kind::Stk, "order-2", "ws_1").await;
+    assert!(matches!(stolen, Err(ExpectError::Contradicts)), "{stolen:?}");
+}
+
+#[tokio::test]
+async fn a_callback_that_comes_before_daraja_s_id_is_found_all_the_same() {
+    let (shop, mounted) = shop().await;
+    mounted.inbox.expect(&order("order-1")).await.unwrap();
+    assert_eq!(mounted.post("/stk", push("ws_1", 0, 1500, "R1")).await.status, 200);
+    mounted.inbox.identify(&Kind::Stk, "order-1", "ws_1").await.unwrap();
+    mounted.settled().await;
+    assert_eq!(shop.heard(), ["paid R1 for nobody", "stk 0 for nobody"], "and nothing is overdue");
+}
+
+#[tokio::test]
+async fn money_that_nobody_asked_for_is_held_until_somebody_did() {
+    let shop = Shop::default();
+    let inbox = builder(&shop, &MemoryStore::new()).require_expected([Kind::Stk]).start().await.unwrap();
+    let mounted = Mounted::new(inbox);
+    mounted.inbox.expect(&order("order-1").within(Duration::from_mins(1))).await.unwrap();
+    mounted.inbox.expect(&order("order-2").within(Duration::from_mins(1))).await.unwrap();
+    for (id, code, amount, receipt) in
+        [("ws_1", 0, 1500, "R1"), ("ws_2", 0, 1, "R2"), ("ws_3", 0, 1500, "R3"), ("ws_4", 1032, 0, "")]
+    {
+        assert_eq!(mounted.post("/stk", push(id, code, amount, receipt)).await.status, 200);
+    }
+    assert_eq!(mounted.post("/c2b/confirmation", confirmation("R5", "5", "walk-in", "600638")).await.status, 200);
+    until("others are handled", async || shop.heard().len() >= 2).await;
+    assert_eq!(shop.heard(), ["paid R5 for nobody", "stk 1032 for nobody"]);
+    assert_eq!(mounted.inbox.depth().await.unwrap().held, 3);
+
+    mounted.inbox.identify(&Kind::Stk, "order-1", "ws_1").await.unwrap();
+    mounted.inbox.identify(&Kind::Stk, "order-2", "ws_2").await.unwrap();
+    until("the first is handled", async || shop.heard().len() >= 4).await;
+    assert!(shop.heard().contains(&"paid R1 for nobody".to_owned()));
+    assert_eq!(mounted.inbox.depth().await.unwrap().held, 2, "the other amount, and the one that nobody asked for");
+}
+
+#[tokio::test]
+async fn what_is_expected_is_asked_after_by_the_next_process() {
+    let (shop, store) = (Shop::default(), MemoryStore::new());
+    let first = builder(&shop, &store).start().await.unwrap();
+    first.expect(&order("order-1")).await.unwrap();
+    drop(first);
+    let inbox = builder(&shop, &store).start().await.unwrap();
+    until("it is overdue", async || !shop.heard().is_empty()).await;
+    assert_eq!(shop.heard()[0], "overdue order-1 (no id)");
+    drop(inbox);
+}
+
+#[tokio::test]
+async fn what_cannot_be_expected_is_said() {
+    struct Deaf;
+    #[mpesa_callbacks]
+    impl Deaf {
+        #[stk]
+        async fn stk(&self, _: StkCallback) {}
+    }
+    let deaf = Inbox::builder(Deaf).store(MemoryStore::new()).secret(SECRET).start().await.unwrap();
+    assert!(matches!(deaf.expect(&order("order-1")).await, Err(ExpectError::Off)));
+    let builder = Inbox::builder(Deaf).store(MemoryStore::new()).secret(SECRET);
+    let refused = builder.require_expected([Kind::BillManager]).start().await;
+    assert!(matches!(refused, Err(StartError::NotExpectable { kind: Kind::BillManager })));
+
+    let (_, mounted) = shop().await;
+    let inbox = &mounted.inbox;
+    inbox.expect(&order("order-1")).await.unwrap();
+    let other = order("order-1").amount(Amount::from_shillings(2));
+    assert!(matches!(inbox.expect(&other).await, Err(ExpectError::Contradicts)));
+    assert!(matches!(inbox.expect(&order("")).await, Err(ExpectError::Reference { length: 0 })));
+    let validation = Expected::new(Kind::C2bValidation, "x");
+    assert!(matches!(inbox.expect(&validation).await, Err(ExpectError::Kind { .. })));
+    assert!(matches!(inbox.identify(&Kind::Stk, "order-9", "ws").await, Err(ExpectError::NotExpected { .. })));
+    let found = Reconciled::success("R");
+    assert!(matches!(inbox.reconciled(&Kind::Stk, "order-9", &found).await, Err(ExpectError::NotExpected { .. })));
+    assert!(matches!(inbox.reconciled(&Kind::Stk, "order-1", &found).await, Err(ExpectError::NoKey)));
+}
