@@ -32,6 +32,16 @@ enum Command {
         #[arg(default_value_t = 1_000_000)]
         samples: u64,
     },
+    /// The protocol's model, larger than `test` checks it: 3 workers and 4 faults are 3 million states, and each fault more some
+    /// seven times as many.
+    Model {
+        /// How many callbacks may be in hand at once.
+        #[arg(default_value_t = 3)]
+        workers: u8,
+        /// How often something may go wrong.
+        #[arg(default_value_t = 4)]
+        faults: u8,
+    },
     /// `kill -9` of the shop, and of PostgreSQL, more often than `test` does it: 1,000 times each unless said otherwise.
     Kill {
         /// How many times.
@@ -45,6 +55,7 @@ fn main() -> anyhow::Result<()> {
         Command::Test => steps::test(),
         Command::Fuzz { seconds, target } => fuzz::run(seconds, target.as_deref()),
         Command::Timing { samples } => steps::timing(samples),
+        Command::Model { workers, faults } => steps::model(workers, faults),
         Command::Kill { kills } => steps::kill(kills),
     }
 }

@@ -52,6 +52,12 @@ pub(crate) fn timing(samples: u64) -> anyhow::Result<()> {
     step("timing", timing)
 }
 
+pub(crate) fn model(workers: u8, faults: u8) -> anyhow::Result<()> {
+    let mut model = cargo(&["test", "--release", "-p", "mpesa-callbacks-model", "--", "--nocapture"]);
+    model.env("WORKERS", workers.to_string()).env("FAULTS", faults.to_string());
+    step("the protocol's model", model)
+}
+
 pub(crate) fn kill(kills: u64) -> anyhow::Result<()> {
     let mut kill = cargo(&["test", "--release", "-p", "shop", "--test", "kill", "--", "--nocapture"]);
     kill.env("KILLS", kills.to_string());

@@ -1,0 +1,67 @@
+//! The protocol by which callbacks are recorded, claimed, handled and settled: a model, for stateright to try in all orders.
+//!
+//! A store's `claim`, `renew`, `settle` and `sweep` are one transaction each, so one step here, of one callback at a time.
+//! Recording is two steps: a row has its id before it is committed. A number of workers is a number of callbacks in hand, each
+//! as if in a process of its own; which of them has what is the same to the store.
+//!
+//! Whatever goes wrong takes one of the `faults`. So there are no cycles, and every way has an end: what became of all once
+//! things had stopped going wrong.
+//!
+//! Left out: time, but for leases that run out whenever they like (a retry is due at once); contradictions, and whatever
+//! else is not a first or its duplicate; `reopen`, `dismiss`, `purge`; the spool, whose replay is a delivery like another;
+//! handlers without a ledger.
+
+mod state;
+
+mod steps;
+
+mod properties;
+
+pub use self::state::{Lease, State};
+pub use self::steps::Action;
+
+/// What is checked, and how far.
+#[derive(Clone, Copy, Debug)]
+pub struct Protocol {
+    /// How many callbacks may be in hand at once.
+    pub workers: usize,
+    /// How often a handler is tried.
+    pub attempts: u8,
+    /// How often something may go wrong.
+    pub faults: u8,
+    /// What is done otherwise, to see that it shows.
+    pub mutant: Option<Mutant>,
+}
+
+/// The protocol with one thing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// The sender is answered before the commit.
+    AcknowledgesFirst,
+    /// `record` looks for the key, and inserts what it did not see; no unique index stops it.
+    RecordsWithoutIndex,
+    /// `claim` takes what was ready when it looked, and runs by now.
+    ClaimsWithoutState,
+    /// `claim` looks only above the largest id that was claimed (and at what was claimed before).
+    ClaimsByCursor,
+    /// `claim` takes what runs under an expired lease, too.
+    Retakes,
+    /// The same, and it counts the interruption. Nothing here finds fault with this one.
+    RetakesAndCounts,
+    /// An attempt counts only when it is settled: as if a sweep took it back.
+    CountsLate,
+    /// The ledger's mark is not written with the effects, but when the callback is settled.
+    MarksLate,
+    /// `settle` asks for `state = 1` alone.
+    SettlesWithoutFence,
+    /// `settle` asks for the fence alone.
+    SettlesWithoutState,
+    /// `sweep` goes by a clock that is ahead of the one by which leases are given.
+    SweepsEarly,
+}
+
+impl Protocol {
+    fn is(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+}

@@ -1,0 +1,114 @@
+//! Everything there is, at one moment.
+
+use crate::steps::Action;
+
+/// How often each of two callbacks is delivered.
+pub(crate) const DELIVERIES: [u8; 2] = [2, 1];
+
+/// Everything there is, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    pub(crate) keys: [Key; 2],
+    /// The store's rows, by id: in the order in which they were inserted, not committed.
+    pub(crate) rows: Vec<Row>,
+    /// What workers have in hand, sorted, so that states which differ only in who has what are one.
+    pub(crate) runs: Vec<Run>,
+    /// How often something may still go wrong.
+    pub(crate) faults: u8,
+    /// Whether anybody changed a row without its lease.
+    pub(crate) trespassed: bool,
+}
+
+/// What the sender of a callback knows, and what is in the ledger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub(crate) unsent: u8,
+    pub(crate) acknowledged: u8,
+    pub(crate) effects: u8,
+    pub(crate) marked: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Row {
+    pub(crate) key: usize,
+    pub(crate) stage: Stage,
+    pub(crate) fence: u8,
+    pub(crate) attempts: u8,
+    pub(crate) interruptions: u8,
+    /// The fences whose time has not run out, as bits. Of the last one the store knows it: `lease_until >= now`.
+    pub(crate) live: u8,
+    /// For the properties alone: how many settlements were written.
+    pub(crate) settled: u8,
+    /// The same: how many handlers began, but for those whose attempt was given back.
+    pub(crate) begun: u8,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Stage {
+    /// Inserted, and not committed: nobody sees it.
+    #[default]
+    Open,
+    /// Rolled back; its id is not given again.
+    Gone,
+    Ready,
+    Running,
+    Done,
+    Dead,
+}
+
+/// A callback's id, and the fence of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Lease(pub(crate) usize, pub(crate) u8);
+
+/// A claimed callback in a worker's hands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Run {
+    pub(crate) lease: Lease,
+    pub(crate) attempt: u8,
+    pub(crate) phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Claimed,
+    /// The handler runs, in the ledger's transaction.
+    Handling,
+    /// From here on it has ended, and is to be settled so.
+    Done,
+    Retry,
+    Released,
+    Dead,
+}
+
+impl Row {
+    /// `state = 1 AND fence = $2`
+    pub(crate) fn is_held(&self, fence: u8) -> bool {
+        self.stage == Stage::Running && self.fence == fence
+    }
+
+    pub(crate) fn is_live(&self, fence: u8) -> bool {
+        self.live & 1 << fence != 0
+    }
+}
+
+impl State {
+    /// How many callbacks of this key everybody sees.
+    pub(crate) fn visible(&self, key: usize) -> usize {
+        self.rows.iter().filter(|row| row.key == key && !matches!(row.stage, Stage::Open | Stage::Gone)).count()
+    }
+
+    pub(crate) fn is_fault(&self, action: Action) -> bool {
+        use Action::{Apply, Begin, Claim, Commit, Expire, Record, Renew, Settle, Sweep};
+        match action {
+            Record(_) | Commit(_) | Claim(_) | Sweep(_) | Begin(_) | Apply(_) | Settle(_) | Renew(_) => false,
+            Expire(lease) => self.runs.iter().any(|run| run.lease == lease),
+            _ => true,
+        }
+    }
+
+    /// Everything was acknowledged, and has come to its end.
+    pub(crate) fn is_settled(&self) -> bool {
+        let is_ended = |row: &Row| matches!(row.stage, Stage::Done | Stage::Dead | Stage::Gone);
+        self.keys.iter().all(|key| key.unsent == 0) && self.rows.iter().all(is_ended)
+    }
+}
