@@ -130,6 +130,14 @@ impl Store for FlakyStore {
         self.inner.depth().await
     }
 
+    fn announce(&self) {
+        self.inner.announce();
+    }
+
+    async fn announced(&self) {
+        self.inner.announced().await;
+    }
+
     async fn close(&self) -> Result<(), StoreError> {
         self.inner.close().await
     }

@@ -68,7 +68,11 @@ pub async fn a_lost_lease_changes_nothing(store: Shared) {
     assert_eq!(store.renew(&[stale.lease, holder.lease], LONG).await.unwrap(), [false, true]);
     assert_eq!(state(&store, recorded.id).await, State::Running);
     assert_eq!(settle(&store, &holder, Ending::Done).await, Settled::Written);
-    assert_eq!(settle(&store, &holder, Ending::Done).await, Settled::LeaseLost, "it is settled");
+    assert_eq!(settle(&store, &holder, Ending::Done).await, Settled::Written, "whoever did not hear of it asks again");
+    let otherwise = [Ending::Dead { error: error() }, Ending::Released { after: LONG }];
+    for ending in otherwise {
+        assert_eq!(settle(&store, &holder, ending).await, Settled::LeaseLost, "it is settled");
+    }
     assert_eq!(state(&store, recorded.id).await, State::Done);
 }
 

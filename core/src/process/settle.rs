@@ -94,24 +94,33 @@ async fn settle_all(store: Arc<dyn Store>, mut receiver: mpsc::Receiver<Job>, le
     let mut jobs = Vec::with_capacity(BATCH);
     while receiver.recv_many(&mut jobs, BATCH).await > 0 {
         let (batch, replies): (Vec<_>, Vec<_>) = jobs.drain(..).map(|job| (job.settlement, job.reply)).unzip();
-        // Settling again is safe: what was written is a lost lease then, or the same.
-        let Some(settled) = settle_batch(&*store, &batch, Instant::now() + lease).await else { continue };
-        for (reply, settled) in replies.into_iter().zip(settled) {
-            let _ = reply.send(settled);
+        for (reply, settled) in replies.into_iter().zip(settle_batch(&*store, &batch, Instant::now() + lease).await) {
+            // Without an answer its lease expires.
+            if let Some(settled) = settled {
+                let _ = reply.send(settled);
+            }
         }
     }
 }
 
-/// Offers the batch until the store takes it, or until its leases have expired in any case.
-async fn settle_batch(store: &dyn Store, batch: &[Settlement], until: Instant) -> Option<Vec<Settled>> {
+/// Offers the batch until the store takes it, or until its leases have expired in any case. Settling again is safe. What the
+/// store refuses for ever fails alone.
+async fn settle_batch(store: &dyn Store, batch: &[Settlement], until: Instant) -> Vec<Option<Settled>> {
     loop {
         match caught(store.settle(batch)).await {
-            Ok(settled) => return Some(settled),
-            Err(StoreError::Closed) => return None,
+            Ok(settled) => return settled.into_iter().map(Some).collect(),
+            Err(StoreError::Refused(_)) if batch.len() > 1 => {
+                let mut settled = Vec::with_capacity(batch.len());
+                for one in batch {
+                    settled.extend(Box::pin(settle_batch(store, std::slice::from_ref(one), until)).await);
+                }
+                return settled;
+            }
             Err(error) => {
-                tracing::warn!(cause = error_chain(&error), callbacks = batch.len(), "cannot settle callbacks yet");
-                if Instant::now() + PAUSE > until {
-                    return None;
+                let is_final = matches!(error, StoreError::Closed | StoreError::Refused(_));
+                tracing::warn!(cause = error_chain(&error), callbacks = batch.len(), "cannot settle callbacks");
+                if is_final || Instant::now() + PAUSE > until {
+                    return vec![None; batch.len()];
                 }
                 sleep(PAUSE).await;
             }

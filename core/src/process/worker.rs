@@ -59,6 +59,7 @@ pub(crate) async fn work(engine: Arc<Engine>) {
             let poll = POLL.mul_f64(0.75 + fastrand::f64() / 2.0);
             tokio::select! {
                 () = engine.wake.notified() => {}
+                () = engine.store.announced() => {}
                 () = sleep(poll) => {}
                 () = engine.stopping.cancelled() => return,
             }

@@ -4,17 +4,18 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::parse::Understood;
+use super::record::error_chain;
 use crate::delivery::Delivery;
 use crate::engine::Engine;
 use crate::kind::Kind;
 use crate::observe;
 use crate::payload::{C2bValidation, Callback, Digest, Private};
 use crate::routes::Route;
-use crate::store::{CallbackId, Disposition, Received, Verdict};
+use crate::store::{CallbackId, Disposition, Received, Verdict, caught};
 use crate::validation::Validation;
 
 /// A delivery that is ready to be recorded. Of a validation: with its decision.
@@ -48,7 +49,8 @@ impl Engine {
         if let Some(Callback::C2bValidation(request)) = callback {
             received.disposition = Disposition::Decided;
             let until = started + handler_deadline(&route);
-            match timeout_at(until.into(), self.decision(request, &received)).await {
+            let deciding = self.decision(request, &received, handler_deadline(&route));
+            match timeout_at(until.into(), deciding).await {
                 Ok(Some(decision)) => received.decision = Some(decision),
                 Ok(None) => observe::validation_fell_back("failed"),
                 Err(_) => {
@@ -62,15 +64,25 @@ impl Engine {
     }
 
     /// What was decided before for the same request, or what the handler decides now; `None` when it fails.
-    async fn decision(self: &Arc<Self>, request: C2bValidation, received: &Received) -> Option<String> {
+    async fn decision(
+        self: &Arc<Self>,
+        request: C2bValidation,
+        received: &Received,
+        limit: Duration,
+    ) -> Option<String> {
         // Decided a moment ago, and perhaps not on disk yet.
         if let Some(decision) = self.pending.get(&received.key, &received.meaning) {
             return Some(decision);
         }
-        match self.store.decision(&received.kind, received.key.as_str(), &received.meaning).await {
-            Ok(Some(decision)) => return Some(decision),
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "cannot look for an earlier validation"),
+        // A store that is away must not take the handler's time.
+        if !self.spooling.as_ref().is_some_and(|spooling| spooling.breaker.is_open()) {
+            let looking = self.store.decision(&received.kind, received.key.as_str(), &received.meaning);
+            match timeout(limit / 4, caught(looking)).await {
+                Ok(Ok(Some(decision))) => return Some(decision),
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) => tracing::warn!(cause = error_chain(&error), "cannot look for an earlier validation"),
+                Err(_) => tracing::warn!("looking for an earlier validation took too long"),
+            }
         }
         let handling = self.handling.clone();
         let delivery = Delivery::of_received(self, received, CallbackId(0), Verdict::First);

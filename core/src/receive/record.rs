@@ -123,7 +123,13 @@ impl Engine {
             (Verdict::First, Disposition::Hold(_)) => {
                 tracing::warn!(callback = %id, %kind, reason, "a callback is held");
             }
-            (Verdict::First, _) => self.wake.notify_one(),
+            (Verdict::First, _) => {
+                self.wake.notify_one();
+                // Others may have room.
+                if self.permits.available_permits() == 0 || self.stopping.is_cancelled() {
+                    self.store.announce();
+                }
+            }
             (Verdict::Quarantined, _) => {
                 tracing::warn!(callback = %id, %kind, reason, "cannot read a callback; it is kept as it came");
             }

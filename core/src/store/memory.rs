@@ -111,12 +111,13 @@ impl Store for MemoryStore {
     async fn settle(&self, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
         let mut rows = self.rows()?;
         let now = self.clock.now();
-        let settle = |settlement: &Settlement| match rows.held(settlement.lease) {
-            Some(row) => {
-                row.settle(&settlement.ending, now);
-                Settled::Written
+        let settle = |settlement: &Settlement| {
+            if rows.was_settled(settlement) {
+                return Settled::Written;
             }
-            None => Settled::LeaseLost,
+            let Some(row) = rows.held(settlement.lease) else { return Settled::LeaseLost };
+            row.settle(&settlement.ending, now);
+            Settled::Written
         };
         Ok(batch.iter().map(settle).collect())
     }
@@ -339,6 +340,13 @@ impl Rows {
     /// The row that runs under this lease.
     fn held(&mut self, lease: Lease) -> Option<&mut Row> {
         self.rows.get_mut(&lease.id).filter(|row| row.entry.state == State::Running && row.fence == lease.fence)
+    }
+
+    /// Whether this settlement was written before.
+    fn was_settled(&self, settlement: &Settlement) -> bool {
+        let end = settlement.ending.state();
+        let row = self.rows.get(&settlement.lease.id).filter(|row| row.fence == settlement.lease.fence);
+        end != State::Ready && row.is_some_and(|row| row.entry.state == end)
     }
 
     fn remove(&mut self, id: CallbackId) {

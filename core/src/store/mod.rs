@@ -73,7 +73,9 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Makes leases last for `lease` from now; `false` for those that were lost.
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError>;
 
-    /// Writes down how handling ended, all in one commit; one answer each, in order.
+    /// Writes down how handling ended, all in one commit; one answer each, in order. A settlement that is repeated, because
+    /// nobody heard that it was written, is [`Settled::Written`] again when it was the end: `Done`, `Dead` or `Held` under this
+    /// very fence.
     async fn settle(&self, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError>;
 
     /// Makes `Ready` again whatever is `Running` under an expired lease, and counts the interruption. Sweep, then claim:
@@ -109,6 +111,14 @@ pub trait Store: Debug + Send + Sync + 'static {
 
     /// How many callbacks wait, run, are held, dead and quarantined.
     async fn depth(&self) -> Result<Depth, StoreError>;
+
+    /// Tells other processes that there is more to claim than this one can handle. A hint: they look once a second anyway.
+    fn announce(&self) {}
+
+    /// Waits until another process [announced](Store::announce) something; for ever where nobody can tell.
+    async fn announced(&self) {
+        std::future::pending::<()>().await;
+    }
 
     /// Writes what there is to write, and lets go of files and connections. Every other method then fails with
     /// [`StoreError::Closed`].
@@ -197,6 +207,18 @@ pub enum Ending {
         /// How long.
         after: Duration,
     },
+}
+
+impl Ending {
+    /// The state that it leads to.
+    pub fn state(&self) -> State {
+        match self {
+            Ending::Done => State::Done,
+            Ending::Retry { .. } | Ending::Released { .. } => State::Ready,
+            Ending::Dead { .. } => State::Dead,
+            Ending::Held { .. } => State::Held,
+        }
+    }
 }
 
 /// What became of a settlement.
@@ -293,6 +315,14 @@ pub enum StoreError {
         found: String,
         /// What it must be.
         needed: &'static str,
+    },
+    /// The database's encoding has no room for all that a callback may say.
+    #[error("{place} has the encoding {found}; make the database with `ENCODING 'UTF8'`")]
+    Encoding {
+        /// Which server.
+        place: String,
+        /// Its encoding.
+        found: String,
     },
     /// The store was closed.
     #[error("the store is closed")]

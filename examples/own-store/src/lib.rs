@@ -151,14 +151,15 @@ impl Store for PartnerEvents {
         let (now, mut tx) = (now(), self.begin().await?);
         let mut settled = Vec::with_capacity(batch.len());
         for Settlement { lease, ending, .. } in batch {
-            let (stage, due, finished, trouble, uncounted) = match ending {
-                Ending::Done => (State::Done, None, Some(now), None, 0),
-                Ending::Retry { after, error } => (State::Ready, Some(later(now, *after)), None, Some(error), 0),
-                Ending::Dead { error } => (State::Dead, None, Some(now), Some(error), 0),
-                Ending::Released { after } => (State::Ready, Some(later(now, *after)), None, None, 1),
-                Ending::Held { error } => (State::Held, None, None, Some(error), 0),
-                // An ending that is newer than this store is somebody's to look at.
-                _ => (State::Held, None, None, None, 0),
+            let stage = ending.state().name();
+            let (due, finished, trouble, uncounted) = match ending {
+                Ending::Done => (None, Some(now), None, 0),
+                Ending::Retry { after, error } => (Some(later(now, *after)), None, Some(error), 0),
+                Ending::Dead { error } => (None, Some(now), Some(error), 0),
+                Ending::Released { after } => (Some(later(now, *after)), None, None, 1),
+                Ending::Held { error } => (None, None, Some(error), 0),
+                // An ending that is newer than this store needs nothing else.
+                _ => (None, None, None, 0),
             };
             // Under the lease's own number only: whoever lost it changes nothing.
             let changed = sqlx::query(
@@ -168,7 +169,7 @@ impl Store for PartnerEvents {
             )
             .bind(lease.id.0)
             .bind(lease.fence)
-            .bind(stage.name())
+            .bind(stage)
             .bind(due)
             .bind(finished)
             .bind(trouble.map(Private::as_str))
@@ -176,7 +177,18 @@ impl Store for PartnerEvents {
             .execute(&mut *tx)
             .await
             .map_err(failed)?;
-            settled.push(if changed.rows_affected() == 1 { Settled::Written } else { Settled::LeaseLost });
+            // Whoever did not hear that it was written asks again.
+            let repeats = "SELECT EXISTS (SELECT 1 FROM partner_event
+                                          WHERE event_no = ? AND lease_no = ? AND stage = ? AND stage NOT IN ('ready', 'running'))";
+            let is_written = changed.rows_affected() == 1
+                || sqlx::query_scalar(repeats)
+                    .bind(lease.id.0)
+                    .bind(lease.fence)
+                    .bind(stage)
+                    .fetch_one(&mut *tx)
+                    .await
+                    .map_err(failed)?;
+            settled.push(if is_written { Settled::Written } else { Settled::LeaseLost });
         }
         tx.commit().await.map_err(failed)?;
         Ok(settled)

@@ -95,14 +95,15 @@ pub(in crate::sqlite) fn settle_all(connection: &Connection, batch: &[Settlement
     )?;
     let mut settled = Vec::with_capacity(batch.len());
     for Settlement { lease, ending, .. } in batch {
-        let (state, run_at, settled_at, error, uncounted) = match ending {
-            Ending::Done => (State::Done, None, Some(now), None, 0),
-            Ending::Retry { after, error } => (State::Ready, Some(later(now, *after)), None, Some(error), 0),
-            Ending::Dead { error } => (State::Dead, None, Some(now), Some(error), 0),
-            Ending::Released { after } => (State::Ready, Some(later(now, *after)), None, None, 1),
-            Ending::Held { error } => (State::Held, None, None, Some(error), 0),
-            // An ending that this version does not know of is somebody's to look at.
-            _ => (State::Held, None, None, None, 0),
+        let state = ending.state();
+        let (run_at, settled_at, error, uncounted) = match ending {
+            Ending::Done => (None, Some(now), None, 0),
+            Ending::Retry { after, error } => (Some(later(now, *after)), None, Some(error), 0),
+            Ending::Dead { error } => (None, Some(now), Some(error), 0),
+            Ending::Released { after } => (Some(later(now, *after)), None, None, 1),
+            Ending::Held { error } => (None, None, Some(error), 0),
+            // An ending that this version does not know of needs nothing else.
+            _ => (None, None, None, 0),
         };
         let changed = settle.execute(params![
             lease.id.0,
@@ -113,9 +114,19 @@ pub(in crate::sqlite) fn settle_all(connection: &Connection, batch: &[Settlement
             error.map(Private::as_str),
             uncounted
         ])?;
-        settled.push(if changed == 1 { Settled::Written } else { Settled::LeaseLost });
+        let is_written = changed == 1 || was_settled(connection, lease, state)?;
+        settled.push(if is_written { Settled::Written } else { Settled::LeaseLost });
     }
     Ok(settled)
+}
+
+/// Whether this settlement was written before.
+fn was_settled(connection: &Connection, lease: &Lease, end: State) -> Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM callback WHERE id = ?1 AND fence = ?2 AND state = ?3 AND state >= 2)",
+        )?
+        .query_row([lease.id.0, lease.fence, state_number(end)], |row| row.get(0))
 }
 
 pub(in crate::sqlite) fn is_expired(connection: &Connection, now: i64) -> Result<bool> {
