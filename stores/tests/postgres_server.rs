@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use mpesa_callbacks_core::Kind;
-use mpesa_callbacks_core::store::{Ending, Received, Recorded, Settled, Settlement, Store, StoreError, Verdict};
+use mpesa_callbacks_core::store::{
+    Ending, Filter, Received, Recorded, Settled, Settlement, Store, StoreError, Verdict,
+};
 use mpesa_callbacks_stores::postgres::PostgresStore;
-use mpesa_callbacks_test_servers::Postgres;
+use mpesa_callbacks_test_servers::{Postgres, Proxy};
 use sqlx::{Connection, PgConnection};
 
 async fn database(server: &Postgres) -> String {
@@ -24,6 +26,13 @@ fn push(key: usize, code: usize, words: usize) -> Received {
         r#"{{"Body":{{"stkCallback":{{"CheckoutRequestID":"k{key}","ResultCode":{code},"ResultDesc":"in {words} words"}}}}}}"#
     );
     Received::parse(&Kind::Stk, body.as_bytes(), SystemTime::now()).unwrap()
+}
+
+/// The same, received later.
+fn again(received: &Received) -> Received {
+    let mut again = received.clone();
+    again.received_at = SystemTime::now();
+    again
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -102,7 +111,7 @@ async fn what_is_purged_at_this_moment_is_recognised() {
     store.settle(&done).await.unwrap();
     let purging = tokio::spawn(async move { other.purge(Duration::ZERO).await.unwrap() });
     for batch in all.iter().rev().collect::<Vec<_>>().chunks(10) {
-        let batch: Vec<_> = batch.iter().map(|received| (*received).clone()).collect();
+        let batch: Vec<_> = batch.iter().map(|received| again(received)).collect();
         let recorded = store.record(&batch).await.unwrap();
         assert!(recorded.iter().all(|recorded| recorded.verdict == Verdict::Duplicate), "{recorded:?}");
     }
@@ -199,6 +208,7 @@ async fn a_nul_in_a_text_is_no_reason_to_lose_a_callback() {
     let batch = [received.clone(), push(1, 0, 0)];
     let verdicts = |recorded: Vec<Recorded>| recorded.iter().map(|recorded| recorded.verdict).collect::<Vec<_>>();
     assert_eq!(verdicts(store.record(&batch).await.unwrap()), [Verdict::First, Verdict::First]);
+    let batch = batch.each_ref().map(again);
     assert_eq!(verdicts(store.record(&batch).await.unwrap()), [Verdict::Duplicate, Verdict::Duplicate]);
     let claimed = store.claim(10, Duration::from_secs(10)).await.unwrap();
     assert_eq!(claimed[0].body.as_bytes(), body.as_bytes());
@@ -252,4 +262,52 @@ async fn connections_that_are_cut_lose_nothing_and_double_nothing() {
             .await
             .unwrap();
     assert_eq!((rows, keys), (recorded, recorded));
+}
+
+/// The server commits and the answer gets lost: what was found the first time stands, and is no duplicate of itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_commit_whose_answer_was_lost_is_told_as_what_it_was() {
+    let Some(server) = Postgres::shared() else { return };
+    let url = database(server).await;
+    let proxy = Proxy::before(server.port()).await;
+    let url = url.replace(&server.port().to_string(), &proxy.port().to_string());
+    let store = PostgresStore::connect(&url).await.unwrap();
+    let verdicts = async |batch: &[Received]| -> Vec<Verdict> {
+        proxy.cut_commits(1);
+        let recorded = store.record(batch).await.unwrap();
+        assert_eq!(proxy.left(), 0, "nothing was cut");
+        recorded.iter().map(|recorded| recorded.verdict).collect()
+    };
+    assert_eq!(verdicts(&[push(1, 0, 0), push(2, 0, 0)]).await, [Verdict::First, Verdict::First]);
+    assert_eq!(verdicts(&[push(1, 1, 0), push(2, 0, 0)]).await, [Verdict::Conflict, Verdict::Duplicate]);
+    let entries = store.list(&Filter::default()).await.unwrap();
+    assert_eq!(entries.iter().map(|entry| entry.seen).collect::<Vec<_>>(), [1, 2, 1]);
+}
+
+#[tokio::test]
+async fn a_database_without_room_for_every_text_is_refused() {
+    let Some(server) = Postgres::shared() else { return };
+    let mut connection = PgConnection::connect(&server.url()).await.unwrap();
+    let create = "CREATE DATABASE in_ascii ENCODING 'SQL_ASCII' TEMPLATE template0";
+    sqlx::query(create).execute(&mut connection).await.unwrap();
+    let refused = PostgresStore::connect(&server.url().replace("/postgres", "/in_ascii")).await.unwrap_err();
+    assert!(matches!(&refused, StoreError::Encoding { found, .. } if found == "SQL_ASCII"), "{refused}");
+}
+
+/// A process that is busy tells the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_one_process_announces_the_others_hear() {
+    let Some(server) = Postgres::shared() else { return };
+    let url = database(server).await;
+    let busy = PostgresStore::connect(&url).await.unwrap();
+    let idle = PostgresStore::connect(&url).await.unwrap().listening_at(&url).unwrap();
+    // Whoever begins to listen looks once.
+    idle.announced().await;
+    for _ in 0..3 {
+        for _ in 0..100 {
+            busy.announce();
+        }
+        tokio::time::timeout(Duration::from_secs(20), idle.announced()).await.expect("to hear it");
+    }
+    idle.close().await.unwrap();
 }

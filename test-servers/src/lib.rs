@@ -3,4 +3,7 @@
 
 mod postgres;
 
+mod proxy;
+
 pub use self::postgres::Postgres;
+pub use self::proxy::Proxy;

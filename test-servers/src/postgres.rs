@@ -126,6 +126,11 @@ impl Postgres {
         format!("postgres://test@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The name of a database that nobody else uses, and where it will be once it was created.
     pub fn next_database(&self) -> (String, String) {
         let name = format!("test_{}", self.next.fetch_add(1, Ordering::Relaxed));

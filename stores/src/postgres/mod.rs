@@ -1,5 +1,19 @@
 //! PostgreSQL: for several replicas of an application, and for those who run one anyway.
 
+/// Does it again when the server chose it to break a deadlock: all of it was rolled back then. (A function that takes an async closure
+/// would make futures that are not `Send`.)
+macro_rules! unlocked {
+    ($work:expr) => {{
+        let mut tries = 1;
+        loop {
+            match $work.await {
+                Err(error) if $crate::postgres::is_deadlock(&error) && tries < $crate::postgres::TRIES => tries += 1,
+                done => break done,
+            }
+        }
+    }};
+}
+
 mod open;
 
 mod record;
@@ -10,8 +24,11 @@ mod look;
 
 mod purge;
 
+mod hints;
+
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,10 +37,12 @@ use mpesa_callbacks_core::payload::{Digest, Private};
 use mpesa_callbacks_core::store::{
     CallbackId, Claimed, Depth, Entry, Filter, Lease, Received, Recorded, Settled, Settlement, State, Store, StoreError,
 };
-use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{Connection, Postgres, Transaction};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use self::hints::Hints;
 use self::open::{open, store_error};
 
 /// Keeps callbacks in PostgreSQL 13 or newer, in a schema of its own, `mpesa_callbacks`.
@@ -33,7 +52,8 @@ use self::open::{open, store_error};
 /// survives a power cut of the server, and its loss where a synchronous standby is configured (`synchronous_standby_names`, and
 /// a `synchronous_commit` other than `local`).
 ///
-/// It asks for a connection at most for 5 seconds, and polls for work once a second. TLS is sqlx's: switch on one of its `tls-…`
+/// It asks for a connection at most for 5 seconds. Processes that are busy tell others of work on connections of their own (two a
+/// process); they look for it once a second anyway. TLS is sqlx's: switch on one of its `tls-…`
 /// features in the application.
 ///
 /// The tables hold names and phone numbers. When bodies are purged their keys become HMACs under a random key that lies in
@@ -48,10 +68,11 @@ use self::open::{open, store_error};
 #[derive(Clone)]
 pub struct PostgresStore {
     pool: PgPool,
+    hints: Arc<Hints>,
 }
 
-/// How often a transaction is tried that the server broke off: a deadlock, a connection that was cut. Repeating is safe, and
-/// a commit whose outcome nobody heard is found by its digest.
+/// How often a transaction is tried that the server broke off: a deadlock, a connection that was cut. Repeating is safe, because what
+/// was committed after all is found by its digest.
 const TRIES: u32 = 5;
 
 impl PostgresStore {
@@ -76,7 +97,19 @@ impl PostgresStore {
     /// As [`connect`](PostgresStore::connect); a server that cannot be reached is [`StoreError::Unavailable`].
     pub async fn with_pool(pool: PgPool) -> Result<PostgresStore, StoreError> {
         open(&pool).await?;
-        Ok(PostgresStore { pool })
+        let hints = Arc::new(Hints::start((*pool.connect_options()).clone()));
+        Ok(PostgresStore { pool, hints })
+    }
+
+    /// Listens at this server for other processes' hints, rather than where the callbacks are kept: say the server itself where
+    /// that is a PgBouncer which pools transactions. Without, processes look for each other's callbacks once a second.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] when it is not a URL of PostgreSQL's.
+    pub fn listening_at(self, url: &str) -> Result<PostgresStore, StoreError> {
+        let opened = |error: sqlx::Error| StoreError::Open { place: "PostgreSQL".to_owned(), source: error.into() };
+        let options: PgConnectOptions = url.parse().map_err(opened)?;
+        Ok(PostgresStore { hints: Arc::new(Hints::start(options)), ..self })
     }
 
     async fn record_once(&self, batch: &[Received]) -> sqlx::Result<Vec<Recorded>> {
@@ -88,6 +121,9 @@ impl PostgresStore {
         Ok(recorded)
     }
 }
+
+/// After this long nothing is tried again.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long the server may take over a batch before nobody waits for it any more.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -126,17 +162,17 @@ fn is_passing(error: &sqlx::Error) -> bool {
 }
 
 fn is_deadlock(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "40P01")
+    error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == "40P01")
 }
 
 #[async_trait]
 impl Store for PostgresStore {
     async fn record(&self, batch: &[Received]) -> Result<Vec<Recorded>, StoreError> {
-        let mut tries = 1;
+        let (began, mut tries) = (Instant::now(), 1);
         loop {
             match timeout(LONGEST, self.record_once(batch)).await {
                 Ok(Ok(recorded)) => return Ok(recorded),
-                Ok(Err(error)) if is_passing(&error) && tries < TRIES => tries += 1,
+                Ok(Err(error)) if is_passing(&error) && tries < TRIES && began.elapsed() < PATIENCE => tries += 1,
                 Ok(Err(error)) => return Err(store_error(error)),
                 Err(_) => return Err(StoreError::Unavailable("the server does not answer".into())),
             }
@@ -152,18 +188,11 @@ impl Store for PostgresStore {
     }
 
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
-        work::renew(&self.pool, leases, lease).await.map_err(store_error)
+        unlocked!(work::renew(&self.pool, leases, lease)).map_err(store_error)
     }
 
     async fn settle(&self, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
-        let mut tries = 1;
-        loop {
-            match work::settle(&self.pool, batch).await {
-                // Only what was certainly rolled back: a second settlement after an unknown commit would find its lease gone.
-                Err(error) if is_deadlock(&error) && tries < TRIES => tries += 1,
-                settled => return settled.map_err(store_error),
-            }
-        }
+        unlocked!(work::settle(&self.pool, batch)).map_err(store_error)
     }
 
     async fn sweep(&self) -> Result<u64, StoreError> {
@@ -183,7 +212,7 @@ impl Store for PostgresStore {
     }
 
     async fn reopen(&self, id: CallbackId, from: State, payment: Option<&Received>) -> Result<bool, StoreError> {
-        let reopen = async {
+        let reopen = || async {
             let mut tx = begin(&self.pool).await?;
             let reopened = work::reopen(&mut tx, id, from).await?;
             if let Some(payment) = payment.filter(|_| reopened) {
@@ -193,7 +222,7 @@ impl Store for PostgresStore {
             tx.commit().await?;
             Ok(reopened)
         };
-        reopen.await.map_err(store_error)
+        unlocked!(reopen()).map_err(store_error)
     }
 
     async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError> {
@@ -212,7 +241,16 @@ impl Store for PostgresStore {
         look::depth(&self.pool).await.map_err(store_error)
     }
 
+    fn announce(&self) {
+        self.hints.send();
+    }
+
+    async fn announced(&self) {
+        self.hints.heard().await;
+    }
+
     async fn close(&self) -> Result<(), StoreError> {
+        self.hints.stop();
         // Closed at once; the wait is for connections that others have taken, and they may keep them.
         let _ = timeout(LONGEST, self.pool.close()).await;
         Ok(())

@@ -19,13 +19,17 @@ pub(super) async fn open(pool: &PgPool) -> Result<(), StoreError> {
     tx.commit().await.map_err(store_error)
 }
 
-/// What the server confirms must be on its disk.
+/// What the server confirms must be on its disk, and it must have room for every text.
 async fn check_durable(connection: &mut PgConnection) -> Result<(), StoreError> {
     let settings = sqlx::query(
         "SELECT current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
-                pg_is_in_recovery()::text AS standby",
+                pg_is_in_recovery()::text AS standby, current_setting('server_encoding') AS encoding",
     );
     let settings = settings.fetch_one(connection).await.map_err(store_error)?;
+    let found: String = settings.try_get("encoding").map_err(store_error)?;
+    if found != "UTF8" {
+        return Err(StoreError::Encoding { place: PLACE.to_owned(), found });
+    }
     for (setting, wrong, needed) in
         [("fsync", "off", "on"), ("synchronous_commit", "off", "on"), ("standby", "true", "false")]
     {

@@ -12,39 +12,42 @@ const AT_ONCE: i64 = 500;
 
 pub(super) async fn purge(pool: &PgPool, age: Duration) -> sqlx::Result<u64> {
     let (mut purged, mut behind) = (0, 0);
-    loop {
-        let mut tx = begin(pool).await?;
-        // Bodies in the order of their ids, which is that of their arrival.
-        let old: Vec<(i64, String, String)> = sqlx::query_as(
-            "SELECT id, kind, key FROM mpesa_callbacks.body JOIN mpesa_callbacks.callback ON id = callback_id
-             WHERE callback_id > $1 AND id > $1 AND state = 2 AND received_at < (SELECT mpesa_callbacks.now_us()) - $2
-             ORDER BY callback_id LIMIT $3 FOR UPDATE",
-        )
-        .bind(behind)
-        .bind(span(age))
-        .bind(AT_ONCE)
-        .fetch_all(&mut *tx)
-        .await?;
-        let Some((last, ..)) = old.last() else { return Ok(purged) };
-        behind = *last;
-        let hmac_key = hmac_key(&mut tx).await?;
-        let ids: Vec<i64> = old.iter().map(|(id, ..)| *id).collect();
-        let hidden: Vec<String> = old.iter().map(|(_, kind, key)| pseudonym(&hmac_key, kind, key)).collect();
-        sqlx::query("DELETE FROM mpesa_callbacks.body WHERE callback_id = ANY($1)")
-            .bind(&ids)
-            .execute(&mut *tx)
-            .await?;
-        sqlx::query(
-            "UPDATE mpesa_callbacks.callback AS c SET key = hidden.key, reference = NULL, peer = NULL, error = NULL
-             FROM unnest($1::bigint[], $2::text[]) AS hidden (id, key) WHERE c.id = hidden.id",
-        )
-        .bind(&ids)
-        .bind(&hidden)
-        .execute(&mut *tx)
-        .await?;
-        tx.commit().await?;
-        purged += ids.len() as u64;
+    while let Some((last, count)) = unlocked!(purge_some(pool, age, behind))? {
+        (behind, purged) = (last, purged + count);
     }
+    Ok(purged)
+}
+
+/// The oldest whose ids are larger; the last one's id, and how many there were.
+async fn purge_some(pool: &PgPool, age: Duration, behind: i64) -> sqlx::Result<Option<(i64, u64)>> {
+    let mut tx = begin(pool).await?;
+    // Bodies in the order of their ids, which is that of their arrival.
+    let old: Vec<(i64, String, String)> = sqlx::query_as(
+        "SELECT id, kind, key FROM mpesa_callbacks.body JOIN mpesa_callbacks.callback ON id = callback_id
+         WHERE callback_id > $1 AND id > $1 AND state = 2 AND received_at < (SELECT mpesa_callbacks.now_us()) - $2
+         ORDER BY callback_id LIMIT $3 FOR UPDATE",
+    )
+    .bind(behind)
+    .bind(span(age))
+    .bind(AT_ONCE)
+    .fetch_all(&mut *tx)
+    .await?;
+    let Some((last, ..)) = old.last() else { return Ok(None) };
+    let last = *last;
+    let hmac_key = hmac_key(&mut tx).await?;
+    let ids: Vec<i64> = old.iter().map(|(id, ..)| *id).collect();
+    let hidden: Vec<String> = old.iter().map(|(_, kind, key)| pseudonym(&hmac_key, kind, key)).collect();
+    sqlx::query("DELETE FROM mpesa_callbacks.body WHERE callback_id = ANY($1)").bind(&ids).execute(&mut *tx).await?;
+    sqlx::query(
+        "UPDATE mpesa_callbacks.callback AS c SET key = hidden.key, reference = NULL, peer = NULL, error = NULL
+         FROM unnest($1::bigint[], $2::text[]) AS hidden (id, key) WHERE c.id = hidden.id",
+    )
+    .bind(&ids)
+    .bind(&hidden)
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(Some((last, ids.len() as u64)))
 }
 
 pub(super) async fn trim_quarantine(pool: &PgPool, rows: u64, bytes: u64) -> sqlx::Result<u64> {
@@ -63,20 +66,23 @@ pub(super) async fn trim_quarantine(pool: &PgPool, rows: u64, bytes: u64) -> sql
     .await?;
     let mut trimmed = 0;
     for ids in excess.chunks(usize::try_from(AT_ONCE).unwrap_or(1)) {
-        let mut tx = begin(pool).await?;
-        let ids: Vec<i64> =
-            sqlx::query_scalar("SELECT id FROM mpesa_callbacks.callback WHERE id = ANY($1) AND state = 5 FOR UPDATE")
-                .bind(ids)
-                .fetch_all(&mut *tx)
-                .await?;
-        sqlx::query("DELETE FROM mpesa_callbacks.body WHERE callback_id = ANY($1)")
-            .bind(&ids)
-            .execute(&mut *tx)
-            .await?;
-        let gone = sqlx::query("DELETE FROM mpesa_callbacks.callback WHERE id = ANY($1)").bind(&ids);
-        trimmed += gone.execute(&mut *tx).await?.rows_affected();
-        tx.commit().await?;
+        trimmed += unlocked!(trim_some(pool, ids))?;
     }
+    Ok(trimmed)
+}
+
+async fn trim_some(pool: &PgPool, ids: &[i64]) -> sqlx::Result<u64> {
+    let mut tx = begin(pool).await?;
+    let ids: Vec<i64> = sqlx::query_scalar(
+        "SELECT id FROM mpesa_callbacks.callback WHERE id = ANY($1) AND state = 5 ORDER BY id FOR UPDATE",
+    )
+    .bind(ids)
+    .fetch_all(&mut *tx)
+    .await?;
+    sqlx::query("DELETE FROM mpesa_callbacks.body WHERE callback_id = ANY($1)").bind(&ids).execute(&mut *tx).await?;
+    let gone = sqlx::query("DELETE FROM mpesa_callbacks.callback WHERE id = ANY($1)").bind(&ids);
+    let trimmed = gone.execute(&mut *tx).await?.rows_affected();
+    tx.commit().await?;
     Ok(trimmed)
 }
 

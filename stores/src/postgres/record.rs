@@ -1,7 +1,9 @@
 //! Recording: what is known under a key, and what a delivery is beside it.
 //!
-//! A batch is one transaction of a few statements, whatever its size. Of racing transactions the unique indexes let one be
-//! first; the others wait for it, find it, and take the locks of all that is known under the key, one after the other.
+//! A batch is one transaction of a few statements, whatever its size. Nearly all of it is new, and inserted at once, in the order of
+//! keys; of racing transactions the unique indexes let one be first. The others wait for it, find it, and take the locks of all
+//! that is known under the key, one after the other. Nobody holds such a lock while waiting to insert, so nobody waits in a
+//! circle.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +15,7 @@ use sqlx::postgres::{PgConnection, PgPool};
 
 use super::purge::hmac_key;
 use super::text;
-use crate::words::{micros, pseudonym, span, state_number, verdict_number};
+use crate::words::{micros, pseudonym, span, state_number, verdict, verdict_number};
 
 /// How often others may come in between before something must be wrong.
 const ROUNDS: usize = 16;
@@ -71,14 +73,20 @@ async fn record_each(
     hmac_key: &[u8],
 ) -> sqlx::Result<Vec<Found>> {
     let mut found: Vec<Option<Found>> = vec![None; deliveries.len()];
-    for round in 0..ROUNDS {
+    let can_be_first = |at: &usize| deliveries[*at].verdict(&[], false).0 == Verdict::First;
+    let firsts = (0..deliveries.len()).filter(can_be_first);
+    let firsts: Vec<_> = firsts.map(|at| (at, Verdict::First, deliveries[at].decision.clone())).collect();
+    let inserted = insert(connection, deliveries, &firsts, hmac_key).await?;
+    for (at, verdict, decision) in firsts {
+        found[at] = inserted.get(&at).map(|id| (*id, verdict, decision));
+    }
+    for _ in 0..ROUNDS {
         let open: Vec<usize> = (0..deliveries.len()).filter(|at| found[*at].is_none()).collect();
         if open.is_empty() {
             break;
         }
-        // Nearly always nothing is known, and the index finds the receipt that is. Then its owner is locked, so that those
-        // who contradict it are judged one after the other.
-        let taken = if round == 0 { Vec::new() } else { taken(connection, deliveries, &open).await? };
+        // The owner of a receipt is locked, so that those who contradict it are judged one after the other.
+        let taken = taken(connection, deliveries, &open).await?;
         let known = known(connection, deliveries, &open, hmac_key).await?;
         let (mut repeated, mut new) = (Vec::new(), Vec::new());
         for at in open {
@@ -91,6 +99,12 @@ async fn record_each(
             };
             match (verdict, same) {
                 (Verdict::Duplicate, Some(id)) => {
+                    // The same delivery, whose commit nobody heard of: what it was then is what it is. (The server's own word on a
+                    // transaction will not do: a crash gives its id to another one.)
+                    if let Some(earlier) = earlier.filter(|it| it.received_at == micros(deliveries[at].received_at)) {
+                        found[at] = Some((id, earlier.verdict, decision));
+                        continue;
+                    }
                     repeated.push((id, deliveries[at]));
                     found[at] = Some((id, verdict, decision));
                 }
@@ -98,7 +112,7 @@ async fn record_each(
             }
         }
         repeat(connection, &repeated).await?;
-        let inserted = insert(connection, deliveries, &new).await?;
+        let inserted = insert(connection, deliveries, &new, hmac_key).await?;
         for (at, verdict, decision) in new {
             // Who is not there was beaten to it: look again.
             if let Some(id) = inserted.get(&at) {
@@ -114,6 +128,8 @@ async fn record_each(
 struct Earlier {
     at: usize,
     known: Known,
+    verdict: Verdict,
+    received_at: i64,
     decision: Option<String>,
 }
 
@@ -148,7 +164,7 @@ async fn known(
         .await?;
         locked.extend(ids);
         let rows = sqlx::query(
-            "SELECT at, id, digest, meaning, decision
+            "SELECT at, id, digest, meaning, verdict, received_at, decision
              FROM mpesa_callbacks.callback JOIN unnest($1::int[], $2::text[], $3::text[]) AS asked (at, kind, key) USING (kind, key)
              ORDER BY id",
         )
@@ -171,6 +187,8 @@ async fn known(
                 digest: digest(row.try_get("digest")?),
                 meaning: digest(row.try_get("meaning")?),
             },
+            verdict: verdict(row.try_get::<i16, _>("verdict")?.into()),
+            received_at: row.try_get("received_at")?,
             decision: row.try_get("decision")?,
         })
     });
@@ -203,7 +221,7 @@ async fn repeat(connection: &mut PgConnection, repeated: &[(CallbackId, &Receive
     let times: Vec<i64> = repeated.iter().map(|(_, received)| micros(received.received_at)).collect();
     sqlx::query(
         "UPDATE mpesa_callbacks.callback SET seen = seen + 1, last_seen_at = again.at
-         FROM unnest($1::bigint[], $2::bigint[]) AS again (id, at) WHERE callback.id = again.id",
+         FROM unnest($1::bigint[], $2::bigint[]) AS again (id, at) WHERE callback.id = again.id AND last_seen_at <> again.at",
     )
     .bind(&ids)
     .bind(&times)
@@ -212,11 +230,13 @@ async fn repeat(connection: &mut PgConnection, repeated: &[(CallbackId, &Receive
     Ok(())
 }
 
-/// Writes what nobody has written yet, and tells the ids of what was.
+/// Writes what nobody has written yet, and tells the ids of what was. What is to be the first of its key is written only where
+/// nothing is known under it, nor under what hides it once it is purged.
 async fn insert(
     connection: &mut PgConnection,
     deliveries: &[&Received],
     new: &[(usize, Verdict, Option<String>)],
+    hmac_key: &[u8],
 ) -> sqlx::Result<HashMap<usize, CallbackId>> {
     if new.is_empty() {
         return Ok(HashMap::new());
@@ -236,6 +256,11 @@ async fn insert(
         all().map(|(received, _)| received.reference.as_ref().map(|reference| text(reference.as_str()))).collect();
     let decisions: Vec<_> = new.iter().map(|(.., decision)| decision.as_deref().map(text)).collect();
     let reasons: Vec<_> = all().map(|(received, _)| received.reason().map(text)).collect();
+    let hidden: Vec<String> = kinds
+        .iter()
+        .zip(&keys)
+        .map(|(kind, key): (&&str, &std::borrow::Cow<'_, str>)| pseudonym(hmac_key, kind, key))
+        .collect();
     let delays: Vec<i64> = all().map(|(received, _)| span(received.due_after)).collect();
     let written: Vec<(i64, String, String)> = sqlx::query_as(
         "INSERT INTO mpesa_callbacks.callback (kind, key, verdict, state, digest, meaning, received_at, last_seen_at, run_at,
@@ -244,8 +269,12 @@ async fn insert(
                 CASE WHEN state = 0 THEN mpesa_callbacks.now_us() + due_after END, CASE WHEN state = 2 THEN mpesa_callbacks.now_us() END,
                 receipt, peer, reference, decision, error
          FROM unnest($1::text[], $2::text[], $3::smallint[], $4::smallint[], $5::bytea[], $6::bytea[], $7::bigint[],
-                     $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[])
-              AS new (kind, key, verdict, state, digest, meaning, received_at, receipt, peer, reference, decision, error, due_after)
+                     $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[], $14::text[]) WITH ORDINALITY
+              AS new (kind, key, verdict, state, digest, meaning, received_at, receipt, peer, reference, decision, error, due_after,
+                      hidden, nth)
+         WHERE verdict <> 0 OR NOT EXISTS (
+             SELECT 1 FROM mpesa_callbacks.callback AS c WHERE c.kind = new.kind AND c.key IN (new.key, new.hidden))
+         ORDER BY nth
          ON CONFLICT DO NOTHING RETURNING id, kind, key",
     )
     .bind(&kinds)
@@ -261,6 +290,7 @@ async fn insert(
     .bind(&decisions)
     .bind(&reasons)
     .bind(&delays)
+    .bind(&hidden)
     .fetch_all(&mut *connection)
     .await?;
     let by_name: HashMap<(&str, &str), i64> =

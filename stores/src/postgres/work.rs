@@ -1,5 +1,6 @@
 //! Claiming, renewing, settling, sweeping; and what people decide. Times are the server's.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use mpesa_callbacks_core::Kind;
@@ -60,8 +61,8 @@ fn columns<'a>(leases: impl Iterator<Item = &'a Lease>) -> (Vec<i64>, Vec<i64>) 
 }
 
 pub(super) async fn renew(pool: &PgPool, leases: &[Lease], lease: Duration) -> sqlx::Result<Vec<bool>> {
-    let (ids, fences) = columns(leases.iter());
-    let renewed: Vec<(i64, i64)> = sqlx::query_as(
+    let (ids, fences) = columns(in_order(leases.iter()).into_iter());
+    let renewed: HashSet<(i64, i64)> = sqlx::query_as(
         "UPDATE mpesa_callbacks.callback AS c SET lease_until = mpesa_callbacks.now_us() + $3
          FROM unnest($1::bigint[], $2::bigint[]) AS held (id, fence)
          WHERE c.id = held.id AND c.fence = held.fence AND state = 1 RETURNING c.id, c.fence",
@@ -70,38 +71,53 @@ pub(super) async fn renew(pool: &PgPool, leases: &[Lease], lease: Duration) -> s
     .bind(&fences)
     .bind(span(lease))
     .fetch_all(pool)
-    .await?;
+    .await?
+    .into_iter()
+    .collect();
     Ok(leases.iter().map(|lease| renewed.contains(&(lease.id.0, lease.fence))).collect())
 }
 
+/// In the order of ids, so that statements wait for one another in one direction.
+fn in_order<'a>(leases: impl Iterator<Item = &'a Lease>) -> Vec<&'a Lease> {
+    let mut leases: Vec<&Lease> = leases.collect();
+    leases.sort_by_key(|lease| lease.id);
+    leases
+}
+
 pub(super) async fn settle(pool: &PgPool, batch: &[Settlement]) -> sqlx::Result<Vec<Settled>> {
-    let (ids, fences) = columns(batch.iter().map(|settlement| &settlement.lease));
+    let mut in_order: Vec<&Settlement> = batch.iter().collect();
+    in_order.sort_by_key(|settlement| settlement.lease.id);
+    let (ids, fences) = columns(in_order.iter().map(|settlement| &settlement.lease));
     let (mut states, mut delays, mut errors, mut uncounted) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for Settlement { ending, .. } in batch {
-        let (state, after, error, count) = match ending {
-            Ending::Done => (State::Done, None, None, 0),
-            Ending::Retry { after, error } => (State::Ready, Some(span(*after)), Some(error), 0),
-            Ending::Dead { error } => (State::Dead, None, Some(error), 0),
-            Ending::Released { after } => (State::Ready, Some(span(*after)), None, 1),
-            Ending::Held { error } => (State::Held, None, Some(error), 0),
-            // An ending that this version does not know of is somebody's to look at.
-            _ => (State::Held, None, None, 0),
+    for Settlement { ending, .. } in in_order {
+        let (after, error, count) = match ending {
+            Ending::Retry { after, error } => (Some(span(*after)), Some(error), 0),
+            Ending::Dead { error } | Ending::Held { error } => (None, Some(error), 0),
+            Ending::Released { after } => (Some(span(*after)), None, 1),
+            // Done; and an ending that this version does not know of, which needs nothing else.
+            _ => (None, None, 0),
         };
-        states.push(i16::try_from(state_number(state)).unwrap_or(i16::MAX));
+        states.push(i16::try_from(state_number(ending.state())).unwrap_or(i16::MAX));
         delays.push(after);
         errors.push(error.map(|error| text(error.as_str())));
         uncounted.push(count);
     }
-    // Under its own fence only: whoever lost the lease changes nothing.
-    let settled: Vec<(i64, i64)> = sqlx::query_as(
-        "UPDATE mpesa_callbacks.callback AS c
-         SET state = ended.state, run_at = mpesa_callbacks.now_us() + ended.delay, lease_until = NULL,
-             settled_at = CASE WHEN ended.state IN (2, 3) THEN mpesa_callbacks.now_us() END,
-             error = coalesce(ended.error, CASE WHEN ended.state = 2 THEN NULL ELSE c.error END),
-             attempts = attempts - ended.uncounted
-         FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[], $5::text[], $6::int[])
-              AS ended (id, fence, state, delay, error, uncounted)
-         WHERE c.id = ended.id AND c.fence = ended.fence AND c.state = 1 RETURNING c.id, c.fence",
+    // Under its own fence only: whoever lost the lease changes nothing. Whoever did not hear that the end was written finds it.
+    let settled: HashSet<(i64, i64)> = sqlx::query_as(
+        "WITH ended AS (
+             SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[], $5::text[], $6::int[])
+                  AS ended (id, fence, state, delay, error, uncounted)
+         ), written AS (
+             UPDATE mpesa_callbacks.callback AS c
+             SET state = ended.state, run_at = mpesa_callbacks.now_us() + ended.delay, lease_until = NULL,
+                 settled_at = CASE WHEN ended.state IN (2, 3) THEN mpesa_callbacks.now_us() END,
+                 error = coalesce(ended.error, CASE WHEN ended.state = 2 THEN NULL ELSE c.error END),
+                 attempts = attempts - ended.uncounted
+             FROM ended WHERE c.id = ended.id AND c.fence = ended.fence AND c.state = 1 RETURNING c.id, c.fence
+         )
+         SELECT id, fence FROM written UNION ALL
+         SELECT c.id, c.fence FROM mpesa_callbacks.callback AS c JOIN ended USING (id, fence)
+         WHERE c.state = ended.state AND c.state >= 2",
     )
     .bind(&ids)
     .bind(&fences)
@@ -110,9 +126,10 @@ pub(super) async fn settle(pool: &PgPool, batch: &[Settlement]) -> sqlx::Result<
     .bind(&errors)
     .bind(&uncounted)
     .fetch_all(pool)
-    .await?;
-    let is_written = |lease: &Lease| settled.contains(&(lease.id.0, lease.fence));
-    let settled = |settlement: &Settlement| match is_written(&settlement.lease) {
+    .await?
+    .into_iter()
+    .collect();
+    let settled = |settlement: &Settlement| match settled.contains(&(settlement.lease.id.0, settlement.lease.fence)) {
         true => Settled::Written,
         false => Settled::LeaseLost,
     };

@@ -1,0 +1,92 @@
+//! A connection on which answers get lost.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// Stands in front of a PostgreSQL server and, when it is told so, cuts a connection off between a commit and its answer: the
+/// server has committed, and nobody hears of it.
+#[derive(Debug)]
+pub struct Proxy {
+    port: u16,
+    cuts: Arc<AtomicU32>,
+    accepting: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// In front of the server at this port of 127.0.0.1.
+    ///
+    /// # Panics
+    /// When there is no port to be had.
+    pub async fn before(server: u16) -> Proxy {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let cuts = Arc::new(AtomicU32::new(0));
+        let to_cut = cuts.clone();
+        let accepting = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let cuts = to_cut.clone();
+                tokio::spawn(async move {
+                    // Whoever hangs up does so on purpose.
+                    let _ = pass(client, (Ipv4Addr::LOCALHOST, server).into(), &cuts).await;
+                });
+            }
+        });
+        Proxy { port, cuts, accepting }
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// So many commits from now on get no answer.
+    pub fn cut_commits(&self, count: u32) {
+        self.cuts.store(count, Ordering::SeqCst);
+    }
+
+    /// How many of them are still to come.
+    pub fn left(&self) -> u32 {
+        self.cuts.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// Passes on what comes from either side, until one hangs up or an answer is to be lost.
+async fn pass(mut client: TcpStream, server: SocketAddr, cuts: &AtomicU32) -> std::io::Result<()> {
+    let mut server = TcpStream::connect(server).await?;
+    let (mut from_client, mut from_server) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        tokio::select! {
+            count = client.read(&mut from_client) => {
+                let sent = &from_client[..count?];
+                if sent.is_empty() {
+                    return Ok(());
+                }
+                let is_commit = sent.windows(7).any(|window| window == b"COMMIT\0");
+                server.write_all(sent).await?;
+                let takes = |left: u32| left.checked_sub(1);
+                if is_commit && cuts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, takes).is_ok() {
+                    // It is done once the server answers.
+                    return server.read(&mut from_server).await.map(drop);
+                }
+            }
+            count = server.read(&mut from_server) => {
+                let answered = &from_server[..count?];
+                if answered.is_empty() {
+                    return Ok(());
+                }
+                client.write_all(answered).await?;
+            }
+        }
+    }
+}
