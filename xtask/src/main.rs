@@ -18,6 +18,8 @@ struct Arguments {
 enum Command {
     /// Everything that must pass: format, lints, all tests, every feature alone, documentation.
     Test,
+    /// Finds or fetches the servers that tests need, and prints where they are, for `cargo test` by hand.
+    Servers,
     /// Any input, under libFuzzer: every target for 60 seconds unless said otherwise. Needs rustup and a C++ compiler.
     Fuzz {
         /// For how many seconds each.
@@ -53,6 +55,12 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Test => steps::test(),
+        Command::Servers => {
+            for (variable, place) in servers::places(&steps::root().join("target")) {
+                println!("export {variable}={}", place.display());
+            }
+            Ok(())
+        }
         Command::Fuzz { seconds, target } => fuzz::run(seconds, target.as_deref()),
         Command::Timing { samples } => steps::timing(samples),
         Command::Model { workers, faults } => steps::model(workers, faults),

@@ -1,47 +1,148 @@
-//! The servers that tests need beside ours: found on the machine, or fetched into `target/servers`.
+//! The servers that tests need beside ours: found on the machine, or fetched into `target/servers` as the packages of Debian and its
+//! kin, unpacked and not installed. Nothing that runs is touched.
 
+use std::collections::BTreeSet;
 use std::env;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// nginx: the machine's own program, or Debian's package, unpacked and not installed. Nothing that runs is touched.
-pub(crate) fn nginx(target: &Path) -> Option<PathBuf> {
-    let found = in_path("nginx").or_else(|| Some(PathBuf::from("/usr/sbin/nginx"))).filter(|program| program.is_file());
-    found.or_else(|| {
-        let directory = target.join("servers").join("nginx");
-        let program = directory.join("usr/sbin/nginx");
-        if !program.is_file() {
-            println!("fetching nginx into {}", directory.display());
-            unpack("nginx", &directory)?;
+/// A server, and how the tests are told where it is.
+struct Server {
+    name: &'static str,
+    /// The variable that the tests read, and the program that they look for.
+    variable: &'static str,
+    program: &'static str,
+    /// Where it is when it is not in `PATH`.
+    usual: &'static [&'static str],
+    package: &'static str,
+    /// Beginnings of what else is needed of what the package asks for.
+    with: &'static [&'static str],
+}
+
+/// Libraries that are large, and needed for nothing that tests do: LLVM is PostgreSQL's compiler of long queries.
+const WITHOUT: [&str; 8] = ["libllvm", "libz3", "libperl", "libgdbm", "libc-l10n", "libedit", "libbsd", "libxslt"];
+
+const SERVERS: [Server; 4] = [
+    Server {
+        name: "nginx",
+        variable: "NGINX",
+        program: "nginx",
+        usual: &["/usr/sbin"],
+        package: "nginx",
+        with: &["nginx"],
+    },
+    Server {
+        name: "PostgreSQL",
+        variable: "POSTGRES_BIN",
+        program: "initdb",
+        usual: &["/usr/lib/postgresql/*/bin", "/opt/homebrew/opt/*/bin", "/usr/local/opt/*/bin"],
+        package: "postgresql",
+        with: &["postgresql-1", "postgresql-2", "postgresql-client-1", "postgresql-client-2", "lib"],
+    },
+    Server {
+        name: "MariaDB",
+        variable: "MARIADB",
+        program: "mariadbd",
+        usual: &["/usr/sbin", "/usr/libexec", "/opt/homebrew/bin", "/usr/local/bin"],
+        package: "mariadb-server-core",
+        with: &["mariadb-server-core", "lib"],
+    },
+    Server {
+        name: "PgBouncer",
+        variable: "PGBOUNCER",
+        program: "pgbouncer",
+        usual: &["/usr/sbin"],
+        package: "pgbouncer",
+        with: &["pgbouncer", "lib"],
+    },
+];
+
+/// What to tell the tests. Without a server, those that need it say so and pass.
+pub(crate) fn places(target: &Path) -> Vec<(&'static str, PathBuf)> {
+    let mut places = Vec::new();
+    for server in &SERVERS {
+        if env::var_os(server.variable).is_some() {
+            continue;
         }
-        program.is_file().then_some(program)
-    })
+        let directory = target.join("servers").join(server.package);
+        let program = server.here().or_else(|| found(&directory, server.program)).or_else(|| {
+            println!("fetching {} into {}", server.name, directory.display());
+            unpack(server, &directory)?;
+            found(&directory, server.program)
+        });
+        match program {
+            // PostgreSQL's tests need several programs; they ask for the directory.
+            Some(program) if server.variable.ends_with("_BIN") => {
+                places.extend(program.parent().map(|directory| (server.variable, directory.to_owned())));
+            }
+            Some(program) => places.push((server.variable, program)),
+            None => println!("there is no {}, and no package of it to be had: its tests say so and pass", server.name),
+        }
+    }
+    places
 }
 
-/// Whether tests will find PostgreSQL's programs, of which they make clusters of their own.
-pub(crate) fn has_postgres() -> bool {
-    let packaged = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let told = env::var_os("POSTGRES_BIN").map(PathBuf::from);
-    in_path("initdb").is_some()
-        || told.into_iter().chain(packaged.map(|it| it.path().join("bin"))).any(|it| it.join("initdb").exists())
+impl Server {
+    /// The machine's own.
+    fn here(&self) -> Option<PathBuf> {
+        let in_path = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
+        let usual = self.usual.iter().flat_map(|place| match place.split_once("/*/") {
+            None => vec![PathBuf::from(place)],
+            Some((root, rest)) => below(Path::new(root)).into_iter().map(|version| version.join(rest)).collect(),
+        });
+        in_path.into_iter().chain(usual).map(|directory| directory.join(self.program)).find(|program| program.is_file())
+    }
 }
 
-fn in_path(program: &str) -> Option<PathBuf> {
-    env::split_paths(&env::var_os("PATH")?).map(|directory| directory.join(program)).find(|program| program.is_file())
+fn below(directory: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
-/// Fetches a Debian package and unpacks it; `None` where there are no Debian packages to be had.
-fn unpack(package: &str, directory: &Path) -> Option<()> {
+/// The program, wherever below the directory its package puts programs.
+fn found(directory: &Path, program: &str) -> Option<PathBuf> {
+    let versions = below(&directory.join("usr/lib/postgresql")).into_iter().map(|version| version.join("bin"));
+    let usual = ["usr/sbin", "usr/bin"].map(|place| directory.join(place));
+    usual.into_iter().chain(versions).map(|place| place.join(program)).find(|program| program.is_file())
+}
+
+/// Fetches a server's packages, and what this machine lacks of what they need, and unpacks them; `None` where there are none.
+fn unpack(server: &Server, directory: &Path) -> Option<()> {
     std::fs::create_dir_all(directory).ok()?;
-    let quiet = |command: &mut Command| {
-        command.current_dir(directory).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|it| it.success())
-    };
-    if !quiet(Command::new("apt-get").args(["download", package])) {
+    let packages = needed(server).or_else(|| {
         // The lists of packages may be missing, as in fresh containers.
         let _ = quiet(Command::new("apt-get").arg("update"));
-        quiet(Command::new("apt-get").args(["download", package])).then_some(())?;
+        needed(server)
+    })?;
+    quiet(Command::new("apt-get").arg("download").args(packages).current_dir(directory)).then_some(())?;
+    for archive in below(directory).iter().filter(|path| path.extension() == Some(OsStr::new("deb"))) {
+        quiet(Command::new("dpkg-deb").arg("-x").arg(archive).arg(".").current_dir(directory)).then_some(())?;
     }
-    let downloaded = std::fs::read_dir(directory).ok()?.flatten().map(|entry| entry.path());
-    let archive = downloaded.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "deb"))?;
-    quiet(Command::new("dpkg-deb").arg("-x").arg(archive).arg(".")).then_some(())
+    // It would be loaded for a long query, and its own libraries are not there.
+    for version in below(&directory.join("usr/lib/postgresql")) {
+        let _ = std::fs::remove_file(version.join("lib/llvmjit.so"));
+    }
+    Some(())
+}
+
+/// The packages that would be installed for it; none where nobody has heard of it.
+fn needed(server: &Server) -> Option<BTreeSet<String>> {
+    let mut asking = Command::new("apt-get");
+    asking.args(["install", "-y", "-qq", "--print-uris", "--no-install-recommends", server.package]);
+    let answer = asking.stderr(Stdio::null()).output().ok().filter(|output| output.status.success())?;
+    // 'address' package_version_architecture.deb size sum
+    let text = String::from_utf8_lossy(&answer.stdout).into_owned();
+    let names = text.lines().filter_map(|line| line.split_whitespace().nth(1)?.split('_').next());
+    let begins = |name: &str, beginnings: &[&str]| beginnings.iter().any(|beginning| name.starts_with(beginning));
+    let mut names: BTreeSet<String> =
+        names.filter(|name| begins(name, server.with) && !begins(name, &WITHOUT)).map(str::to_owned).collect();
+    // Installed already, though not where anybody looks.
+    if names.is_empty() {
+        names.insert(server.package.to_owned());
+    }
+    Some(names)
+}
+
+fn quiet(command: &mut Command) -> bool {
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }

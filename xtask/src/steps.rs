@@ -11,9 +11,12 @@ use crate::servers;
 
 /// The features that a user can switch on, package by package; each must build alone, and with none.
 const FEATURES: [(&str, &[&str]); 3] = [
-    ("mpesa-callbacks", &["actix", "axum", "postgres", "rocket", "sqlite", "sqlx-postgres", "sqlx-sqlite"]),
+    (
+        "mpesa-callbacks",
+        &["actix", "axum", "postgres", "rocket", "sqlite", "sqlx-mysql", "sqlx-postgres", "sqlx-sqlite"],
+    ),
     ("mpesa-callbacks-stores", &["postgres", "sqlite"]),
-    ("mpesa-callbacks-ledgers", &["sqlx-postgres", "sqlx-sqlite"]),
+    ("mpesa-callbacks-ledgers", &["sqlx-mysql", "sqlx-postgres", "sqlx-sqlite"]),
 ];
 
 pub(crate) fn test() -> anyhow::Result<()> {
@@ -23,14 +26,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
     step("lints", cargo(&lints))?;
     // Doc tests, ui tests and the README's examples are among them.
     let mut tests = cargo(&["test", "--workspace", "--all-features"]);
-    if let Some(nginx) = servers::nginx(&root().join("target")) {
-        tests.env("NGINX", nginx);
-    }
-    if !servers::has_postgres() {
-        println!(
-            "there is no PostgreSQL: its tests say so and pass; `apt-get install postgresql` brings what they need"
-        );
-    }
+    tests.envs(servers::places(&root().join("target")));
     step("tests", tests)?;
     for (package, features) in FEATURES {
         for feature in std::iter::once(&"").chain(features) {

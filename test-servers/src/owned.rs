@@ -1,0 +1,155 @@
+//! What all servers have in common: a directory, a free port, somebody who is not root, and an end.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Whoever runs servers when the tests are root's: most refuse to be.
+const NOBODY: u32 = 65_534;
+
+/// Starts the server, a command line, in the directory `$1`. For each line that comes, kills it as `kill -9` does and starts it
+/// again; it may have to wait until the processes of the one that died have noticed. Ends it when standard input does: when
+/// whoever started this is gone.
+const KEEPER: &str = r#"
+directory=$1
+shift
+start() {
+    "$@" >"$directory/log" 2>&1 &
+    server=$!
+}
+start "$@"
+while read -r line; do
+    kill -KILL $server
+    wait $server
+    start "$@"
+    sleep 0.1
+    while ! kill -0 $server 2>/dev/null; do
+        start "$@"
+        sleep 0.1
+    done
+done
+kill -QUIT $server
+sleep 0.05
+kill -KILL $server 2>/dev/null
+wait $server
+rm -rf "$directory"
+"#;
+
+/// A server that a test owns.
+#[derive(Debug)]
+pub(crate) struct Owned {
+    keeper: Child,
+    pub(crate) directory: PathBuf,
+    pub(crate) port: u16,
+    next: AtomicU32,
+}
+
+/// A directory that nobody else uses, and a port.
+pub(crate) fn place(name: &str) -> (PathBuf, u16) {
+    let directory = tempfile::Builder::new().prefix(name).tempdir().expect("a directory").keep();
+    if is_root() {
+        std::os::unix::fs::chown(&directory, Some(NOBODY), Some(NOBODY)).expect("to give it away");
+    }
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr());
+    (directory, free.expect("a port").port())
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+/// Not as root, and with the libraries that were unpacked beside the program.
+pub(crate) fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    if let Some(libraries) = libraries(program) {
+        command.env("LD_LIBRARY_PATH", libraries);
+    }
+    as_nobody(&mut command);
+    command
+}
+
+fn as_nobody(command: &mut Command) {
+    if is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command.current_dir("/");
+}
+
+/// Where packages that were unpacked into some directory have their libraries; none of the system's own programs.
+fn libraries(program: &Path) -> Option<std::ffi::OsString> {
+    let root = program.ancestors().skip(1).find(|directory| directory.join("usr/lib").is_dir())?;
+    if root == Path::new("/") {
+        return None;
+    }
+    let below = |directory: &str| std::fs::read_dir(root.join(directory)).into_iter().flatten().flatten();
+    let found = below("lib").chain(below("usr/lib")).map(|entry| entry.path());
+    let found: Vec<PathBuf> = found
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with("-linux-gnu")))
+        .collect();
+    (!found.is_empty()).then(|| std::env::join_paths(found).ok()).flatten()
+}
+
+/// Runs a program to its end, with this as its input.
+pub(crate) fn run(command: &mut Command, input: &[u8]) -> Output {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    child.stdin.take().expect("its input").write_all(input).expect("to tell it");
+    let output = child.wait_with_output().expect("its output");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+impl Owned {
+    /// Starts the server and waits until its log says that it is ready.
+    pub(crate) fn start(directory: PathBuf, port: u16, program: &Path, arguments: &[String], ready: &str) -> Owned {
+        let mut keeper = Command::new("sh");
+        keeper.args(["-c", KEEPER, "keeper"]).arg(&directory).arg(program).args(arguments);
+        keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        if let Some(libraries) = libraries(program) {
+            keeper.env("LD_LIBRARY_PATH", libraries);
+        }
+        as_nobody(&mut keeper);
+        let keeper = keeper.spawn().expect("a shell");
+        let server = Owned { keeper, directory, port, next: AtomicU32::new(0) };
+        server.wait_until(ready);
+        server
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+
+    fn wait_until(&self, ready: &str) {
+        let began = Instant::now();
+        while !self.log().contains(ready) {
+            assert!(began.elapsed() < Duration::from_secs(60), "the server does not start: {}", self.log());
+            sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// `kill -9`, and a new one in its place.
+    pub(crate) fn kill_and_restart(&mut self, ready: &str) {
+        let _ = std::fs::remove_file(self.directory.join("log"));
+        let keeper = self.keeper.stdin.as_mut().expect("its standard input");
+        keeper.write_all(b"kill\n").expect("to tell it");
+        self.wait_until(ready);
+    }
+
+    /// The name of a database that nobody else uses.
+    pub(crate) fn next_database(&self) -> String {
+        format!("test_{}", self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
+    }
+}

@@ -1,0 +1,69 @@
+//! A PgBouncer of the test's own.
+
+use std::env;
+use std::path::PathBuf;
+
+use crate::owned::{Owned, command, place, run};
+use crate::postgres::Postgres;
+
+/// A PgBouncer that pools transactions, in front of a cluster of the test's own.
+#[derive(Debug)]
+pub struct PgBouncer(Owned);
+
+/// Older ones do not keep prepared statements apart.
+const SINCE: (u32, u32) = (1, 21);
+
+impl PgBouncer {
+    /// Starts one; `None`, with a word on why, where there is none that will do.
+    ///
+    /// # Panics
+    /// When there is one, and it does not start.
+    pub fn before(server: &Postgres) -> Option<PgBouncer> {
+        let Some(program) = program() else {
+            println!("SKIPPED: there is no PgBouncer of version 1.21 or newer");
+            return None;
+        };
+        let (directory, port) = place("pgbouncer");
+        let configuration = directory.join("pgbouncer.ini");
+        let text = format!(
+            "[databases]
+* = host=127.0.0.1 port={} user=test
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 3
+max_client_conn = 200
+max_prepared_statements = 100
+ignore_startup_parameters = extra_float_digits
+server_tls_sslmode = disable
+",
+            server.port()
+        );
+        std::fs::write(&configuration, text).expect("its configuration");
+        let arguments = [configuration.display().to_string()];
+        Some(PgBouncer(Owned::start(directory, port, &program, &arguments, "process up")))
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.0.port
+    }
+}
+
+/// What `PGBOUNCER` says, in `PATH`, or where packages put it.
+fn program() -> Option<PathBuf> {
+    let told = env::var_os("PGBOUNCER").map(PathBuf::from);
+    let directories = env::var_os("PATH").unwrap_or_default();
+    let candidates = env::split_paths(&directories).chain(["/usr/sbin".into()]).map(|it| it.join("pgbouncer"));
+    told.into_iter().chain(candidates).find(|program| program.is_file() && version(program) >= Some(SINCE))
+}
+
+fn version(program: &std::path::Path) -> Option<(u32, u32)> {
+    let output = run(command(program).arg("--version"), b"");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut numbers = text.split_whitespace().nth(1)?.split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
