@@ -24,11 +24,13 @@ pub mod store {
 /// The application's own database, where effects are made exactly once.
 pub mod ledger {
     pub use mpesa_callbacks_core::ledger::*;
+    #[cfg(feature = "sqlx-mysql")]
+    pub use mpesa_callbacks_ledgers::sqlx::MySqlTx;
     #[cfg(feature = "sqlx-postgres")]
     pub use mpesa_callbacks_ledgers::sqlx::PgTx;
     #[cfg(feature = "sqlx-sqlite")]
     pub use mpesa_callbacks_ledgers::sqlx::SqliteTx;
-    #[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
+    #[cfg(any(feature = "sqlx-mysql", feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
     pub use mpesa_callbacks_ledgers::sqlx::SqlxLedger;
 }
 
@@ -146,11 +148,13 @@ pub mod prelude {
     };
     pub use crate::{Delivery, Inbox, Kind, Rejection, Validation, mpesa_callbacks};
 
+    #[cfg(feature = "sqlx-mysql")]
+    pub use crate::ledger::MySqlTx;
     #[cfg(feature = "sqlx-postgres")]
     pub use crate::ledger::PgTx;
     #[cfg(feature = "sqlx-sqlite")]
     pub use crate::ledger::SqliteTx;
-    #[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
+    #[cfg(any(feature = "sqlx-mysql", feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
     pub use crate::ledger::SqlxLedger;
     #[cfg(feature = "postgres")]
     pub use crate::store::PostgresStore;

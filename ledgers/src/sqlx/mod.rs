@@ -1,5 +1,8 @@
 //! sqlx: the application's own pool, and transactions as sqlx has them.
 
+#[cfg(feature = "sqlx-mysql")]
+mod mysql;
+
 #[cfg(feature = "sqlx-postgres")]
 mod postgres;
 
@@ -11,6 +14,8 @@ use std::fmt;
 use mpesa_callbacks_core::ledger::LedgerError;
 use sqlx::{Database, Pool};
 
+#[cfg(feature = "sqlx-mysql")]
+pub use self::mysql::MySqlTx;
 #[cfg(feature = "sqlx-postgres")]
 pub use self::postgres::PgTx;
 #[cfg(feature = "sqlx-sqlite")]
@@ -29,6 +34,15 @@ impl<DB: Database> SqlxLedger<DB> {
     pub fn new(pool: Pool<DB>) -> SqlxLedger<DB> {
         SqlxLedger { pool }
     }
+}
+
+/// In a task of its own: were its future dropped between the statement and the answer, sqlx 0.9 would give a connection back
+/// to the pool with the transaction open.
+#[cfg(any(feature = "sqlx-mysql", feature = "sqlx-postgres"))]
+async fn begin<DB: Database>(pool: &Pool<DB>) -> sqlx::Result<sqlx::Transaction<'static, DB>> {
+    let pool = pool.clone();
+    let beginning = tokio::spawn(async move { pool.begin().await });
+    beginning.await.unwrap_or_else(|error| Err(sqlx::Error::Io(std::io::Error::other(error))))
 }
 
 fn unavailable(error: sqlx::Error) -> LedgerError {

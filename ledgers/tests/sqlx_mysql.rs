@@ -1,0 +1,134 @@
+//! The sqlx ledger on MySQL keeps the contract; shown on MariaDB.
+#![cfg(feature = "sqlx-mysql")]
+
+use std::sync::Arc;
+
+use mpesa_callbacks_conformance::ledger::LedgerBench;
+use mpesa_callbacks_core::Kind;
+use mpesa_callbacks_core::ledger::{Begun, Ledger, LedgerError, Mark};
+use mpesa_callbacks_ledgers::sqlx::{MySqlTx, SqlxLedger};
+use mpesa_callbacks_test_servers::MariaDb as Server;
+use sqlx::mysql::MySqlPoolOptions;
+use sqlx::{Connection, MySql, MySqlConnection, MySqlPool};
+
+struct Bench {
+    pool: MySqlPool,
+    ledger: Arc<SqlxLedger<MySql>>,
+}
+
+impl Bench {
+    /// In a database of its own.
+    async fn new(server: &Server) -> Bench {
+        let (name, url) = server.next_database();
+        let mut connection = MySqlConnection::connect(&server.url()).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        let pool = MySqlPoolOptions::new().max_connections(8).connect(&url).await.unwrap();
+        sqlx::raw_sql("CREATE TABLE effect (text varchar(255)); CREATE TABLE shelf (id int PRIMARY KEY, stock int)")
+            .execute(&pool)
+            .await
+            .unwrap();
+        sqlx::raw_sql("INSERT INTO shelf VALUES (1, 0), (2, 0)").execute(&pool).await.unwrap();
+        Bench { ledger: Arc::new(SqlxLedger::new(pool.clone())), pool }
+    }
+}
+
+impl LedgerBench for Bench {
+    type Ledger = SqlxLedger<MySql>;
+
+    fn ledger(&self) -> Arc<SqlxLedger<MySql>> {
+        self.ledger.clone()
+    }
+
+    fn write<'a>(
+        &'a self,
+        tx: &'a mut MySqlTx,
+        text: &'a str,
+    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(async move {
+            sqlx::query("INSERT INTO effect (text) VALUES (?)").bind(text).execute(&mut **tx).await.unwrap();
+        })
+    }
+
+    async fn count(&self, text: &str) -> u64 {
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM effect WHERE text = ?")
+            .bind(text)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap();
+        count.unsigned_abs()
+    }
+}
+
+mpesa_callbacks_conformance::ledger_tests!(match Server::shared() {
+    Some(server) => Bench::new(server).await,
+    None => return,
+});
+
+async fn begun(bench: &Bench, key: &str) -> MySqlTx {
+    match bench.ledger.begin(&Mark::for_test(Kind::Stk, key)).await.unwrap() {
+        Begun::New(tx) => tx,
+        Begun::AlreadyApplied => panic!("it was never applied"),
+    }
+}
+
+/// After a deadlock the transaction is gone, mark and all, and MySQL goes on as if nothing were.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_goes_on_after_a_deadlock_is_run_again() {
+    let Some(server) = Server::shared() else { return };
+    let bench = Bench::new(server).await;
+    bench.ledger.prepare().await.unwrap();
+    let take = |id: i32| sqlx::query("UPDATE shelf SET stock = stock + 1 WHERE id = ?").bind(id);
+    let mut tx = begun(&bench, "k").await;
+    take(1).execute(&mut *tx).await.unwrap();
+    let mut other = bench.pool.begin().await.unwrap();
+    // The heavier one survives.
+    for _ in 0..100 {
+        sqlx::query("INSERT INTO effect (text) VALUES ('heavy')").execute(&mut *other).await.unwrap();
+    }
+    take(2).execute(&mut *other).await.unwrap();
+    let other = tokio::spawn(async move {
+        take(1).execute(&mut *other).await.unwrap();
+        other.rollback().await.unwrap();
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let broken = take(2).execute(&mut *tx).await;
+    assert!(broken.is_err_and(|error| error.to_string().contains("Deadlock")));
+    other.await.unwrap();
+    assert!(matches!(bench.ledger.commit(tx).await, Err(LedgerError::Refused(_))));
+    let mut tx = begun(&bench, "k").await;
+    bench.write(&mut tx, "effect").await;
+    bench.ledger.commit(tx).await.unwrap();
+    assert_eq!(bench.count("effect").await, 1);
+}
+
+#[tokio::test]
+async fn waiting_for_a_mark_leaves_the_connection_as_it_was() {
+    let Some(server) = Server::shared() else { return };
+    let bench = Bench::new(server).await;
+    bench.ledger.prepare().await.unwrap();
+    let first = begun(&bench, "k").await;
+    let second = bench.ledger.begin(&Mark::for_test(Kind::Stk, "k")).await;
+    assert!(matches!(second, Err(LedgerError::Unavailable(_))), "{second:?}");
+    bench.ledger.rollback(first).await.unwrap();
+    for _ in 0..8 {
+        let wait: u64 = sqlx::query_scalar("SELECT CAST(@@innodb_lock_wait_timeout AS UNSIGNED)")
+            .fetch_one(&bench.pool)
+            .await
+            .unwrap();
+        assert!(wait > 2, "{wait}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_forgets_what_it_confirmed_is_refused() {
+    for (options, name) in [
+        (&["innodb-flush-log-at-trx-commit=2"][..], "innodb_flush_log_at_trx_commit"),
+        (&["log-bin", "sync-binlog=0"], "sync_binlog"),
+    ] {
+        let Some(server) = Server::start(options) else { return };
+        let pool = MySqlPool::connect(&server.url()).await.unwrap();
+        let refused = SqlxLedger::new(pool).prepare().await.unwrap_err();
+        assert!(matches!(refused, LedgerError::NotDurable { setting, .. } if setting == name), "{refused}");
+    }
+}
