@@ -56,6 +56,10 @@ use self::open::{open, store_error};
 /// process); they look for it once a second anyway. TLS is sqlx's: switch on one of its `tls-…`
 /// features in the application.
 ///
+/// Through a PgBouncer that pools transactions it works from version 1.21 on, which keeps prepared statements apart
+/// (`max_prepared_statements` above 0; it ignores `extra_float_digits` with `ignore_startup_parameters`). An older one mixes them up: give
+/// [`with_pool`](PostgresStore::with_pool) a pool that goes to the server itself. Hints need [`listening_at`](PostgresStore::listening_at).
+///
 /// The tables hold names and phone numbers. When bodies are purged their keys become HMACs under a random key that lies in
 /// the same schema.
 ///
