@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Stands in front of a PostgreSQL server and, when it is told so, cuts a connection off between a commit and its answer: the
@@ -14,6 +15,7 @@ use tokio::task::JoinHandle;
 pub struct Proxy {
     port: u16,
     cuts: Arc<AtomicU32>,
+    is_off: watch::Sender<bool>,
     accepting: JoinHandle<()>,
 }
 
@@ -27,16 +29,21 @@ impl Proxy {
         let port = listener.local_addr().expect("an address").port();
         let cuts = Arc::new(AtomicU32::new(0));
         let to_cut = cuts.clone();
+        let (is_off, off) = watch::channel(false);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let cuts = to_cut.clone();
+                let (cuts, mut off) = (to_cut.clone(), off.clone());
                 tokio::spawn(async move {
+                    let passing = pass(client, (Ipv4Addr::LOCALHOST, server).into(), &cuts);
                     // Whoever hangs up does so on purpose.
-                    let _ = pass(client, (Ipv4Addr::LOCALHOST, server).into(), &cuts).await;
+                    tokio::select! {
+                        _ = passing => {}
+                        _ = off.wait_for(|is_off| *is_off) => {}
+                    }
                 });
             }
         });
-        Proxy { port, cuts, accepting }
+        Proxy { port, cuts, is_off, accepting }
     }
 
     /// Where it listens.
@@ -47,6 +54,11 @@ impl Proxy {
     /// So many commits from now on get no answer.
     pub fn cut_commits(&self, count: u32) {
         self.cuts.store(count, Ordering::SeqCst);
+    }
+
+    /// Cuts all connections off, and lets nobody through until this is taken back.
+    pub fn cut_off(&self, is_off: bool) {
+        self.is_off.send_replace(is_off);
     }
 
     /// How many of them are still to come.

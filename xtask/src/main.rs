@@ -34,6 +34,12 @@ enum Command {
         #[arg(default_value_t = 1_000_000)]
         samples: u64,
     },
+    /// Every scenario of `chaos`, ten times as long as `test` plays it unless said otherwise.
+    Chaos {
+        /// How many times as long.
+        #[arg(default_value_t = 10)]
+        factor: usize,
+    },
     /// The protocol's model, larger than `test` checks it: 3 workers and 4 faults are 3 million states, and each fault more some
     /// seven times as many.
     Model {
@@ -63,6 +69,7 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Fuzz { seconds, target } => fuzz::run(seconds, target.as_deref()),
         Command::Timing { samples } => steps::timing(samples),
+        Command::Chaos { factor } => steps::chaos(factor),
         Command::Model { workers, faults } => steps::model(workers, faults),
         Command::Kill { kills } => steps::kill(kills),
     }

@@ -28,6 +28,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
     let mut tests = cargo(&["test", "--workspace", "--all-features"]);
     tests.envs(servers::places(&root().join("target")));
     step("tests", tests)?;
+    chaos(1)?;
     for (package, features) in FEATURES {
         for feature in std::iter::once(&"").chain(features) {
             let check = cargo(&["check", "-p", package, "--no-default-features", "--features", feature]);
@@ -46,6 +47,29 @@ pub(crate) fn timing(samples: u64) -> anyhow::Result<()> {
     let mut timing = cargo(&[&package[..], &["--", "--ignored", "--nocapture"]].concat());
     timing.env("SAMPLES", samples.to_string());
     step("timing", timing)
+}
+
+/// What is played, how many callbacks, and how often something happens.
+const SCENARIOS: [(&[&str], usize, usize); 7] = [
+    (&["kills", "--on", "sqlite"], 50_000, 100),
+    (&["kills", "--on", "postgres"], 50_000, 100),
+    (&["restarts"], 3_000, 10),
+    (&["outages"], 10_000, 20),
+    (&["recovery"], 0, 1),
+    (&["deadlines"], 5_000, 0),
+    (&["spool"], 36_000, 0),
+];
+
+/// Every scenario, so many times as long. Released, because debugging doubles the time.
+pub(crate) fn chaos(factor: usize) -> anyhow::Result<()> {
+    for (scenario, callbacks, times) in SCENARIOS {
+        let mut play = cargo(&["run", "--quiet", "--release", "-p", "chaos", "--", "play"]);
+        play.args(scenario).args(["--callbacks", &(callbacks * factor).to_string()]);
+        play.args(["--times", &(times * factor).to_string()]);
+        play.envs(servers::places(&root().join("target")));
+        step(&scenario.join(" "), play)?;
+    }
+    Ok(())
 }
 
 pub(crate) fn model(workers: u8, faults: u8) -> anyhow::Result<()> {

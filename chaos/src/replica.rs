@@ -1,0 +1,177 @@
+//! One replica: an application as anybody would write it, whose handlers fail, dawdle and panic now and then.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use mpesa_callbacks::prelude::*;
+use mpesa_callbacks::store::{PostgresStore, SqliteSpool, SqliteStore};
+use mpesa_callbacks::{Backoff, InboxBuilder, MpesaCallbacks, axum_adapter};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
+
+use crate::place::Place;
+
+/// The secret of all replicas.
+pub const SECRET: &str = "00112233445566778899aabbccddeeff";
+
+/// What a replica is told.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// Where it keeps what it hears.
+    #[arg(long)]
+    pub place: String,
+    /// Where it listens, on 127.0.0.1.
+    #[arg(long)]
+    pub port: u16,
+    /// For how long it has a callback, in milliseconds.
+    #[arg(long)]
+    pub lease: u64,
+    /// Where callbacks go while the store is away.
+    #[arg(long)]
+    pub spool: Option<PathBuf>,
+    /// Handlers do what they should, at once.
+    #[arg(long)]
+    pub good: bool,
+    /// Handlers never end.
+    #[arg(long)]
+    pub hangs: bool,
+}
+
+/// What handlers do beside their work.
+#[derive(Clone, Copy, Debug)]
+struct Mood {
+    lease: Duration,
+    good: bool,
+    hangs: bool,
+}
+
+impl Mood {
+    /// Of a thousand attempts fifty fail after they have written, two take longer than a lease, and two panic.
+    async fn shows(self, delivery: &Delivery) -> Result<(), Trouble> {
+        if self.hangs {
+            std::future::pending::<()>().await;
+        }
+        let mut hasher = DefaultHasher::new();
+        (delivery.key(), delivery.attempt()).hash(&mut hasher);
+        match hasher.finish() % 1000 {
+            _ if self.good => {}
+            0..50 => return Err(Trouble::Failed),
+            50..52 => sleep(self.lease * 3 / 2).await,
+            52..54 => panic!("a handler panics"),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+enum Trouble {
+    Failed,
+    Database(sqlx::Error),
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Trouble::Failed => f.write_str("failed"),
+            Trouble::Database(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Trouble {}
+
+/// Whether a payment is welcome: some merchants take their time, and some take too much.
+async fn decide(request: &C2bValidation) -> Validation {
+    let slow = request.trans_id.bytes().map(u64::from).sum::<u64>() % 50;
+    sleep(Duration::from_millis(slow * 100)).await;
+    Validation::accept()
+}
+
+struct OnSqlite(Mood);
+
+#[mpesa_callbacks]
+impl OnSqlite {
+    #[stk]
+    async fn paid(&self, callback: StkCallback, delivery: &Delivery, tx: &mut SqliteTx) -> Result<(), Trouble> {
+        let write = sqlx::query("INSERT INTO effect (receipt) VALUES (?)").bind(callback.receipt);
+        write.execute(&mut **tx).await.map_err(Trouble::Database)?;
+        self.0.shows(delivery).await
+    }
+
+    #[c2b_validation(deadline = "1s")]
+    async fn check(&self, request: C2bValidation) -> Validation {
+        decide(&request).await
+    }
+}
+
+struct OnPostgres(Mood);
+
+#[mpesa_callbacks]
+impl OnPostgres {
+    #[stk]
+    async fn paid(&self, callback: StkCallback, delivery: &Delivery, tx: &mut PgTx) -> Result<(), Trouble> {
+        let write = sqlx::query("INSERT INTO effect (receipt) VALUES ($1)").bind(callback.receipt);
+        write.execute(&mut **tx).await.map_err(Trouble::Database)?;
+        self.0.shows(delivery).await
+    }
+
+    #[c2b_validation(deadline = "1s")]
+    async fn check(&self, request: C2bValidation) -> Validation {
+        decide(&request).await
+    }
+}
+
+/// Runs until it is told to stop, or is not asked.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let mood = Mood { lease: Duration::from_millis(options.lease), good: options.good, hangs: options.hangs };
+    let inbox = match Place::parse(&options.place) {
+        place @ Place::Sqlite(_) => {
+            let Place::Sqlite(directory) = &place else { unreachable!("it was just looked at") };
+            let store = SqliteStore::open(directory.join("inbox.db"))?;
+            let builder = Inbox::builder(OnSqlite(mood)).store(store).ledger(SqlxLedger::new(place.sqlite().await?));
+            start(builder, &options).await?
+        }
+        place @ Place::Postgres(_) => {
+            let store = PostgresStore::connect(&place.argument()).await?;
+            let builder =
+                Inbox::builder(OnPostgres(mood)).store(store).ledger(SqlxLedger::new(place.postgres().await?));
+            start(builder, &options).await?
+        }
+    };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
+    let app = axum::Router::new().nest("/pay", axum_adapter::router(&inbox));
+    let mut asked = signal(SignalKind::terminate())?;
+    let server = axum_adapter::serve(listener, app).with_graceful_shutdown(async move {
+        asked.recv().await;
+    });
+    server.await?;
+    inbox.shutdown(Duration::from_secs(20)).await?;
+    Ok(())
+}
+
+async fn start<H, L>(builder: InboxBuilder<H, L>, options: &Options) -> anyhow::Result<Inbox>
+where
+    H: MpesaCallbacks<L::Tx> + 'static,
+    L: mpesa_callbacks::ledger::Ledger,
+{
+    let lease = Duration::from_millis(options.lease);
+    let mut builder = builder
+        .secret(SECRET)
+        .lease(lease)
+        .sweep_every(lease / 6)
+        .retries(10_000)
+        .recording_deadline(Duration::from_secs(2))
+        .backoff(Backoff::new(Duration::from_millis(5), Duration::from_millis(200)));
+    if let Some(spool) = &options.spool {
+        builder = builder.spool(SqliteSpool::open(spool)?);
+    }
+    Ok(builder.start().await?)
+}
