@@ -17,7 +17,7 @@ use crate::handler::MpesaCallbacks;
 use crate::inbox::Inbox;
 use crate::kind::Kind;
 use crate::ledger::{Ledger, LedgerError, NoLedger};
-use crate::process::{Backoff, InFlight, Settler, WithLedger, drain, keep_up, work};
+use crate::process::{Backoff, InFlight, Settler, WithLedger, drain, keep_up, retain, work};
 use crate::quarantine::Quarantine;
 use crate::receive::{Guard, Pending, Places, Recorder, Spooling};
 use crate::routes::RouteError;
@@ -239,6 +239,14 @@ impl<H, L> InboxBuilder<H, L> {
         self
     }
 
+    /// How long the bodies of callbacks that are done are kept; for ever unless said otherwise. They hold names and phone numbers.
+    /// What makes a callback recognisable stays. Looked at every hour: see [`Inbox::purge`].
+    #[must_use]
+    pub fn retention(mut self, age: Duration) -> InboxBuilder<H, L> {
+        self.limits.retention = Some(age);
+        self
+    }
+
     /// The clock by which deliveries are stamped.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> InboxBuilder<H, L> {
@@ -345,6 +353,7 @@ impl<H, L> InboxBuilder<H, L> {
         }
         engine.keepers.spawn(recording);
         engine.keepers.spawn(drain(engine.clone()));
+        engine.keepers.spawn(retain(engine.clone()));
         tokio::spawn(settling);
         engine.tasks.spawn(work(engine.clone()));
         engine.keepers.spawn(keep_up(engine.clone()));

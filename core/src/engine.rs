@@ -76,6 +76,7 @@ pub(crate) struct Limits {
     pub(crate) lease: Duration,
     pub(crate) sweep: Duration,
     pub(crate) handling: Duration,
+    pub(crate) retention: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -94,6 +95,7 @@ impl Default for Limits {
             lease: Duration::from_secs(30),
             sweep: Duration::from_secs(5),
             handling: Duration::from_secs(10 * 60),
+            retention: None,
         }
     }
 }

@@ -451,3 +451,21 @@ async fn shutting_down_begins_nothing_and_waits_for_no_hook() {
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!(moody.count("waits"), 2);
 }
+
+/// Bodies hold names and phone numbers.
+#[tokio::test(start_paused = true)]
+async fn bodies_go_after_a_while_and_what_is_not_done_keeps_its_own() {
+    let store = MemoryStore::new();
+    let inbox = Inbox::builder(Moody::default()).store(store).secret(SECRET).retention(Duration::ZERO);
+    let mounted = Mounted::new(inbox.start().await.unwrap());
+    assert_eq!(mounted.post("/stk", cancelled_push("k")).await.status, 200);
+    assert_eq!(mounted.post("/stk", b"{".to_vec()).await.status, 200);
+    mounted.settled().await;
+    tokio::time::sleep(Duration::from_secs(10 * 60)).await;
+    let entries = mounted.entries().await;
+    let mut bodies = Vec::new();
+    for entry in &entries {
+        bodies.push(mounted.inbox.get(entry.id).await.unwrap().unwrap().body.is_some());
+    }
+    assert_eq!(bodies, [false, true], "{entries:?}");
+}

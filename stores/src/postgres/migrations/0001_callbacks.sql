@@ -27,7 +27,11 @@ CREATE TABLE mpesa_callbacks.callback (
     reference     text,
     decision      text,
     error         text
-) WITH (fillfactor = 80);
+) WITH (
+    fillfactor = 80,
+    -- Claiming and settling leave two dead rows a callback: cleaned up at a fiftieth, not a fifth, of a table that only grows.
+    autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02
+);
 
 -- What is known under a key, and that no body is stored twice.
 CREATE UNIQUE INDEX callback_key ON mpesa_callbacks.callback (kind, key, digest);
@@ -43,7 +47,7 @@ CREATE INDEX callback_open ON mpesa_callbacks.callback (state, id) WHERE state >
 CREATE TABLE mpesa_callbacks.body (
     callback_id bigint PRIMARY KEY REFERENCES mpesa_callbacks.callback (id),
     body        bytea  NOT NULL
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
 
 CREATE TABLE mpesa_callbacks.meta (
     name  text  PRIMARY KEY,

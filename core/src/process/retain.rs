@@ -1,0 +1,34 @@
+//! Bodies hold names and phone numbers, and go after a while.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::engine::Engine;
+use crate::receive::error_chain;
+use crate::store::caught;
+
+/// How often bodies are looked for that are old enough.
+const PERIOD: Duration = Duration::from_secs(60 * 60);
+
+/// The first time soon after the start, and not in all processes at once.
+const FIRST: Duration = Duration::from_secs(5 * 60);
+
+/// Purges now and then, until nothing new is recorded.
+pub(crate) async fn retain(engine: Arc<Engine>) {
+    let Some(age) = engine.limits.retention else { return };
+    let mut wait = FIRST.mul_f64(0.5 + fastrand::f64());
+    loop {
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = engine.closing.cancelled() => return,
+        }
+        match caught(engine.store.purge(age)).await {
+            Ok(0) => {}
+            Ok(purged) => tracing::info!(callbacks = purged, "deleted the bodies of callbacks that were old enough"),
+            Err(error) => tracing::warn!(cause = error_chain(&error), "cannot delete the bodies of old callbacks"),
+        }
+        wait = PERIOD.mul_f64(0.75 + fastrand::f64() / 2.0);
+    }
+}
