@@ -82,7 +82,7 @@ fn as_nobody(command: &mut Command) {
 }
 
 /// Where packages that were unpacked into some directory have their libraries; none of the system's own programs.
-fn libraries(program: &Path) -> Option<std::ffi::OsString> {
+pub fn libraries(program: &Path) -> Option<std::ffi::OsString> {
     let root = program.ancestors().skip(1).find(|directory| directory.join("usr/lib").is_dir())?;
     if root == Path::new("/") {
         return None;

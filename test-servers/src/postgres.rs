@@ -43,6 +43,11 @@ impl Postgres {
         Some(Postgres(Owned::start(directory, port, &programs.join("postgres"), &arguments, READY)))
     }
 
+    /// Where PostgreSQL's programs are: what `POSTGRES_BIN` says, in `PATH`, or where packages put them; the newest.
+    pub fn programs() -> Option<PathBuf> {
+        programs()
+    }
+
     /// `kill -9` of the server, and a new one in its place, which recovers from its log.
     ///
     /// # Panics
@@ -71,7 +76,6 @@ impl Postgres {
     }
 }
 
-/// Where PostgreSQL's programs are: what `POSTGRES_BIN` says, in `PATH`, or where packages put them; the newest.
 fn programs() -> Option<PathBuf> {
     let has = |directory: &Path| directory.join("initdb").exists() && directory.join("postgres").exists();
     let told = env::var_os("POSTGRES_BIN").map(PathBuf::from);
