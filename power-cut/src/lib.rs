@@ -16,4 +16,4 @@ pub mod journal;
 
 pub use self::bytes::Losses;
 pub use self::drive::Drive;
-pub use self::machine::Machine;
+pub use self::machine::{Machine, Mounted};

@@ -2,8 +2,10 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
 use fuser::{
@@ -29,11 +31,11 @@ impl Machine {
     ///
     /// # Errors
     /// Where there is no FUSE, or this is not root.
-    pub fn mount(&self, at: &Path) -> io::Result<BackgroundSession> {
+    pub fn mount(&self, at: &Path) -> io::Result<Mounted> {
         let mut config = Config::default();
         config.acl = SessionACL::All;
         config.mount_options = vec![MountOption::FSName("power-cut".into()), MountOption::DefaultPermissions];
-        fuser::spawn_mount(self.clone(), at, &config)
+        Ok(Mounted { session: fuser::spawn_mount(self.clone(), at, &config)?, at: at.to_owned() })
     }
 
     /// Cuts the power after this many more requests: every later one fails with EIO.
@@ -70,6 +72,26 @@ impl Machine {
         let mut drive = self.drive();
         drive.power = drive.power.checked_sub(1).ok_or(Errno::EIO)?;
         work(&mut drive)
+    }
+}
+
+/// A drive that is mounted.
+#[derive(Debug)]
+pub struct Mounted {
+    session: BackgroundSession,
+    at: PathBuf,
+}
+
+impl Mounted {
+    /// Waits until nobody uses it, and takes it away.
+    pub fn unmount(self) {
+        // Busy while the last process that was killed is on its way out.
+        while !Command::new("umount").arg(&self.at).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+        {
+            sleep(Duration::from_millis(2));
+        }
+        // Now and then the kernel's last word is that it was aborted.
+        let _ = self.session.join();
     }
 }
 

@@ -85,15 +85,6 @@ impl Cluster {
         server.wait().unwrap();
     }
 
-    fn unmount(&self, session: fuser::BackgroundSession) {
-        // Busy while the last of its processes is on its way out.
-        while !Command::new("umount").arg(&self.mount).stderr(Stdio::null()).status().unwrap().success() {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        // Now and then the last read says that it was aborted.
-        let _ = session.join();
-    }
-
     /// Makes a cluster, with the library's schema in it. `None`, with a word on why, where that cannot be.
     async fn prepared(directory: &Path) -> Option<(Cluster, Drive)> {
         let Some(programs) = Postgres::programs() else {
@@ -114,8 +105,8 @@ impl Cluster {
         std::os::unix::fs::chown(directory, Some(65_534), Some(65_534)).unwrap();
         let machine = Machine::new(Drive::new(1));
         let cluster = Cluster { machine, mount, programs, log, port };
-        let session = match cluster.machine.mount(&cluster.mount) {
-            Ok(session) => session,
+        let mounted = match cluster.machine.mount(&cluster.mount) {
+            Ok(mounted) => mounted,
             Err(error) => {
                 println!("SKIPPED: cannot mount a drive with FUSE here (Linux, as root): {error}");
                 return None;
@@ -133,7 +124,7 @@ impl Cluster {
         sqlx::query("CHECKPOINT").execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
         cluster.kill(server);
-        cluster.unmount(session);
+        mounted.unmount();
         cluster.machine.restore(1);
         let drive = cluster.machine.copy();
         Some((cluster, drive))
@@ -203,7 +194,7 @@ async fn cut(settings: Option<&str>, cuts: u64) -> Option<Findings> {
             owed.clear();
             is_new = false;
         }
-        let session = cluster.machine.mount(&cluster.mount).unwrap();
+        let mounted = cluster.machine.mount(&cluster.mount).unwrap();
         // In the middle of a recovery, now and then.
         if random.u8(0..4) == 0 {
             cluster.machine.cut_after(random.u64(1..6000));
@@ -262,7 +253,7 @@ async fn cut(settings: Option<&str>, cuts: u64) -> Option<Findings> {
                 is_new = true;
             }
         }
-        cluster.unmount(session);
+        mounted.unmount();
         losses += cluster.machine.restore(random.u64(..));
     }
     println!(

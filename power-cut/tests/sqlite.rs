@@ -37,8 +37,8 @@ fn cut(what: &str, cuts: u64) -> Option<Findings> {
             machine.replace(Drive::new(random.u64(..)));
             owed = Owed::default();
         }
-        let session = match machine.mount(&mount) {
-            Ok(session) => session,
+        let mounted = match machine.mount(&mount) {
+            Ok(mounted) => mounted,
             Err(error) => {
                 println!("SKIPPED: cannot mount a drive with FUSE here (Linux, as root): {error}");
                 return None;
@@ -64,7 +64,7 @@ fn cut(what: &str, cuts: u64) -> Option<Findings> {
         writer.kill().unwrap();
         writer.wait().unwrap();
         let said = reading.join().unwrap();
-        session.umount_and_join().unwrap();
+        mounted.unmount();
         losses += machine.restore(random.u64(..));
         if ended_by_itself {
             let words = std::fs::read_to_string(directory.path().join("stderr")).unwrap();

@@ -40,6 +40,12 @@ enum Command {
         #[arg(default_value_t = 10)]
         factor: usize,
     },
+    /// Power cuts of SQLite, the spool and PostgreSQL, more often than `test` makes them: 3,000 times each unless said otherwise.
+    PowerCuts {
+        /// How many times.
+        #[arg(default_value_t = 3000)]
+        cuts: u64,
+    },
     /// The protocol's model, larger than `test` checks it: 3 workers and 4 faults are 3 million states, and each fault more some
     /// seven times as many.
     Model {
@@ -70,6 +76,7 @@ fn main() -> anyhow::Result<()> {
         Command::Fuzz { seconds, target } => fuzz::run(seconds, target.as_deref()),
         Command::Timing { samples } => steps::timing(samples),
         Command::Chaos { factor } => steps::chaos(factor),
+        Command::PowerCuts { cuts } => steps::power_cuts(cuts),
         Command::Model { workers, faults } => steps::model(workers, faults),
         Command::Kill { kills } => steps::kill(kills),
     }

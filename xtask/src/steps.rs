@@ -72,6 +72,12 @@ pub(crate) fn chaos(factor: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
+pub(crate) fn power_cuts(cuts: u64) -> anyhow::Result<()> {
+    let mut tests = cargo(&["test", "--release", "-p", "mpesa-callbacks-power-cut", "--", "--nocapture"]);
+    tests.env("CUTS", cuts.to_string()).envs(servers::places(&root().join("target")));
+    step("power cuts", tests)
+}
+
 pub(crate) fn model(workers: u8, faults: u8) -> anyhow::Result<()> {
     let mut model = cargo(&["test", "--release", "-p", "mpesa-callbacks-model", "--", "--nocapture"]);
     model.env("WORKERS", workers.to_string()).env("FAULTS", faults.to_string());
