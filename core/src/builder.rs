@@ -17,9 +17,9 @@ use crate::handler::MpesaCallbacks;
 use crate::inbox::Inbox;
 use crate::kind::Kind;
 use crate::ledger::{Ledger, LedgerError, NoLedger};
-use crate::process::{Backoff, InFlight, Settler, WithLedger, drain, keep_up, retain, work};
+use crate::process::{Backoff, InFlight, Settler, WithLedger, drain, keep_up, prepare, retain, work};
 use crate::quarantine::Quarantine;
-use crate::receive::{Guard, Pending, Places, Recorder, Spooling};
+use crate::receive::{Guard, Pending, Places, Recorder, Spooling, error_chain};
 use crate::routes::RouteError;
 use crate::secret::{Secret, WeakSecret};
 use crate::source::{AddressError, Sources, TrustedProxies};
@@ -307,8 +307,27 @@ impl<H, L> InboxBuilder<H, L> {
         }
         let is_expecting = routes.of(&Kind::Overdue).is_some() || !self.required.is_empty();
         let expecting = is_expecting.then_some(Expecting { required: self.required });
-        store.sweep().await?;
-        self.ledger.prepare().await?;
+        // With a spool, callbacks are taken also when the databases are away.
+        let can_wait = self.spool.is_some();
+        match store.sweep().await {
+            Err(error @ StoreError::Unavailable(_)) if can_wait => {
+                tracing::error!(
+                    cause = error_chain(&error),
+                    "started while the store is away: callbacks go to the spool"
+                );
+            }
+            swept => drop(swept?),
+        }
+        let is_prepared = match self.ledger.prepare().await {
+            Err(error @ LedgerError::Unavailable(_)) if can_wait => {
+                tracing::error!(
+                    cause = error_chain(&error),
+                    "started while the ledger is away: nothing is handled in transactions"
+                );
+                false
+            }
+            prepared => prepared.map(|()| true)?,
+        };
 
         let closing = CancellationToken::new();
         let giving_up = CancellationToken::new();
@@ -354,6 +373,9 @@ impl<H, L> InboxBuilder<H, L> {
         engine.keepers.spawn(recording);
         engine.keepers.spawn(drain(engine.clone()));
         engine.keepers.spawn(retain(engine.clone()));
+        if !is_prepared {
+            engine.keepers.spawn(prepare(engine.clone()));
+        }
         tokio::spawn(settling);
         engine.tasks.spawn(work(engine.clone()));
         engine.keepers.spawn(keep_up(engine.clone()));

@@ -311,3 +311,18 @@ async fn what_one_process_announces_the_others_hear() {
     }
     idle.close().await.unwrap();
 }
+
+/// Nothing is there when it starts, and everything once the server is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lazy_store_opens_when_the_server_is_there() {
+    let Some(server) = Postgres::shared() else { return };
+    let url = database(server).await;
+    let proxy = Proxy::before(server.port()).await;
+    proxy.cut_off(true);
+    let store =
+        PostgresStore::connect_lazy(&url.replace(&server.port().to_string(), &proxy.port().to_string())).unwrap();
+    assert!(matches!(store.record(&[push(1, 0, 0)]).await, Err(StoreError::Unavailable(_))));
+    proxy.cut_off(false);
+    assert_eq!(store.record(&[push(1, 0, 0)]).await.unwrap()[0].verdict, Verdict::First);
+    assert!(PostgresStore::connect_lazy("no url").is_err());
+}

@@ -461,7 +461,7 @@ async fn bodies_go_after_a_while_and_what_is_not_done_keeps_its_own() {
     assert_eq!(mounted.post("/stk", cancelled_push("k")).await.status, 200);
     assert_eq!(mounted.post("/stk", b"{".to_vec()).await.status, 200);
     mounted.settled().await;
-    tokio::time::sleep(Duration::from_secs(10 * 60)).await;
+    tokio::time::sleep(Duration::from_mins(10)).await;
     let entries = mounted.entries().await;
     let mut bodies = Vec::new();
     for entry in &entries {

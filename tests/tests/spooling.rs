@@ -262,6 +262,23 @@ async fn any_prefix_of_the_spool_may_be_replayed_any_number_of_times() {
     assert!(away.shop.told.lock().unwrap().is_empty());
 }
 
+/// A process that is started in the middle of an outage takes callbacks.
+#[tokio::test]
+async fn an_inbox_with_a_spool_starts_while_the_store_is_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let (shop, store) = (Shop::default(), FlakyStore::default());
+    store.go_away(true);
+    let without = Inbox::builder(shop.clone()).store(store.clone()).secret(SECRET).start().await;
+    assert!(without.is_err());
+    let spool = SqliteSpool::open(directory.path()).unwrap();
+    let inbox = Inbox::builder(shop.clone()).store(store.clone()).spool(spool).secret(SECRET).start().await.unwrap();
+    let away = Away { shop, store, mounted: Mounted::new(inbox), _directory: directory };
+    assert_eq!(away.mounted.post("/stk", cancelled_push("k1")).await.status, 200);
+    let entries = away.come_back().await;
+    assert_eq!(entries.len(), 1);
+    assert_eq!(*away.shop.handled.lock().unwrap(), ["k1"]);
+}
+
 /// The next process finds what the last one left, and knows the kinds that nothing handles any more.
 #[tokio::test]
 async fn the_next_process_replays_what_the_last_one_left() {

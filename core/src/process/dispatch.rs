@@ -17,6 +17,7 @@ pub(crate) trait Handle: Send + Sync + 'static {
     async fn handle(&self, callback: Callback, delivery: &Delivery, mark: Option<Mark>) -> Result<(), Failure>;
     async fn decide(&self, request: C2bValidation, delivery: &Delivery) -> Result<Validation, HandlerError>;
     async fn notice(&self, notice: Notice, delivery: &Delivery);
+    async fn prepare(&self) -> Result<(), LedgerError>;
 }
 
 pub(crate) enum Failure {
@@ -59,6 +60,10 @@ where
                 Err(Failure::Handler(error))
             }
         }
+    }
+
+    async fn prepare(&self) -> Result<(), LedgerError> {
+        self.ledger.prepare().await
     }
 
     async fn decide(&self, request: C2bValidation, delivery: &Delivery) -> Result<Validation, HandlerError> {

@@ -16,12 +16,15 @@ mod drain;
 
 mod retain;
 
+mod prepare;
+
 mod notice;
 
 pub use self::backoff::Backoff;
 pub(crate) use self::dispatch::{Handle, WithLedger};
 pub(crate) use self::drain::drain;
 pub(crate) use self::notice::Notice;
+pub(crate) use self::prepare::prepare;
 pub(crate) use self::retain::retain;
 pub(crate) use self::settle::Settler;
 pub(crate) use self::upkeep::{InFlight, keep_up};

@@ -40,6 +40,7 @@ use mpesa_callbacks_core::store::{
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{Connection, Postgres, Transaction};
+use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 
 use self::hints::Hints;
@@ -73,6 +74,8 @@ use self::open::{open, store_error};
 pub struct PostgresStore {
     pool: PgPool,
     hints: Arc<Hints>,
+    /// Whether the schema was looked at, and brought up to date.
+    opened: Arc<OnceCell<()>>,
 }
 
 /// How often a transaction is tried that the server broke off: a deadlock, a connection that was cut. Repeating is safe, because what
@@ -89,8 +92,7 @@ impl PostgresStore {
         // A pool tries for as long as it may, and then tells only that it did; one connection says at once what is wrong.
         let opened = |error: sqlx::Error| StoreError::Open { place: "PostgreSQL".to_owned(), source: error.into() };
         PgConnection::connect(url).await.map_err(opened)?.close().await.map_err(opened)?;
-        let options = PgPoolOptions::new().max_connections(8).acquire_timeout(Duration::from_secs(5));
-        let pool = options.connect(url).await.map_err(opened)?;
+        let pool = options().connect(url).await.map_err(opened)?;
         PostgresStore::with_pool(pool).await
     }
 
@@ -100,9 +102,30 @@ impl PostgresStore {
     /// # Errors
     /// As [`connect`](PostgresStore::connect); a server that cannot be reached is [`StoreError::Unavailable`].
     pub async fn with_pool(pool: PgPool) -> Result<PostgresStore, StoreError> {
-        open(&pool).await?;
+        let store = PostgresStore::with_lazy_pool(pool);
+        store.pool().await?;
+        Ok(store)
+    }
+
+    /// Connects when it is first needed: for an application with a spool, which takes callbacks also
+    /// when it is started while the server is away. Whatever [`connect`](PostgresStore::connect) would have refused fails then.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] when it is not a URL of PostgreSQL's.
+    pub fn connect_lazy(url: &str) -> Result<PostgresStore, StoreError> {
+        let opened = |error: sqlx::Error| StoreError::Open { place: "PostgreSQL".to_owned(), source: error.into() };
+        Ok(PostgresStore::with_lazy_pool(options().connect_lazy(url).map_err(opened)?))
+    }
+
+    fn with_lazy_pool(pool: PgPool) -> PostgresStore {
         let hints = Arc::new(Hints::start((*pool.connect_options()).clone()));
-        Ok(PostgresStore { pool, hints })
+        PostgresStore { pool, hints, opened: Arc::default() }
+    }
+
+    /// The pool, once the schema is as it must be.
+    async fn pool(&self) -> Result<&PgPool, StoreError> {
+        self.opened.get_or_try_init(|| open(&self.pool)).await?;
+        Ok(&self.pool)
     }
 
     /// Listens at this server for other processes' hints, rather than where the callbacks are kept: say the server itself where
@@ -124,6 +147,10 @@ impl PostgresStore {
         tx.commit().await?;
         Ok(recorded)
     }
+}
+
+fn options() -> PgPoolOptions {
+    PgPoolOptions::new().max_connections(8).acquire_timeout(Duration::from_secs(5))
 }
 
 /// After this long nothing is tried again.
@@ -172,6 +199,7 @@ fn is_deadlock(error: &sqlx::Error) -> bool {
 #[async_trait]
 impl Store for PostgresStore {
     async fn record(&self, batch: &[Received]) -> Result<Vec<Recorded>, StoreError> {
+        self.pool().await?;
         let (began, mut tries) = (Instant::now(), 1);
         loop {
             match timeout(LONGEST, self.record_once(batch)).await {
@@ -184,40 +212,43 @@ impl Store for PostgresStore {
     }
 
     async fn decision(&self, kind: &Kind, key: &str, meaning: &Digest) -> Result<Option<String>, StoreError> {
-        record::decision(&self.pool, kind, key, meaning).await.map_err(store_error)
+        record::decision(self.pool().await?, kind, key, meaning).await.map_err(store_error)
     }
 
     async fn claim(&self, limit: usize, lease: Duration) -> Result<Vec<Claimed>, StoreError> {
-        work::claim(&self.pool, limit, lease).await.map_err(store_error)
+        work::claim(self.pool().await?, limit, lease).await.map_err(store_error)
     }
 
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
-        unlocked!(work::renew(&self.pool, leases, lease)).map_err(store_error)
+        let pool = self.pool().await?;
+        unlocked!(work::renew(pool, leases, lease)).map_err(store_error)
     }
 
     async fn settle(&self, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
-        unlocked!(work::settle(&self.pool, batch)).map_err(store_error)
+        let pool = self.pool().await?;
+        unlocked!(work::settle(pool, batch)).map_err(store_error)
     }
 
     async fn sweep(&self) -> Result<u64, StoreError> {
-        work::sweep(&self.pool).await.map_err(store_error)
+        work::sweep(self.pool().await?).await.map_err(store_error)
     }
 
     async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError> {
-        look::get(&self.pool, id).await.map_err(store_error)
+        look::get(self.pool().await?, id).await.map_err(store_error)
     }
 
     async fn find(&self, names: &[(Kind, Private)]) -> Result<Vec<Entry>, StoreError> {
-        look::find(&self.pool, names).await.map_err(store_error)
+        look::find(self.pool().await?, names).await.map_err(store_error)
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Entry>, StoreError> {
-        look::list(&self.pool, filter).await.map_err(store_error)
+        look::list(self.pool().await?, filter).await.map_err(store_error)
     }
 
     async fn reopen(&self, id: CallbackId, from: State, payment: Option<&Received>) -> Result<bool, StoreError> {
+        let pool = self.pool().await?;
         let reopen = || async {
-            let mut tx = begin(&self.pool).await?;
+            let mut tx = begin(pool).await?;
             let reopened = work::reopen(&mut tx, id, from).await?;
             if let Some(payment) = payment.filter(|_| reopened) {
                 let hmac_key = purge::hmac_key(&mut tx).await?;
@@ -230,19 +261,19 @@ impl Store for PostgresStore {
     }
 
     async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError> {
-        work::dismiss(&self.pool, id).await.map_err(store_error)
+        work::dismiss(self.pool().await?, id).await.map_err(store_error)
     }
 
     async fn purge(&self, age: Duration) -> Result<u64, StoreError> {
-        purge::purge(&self.pool, age).await.map_err(store_error)
+        purge::purge(self.pool().await?, age).await.map_err(store_error)
     }
 
     async fn trim_quarantine(&self, rows: u64, bytes: u64) -> Result<u64, StoreError> {
-        purge::trim_quarantine(&self.pool, rows, bytes).await.map_err(store_error)
+        purge::trim_quarantine(self.pool().await?, rows, bytes).await.map_err(store_error)
     }
 
     async fn depth(&self) -> Result<Depth, StoreError> {
-        look::depth(&self.pool).await.map_err(store_error)
+        look::depth(self.pool().await?).await.map_err(store_error)
     }
 
     fn announce(&self) {

@@ -1,0 +1,29 @@
+//! The ledger, when it was away at the start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::engine::Engine;
+use crate::receive::error_chain;
+
+/// How long to wait before it is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Prepares the ledger as soon as it is there. Until then its transactions fail, and their attempts do not count.
+pub(crate) async fn prepare(engine: Arc<Engine>) {
+    loop {
+        tokio::select! {
+            () = sleep(PAUSE) => {}
+            () = engine.closing.cancelled() => return,
+        }
+        match engine.handling.prepare().await {
+            Ok(()) => {
+                tracing::info!("the ledger is there");
+                return;
+            }
+            Err(error) => tracing::warn!(cause = error_chain(&error), "the ledger is not there yet"),
+        }
+    }
+}
