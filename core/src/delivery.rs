@@ -78,7 +78,8 @@ impl Delivery {
         self.sibling.as_ref()
     }
 
-    /// The merchant's own id: from a per-payment URL, or of the request that was [expected](Inbox::expect).
+    /// The merchant's own id: from a per-payment URL, or of the request that was [expected](Inbox::expect), unless the callback came
+    /// before that could be told.
     pub fn reference(&self) -> Option<&str> {
         self.reference.as_ref().map(Private::as_str)
     }

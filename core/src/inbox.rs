@@ -12,7 +12,7 @@ use crate::kind::Kind;
 use crate::ledger::NoLedger;
 use crate::payload::{self, Private};
 use crate::receive::received;
-use crate::store::{CallbackId, Depth, Disposition, Entry, Filter, Recorded, SpoolDepth, State, StoreError};
+use crate::store::{CallbackId, Depth, Disposition, Entry, Filter, Recorded, SpoolDepth, State, StoreError, caught};
 use crate::urls::is_reference;
 
 /// Handlers, store, ledger and the machinery between: what gets mounted into a web application.
@@ -104,19 +104,7 @@ impl Inbox {
     /// # Errors
     /// When the store fails.
     pub async fn release(&self, id: CallbackId) -> Result<bool, StoreError> {
-        let engine = &self.engine;
-        let Some(entry) = engine.store.get(id).await?.filter(|entry| entry.state == State::Held) else {
-            return Ok(false);
-        };
-        let payment = entry.body.and_then(|body| {
-            let key = engine.routes.of(&entry.kind).and_then(|route| route.key.as_deref());
-            let parsed = payload::parse_bytes(&entry.kind, &body.0, key).ok()?;
-            let received = received(&parsed, body.0, entry.received_at, &engine.routes);
-            received.sent_by(entry.peer).under(entry.reference).payment
-        });
-        let released = engine.store.reopen(id, State::Held, payment.as_deref()).await?;
-        engine.wake.notify_one();
-        Ok(released)
+        self.engine.release(id, None).await
     }
 
     /// Lets a dead callback be handled again, with all its attempts before it. `false` when it is not dead.
@@ -207,7 +195,9 @@ impl Inbox {
             }
         }
         engine.keepers.close();
-        engine.keepers.wait().await;
+        if tokio::time::timeout(KEEPING, engine.keepers.wait()).await.is_err() {
+            tracing::error!("the store or the spool does not answer; stopped without waiting for it");
+        }
         self.close().await
     }
 
@@ -220,6 +210,24 @@ impl Inbox {
     }
 }
 
+impl Engine {
+    /// Lets a held callback be handled; its payment, for the request with this reference.
+    pub(crate) async fn release(&self, id: CallbackId, reference: Option<&Private>) -> Result<bool, StoreError> {
+        let Some(entry) = caught(self.store.get(id)).await?.filter(|entry| entry.state == State::Held) else {
+            return Ok(false);
+        };
+        let payment = entry.body.and_then(|body| {
+            let key = self.routes.of(&entry.kind).and_then(|route| route.key.as_deref());
+            let parsed = payload::parse_bytes(&entry.kind, &body.0, key).ok()?;
+            let received = received(&parsed, body.0, entry.received_at, &self.routes);
+            received.sent_by(entry.peer).under(reference.cloned().or(entry.reference)).payment
+        });
+        let released = caught(self.store.reopen(id, State::Held, payment.as_deref())).await?;
+        self.wake.notify_one();
+        Ok(released)
+    }
+}
+
 impl fmt::Debug for Inbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inbox")
@@ -228,6 +236,9 @@ impl fmt::Debug for Inbox {
             .finish_non_exhaustive()
     }
 }
+
+/// How long the store and the spool may take over what they were given last.
+const KEEPING: Duration = Duration::from_secs(30);
 
 /// How long a handler may take to stop once it was told to.
 const STOPPING: Duration = Duration::from_secs(5);

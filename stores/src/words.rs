@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, KeyInit, Mac};
+#[cfg(feature = "postgres")]
+use mpesa_callbacks_core::payload::Digest;
 use mpesa_callbacks_core::store::{State, Verdict};
 use sha2::Sha256;
 
@@ -87,4 +89,10 @@ pub(crate) fn pseudonym(hmac_key: &[u8], kind: &str, key: &str) -> String {
         }
     }
     text
+}
+
+/// A fingerprint, when it is one.
+#[cfg(feature = "postgres")]
+pub(crate) fn digest(bytes: Vec<u8>) -> Option<Digest> {
+    <[u8; 32]>::try_from(bytes).ok().map(Digest::from)
 }

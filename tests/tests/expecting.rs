@@ -209,8 +209,9 @@ async fn an_application_that_finds_nothing_out_is_asked_again_and_in_the_end_som
     assert_eq!(heard.iter().filter(|heard| heard.starts_with("overdue")).count(), 4, "{heard:?}");
     // What is found out later is taken, too.
     mounted.inbox.identify(&Kind::Stk, "order-1", "ws_1").await.unwrap();
-    let late = mounted.inbox.reconciled(&Kind::Stk, "order-1", &Reconciled::success("R1")).await.unwrap();
-    assert_eq!(late.verdict, Verdict::Conflict, "an unknown outcome came first");
+    mounted.inbox.reconciled(&Kind::Stk, "order-1", &Reconciled::success("r1 ")).await.unwrap();
+    until("it is taken", async || shop.heard().contains(&"paid R1 for order-1".to_owned())).await;
+    assert!(!shop.heard().iter().any(|heard| heard.starts_with("conflict")), "that nobody knew is no contradiction");
 }
 
 #[tokio::test]
@@ -260,8 +261,58 @@ async fn money_that_nobody_asked_for_is_held_until_somebody_did() {
     mounted.inbox.identify(&Kind::Stk, "order-1", "ws_1").await.unwrap();
     mounted.inbox.identify(&Kind::Stk, "order-2", "ws_2").await.unwrap();
     until("the first is handled", async || shop.heard().len() >= 4).await;
-    assert!(shop.heard().contains(&"paid R1 for nobody".to_owned()));
+    assert!(shop.heard().contains(&"paid R1 for order-1".to_owned()));
     assert_eq!(mounted.inbox.depth().await.unwrap().held, 2, "the other amount, and the one that nobody asked for");
+}
+
+/// What contradicts is somebody's to release, whoever asked for it.
+#[tokio::test]
+async fn telling_daraja_s_id_releases_no_contradiction() {
+    let shop = Shop::default();
+    let inbox = builder(&shop, &MemoryStore::new()).require_expected([Kind::Stk]).start().await.unwrap();
+    let mounted = Mounted::new(inbox);
+    mounted.inbox.expect(&order("order-1").within(Duration::from_mins(1))).await.unwrap();
+    assert_eq!(mounted.post("/stk", push("ws_1", 1032, 0, "")).await.status, 200);
+    assert_eq!(mounted.post("/stk", push("ws_1", 0, 1500, "R1")).await.status, 200);
+    mounted.inbox.identify(&Kind::Stk, "order-1", "ws_1").await.unwrap();
+    until("they are told", async || shop.heard().len() >= 2).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(shop.heard(), ["conflict for nobody", "stk 1032 for nobody"]);
+    assert_eq!(mounted.inbox.depth().await.unwrap().held, 1);
+}
+
+/// It came to the plain URL, so that its fingerprints have no reference; what was reconciled has one.
+#[tokio::test]
+async fn a_late_callback_to_the_plain_url_repeats_what_was_reconciled() {
+    let (shop, mounted) = shop().await;
+    mounted.inbox.expect(&order("order-1").within(Duration::from_mins(1))).await.unwrap();
+    mounted.inbox.identify(&Kind::Stk, "order-1", "ws_1").await.unwrap();
+    mounted.inbox.reconciled(&Kind::Stk, "order-1", &Reconciled::success("R1")).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(mounted.post("/stk", push("ws_1", 0, 1500, "R1")).await.status, 200);
+    }
+    until("it is handled", async || shop.heard().len() >= 2).await;
+    let pushes = of_kind(&mounted, Kind::Stk).await;
+    assert_eq!(pushes.iter().map(|entry| entry.verdict).collect::<Vec<_>>(), [Verdict::Variant, Verdict::First]);
+    // And the other way round: it was told already.
+    let again = mounted.inbox.reconciled(&Kind::Stk, "order-1", &Reconciled::success("R1")).await.unwrap();
+    assert_eq!(again.verdict, Verdict::Duplicate);
+    assert_eq!(shop.heard(), ["paid R1 for order-1", "stk 0 for order-1"]);
+}
+
+/// Whoever has the URL of one payment cannot answer for another.
+#[tokio::test]
+async fn what_comes_for_another_request_is_a_conflict_and_answers_nothing() {
+    let (shop, mounted) = shop().await;
+    shop.truth.lock().unwrap().push(("order-2".into(), Reconciled::success("R2")));
+    for (reference, id) in [("order-1", "ws_1"), ("order-2", "ws_2")] {
+        mounted.inbox.expect(&order(reference)).await.unwrap();
+        mounted.inbox.identify(&Kind::Stk, reference, id).await.unwrap();
+    }
+    assert_eq!(post_for(&mounted, "order-1", push("ws_2", 1032, 0, "")).await, 200);
+    until("order 2 is asked after", async || shop.heard().contains(&"overdue order-2 (ws_2)".to_owned())).await;
+    assert!(shop.heard().contains(&"conflict for order-1".to_owned()), "{:?}", shop.heard());
+    assert!(!shop.heard().iter().any(|heard| heard.starts_with("stk 1032")), "{:?}", shop.heard());
 }
 
 #[tokio::test]
@@ -302,4 +353,7 @@ async fn what_cannot_be_expected_is_said() {
     let found = Reconciled::success("R");
     assert!(matches!(inbox.reconciled(&Kind::Stk, "order-9", &found).await, Err(ExpectError::NotExpected { .. })));
     assert!(matches!(inbox.reconciled(&Kind::Stk, "order-1", &found).await, Err(ExpectError::NoKey)));
+    inbox.identify(&Kind::Stk, "order-1", "ws_1").await.unwrap();
+    let without_receipt = Reconciled::with_code("0");
+    assert!(matches!(inbox.reconciled(&Kind::Stk, "order-1", &without_receipt).await, Err(ExpectError::NoKey)));
 }

@@ -221,7 +221,7 @@ async fn a_public_url_that_daraja_would_not_take_is_a_warning_at_the_start() {
         drop(told);
         let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         match words {
-            None => assert_eq!(log, ""),
+            None => assert!(!log.contains("WARN"), "{log}"),
             Some(words) => assert!(log.contains("WARN") && log.contains(words) && !log.contains(SECRET), "{log}"),
         }
     }

@@ -75,6 +75,10 @@ pub async fn what_is_known_under_a_key_is_found_with_its_body(store: Shared) {
     let ids: Vec<_> = found.iter().map(|entry| entry.id).collect();
     assert_eq!(ids, [first.id, conflict.id, other.id]);
     assert!(found.iter().all(|entry| entry.body.is_some()));
+    assert_eq!(found[1].meaning, Some(failed("a").meaning));
+    let claimed = store.claim(10, LONG).await.unwrap();
+    let meaning = claimed.iter().find(|one| one.lease.id == first.id).and_then(|one| one.meaning);
+    assert_eq!(meaning, Some(stk("a", "0", 5, "RA", "").meaning));
     assert_eq!(found[1].body.as_ref().map(Body::as_bytes), Some(failed("a").body()));
     assert!(store.find(&[]).await.unwrap().is_empty());
 

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::UNEXPECTED;
+use super::{ANOTHER, UNEXPECTED};
 use crate::kind::Kind;
 use crate::payload::{Expected, Private, Said};
 use crate::receive::RecordError;
-use crate::store::{Disposition, Received, Recorded, State, Store, StoreError, Verdict, caught};
+use crate::store::{Disposition, Entry, Received, Recorded, State, Store, StoreError, Verdict, caught};
 
 /// What an inbox does with what it expects, and with what it does not.
 #[derive(Clone, Debug)]
@@ -20,22 +20,31 @@ impl Expecting {
     /// was asked for gets its reference.
     pub(crate) async fn judge(&self, store: &dyn Store, batch: &mut [Received]) -> Result<(), StoreError> {
         let expected = look(store, batch).await?;
-        for received in batch.iter_mut().filter(|received| can_be_judged(received)) {
-            let Some(expected) = names(received).iter().find_map(|name| expected.get(name)) else {
+        let mut attributed = Vec::new();
+        for (at, received) in batch.iter_mut().enumerate().filter(|(_, received)| can_be_judged(received)) {
+            let found: Vec<&Expected> = names(received).iter().filter_map(|name| expected.get(name)).collect();
+            let Some(expected) = found.first() else {
                 if received.said.is_success && self.required.contains(&received.kind) {
                     hold(received, Disposition::Hold(UNEXPECTED.into()));
                 }
                 continue;
             };
+            if found.iter().any(|other| other.reference != expected.reference) {
+                hold(received, Disposition::Contradict(ANOTHER.into()));
+                continue;
+            }
             if let Some(reason) = contradiction(&received.said, expected) {
                 hold(received, Disposition::Contradict(reason.into()));
             }
-            received.reference.get_or_insert_with(|| expected.reference.clone());
+            if received.reference.is_none() {
+                received.reference = Some(expected.reference.clone());
+                attributed.push(at);
+            }
             if let Some(payment) = &mut received.payment {
                 payment.reference.get_or_insert_with(|| expected.reference.clone());
             }
         }
-        Ok(())
+        recognise(store, batch, &attributed).await
     }
 
     /// Whoever expected a callback while it was being recorded did not find it there, and it did not find them.
@@ -58,11 +67,35 @@ impl Expecting {
             if let (Some(first), Some(expected)) = (first, known)
                 && contradiction(&received.said, expected).is_none()
             {
-                store.reopen(first.id, State::Held, payment.as_deref()).await?;
+                let mut payment = payment.clone();
+                if let Some(payment) = &mut payment {
+                    payment.reference.get_or_insert_with(|| expected.reference.clone());
+                }
+                caught(store.reopen(first.id, State::Held, payment.as_deref())).await?;
             }
         }
         Ok(())
     }
+}
+
+/// What came to the plain URL says the same as what came to the URL of its reference, or was reconciled under it: the fingerprints
+/// differ by the reference, which was not known when it came.
+async fn recognise(store: &dyn Store, batch: &mut [Received], attributed: &[usize]) -> Result<(), StoreError> {
+    if attributed.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = attributed.iter().map(|at| (batch[*at].kind.clone(), batch[*at].key.clone())).collect();
+    let known = caught(store.find(&names)).await?;
+    for at in attributed {
+        let received = &mut batch[*at];
+        let meaning = received.meaning.under(received.reference.as_ref());
+        let says_so =
+            |entry: &Entry| entry.kind == received.kind && entry.key == received.key && entry.meaning == Some(meaning);
+        if known.iter().any(says_so) {
+            received.meaning = meaning;
+        }
+    }
+    Ok(())
 }
 
 fn hold(received: &mut Received, disposition: Disposition) {
@@ -101,6 +134,9 @@ async fn look(store: &dyn Store, batch: &[Received]) -> Result<HashMap<Private, 
 pub(super) fn contradiction(said: &Said, expected: &Expected) -> Option<&'static str> {
     let differs =
         |one: Option<&str>, other: Option<&str>| matches!((one, other), (Some(one), Some(other)) if one != other);
+    if said.is_success && said.tells_amounts && expected.amount.is_some() && said.amount.is_none() {
+        return Some("it does not tell its amount");
+    }
     if said.amount.zip(expected.amount).is_some_and(|(said, expected)| said != expected) {
         return Some("its amount is not the one that was expected");
     }

@@ -11,11 +11,12 @@ mod overdue;
 use std::time::Duration;
 
 pub(crate) use self::judge::Expecting;
+use crate::engine::Engine;
 use crate::inbox::Inbox;
 use crate::kind::Kind;
-use crate::payload::{self, Expected, Private, Reconciled};
+use crate::payload::{self, Expected, Outcome, Parsed, Private, Reconciled};
 use crate::receive::received;
-use crate::store::{Disposition, Entry, Received, Recorded, State, Store, StoreError, Verdict};
+use crate::store::{Disposition, Entry, Received, Recorded, State, Store, StoreError, Verdict, caught};
 use crate::token::LONGEST_REFERENCE;
 use crate::urls::is_reference;
 
@@ -47,9 +48,19 @@ pub enum ExpectError {
         /// Which kind.
         kind: Kind,
     },
-    /// What makes the callback known again is missing: Daraja's id, or the receipt of a C2B payment.
-    #[error("the callback cannot be made without Daraja's id (say `identify` first), or a C2B payment's receipt")]
+    /// What the callback would have told is missing: Daraja's id, or the receipt or amount of money that came in.
+    #[error(
+        "the callback cannot be made without Daraja's id (say `identify` first), or the receipt and amount of money that came in"
+    )]
     NoKey,
+    /// The inbox keeps bodies for a shorter time than this waits.
+    #[error("an expectation of {within:?} would be purged before it is over: the inbox keeps bodies for {retention:?}")]
+    TooLong {
+        /// How long it would wait.
+        within: Duration,
+        /// How long bodies are kept.
+        retention: Duration,
+    },
     /// The store did not take it; its own words are in the log. Do not send the request.
     #[error("the store did not take it")]
     NotRecorded,
@@ -58,8 +69,9 @@ pub enum ExpectError {
     Store(#[from] StoreError),
 }
 
-/// Why a callback is held that answers no request.
+/// Why a callback is held that answers no request, and one that answers two.
 pub(crate) const UNEXPECTED: &str = "nobody asked for it";
+const ANOTHER: &str = "it came for one request, and is the answer to another";
 
 impl Inbox {
     /// Records what is about to be asked for, before the request to Daraja goes out. From then on a callback with this
@@ -92,6 +104,9 @@ impl Inbox {
         if !is_reference(expected.reference.as_str()) {
             return Err(ExpectError::Reference { length });
         }
+        if let Some(retention) = engine.limits.retention.filter(|retention| *retention <= expected.within) {
+            return Err(ExpectError::TooLong { within: expected.within, retention });
+        }
         if let Some(known) = find_expected(&*engine.store, &expected.kind, expected.reference.as_str()).await? {
             return if known.says() == expected.says() { Ok(()) } else { Err(ExpectError::Contradicts) };
         }
@@ -119,7 +134,7 @@ impl Inbox {
             return Err(ExpectError::Contradicts);
         }
         for early in engine.store.find(&[(kind.clone(), id.into())]).await? {
-            self.release_expected(&early, &expected).await?;
+            engine.release_expected(&early, &expected).await?;
         }
         Ok(())
     }
@@ -153,13 +168,26 @@ impl Inbox {
         let body = found.to_body(&expected).ok_or(ExpectError::NoKey)?;
         let key = engine.routes.of(kind).and_then(|route| route.key.as_deref());
         let parsed = payload::parse_bytes(kind, &body, key).map_err(|_| ExpectError::NoKey)?;
-        let received = received(&parsed, body, engine.clock.now(), &engine.routes);
+        let known = caught(engine.store.find(&[(kind.clone(), parsed.key.clone())])).await?;
+        let plain = received(&parsed, body, engine.clock.now(), &engine.routes);
+        if let Some(told) = known.iter().find(|entry| entry.meaning == Some(plain.meaning)) {
+            // It came to the plain URL, and said so.
+            return Ok(Recorded::new(told.id, Verdict::Duplicate, None, None));
+        }
         // As if it had come to the URL of this reference.
         let received = match kind.is_registered_once() {
-            true => received,
-            false => received.under(Some(expected.reference.clone())),
+            true => plain,
+            false => plain.under(Some(expected.reference.clone())),
         };
         let (received, recorded) = engine.recorder.record(received).await.map_err(|_| ExpectError::NotRecorded)?;
+        // What only said that nobody knows is no contradiction, and the application's word is not silent.
+        if recorded.verdict == Verdict::Conflict
+            && !known.is_empty()
+            && known.iter().all(|entry| engine.is_unknown(entry))
+            && engine.release(recorded.id, Some(&expected.reference)).await?
+        {
+            return Ok(recorded);
+        }
         engine.notice(&received, &recorded);
         Ok(recorded)
     }
@@ -192,22 +220,33 @@ impl Inbox {
         let (_, recorded) = engine.recorder.record(received).await.map_err(|_| ExpectError::NotRecorded)?;
         Ok(recorded)
     }
+}
 
-    /// A callback that was held because nobody had asked for it yet.
-    async fn release_expected(&self, early: &Entry, expected: &Expected) -> Result<(), ExpectError> {
-        let is_held =
-            early.state == State::Held && early.error.as_ref().is_some_and(|error| error.as_str() == UNEXPECTED);
-        let Some(body) = early.body.as_ref() else { return Ok(()) };
-        let key = self.engine().routes.of(&early.kind).and_then(|route| route.key.as_deref());
-        let Ok(parsed) = payload::parse_bytes(&early.kind, &body.0, key) else { return Ok(()) };
-        match judge::contradiction(&parsed.said(), expected) {
-            Some(reason) => {
-                tracing::warn!(callback = %early.id, kind = %early.kind, reason, "a callback that came first contradicts");
-            }
-            None if is_held => drop(self.release(early.id).await?),
-            None => {}
+impl Engine {
+    /// Releases a callback that was held because nobody had asked for it yet, unless it contradicts; whether it did.
+    pub(super) async fn release_expected(&self, early: &Entry, expected: &Expected) -> Result<bool, StoreError> {
+        let Some(said) = self.parsed(early).map(|parsed| parsed.said()) else { return Ok(false) };
+        if let Some(reason) = judge::contradiction(&said, expected) {
+            tracing::warn!(callback = %early.id, kind = %early.kind, reason, "a callback that came first contradicts");
+            return Ok(false);
         }
-        Ok(())
+        let is_unexpected = early.error.as_ref().is_some_and(|error| error.as_str() == UNEXPECTED);
+        if early.state != State::Held || early.verdict != Verdict::First || !is_unexpected {
+            return Ok(false);
+        }
+        self.release(early.id, Some(&expected.reference)).await
+    }
+
+    /// Whether all that it says is that nobody knows.
+    fn is_unknown(&self, entry: &Entry) -> bool {
+        let outcome = self.parsed(entry).and_then(|parsed| parsed.callback.outcome());
+        outcome.is_some_and(|outcome| outcome == Outcome::Unknown)
+    }
+
+    /// What a callback says, while its body is there.
+    fn parsed(&self, entry: &Entry) -> Option<Parsed> {
+        let key = self.routes.of(&entry.kind).and_then(|route| route.key.as_deref());
+        payload::parse_bytes(&entry.kind, &entry.body.as_ref()?.0, key).ok()
     }
 }
 

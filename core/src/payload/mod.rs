@@ -183,10 +183,12 @@ pub(crate) fn parse_bytes(kind: &Kind, body: &Bytes, key: Option<&str>) -> Resul
 
 impl Parsed {
     fn new(kind: Kind, key: String, callback: Callback) -> Result<Parsed, Unreadable> {
-        if key.len() > LONGEST_KEY {
-            return Err(Unreadable::Malformed { field: "key", expected: "at most 256 bytes long" });
+        let parsed = Parsed { kind, key: key.into(), callback };
+        let receipt = parsed.payment().map_or(0, |payment| payment.receipt.len());
+        if parsed.key.as_str().len() > LONGEST_KEY || receipt > LONGEST_KEY {
+            return Err(Unreadable::Malformed { field: "key or receipt", expected: "at most 256 bytes long" });
         }
-        Ok(Parsed { kind, key: key.into(), callback })
+        Ok(parsed)
     }
 
     /// The fingerprint of what it says: two bodies of one key with the same are the same callback in other words.
@@ -237,6 +239,8 @@ pub(crate) struct Said {
     pub(crate) account: Option<Private>,
     /// Whether money was moved.
     pub(crate) is_success: bool,
+    /// Whether callbacks of its kind always tell how much.
+    pub(crate) tells_amounts: bool,
 }
 
 impl Parsed {
@@ -261,8 +265,12 @@ impl Parsed {
                 business_short_code: callback.business_short_code.clone(),
                 account: callback.bill_ref_number.clone(),
                 is_success,
+                tells_amounts: true,
             },
-            _ => Said { amount, is_success, ..Said::default() },
+            callback => {
+                let tells_amounts = matches!(callback, Callback::Stk(_) | Callback::Lipia(_));
+                Said { amount, is_success, tells_amounts, ..Said::default() }
+            }
         }
     }
 }

@@ -26,11 +26,14 @@ pub struct Reconciled {
 impl Reconciled {
     /// It was carried out, under this receipt.
     pub fn success(receipt: impl Into<String>) -> Reconciled {
-        Reconciled { receipt: Some(receipt.into()), ..Reconciled::with_code("0") }
+        // M-Pesa writes them in capitals; people do not always.
+        let receipt = receipt.into().trim().to_uppercase();
+        Reconciled { receipt: Some(receipt), ..Reconciled::with_code("0") }
     }
 
-    /// It ended with this result code, as the query told it. A success whose receipt nobody knows tells of no payment; where
-    /// only `#[payment]` is written it is held.
+    /// It ended with this result code, as the query told it. For a success say [`success`](Reconciled::success): money that came in
+    /// is not taken without its receipt, because the callback, should it come after all, has one. (The query of M-Pesa Express does not
+    /// tell it; the C2B confirmation, the statement and the M-Pesa portal do.)
     pub fn with_code(code: impl Into<String>) -> Reconciled {
         Reconciled { code: code.into(), description: None, receipt: None, amount: None, phone_number: None }
     }
@@ -63,6 +66,10 @@ impl Reconciled {
         let id = expected.id.as_ref().map(Private::as_str);
         let named =
             |name: &str, key: &str, value: Option<&str>| value.map(|value| json!({ name: key, "Value": value }));
+        let is_money_in = matches!(expected.kind, Kind::Stk | Kind::C2bConfirmation) && self.code == "0";
+        if is_money_in && (amount.is_none() || self.receipt.is_none()) {
+            return None;
+        }
         let body: Value = match expected.kind {
             Kind::Stk => {
                 let items = [

@@ -16,7 +16,7 @@ const BATCH: usize = 256;
 /// How long to wait before a store that is away is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How often what the store refused is offered again.
+/// How often what was left behind is offered again.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// How a replay ended.
@@ -25,6 +25,8 @@ enum Replay {
     Went,
     /// Nothing is left to try with.
     Nothing,
+    /// These went into the store, and are still in the spool: it cannot be written to. There may be more.
+    NotRemoved,
     /// The store or the spool fails.
     Failed,
 }
@@ -33,23 +35,31 @@ enum Replay {
 /// the store knows it by its digest.
 pub(crate) async fn drain(engine: Arc<Engine>) {
     let Some(spooling) = &engine.spooling else { return };
-    let mut behind = SpoolId::default();
+    let (mut behind, mut since, mut is_owing) = (SpoolId::default(), Instant::now(), false);
     while !engine.closing.is_cancelled() {
         let began = Instant::now();
         let (pause, is_idle) = match engine.replay(spooling, &mut behind).await {
             // Half of the time is for callbacks that come just now.
             Replay::Went => (began.elapsed(), false),
+            Replay::NotRemoved => {
+                is_owing = true;
+                (PAUSE, false)
+            }
             Replay::Failed => (PAUSE, false),
             Replay::Nothing if spooling.breaker.is_open() => {
                 spooling.breaker.let_one_try();
                 (PAUSE, false)
             }
-            Replay::Nothing => (AGAIN, true),
+            Replay::Nothing => (if is_owing { PAUSE } else { AGAIN }, true),
         };
         tokio::select! {
-            () = sleep(pause) => if is_idle { behind = SpoolId::default() },
+            () = sleep(pause) => {}
             () = spooling.wake.notified(), if is_idle => {}
             () = engine.closing.cancelled() => {}
+        }
+        // What was left behind is offered again: it could not be removed, or the store refused it.
+        if is_idle && (is_owing || since.elapsed() >= AGAIN) {
+            (behind, since, is_owing) = (SpoolId::default(), Instant::now(), false);
         }
     }
 }
@@ -86,19 +96,20 @@ impl Engine {
                 Err(RecordError::Away) => is_away = true,
             }
         }
+        // What comes behind must not wait for a spool that cannot be written to.
+        if !is_away {
+            *behind = last;
+        }
         if !recorded.is_empty() {
             self.store_worked();
             observe::replayed(recorded.len() as u64);
             self.wake.notify_one();
             if let Err(error) = caught(spooling.spool.remove(&recorded)).await {
-                return failed(&error);
+                failed(&error);
+                return Replay::NotRemoved;
             }
         }
-        if is_away {
-            return Replay::Failed;
-        }
-        *behind = last;
-        Replay::Went
+        if is_away { Replay::Failed } else { Replay::Went }
     }
 }
 

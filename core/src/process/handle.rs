@@ -43,7 +43,7 @@ impl Engine {
         cancelled: &CancellationToken,
     ) -> (Ended, &'static str) {
         let delivery = Delivery::of_claimed(self, &claimed);
-        let Claimed { kind, key, body, attempt, interruptions, reference, .. } = claimed;
+        let Claimed { kind, key, body, attempt, interruptions, meaning, reference, .. } = claimed;
         if cancelled.is_cancelled() || self.stopping.is_cancelled() {
             return self.given_up(attempt);
         }
@@ -81,7 +81,8 @@ impl Engine {
         // A payment is marked by its receipt: its reference is that of whichever callback told of it first.
         let reference = reference.filter(|_| kind != Kind::Payment);
         let is_transactional = route.transactional && asked_after.is_none();
-        let mark = is_transactional.then(|| Mark::new(&kind, &key, &parsed.meaning().under(reference.as_ref())));
+        let mark = is_transactional
+            .then(|| Mark::new(&kind, &key, &meaning.unwrap_or_else(|| parsed.meaning().under(reference.as_ref()))));
         let limit = route.deadline.unwrap_or(self.limits.handling);
         let handling = self.handling.clone();
         let theirs = delivery.clone();
@@ -133,8 +134,12 @@ impl Engine {
     async fn asked(&self, expected: &Expected, delivery: Delivery, is_last: bool) -> (Ended, &'static str) {
         match self.is_answered(expected).await {
             Ok(true) => (Ended::With(Ending::Done, None), "done"),
-            _ if is_last => dead(delivery, "no callback came, and nothing was found out".to_owned()),
-            _ => {
+            Err(error) => {
+                tracing::warn!(cause = error_chain(&error), "cannot look whether a callback came");
+                (Ended::With(Ending::Released { after: expected.within }, None), "released")
+            }
+            Ok(false) if is_last => dead(delivery, "no callback came, and nothing was found out".to_owned()),
+            Ok(false) => {
                 let after = self.limits.backoff.after(delivery.attempt()).max(expected.within);
                 let error = "no callback came, and nothing is found out yet".into();
                 (Ended::With(Ending::Retry { after, error }, None), "retry")

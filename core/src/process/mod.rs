@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::engine::Engine;
-use crate::store::Claimed;
+use crate::store::{Claimed, Lease};
 
 /// The rest of a callback's life, once a worker has claimed it.
 pub(crate) async fn run(
@@ -47,6 +47,8 @@ pub(crate) async fn run(
     _permits: OwnedSemaphorePermit,
 ) {
     let lease = claimed.lease;
+    // However this ends, a panic of the store included: what is no longer in hand is not renewed.
+    let _leaving = Leaving { engine: engine.clone(), lease };
     let span = tracing::info_span!("handle", callback = %lease.id, kind = %claimed.kind, attempt = claimed.attempt);
     async {
         let ended = engine.handle(claimed, &cancelled).await; // the user's method, in a transaction if it asks for one
@@ -54,5 +56,15 @@ pub(crate) async fn run(
     }
     .instrument(span)
     .await;
-    engine.in_flight.leave(lease);
+}
+
+struct Leaving {
+    engine: Arc<Engine>,
+    lease: Lease,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.engine.in_flight.leave(self.lease);
+    }
 }

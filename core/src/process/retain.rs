@@ -24,7 +24,11 @@ pub(crate) async fn retain(engine: Arc<Engine>) {
             () = sleep(wait) => {}
             () = engine.closing.cancelled() => return,
         }
-        match caught(engine.store.purge(age)).await {
+        let purged = tokio::select! {
+            purged = caught(engine.store.purge(age)) => purged,
+            () = engine.closing.cancelled() => return,
+        };
+        match purged {
             Ok(0) => {}
             Ok(purged) => tracing::info!(callbacks = purged, "deleted the bodies of callbacks that were old enough"),
             Err(error) => tracing::warn!(cause = error_chain(&error), "cannot delete the bodies of old callbacks"),

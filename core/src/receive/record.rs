@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::Refusal;
 use super::decide::Decided;
@@ -60,7 +60,8 @@ impl Engine {
             match self.offer(received).await {
                 Ok(recorded) => return Ok(recorded.decision),
                 Err(RecordError::Away) => self.store_failed(),
-                Err(RecordError::Refused) => {}
+                // Nor would it be taken out of the spool.
+                Err(RecordError::Refused) => return Err(Refusal::Unavailable),
             }
         }
         let (spooling, spooled) = spooled.ok_or(Refusal::Unavailable)?;
@@ -71,14 +72,16 @@ impl Engine {
 
     /// Into the store, if it takes it in time.
     async fn offer(self: &Arc<Self>, received: Received) -> Result<Recorded, RecordError> {
+        let until = Instant::now() + self.limits.recording;
+        let answering = timeout_at(until, self.recorder.enter(received)).await.map_err(|_| RecordError::Away)??;
         let engine = self.clone();
         let mut recording = Box::pin(async move {
-            let (received, recorded) = engine.recorder.record(received).await?;
+            let (received, recorded) = answering.await?;
             engine.store_worked();
             engine.notice(&received, &recorded);
             Ok(recorded)
         });
-        match timeout(self.limits.recording, &mut recording).await {
+        match timeout_at(until, &mut recording).await {
             Ok(recorded) => recorded,
             Err(_) => {
                 tracing::error!("recording a callback took too long");
@@ -131,6 +134,7 @@ impl Engine {
                 }
             }
             (Verdict::Quarantined, _) => {
+                self.quarantine.grew();
                 tracing::warn!(callback = %id, %kind, reason, "cannot read a callback; it is kept as it came");
             }
             (Verdict::Conflict, _) => {

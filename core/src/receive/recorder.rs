@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::record::error_chain;
 use crate::expect::Expecting;
-use crate::store::{Received, Recorded, Store, StoreError, caught};
+use crate::store::{Disposition, Received, Recorded, Store, StoreError, caught};
 
 /// How many deliveries may wait to be recorded, and how many are recorded in one commit.
 const QUEUE: usize = 1024;
@@ -52,12 +52,17 @@ impl Recorder {
         (Recorder { sender }, record_all(store, expecting, receiver, longest, stop))
     }
 
-    /// Hands a delivery over, and waits until it is on disk. While the queue is full it waits for room: whoever stops
-    /// waiting takes the delivery back, and it must not be acknowledged.
+    /// Hands a delivery over, and waits until it is on disk.
     pub(crate) async fn record(&self, received: Received) -> Answer {
+        self.enter(received).await?.await
+    }
+
+    /// Hands a delivery over. While the queue is full it waits for room: whoever stops waiting takes the delivery back. From
+    /// then on it is the recording task's, however long that takes; what is returned waits for its answer.
+    pub(crate) async fn enter(&self, received: Received) -> Result<impl Future<Output = Answer> + use<>, RecordError> {
         let (reply, answer) = oneshot::channel();
         self.sender.send(Job { received, reply }).await.map_err(|_| RecordError::Away)?;
-        answer.await.unwrap_or(Err(RecordError::Away))
+        Ok(async { answer.await.unwrap_or(Err(RecordError::Away)) })
     }
 }
 
@@ -107,7 +112,7 @@ pub(crate) async fn record_expecting(
         tracing::error!(callbacks = batch.len(), cause = error_chain(&error), "cannot look up what was expected");
         return batch.iter().map(|_| Err(RecordError::Away)).collect();
     }
-    let recorded = record_batch(store, &batch).await;
+    let recorded = record_batch(store, &mut batch).await;
     if let Some((expecting, payments)) = &judging
         && let Err(error) = expecting.judge_again(store, &batch, payments, &recorded).await
     {
@@ -116,25 +121,33 @@ pub(crate) async fn record_expecting(
     batch.into_iter().zip(recorded).map(|(received, recorded)| Ok((received, recorded?))).collect()
 }
 
-/// One commit for all; one by one when one of them can never be recorded, so that it fails alone.
-async fn record_batch(store: &dyn Store, batch: &[Received]) -> Vec<Result<Recorded, RecordError>> {
-    let all = |error: RecordError| batch.iter().map(|_| Err(error)).collect();
+/// One commit for all; by halves when one of them can never be recorded, so that it alone is kept as what cannot be read.
+async fn record_batch(store: &dyn Store, batch: &mut [Received]) -> Vec<Result<Recorded, RecordError>> {
+    let all = |error: RecordError, count: usize| (0..count).map(|_| Err(error)).collect();
     match caught(store.record(batch)).await {
         Ok(recorded) if recorded.len() == batch.len() => recorded.into_iter().map(Ok).collect(),
         Ok(_) => {
             tracing::error!("the store answered for more or fewer callbacks than it was given");
-            all(RecordError::Away)
+            all(RecordError::Away, batch.len())
         }
         Err(StoreError::Refused(_)) if batch.len() > 1 => {
-            let mut answers = Vec::with_capacity(batch.len());
-            for received in batch {
-                answers.extend(Box::pin(record_batch(store, std::slice::from_ref(received))).await);
-            }
+            let (one, other) = batch.split_at_mut(batch.len() / 2);
+            let mut answers = Box::pin(record_batch(store, one)).await;
+            answers.extend(Box::pin(record_batch(store, other)).await);
             answers
+        }
+        Err(StoreError::Refused(cause)) if !matches!(batch[0].disposition, Disposition::Quarantine(_)) => {
+            tracing::error!(
+                cause = error_chain(&*cause),
+                "the store refuses a callback; it is kept as what cannot be read"
+            );
+            batch[0].quarantine("the store refuses it");
+            Box::pin(record_batch(store, batch)).await
         }
         Err(error) => {
             tracing::error!(callbacks = batch.len(), cause = error_chain(&error), "cannot record callbacks");
-            all(if matches!(error, StoreError::Refused(_)) { RecordError::Refused } else { RecordError::Away })
+            let nature = if matches!(error, StoreError::Refused(_)) { RecordError::Refused } else { RecordError::Away };
+            all(nature, batch.len())
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{CallbackId, Verdict};
 use crate::kind::Kind;
-use crate::payload::Private;
+use crate::payload::{Digest, Private};
 
 /// How far a callback has come. A store must know all of them: one more would be a breaking change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -70,7 +70,9 @@ pub struct Claimed {
     pub received_at: SystemTime,
     /// Who sent it.
     pub peer: Option<IpAddr>,
-    /// The merchant's own id, from a per-payment URL.
+    /// The fingerprint of what it says, as it was recorded.
+    pub meaning: Option<Digest>,
+    /// The merchant's own id, from a per-payment URL, or of the request that was expected.
     pub reference: Option<Private>,
     /// Which attempt this is, from 1.
     pub attempt: u32,
@@ -93,6 +95,7 @@ impl Claimed {
             verdict: Verdict::First,
             received_at,
             peer: None,
+            meaning: None,
             reference: None,
             attempt: 1,
             interruptions: 0,
@@ -143,7 +146,10 @@ pub struct Entry {
     pub last_seen_at: SystemTime,
     /// Who sent it.
     pub peer: Option<IpAddr>,
-    /// The merchant's own id, from a per-payment URL.
+    /// The fingerprint of what it says, as it was recorded.
+    #[serde(skip)]
+    pub meaning: Option<Digest>,
+    /// The merchant's own id, from a per-payment URL, or of the request that was expected.
     pub reference: Option<Private>,
     /// M-Pesa's receipt, when it tells of money that came in.
     pub receipt: Option<String>,
@@ -182,6 +188,7 @@ impl Entry {
             seen: 1,
             last_seen_at: received_at,
             peer: None,
+            meaning: None,
             reference: None,
             receipt: None,
             attempts: 0,

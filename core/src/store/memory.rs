@@ -267,6 +267,7 @@ impl Rows {
             seen: 1,
             last_seen_at: received.received_at,
             peer: received.peer,
+            meaning: Some(received.meaning),
             reference: received.reference.clone(),
             receipt: received.receipt.clone(),
             attempts: 0,
@@ -320,6 +321,7 @@ impl Rows {
             verdict: entry.verdict,
             received_at: entry.received_at,
             peer: entry.peer,
+            meaning: Some(row.meaning),
             reference: entry.reference.clone(),
             attempt: entry.attempts,
             interruptions: row.interruptions,
@@ -361,6 +363,7 @@ impl Rows {
         let Some(row) = self.rows.get_mut(&id) else { return };
         let purged = Name::purged(row.entry.key.as_str());
         row.entry.body = None;
+        (row.entry.reference, row.entry.peer, row.entry.error) = (None, None, None);
         row.entry.key = purged_key(row.entry.key.as_str());
         let kind = row.entry.kind.clone();
         for ids in self.by_key.values_mut() {

@@ -140,6 +140,14 @@ impl Received {
         self
     }
 
+    /// As what cannot be read, for this reason.
+    pub(crate) fn quarantine(&mut self, reason: &str) {
+        let digest = Digest::of(self.body.as_bytes());
+        self.key = format!("sha256:{digest}").into();
+        (self.receipt, self.payment) = (None, None);
+        self.disposition = Disposition::Quarantine(reason.to_owned());
+    }
+
     /// Its bytes.
     pub fn body(&self) -> &[u8] {
         self.body.as_bytes()

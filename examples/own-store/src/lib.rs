@@ -113,6 +113,7 @@ impl Store for PartnerEvents {
             let mut one = Claimed::new(lease, entry.kind, entry.key, Body::from(body), entry.received_at);
             one.verdict = entry.verdict;
             one.peer = entry.peer;
+            one.meaning = entry.meaning;
             one.reference = entry.reference;
             one.attempt = entry.attempts;
             one.interruptions = row.try_get("broken_off").map_err(failed)?;

@@ -36,15 +36,6 @@ impl<DB: Database> SqlxLedger<DB> {
     }
 }
 
-/// In a task of its own: were its future dropped between the statement and the answer, sqlx 0.9 would give a connection back
-/// to the pool with the transaction open.
-#[cfg(any(feature = "sqlx-mysql", feature = "sqlx-postgres"))]
-async fn begin<DB: Database>(pool: &Pool<DB>) -> sqlx::Result<sqlx::Transaction<'static, DB>> {
-    let pool = pool.clone();
-    let beginning = tokio::spawn(async move { pool.begin().await });
-    beginning.await.unwrap_or_else(|error| Err(sqlx::Error::Io(std::io::Error::other(error))))
-}
-
 fn unavailable(error: sqlx::Error) -> LedgerError {
     LedgerError::Unavailable(error.into())
 }

@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use mpesa_callbacks_core::ledger::{Begun, Ledger, LedgerError, Mark};
-use sqlx::{Postgres, Row, Transaction};
+use sqlx::{PgPool, Postgres, Row, Transaction};
 
-use super::{SqlxLedger, begin, unavailable};
+use super::{SqlxLedger, unavailable};
 
 /// The transaction that handlers take: `tx: &mut PgTx`. Run statements on `&mut **tx`.
 ///
@@ -79,6 +79,14 @@ impl Ledger for SqlxLedger<Postgres> {
     async fn rollback(&self, tx: PgTx) -> Result<(), LedgerError> {
         tx.rollback().await.map_err(unavailable)
     }
+}
+
+/// In a task of its own: were its future dropped between the statement and the answer, sqlx 0.9 would give a connection back
+/// to the pool with the transaction open.
+async fn begin(pool: &PgPool) -> sqlx::Result<PgTx> {
+    let pool = pool.clone();
+    let beginning = tokio::spawn(async move { pool.begin().await });
+    beginning.await.unwrap_or_else(|error| Err(sqlx::Error::Io(std::io::Error::other(error))))
 }
 
 /// What the handler wrote is wrong (a deferred constraint or trigger, a statement that failed), or clashed with somebody

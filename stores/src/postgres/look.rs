@@ -7,7 +7,7 @@ use sqlx::postgres::{PgPool, PgRow};
 use sqlx::{QueryBuilder, Row};
 
 use super::text;
-use crate::words::{micros, peer, state, state_number, time, verdict, verdict_number};
+use crate::words::{digest, micros, peer, state, state_number, time, verdict, verdict_number};
 
 pub(super) async fn depth(pool: &PgPool) -> sqlx::Result<Depth> {
     // Each count reads its own partial index.
@@ -34,6 +34,7 @@ fn entry(row: &PgRow) -> sqlx::Result<Entry> {
     let mut entry = Entry::new(id, kind, key, verdict, state, time(row.try_get("received_at")?));
     entry.seen = row.try_get::<i32, _>("seen")?.unsigned_abs();
     entry.last_seen_at = time(row.try_get("last_seen_at")?);
+    entry.meaning = digest(row.try_get("meaning")?);
     entry.peer = peer(row.try_get("peer")?);
     entry.reference = row.try_get::<Option<String>, _>("reference")?.map(Private::from);
     entry.receipt = row.try_get("receipt")?;

@@ -10,7 +10,7 @@ use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgPool, PgRow};
 
 use super::text;
-use crate::words::{peer, span, state_number, time, verdict};
+use crate::words::{digest, peer, span, state_number, time, verdict};
 
 pub(super) async fn claim(pool: &PgPool, limit: usize, lease: Duration) -> sqlx::Result<Vec<Claimed>> {
     // The limit is in a materialized part: the planner might otherwise take more than it says.
@@ -21,7 +21,7 @@ pub(super) async fn claim(pool: &PgPool, limit: usize, lease: Duration) -> sqlx:
          UPDATE mpesa_callbacks.callback AS c
          SET state = 1, fence = fence + 1, attempts = attempts + 1, run_at = NULL, lease_until = mpesa_callbacks.now_us() + $2
          FROM due JOIN mpesa_callbacks.body ON body.callback_id = due.id WHERE c.id = due.id
-         RETURNING c.id, kind, key, verdict, received_at, peer, reference, attempts, interruptions, error, fence, body,
+         RETURNING c.id, kind, key, verdict, received_at, peer, reference, attempts, interruptions, error, fence, body, meaning,
                    (SELECT array[s.id::text, s.kind, s.key] FROM mpesa_callbacks.callback AS s
                     WHERE s.receipt = c.receipt AND s.kind <> c.kind AND s.kind <> 'payment' AND s.verdict = 0
                     ORDER BY s.id LIMIT 1) AS sibling",
@@ -45,6 +45,7 @@ fn one(row: &PgRow) -> sqlx::Result<Claimed> {
     one.verdict = verdict(row.try_get::<i16, _>("verdict")?.into());
     one.peer = peer(row.try_get("peer")?);
     one.reference = row.try_get::<Option<String>, _>("reference")?.map(Private::from);
+    one.meaning = digest(row.try_get("meaning")?);
     one.attempt = row.try_get::<i32, _>("attempts")?.unsigned_abs();
     one.interruptions = row.try_get::<i32, _>("interruptions")?.unsigned_abs();
     one.last_error = row.try_get::<Option<String>, _>("error")?.map(Private::from);

@@ -96,7 +96,7 @@ fn check_ours(connection: &Connection, path: &Path, schema: &Schema) -> Result<(
     let tables: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0)).map_err(failed)?;
     if tables > 0 && number(connection, "application_id").map_err(failed)? != schema.application_id {
-        return Err(StoreError::Damaged { place: place(path), reason: "it is somebody else's database".into() });
+        return Err(StoreError::Damaged { place: place(path), reason: "it is another application's database".into() });
     }
     Ok(())
 }

@@ -66,9 +66,16 @@ impl SqliteSpool {
         // SQLite's own limit: past it, a write fails as on a full disk.
         let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page.max(1);
         connection.pragma_update(None, "max_page_count", pages.max(16)).map_err(failed)?;
-        connection
-            .execute("INSERT OR REPLACE INTO opened (one, at) VALUES (1, ?1)", [micros(SystemTime::now())])
-            .map_err(failed)?;
+        let opened = "INSERT OR REPLACE INTO opened (one, at) VALUES (1, ?1)";
+        if let Err(error) = connection.execute(opened, [micros(SystemTime::now())]) {
+            // What waits must get out, also on a full disk.
+            let waits: bool =
+                connection.query_row("SELECT EXISTS (SELECT 1 FROM spooled)", [], |row| row.get(0)).map_err(failed)?;
+            if !waits {
+                return Err(failed(error));
+            }
+            tracing::error!(%error, "the spool cannot be written to; what waits in it is replayed");
+        }
         let reader = Arc::new(Mutex::new(Some(open::open_to_read(&path)?)));
         let writer = Arc::new(Writer::start(connection, &path)?);
         Ok(SqliteSpool { path, writer, reader, lock: Mutex::new(Some(lock)) })

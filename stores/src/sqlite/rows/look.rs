@@ -26,7 +26,7 @@ pub(in crate::sqlite) fn depth(connection: &Connection) -> Result<Depth> {
 
 const ENTRY: &str =
     "id, kind, key, verdict, state, received_at, seen, last_seen_at, peer, reference, receipt, attempts, run_at,
-                     settled_at, error, decision";
+                     settled_at, error, decision, meaning";
 
 fn entry(row: &Row<'_>) -> Result<Entry> {
     let (id, key) = (CallbackId(row.get(0)?), row.get::<_, String>(2)?.into());
@@ -42,6 +42,7 @@ fn entry(row: &Row<'_>) -> Result<Entry> {
     entry.settled_at = row.get::<_, Option<i64>>(13)?.map(time);
     entry.error = row.get::<_, Option<String>>(14)?.map(Private::from);
     entry.decision = row.get(15)?;
+    entry.meaning = Some(row.get::<_, [u8; 32]>(16)?.into());
     Ok(entry)
 }
 

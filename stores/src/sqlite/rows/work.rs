@@ -28,7 +28,7 @@ pub(in crate::sqlite) fn claim(
 ) -> Result<Vec<Claimed>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut due = connection.prepare_cached(
-        "SELECT id, kind, key, verdict, received_at, peer, reference, attempts + 1, interruptions, error, fence + 1, receipt, body
+        "SELECT id, kind, key, verdict, received_at, peer, reference, attempts + 1, interruptions, error, fence + 1, receipt, body, meaning
          FROM callback JOIN body ON body.callback_id = callback.id
          WHERE state = 0 AND run_at <= ?1 ORDER BY run_at, id LIMIT ?2",
     )?;
@@ -56,6 +56,7 @@ fn claimed(row: &Row<'_>) -> Result<Claimed> {
     claimed.verdict = verdict(row.get(3)?);
     claimed.peer = peer(row.get(5)?);
     claimed.reference = row.get::<_, Option<String>>(6)?.map(Private::from);
+    claimed.meaning = Some(row.get::<_, [u8; 32]>(13)?.into());
     claimed.attempt = row.get(7)?;
     claimed.interruptions = row.get(8)?;
     claimed.last_error = row.get::<_, Option<String>>(9)?.map(Private::from);
