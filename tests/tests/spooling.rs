@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use mpesa_callbacks::payload::Private;
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{
@@ -272,6 +273,41 @@ async fn an_inbox_with_a_spool_starts_while_the_store_is_away() {
     let entries = away.come_back().await;
     assert_eq!(entries.len(), 1);
     assert_eq!(*away.shop.handled.lock().unwrap(), ["k1"]);
+}
+
+/// How much waits, and for how long, is measured; and that the store is away.
+#[tokio::test]
+async fn what_waits_is_measured() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let directory = tempfile::tempdir().unwrap();
+    let spool = SqliteSpool::open(directory.path()).unwrap();
+    let old = SystemTime::now() - Duration::from_mins(10);
+    spool.put(&[Spooled::new(Kind::Stk, cancelled_push("k1").into(), old)]).await.unwrap();
+    let (shop, store) = (Shop::default(), FlakyStore::default());
+    store.go_away(true);
+    let inbox = Inbox::builder(shop).store(store).spool(spool).secret(SECRET).start().await.unwrap();
+    let mounted = Mounted::new(inbox);
+    for key in ["k2", "k3", "k4"] {
+        assert_eq!(mounted.post("/stk", cancelled_push(key)).await.status, 200);
+    }
+    let mut seen = std::collections::HashMap::new();
+    let began = Instant::now();
+    while !(seen.contains_key("mpesa_callbacks_spool_oldest_seconds")
+        && seen.contains_key("mpesa_callbacks_store_away"))
+    {
+        assert!(began.elapsed() < Duration::from_secs(10), "{seen:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        for (key, _, _, value) in snapshotter.snapshot().into_vec() {
+            if let DebugValue::Gauge(value) = value {
+                seen.insert(key.key().name().to_owned(), value.0);
+            }
+        }
+    }
+    assert!(seen["mpesa_callbacks_spool_depth"] >= 1.0, "{seen:?}");
+    assert!(seen["mpesa_callbacks_spool_oldest_seconds"] > 590.0, "{seen:?}");
+    assert!((seen["mpesa_callbacks_store_away"] - 1.0).abs() < f64::EPSILON, "{seen:?}");
 }
 
 /// The next process finds what the last one left, and knows the kinds that nothing handles any more.
