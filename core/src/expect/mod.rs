@@ -171,7 +171,8 @@ impl Inbox {
         let known = caught(engine.store.find(&[(kind.clone(), parsed.key.clone())])).await?;
         let plain = received(&parsed, body, engine.clock.now(), &engine.routes);
         if let Some(told) = known.iter().find(|entry| entry.meaning == Some(plain.meaning)) {
-            // It came to the plain URL, and said so.
+            // It came to the plain URL, and said so; perhaps before anybody had asked.
+            engine.release_expected(told, &expected).await?;
             return Ok(Recorded::new(told.id, Verdict::Duplicate, None, None));
         }
         // As if it had come to the URL of this reference.
