@@ -77,6 +77,19 @@ impl Cluster {
         }
     }
 
+    /// Changes a setting of the server, and waits until all have heard of it.
+    async fn set(&self, setting: &str, is_wanted: bool) {
+        if !is_wanted {
+            return;
+        }
+        // Without power nothing can be set, and nothing will be written.
+        if let Ok(mut connection) = PgConnection::connect(&self.url()).await {
+            let _ = sqlx::raw_sql(sqlx::AssertSqlSafe(setting.to_owned())).execute(&mut connection).await;
+            let _ = sqlx::query("SELECT pg_reload_conf()").execute(&mut connection).await;
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Kills it, and waits until nobody of it is left.
     fn kill(&self, mut server: Child) {
         self.machine.cut_after(0);
@@ -209,16 +222,11 @@ async fn cut(settings: Option<&str>, cuts: u64) -> Option<Findings> {
                 findings.lost += owed.difference(&there).count();
                 owed = there;
                 let acknowledged: Acknowledged = Arc::default();
+                // The store looks when it opens, and would refuse what is set after that.
+                cluster.set("ALTER SYSTEM RESET ALL", settings.is_some()).await;
                 if let Ok(store) = PostgresStore::connect(&cluster.url()).await {
-                    if let (Some(settings), Ok(mut connection)) =
-                        (settings, PgConnection::connect(&cluster.url()).await)
-                    {
-                        // The store has looked, and would refuse it.
-                        let _ = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("ALTER SYSTEM SET {settings}")))
-                            .execute(&mut connection)
-                            .await;
-                        let _ = sqlx::query("SELECT pg_reload_conf()").execute(&mut connection).await;
-                        sleep(Duration::from_millis(50)).await;
+                    if let Some(settings) = settings {
+                        cluster.set(&format!("ALTER SYSTEM SET {settings}"), true).await;
                     }
                     if random.bool() && cluster.machine.has_power() {
                         cluster.machine.cut_after(random.u64(100..6000));
