@@ -9,6 +9,7 @@ use super::Stage;
 use crate::fleet::{Fleet, Manner};
 use crate::journal::Heard;
 use crate::load::{agent, post, send};
+use crate::replica::thinks;
 
 const PER_SECOND: u32 = 500;
 
@@ -31,20 +32,30 @@ pub(super) async fn play(stage: &mut Stage) -> anyhow::Result<()> {
             Ok(())
         })
     })?;
-    answers.sort_unstable();
+    let longest = answers.iter().map(|(_, took)| *took).max().unwrap_or_default();
+    // Of those that were decided in time: what the library took beside the handler.
+    let mut beside: Vec<Duration> = answers
+        .iter()
+        .filter(|(thought, _)| *thought < DEADLINE / 2)
+        .map(|(thought, took)| took.saturating_sub(*thought))
+        .collect();
+    beside.sort_unstable();
     println!(
-        "acknowledgements at {PER_SECOND}/s: p50 {:?}, p99 {:?}; {} validations under a deadline of {DEADLINE:?}: at most {:?}",
+        "acknowledgements at {PER_SECOND}/s: p50 {:?}, p99 {:?}; {} validations under a deadline of {DEADLINE:?}: at most {longest:?}, and \
+         {:?} beside the handler (p50 of {}), at most {:?}",
         journal.percentile(50),
         journal.percentile(99),
         answers.len(),
-        answers.last()
+        beside.get(beside.len() / 2).copied().unwrap_or_default(),
+        beside.len(),
+        beside.last().copied().unwrap_or_default()
     );
-    ensure!(answers.last().is_some_and(|longest| *longest < DEADLINE + SLACK), "a validation was answered too late");
+    ensure!(!answers.is_empty() && longest < DEADLINE + SLACK, "a validation was answered too late");
     stage.judge(&journal).await.map(drop)
 }
 
-/// Asks whether payments are welcome, eight at a time; how long each answer took.
-fn validations(fleet: &Fleet, mut random: fastrand::Rng) -> Vec<Duration> {
+/// Asks whether payments are welcome, eight at a time; how long the merchant thinks about each, and how long its answer took.
+fn validations(fleet: &Fleet, mut random: fastrand::Rng) -> Vec<(Duration, Duration)> {
     thread::scope(|scope| {
         let asking: Vec<_> = (0..8)
             .map(|client| {
@@ -52,13 +63,12 @@ fn validations(fleet: &Fleet, mut random: fastrand::Rng) -> Vec<Duration> {
                 scope.spawn(move || {
                     let agent = agent();
                     let ask = |number: u32| {
-                        let body = format!(
-                            r#"{{"TransID":"V{client}{number:05}","TransAmount":"10.00","BillRefNumber":"a"}}"#
-                        );
+                        let trans_id = format!("V{client}{number:05}");
+                        let body = format!(r#"{{"TransID":"{trans_id}","TransAmount":"10.00","BillRefNumber":"a"}}"#);
                         let began = Instant::now();
                         let (heard, answer) = post(fleet, &agent, "/c2b/validation", body, &mut random);
                         assert!(heard == Heard::Status(200) && answer.contains("ResultCode"), "{heard:?} {answer}");
-                        began.elapsed()
+                        (thinks(&trans_id), began.elapsed())
                     };
                     (0..12).map(ask).collect::<Vec<_>>()
                 })
