@@ -43,8 +43,9 @@ mod engine;
 mod inbox;
 mod observe;
 mod quarantine;
+mod start_error;
 
-pub use self::builder::{InboxBuilder, StartError};
+pub use self::builder::InboxBuilder;
 pub use self::clock::{Clock, SystemClock};
 pub use self::delivery::Delivery;
 pub use self::expect::ExpectError;
@@ -58,5 +59,6 @@ pub use self::receive::{Acknowledgement, Request};
 pub use self::routes::{Route, RouteError, Routes};
 pub use self::secret::{FORBIDDEN_WORDS, Secret, WeakSecret, forbidden_word};
 pub use self::source::{AddressError, ForwardedHeader, SAFARICOM_ADDRESSES, Sources, TrustedProxies, UnknownSource};
+pub use self::start_error::StartError;
 pub use self::urls::{CallbackUrl, Environment, UrlError, UrlFinding, Urls, lint_url};
 pub use self::validation::{Rejection, Validation};
