@@ -337,9 +337,14 @@ async fn what_cannot_be_expected_is_said() {
     }
     let deaf = Inbox::builder(Deaf).store(MemoryStore::new()).secret(SECRET).start().await.unwrap();
     assert!(matches!(deaf.expect(&order("order-1")).await, Err(ExpectError::Off)));
-    let builder = Inbox::builder(Deaf).store(MemoryStore::new()).secret(SECRET);
-    let refused = builder.require_expected([Kind::BillManager]).start().await;
+    let strict = Inbox::builder(Deaf).store(MemoryStore::new()).secret(SECRET);
+    let refused = strict.require_expected([Kind::BillManager]).start().await;
     assert!(matches!(refused, Err(StartError::NotExpectable { kind: Kind::BillManager })));
+
+    let forgetful =
+        builder(&Shop::default(), &MemoryStore::new()).retention(Duration::from_secs(1)).start().await.unwrap();
+    let long = order("order-1").within(Duration::from_mins(1));
+    assert!(matches!(forgetful.expect(&long).await, Err(ExpectError::TooLong { .. })), "it would be purged first");
 
     let (_, mounted) = shop().await;
     let inbox = &mounted.inbox;
