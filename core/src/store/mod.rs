@@ -60,7 +60,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when nothing was recorded or the outcome is unknown: recording again is safe.
-    /// [`StoreError::Refused`] when one of the batch can never be recorded; the engine then tries them one by one.
+    /// [`StoreError::Refused`] when one of the batch can never be recorded; the engine then finds out which, by halves, and records that
+    /// one as what cannot be read.
     async fn record(&self, batch: &[Received]) -> Result<Vec<Recorded>, StoreError>;
 
     /// The decision that was recorded for a callback that says the same.
