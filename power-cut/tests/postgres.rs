@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use mpesa_callbacks::Kind;
 use mpesa_callbacks::store::{Ending, PostgresStore, Received, Settlement, Store};
 use mpesa_callbacks_power_cut::{Drive, Losses, Machine};
-use mpesa_callbacks_test_servers::{Postgres, libraries};
+use mpesa_callbacks_test_servers::{Postgres, libraries, within_reach};
 use sqlx::{Connection, PgConnection};
 use tokio::time::sleep;
 
@@ -116,6 +116,8 @@ impl Cluster {
         let (mount, log) = (directory.join("drive"), directory.join("log"));
         std::fs::create_dir(&mount).unwrap();
         std::os::unix::fs::chown(directory, Some(65_534), Some(65_534)).unwrap();
+        let server = within_reach(&programs.join("postgres"), directory);
+        let programs = server.parent().expect("a program is in a directory").to_owned();
         let machine = Machine::new(Drive::new(1));
         let cluster = Cluster { machine, mount, programs, log, port };
         let mounted = match cluster.machine.mount(&cluster.mount) {

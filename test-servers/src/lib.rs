@@ -12,7 +12,7 @@ mod pgbouncer;
 mod proxy;
 
 pub use self::mariadb::MariaDb;
-pub use self::owned::libraries;
+pub use self::owned::{libraries, within_reach};
 pub use self::pgbouncer::PgBouncer;
 pub use self::postgres::Postgres;
 pub use self::proxy::Proxy;

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use crate::owned::{Owned, command, place, run};
+use crate::owned::{Owned, command, place, run, within_reach};
 
 /// A MariaDB server of the test's own, as durable as it is by default. It is stopped and deleted when this is dropped, or when
 /// the process that has it ends.
@@ -28,8 +28,9 @@ impl MariaDb {
             println!("SKIPPED: there is no MariaDB (mariadbd) in PATH or under the usual directories");
             return None;
         };
-        let base = program.parent().and_then(Path::parent).expect("a program is in a directory of another");
         let (directory, port) = place("mariadb");
+        let program = within_reach(&program, &directory);
+        let base = program.parent().and_then(Path::parent).expect("a program is in a directory of another");
         let data = directory.join("data");
         // First of all, so that the machine's own configuration is not read.
         let mut usual = vec!["--no-defaults".to_owned(), format!("--basedir={}", base.display())];

@@ -81,12 +81,28 @@ fn as_nobody(command: &mut Command) {
     command.current_dir("/");
 }
 
+/// A program that was unpacked where nobody but root gets is copied with its packages into a directory that the server has.
+pub fn within_reach(program: &Path, directory: &Path) -> PathBuf {
+    let is_closed = |place: &Path| std::fs::metadata(place).is_ok_and(|place| place.mode() & 0o001 == 0);
+    let root = unpacked(program).filter(|_| is_root() && program.ancestors().skip(1).any(is_closed));
+    let Some((root, within)) = root.and_then(|root| Some((root, program.strip_prefix(root).ok()?))) else {
+        return program.to_owned();
+    };
+    let copy = directory.join("programs");
+    let copied = Command::new("cp").arg("-a").arg(root).arg(&copy).status();
+    assert!(copied.is_ok_and(|status| status.success()), "cannot copy {}", root.display());
+    copy.join(within)
+}
+
+/// The directory into which its packages were unpacked; none of the system's own programs has one.
+fn unpacked(program: &Path) -> Option<&Path> {
+    let root = program.ancestors().find(|directory| directory.ends_with("usr"))?.parent()?;
+    (root != Path::new("/")).then_some(root)
+}
+
 /// Where packages that were unpacked into some directory have their libraries; none of the system's own programs.
 pub fn libraries(program: &Path) -> Option<std::ffi::OsString> {
-    let root = program.ancestors().skip(1).find(|directory| directory.join("usr/lib").is_dir())?;
-    if root == Path::new("/") {
-        return None;
-    }
+    let root = unpacked(program)?;
     let below = |directory: &str| std::fs::read_dir(root.join(directory)).into_iter().flatten().flatten();
     let found = below("lib").chain(below("usr/lib")).map(|entry| entry.path());
     let found: Vec<PathBuf> = found

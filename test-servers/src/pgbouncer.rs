@@ -2,8 +2,9 @@
 
 use std::env;
 use std::path::PathBuf;
+use std::process::Command;
 
-use crate::owned::{Owned, command, place, run};
+use crate::owned::{Owned, libraries, place, within_reach};
 use crate::postgres::Postgres;
 
 /// A PgBouncer that pools transactions, in front of a cluster of the test's own.
@@ -24,6 +25,7 @@ impl PgBouncer {
             return None;
         };
         let (directory, port) = place("pgbouncer");
+        let program = within_reach(&program, &directory);
         let configuration = directory.join("pgbouncer.ini");
         let text = format!(
             "[databases]
@@ -62,7 +64,11 @@ fn program() -> Option<PathBuf> {
 }
 
 fn version(program: &std::path::Path) -> Option<(u32, u32)> {
-    let output = run(command(program).arg("--version"), b"");
+    let mut asking = Command::new(program);
+    if let Some(libraries) = libraries(program) {
+        asking.env("LD_LIBRARY_PATH", libraries);
+    }
+    let output = asking.arg("--version").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut numbers = text.split_whitespace().nth(1)?.split('.').map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))

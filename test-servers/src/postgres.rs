@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use crate::owned::{Owned, command, place, run};
+use crate::owned::{Owned, command, place, run, within_reach};
 
 /// A PostgreSQL cluster of the test's own. It is stopped and deleted when this is dropped, or when the process that has it
 /// ends: a shell that holds the other end of a pipe sees to that.
@@ -31,8 +31,9 @@ impl Postgres {
             return None;
         };
         let (directory, port) = place("postgres");
+        let server = within_reach(&programs.join("postgres"), &directory);
         let data = directory.join("data");
-        let mut initdb = command(&programs.join("initdb"));
+        let mut initdb = command(&server.with_file_name("initdb"));
         run(initdb.args(["-U", "test", "-A", "trust", "-E", "UTF8", "--locale", "C", "-D"]).arg(&data), b"");
         let text = |path: &Path| path.display().to_string();
         let mut arguments = vec!["-D".to_owned(), text(&data), "-k".to_owned(), text(&directory)];
@@ -40,7 +41,7 @@ impl Postgres {
         for setting in settings.iter().chain(&["listen_addresses=127.0.0.1"]) {
             arguments.extend(["-c".to_owned(), (*setting).to_owned()]);
         }
-        Some(Postgres(Owned::start(directory, port, &programs.join("postgres"), &arguments, READY)))
+        Some(Postgres(Owned::start(directory, port, &server, &arguments, READY)))
     }
 
     /// Where PostgreSQL's programs are: what `POSTGRES_BIN` says, in `PATH`, or where packages put them; the newest.
