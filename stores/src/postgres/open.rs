@@ -12,11 +12,15 @@ const LOCK: i64 = 0x4d50_4342;
 
 const PLACE: &str = "the PostgreSQL server";
 
-pub(super) async fn open(pool: &PgPool) -> Result<(), StoreError> {
+/// Brings the schema up to date, and reads the key under which purged keys are hidden.
+pub(super) async fn open(pool: &PgPool) -> Result<Vec<u8>, StoreError> {
     let mut tx = pool.begin().await.map_err(store_error)?;
     check_durable(&mut tx).await?;
     migrate(&mut tx).await?;
-    tx.commit().await.map_err(store_error)
+    let hmac_key = sqlx::query_scalar("SELECT value FROM mpesa_callbacks.meta WHERE name = 'hmac_key'");
+    let hmac_key = hmac_key.fetch_one(&mut *tx).await.map_err(store_error)?;
+    tx.commit().await.map_err(store_error)?;
+    Ok(hmac_key)
 }
 
 /// What the server confirms must be on its disk, and it must have room for every text.

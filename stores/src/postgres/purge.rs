@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnection, PgPool};
+use sqlx::postgres::PgPool;
 
 use super::begin;
 use crate::words::{pseudonym, span};
@@ -10,16 +10,16 @@ use crate::words::{pseudonym, span};
 /// How many rows go in one transaction, so that others need not wait for long.
 const AT_ONCE: i64 = 500;
 
-pub(super) async fn purge(pool: &PgPool, age: Duration) -> sqlx::Result<u64> {
+pub(super) async fn purge(pool: &PgPool, hmac_key: &[u8], age: Duration) -> sqlx::Result<u64> {
     let (mut purged, mut behind) = (0, 0);
-    while let Some((last, count)) = unlocked!(purge_some(pool, age, behind))? {
+    while let Some((last, count)) = unlocked!(purge_some(pool, hmac_key, age, behind))? {
         (behind, purged) = (last, purged + count);
     }
     Ok(purged)
 }
 
 /// The oldest whose ids are larger; the last one's id, and how many there were.
-async fn purge_some(pool: &PgPool, age: Duration, behind: i64) -> sqlx::Result<Option<(i64, u64)>> {
+async fn purge_some(pool: &PgPool, hmac_key: &[u8], age: Duration, behind: i64) -> sqlx::Result<Option<(i64, u64)>> {
     let mut tx = begin(pool).await?;
     // Bodies in the order of their ids, which is that of their arrival.
     let old: Vec<(i64, String, String)> = sqlx::query_as(
@@ -34,9 +34,8 @@ async fn purge_some(pool: &PgPool, age: Duration, behind: i64) -> sqlx::Result<O
     .await?;
     let Some((last, ..)) = old.last() else { return Ok(None) };
     let last = *last;
-    let hmac_key = hmac_key(&mut tx).await?;
     let ids: Vec<i64> = old.iter().map(|(id, ..)| *id).collect();
-    let hidden: Vec<String> = old.iter().map(|(_, kind, key)| pseudonym(&hmac_key, kind, key)).collect();
+    let hidden: Vec<String> = old.iter().map(|(_, kind, key)| pseudonym(hmac_key, kind, key)).collect();
     sqlx::query("DELETE FROM mpesa_callbacks.body WHERE callback_id = ANY($1)").bind(&ids).execute(&mut *tx).await?;
     sqlx::query(
         "UPDATE mpesa_callbacks.callback AS c SET key = hidden.key, reference = NULL, peer = NULL, error = NULL
@@ -84,9 +83,4 @@ async fn trim_some(pool: &PgPool, ids: &[i64]) -> sqlx::Result<u64> {
     let trimmed = gone.execute(&mut *tx).await?.rows_affected();
     tx.commit().await?;
     Ok(trimmed)
-}
-
-/// The key under which purged keys are hidden.
-pub(super) async fn hmac_key(connection: &mut PgConnection) -> sqlx::Result<Vec<u8>> {
-    sqlx::query_scalar("SELECT value FROM mpesa_callbacks.meta WHERE name = 'hmac_key'").fetch_one(connection).await
 }

@@ -1,9 +1,9 @@
 //! Recording: what is known under a key, and what a delivery is beside it.
 //!
 //! A batch is one transaction of a few statements, whatever its size. Nearly all of it is new, and inserted at once, in the order of
-//! keys; of racing transactions the unique indexes let one be first. The others wait for it, find it, and take the locks of all
-//! that is known under the key, one after the other. Nobody holds such a lock while waiting to insert, so nobody waits in a
-//! circle.
+//! keys; of racing transactions the unique indexes let one be first. What repeats the bytes of another is known by them. Only what
+//! says something else takes the locks of all that is known under its key, and is judged by that. Locks are taken in the order of
+//! keys, too, here and in `work`, so nobody waits in a circle.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +13,6 @@ use mpesa_callbacks_core::store::{CallbackId, Known, Received, Recorded, Verdict
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgPool};
 
-use super::purge::hmac_key;
 use super::text;
 use crate::words::{micros, pseudonym, span, state_number, verdict, verdict_number};
 
@@ -27,6 +26,20 @@ pub(super) async fn record_all(
     connection: &mut PgConnection,
     batch: &[Received],
     hmac_key: &[u8],
+) -> sqlx::Result<Vec<Recorded>> {
+    let mut repeated = Vec::new();
+    let recorded = record_batch(connection, batch, hmac_key, &mut repeated).await?;
+    // Last of all, because it locks what others handle.
+    repeat(connection, &repeated).await?;
+    Ok(recorded)
+}
+
+/// Records the deliveries and the payments that they show; `repeated` gathers those that came again, and when.
+async fn record_batch(
+    connection: &mut PgConnection,
+    batch: &[Received],
+    hmac_key: &[u8],
+    repeated: &mut Vec<(CallbackId, i64)>,
 ) -> sqlx::Result<Vec<Recorded>> {
     let mut found: Vec<Option<Found>> = vec![None; batch.len()];
     let mut payments = Vec::new();
@@ -43,7 +56,7 @@ pub(super) async fn record_all(
         let (next, later): (Vec<_>, Vec<_>) =
             (next.iter().map(|nth| waiting[*nth]).collect(), later.iter().map(|nth| waiting[*nth]).collect());
         let deliveries: Vec<&Received> = next.iter().map(|at| &batch[*at]).collect();
-        for (at, one) in next.into_iter().zip(record_each(connection, &deliveries, hmac_key).await?) {
+        for (at, one) in next.into_iter().zip(record_each(connection, &deliveries, hmac_key, repeated).await?) {
             if let (Verdict::First, Some(payment)) = (one.1, &batch[at].payment) {
                 payments.push((at, (**payment).clone()));
             }
@@ -56,7 +69,7 @@ pub(super) async fn record_all(
     let (owners, payments): (Vec<usize>, Vec<Received>) = payments.into_iter().unzip();
     let mut of_payments = HashMap::new();
     if !payments.is_empty() {
-        let recorded = Box::pin(record_all(connection, &payments, hmac_key)).await?;
+        let recorded = Box::pin(record_batch(connection, &payments, hmac_key, repeated)).await?;
         of_payments.extend(owners.into_iter().zip(recorded.into_iter().map(|payment| (payment.id, payment.verdict))));
     }
     let recorded = |(at, found): (usize, Option<Found>)| {
@@ -71,6 +84,7 @@ async fn record_each(
     connection: &mut PgConnection,
     deliveries: &[&Received],
     hmac_key: &[u8],
+    repeated: &mut Vec<(CallbackId, i64)>,
 ) -> sqlx::Result<Vec<Found>> {
     let mut found: Vec<Option<Found>> = vec![None; deliveries.len()];
     let can_be_first = |at: &usize| deliveries[*at].verdict(&[], false).0 == Verdict::First;
@@ -80,38 +94,41 @@ async fn record_each(
     for (at, verdict, decision) in firsts {
         found[at] = inserted.get(&at).map(|id| (*id, verdict, decision));
     }
+    // Whoever repeats the bytes of another does so whatever else is known, so that needs no lock.
+    let mut is_locked = false;
     for _ in 0..ROUNDS {
         let open: Vec<usize> = (0..deliveries.len()).filter(|at| found[*at].is_none()).collect();
         if open.is_empty() {
             break;
         }
-        // The owner of a receipt is locked, so that those who contradict it are judged one after the other.
-        let taken = taken(connection, deliveries, &open).await?;
-        let known = known(connection, deliveries, &open, hmac_key).await?;
-        let (mut repeated, mut new) = (Vec::new(), Vec::new());
+        let names = Names::of(deliveries, &open, hmac_key);
+        let earlier = match is_locked {
+            true => look_locked(connection, &names, repeated).await?,
+            false => look(connection, &names).await?,
+        };
+        let taken = if is_locked { taken(connection, deliveries, &open).await? } else { Vec::new() };
+        let mut new = Vec::new();
         for at in open {
-            let beside: Vec<Known> = known.iter().filter(|known| known.at == at).map(|known| known.known).collect();
-            let (verdict, same) = deliveries[at].verdict(&beside, taken.contains(&at));
-            let earlier = same.and_then(|id| known.iter().find(|known| known.known.id == id));
-            let decision = match earlier {
-                Some(earlier) => earlier.decision.clone(),
+            let known: Vec<Known> = earlier.iter().filter(|one| one.at == at).map(|one| one.known).collect();
+            let (verdict, same) = deliveries[at].verdict(&known, taken.contains(&at));
+            let same = same.and_then(|id| earlier.iter().find(|one| one.known.id == id));
+            let decision = match same {
+                Some(same) => same.decision.clone(),
                 None => deliveries[at].decision.clone(),
             };
             match (verdict, same) {
-                (Verdict::Duplicate, Some(id)) => {
+                (Verdict::Duplicate, Some(same)) => {
+                    let (id, received_at) = (same.known.id, micros(deliveries[at].received_at));
                     // The same delivery, whose commit nobody heard of: what it was then is what it is. (The server's own word on a
                     // transaction will not do: a crash gives its id to another one.)
-                    if let Some(earlier) = earlier.filter(|it| it.received_at == micros(deliveries[at].received_at)) {
-                        found[at] = Some((id, earlier.verdict, decision));
-                        continue;
-                    }
-                    repeated.push((id, deliveries[at]));
-                    found[at] = Some((id, verdict, decision));
+                    let is_itself = same.received_at == received_at;
+                    found[at] = Some((id, if is_itself { same.verdict } else { verdict }, decision));
+                    repeated.extend((!is_itself).then_some((id, received_at)));
                 }
-                _ => new.push((at, verdict, decision)),
+                _ if is_locked => new.push((at, verdict, decision)),
+                _ => {}
             }
         }
-        repeat(connection, &repeated).await?;
         let inserted = insert(connection, deliveries, &new, hmac_key).await?;
         for (at, verdict, decision) in new {
             // Who is not there was beaten to it: look again.
@@ -119,9 +136,37 @@ async fn record_each(
                 found[at] = Some((*id, verdict, decision));
             }
         }
+        is_locked = true;
     }
     let found: Option<Vec<Found>> = found.into_iter().collect();
     found.ok_or_else(|| sqlx::Error::Protocol("others record the same callbacks again and again".to_owned()))
+}
+
+/// The names of deliveries, for a statement about all of them.
+#[derive(Default)]
+struct Names {
+    at: Vec<i32>,
+    kinds: Vec<String>,
+    keys: Vec<String>,
+    receipts: Vec<String>,
+}
+
+impl Names {
+    fn of(deliveries: &[&Received], open: &[usize], hmac_key: &[u8]) -> Names {
+        let mut names = Names::default();
+        for index in open {
+            let received = deliveries[*index];
+            let (kind, key) = (received.kind.name(), text(received.key.as_str()));
+            // A key may be purged while we look for it: then it is found by its other name.
+            for name in [key.to_string(), pseudonym(hmac_key, kind, &key)] {
+                names.at.push(i32::try_from(*index).unwrap_or(i32::MAX));
+                names.kinds.push(kind.to_owned());
+                names.keys.push(name);
+            }
+            names.receipts.extend(received.receipt.as_deref().map(|receipt| text(receipt).into_owned()));
+        }
+        names
+    }
 }
 
 /// A callback that is known under the key of one of the deliveries.
@@ -133,51 +178,15 @@ struct Earlier {
     decision: Option<String>,
 }
 
-/// What is known under the deliveries' keys, locked until the transaction ends.
-async fn known(
-    connection: &mut PgConnection,
-    deliveries: &[&Received],
-    open: &[usize],
-    hmac_key: &[u8],
-) -> sqlx::Result<Vec<Earlier>> {
-    let (mut at, mut kinds, mut keys) = (Vec::new(), Vec::new(), Vec::new());
-    for index in open {
-        let (kind, key) = (deliveries[*index].kind.name(), text(deliveries[*index].key.as_str()));
-        // A key may be purged while we look for it: then it is found by its other name.
-        for name in [key.to_string(), pseudonym(hmac_key, kind, &key)] {
-            at.push(i32::try_from(*index).unwrap_or(i32::MAX));
-            kinds.push(kind.to_owned());
-            keys.push(name);
-        }
-    }
-    // Locked, and then read: others may have added to a key while we waited for its lock. What was not there to be locked
-    // is locked the next time.
-    let mut locked: HashSet<i64> = HashSet::new();
-    let rows = loop {
-        let ids: Vec<i64> = sqlx::query_scalar(
-            "SELECT id FROM mpesa_callbacks.callback JOIN unnest($1::text[], $2::text[]) AS asked (kind, key) USING (kind, key)
-             ORDER BY kind COLLATE \"C\", key COLLATE \"C\", id FOR NO KEY UPDATE OF callback",
-        )
-        .bind(&kinds)
-        .bind(&keys)
-        .fetch_all(&mut *connection)
-        .await?;
-        locked.extend(ids);
-        let rows = sqlx::query(
-            "SELECT at, id, digest, meaning, verdict, received_at, decision
-             FROM mpesa_callbacks.callback JOIN unnest($1::int[], $2::text[], $3::text[]) AS asked (at, kind, key) USING (kind, key)
-             ORDER BY id",
-        )
-        .bind(&at)
-        .bind(&kinds)
-        .bind(&keys)
-        .fetch_all(&mut *connection)
-        .await?;
-        let ids = rows.iter().map(|row| row.try_get::<i64, _>("id")).collect::<sqlx::Result<Vec<_>>>()?;
-        if ids.iter().all(|id| locked.contains(id)) {
-            break rows;
-        }
-    };
+/// What is known under the keys.
+async fn look(connection: &mut PgConnection, names: &Names) -> sqlx::Result<Vec<Earlier>> {
+    let rows = sqlx::query(
+        "SELECT at, id, digest, meaning, verdict, received_at, decision
+         FROM mpesa_callbacks.callback JOIN unnest($1::int[], $2::text[], $3::text[]) AS asked (at, kind, key) USING (kind, key)
+         WHERE callback.kind = ANY($2) AND callback.key = ANY($3)
+         ORDER BY id",
+    );
+    let rows = rows.bind(&names.at).bind(&names.kinds).bind(&names.keys).fetch_all(connection).await?;
     let digest = |bytes: Vec<u8>| Digest::from(<[u8; 32]>::try_from(bytes).unwrap_or_default());
     let earlier = rows.iter().map(|row| {
         Ok(Earlier {
@@ -195,6 +204,36 @@ async fn known(
     earlier.collect()
 }
 
+/// The same, locked until the transaction ends; and with it the owners of receipts, so that those who contradict them are judged
+/// one after the other.
+async fn look_locked(
+    connection: &mut PgConnection,
+    names: &Names,
+    repeated: &[(CallbackId, i64)],
+) -> sqlx::Result<Vec<Earlier>> {
+    // What will be written because it came again is locked with the others, for the sake of the order.
+    let repeated: Vec<i64> = repeated.iter().map(|(id, _)| id.0).collect();
+    // Locked, and then read: others may have added to a key while we waited for its lock. What was not there to be locked
+    // is locked the next time.
+    let mut locked: HashSet<i64> = HashSet::new();
+    loop {
+        let ids: Vec<i64> = sqlx::query_scalar(
+            "SELECT id FROM mpesa_callbacks.callback WHERE key = ANY($1) OR receipt = ANY($2) AND verdict = 0 OR id = ANY($3)
+             ORDER BY kind COLLATE \"C\", key COLLATE \"C\", id FOR NO KEY UPDATE",
+        )
+        .bind(&names.keys)
+        .bind(&names.receipts)
+        .bind(&repeated)
+        .fetch_all(&mut *connection)
+        .await?;
+        locked.extend(ids);
+        let earlier = look(connection, names).await?;
+        if earlier.iter().all(|one| locked.contains(&one.known.id.0)) {
+            return Ok(earlier);
+        }
+    }
+}
+
 /// Those of the deliveries whose receipt another callback of their kind told of first, under another key.
 async fn taken(connection: &mut PgConnection, deliveries: &[&Received], open: &[usize]) -> sqlx::Result<Vec<usize>> {
     let with_receipt = |at: &&usize| deliveries[**at].receipt.is_some() && deliveries[**at].kind != Kind::Payment;
@@ -203,7 +242,7 @@ async fn taken(connection: &mut PgConnection, deliveries: &[&Received], open: &[
     let receipts: Vec<_> = asked.iter().map(|at| deliveries[*at].receipt.as_deref().map(text)).collect();
     let taken: Vec<i64> = sqlx::query_scalar(
         "SELECT nth FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (kind, receipt, nth)
-         JOIN mpesa_callbacks.callback USING (kind, receipt) WHERE verdict = 0 ORDER BY id FOR NO KEY UPDATE OF callback",
+         JOIN mpesa_callbacks.callback USING (kind, receipt) WHERE verdict = 0 AND callback.receipt = ANY($2)",
     )
     .bind(&kinds)
     .bind(&receipts)
@@ -213,15 +252,20 @@ async fn taken(connection: &mut PgConnection, deliveries: &[&Received], open: &[
 }
 
 /// They came again.
-async fn repeat(connection: &mut PgConnection, repeated: &[(CallbackId, &Received)]) -> sqlx::Result<()> {
+async fn repeat(connection: &mut PgConnection, repeated: &[(CallbackId, i64)]) -> sqlx::Result<()> {
     if repeated.is_empty() {
         return Ok(());
     }
-    let ids: Vec<i64> = repeated.iter().map(|(id, _)| id.0).collect();
-    let times: Vec<i64> = repeated.iter().map(|(_, received)| micros(received.received_at)).collect();
+    let (ids, times): (Vec<i64>, Vec<i64>) = repeated.iter().map(|(id, at)| (id.0, *at)).unzip();
     sqlx::query(
-        "UPDATE mpesa_callbacks.callback SET seen = seen + 1, last_seen_at = again.at
-         FROM unnest($1::bigint[], $2::bigint[]) AS again (id, at) WHERE callback.id = again.id AND last_seen_at <> again.at",
+        "WITH locked AS MATERIALIZED (
+             SELECT id FROM mpesa_callbacks.callback WHERE id = ANY($1)
+             ORDER BY kind COLLATE \"C\", key COLLATE \"C\", id FOR NO KEY UPDATE
+         ), again AS (
+             SELECT id, count(DISTINCT at) AS times, max(at) AS at FROM unnest($1::bigint[], $2::bigint[]) AS again (id, at) GROUP BY id
+         )
+         UPDATE mpesa_callbacks.callback SET seen = seen + again.times, last_seen_at = again.at
+         FROM again WHERE callback.id = ANY(ARRAY(SELECT id FROM locked)) AND callback.id = again.id AND last_seen_at <> again.at",
     )
     .bind(&ids)
     .bind(&times)
@@ -272,8 +316,8 @@ async fn insert(
                      $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[], $14::text[]) WITH ORDINALITY
               AS new (kind, key, verdict, state, digest, meaning, received_at, receipt, peer, reference, decision, error, due_after,
                       hidden, nth)
-         WHERE verdict <> 0 OR NOT EXISTS (
-             SELECT 1 FROM mpesa_callbacks.callback AS c WHERE c.kind = new.kind AND c.key IN (new.key, new.hidden))
+         WHERE verdict <> 0 OR (
+             SELECT id FROM mpesa_callbacks.callback AS c WHERE c.kind = new.kind AND c.key IN (new.key, new.hidden) LIMIT 1) IS NULL
          ORDER BY nth
          ON CONFLICT DO NOTHING RETURNING id, kind, key",
     )
@@ -306,19 +350,24 @@ async fn insert(
     Ok(inserted.into_iter().map(|(at, id)| (at, CallbackId(id))).collect())
 }
 
-pub(super) async fn decision(pool: &PgPool, kind: &Kind, key: &str, meaning: &Digest) -> sqlx::Result<Option<String>> {
-    let mut connection = pool.acquire().await?;
+pub(super) async fn decision(
+    pool: &PgPool,
+    hmac_key: &[u8],
+    kind: &Kind,
+    key: &str,
+    meaning: &Digest,
+) -> sqlx::Result<Option<String>> {
     let key = text(key);
-    let purged = pseudonym(&hmac_key(&mut connection).await?, kind.name(), &key);
+    let purged = pseudonym(hmac_key, kind.name(), &key);
     let decision: Option<Option<String>> = sqlx::query_scalar(
         "SELECT decision FROM mpesa_callbacks.callback
-         WHERE kind = $1 AND (key = $2 OR key = $3) AND meaning = $4 ORDER BY id LIMIT 1",
+         WHERE kind = $1 AND key IN ($2, $3) AND meaning = $4 ORDER BY id LIMIT 1",
     )
     .bind(kind.name())
     .bind(key)
     .bind(purged)
     .bind(&meaning.as_bytes()[..])
-    .fetch_optional(&mut *connection)
+    .fetch_optional(pool)
     .await?;
     Ok(decision.flatten())
 }

@@ -9,18 +9,21 @@ use mpesa_callbacks_core::store::{Body, CallbackId, Claimed, Ending, Lease, Sett
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgPool, PgRow};
 
-use super::text;
+use super::{begin, text};
 use crate::words::{digest, peer, span, state_number, time, verdict};
 
 pub(super) async fn claim(pool: &PgPool, limit: usize, lease: Duration) -> sqlx::Result<Vec<Claimed>> {
-    // The limit is in a materialized part: the planner might otherwise take more than it says.
+    let mut tx = begin(pool).await?;
+    // The limit is in a materialized part: the planner might otherwise take more than it says. Ids are asked for as a list, here and
+    // below: whatever the planner thinks of the tables, it looks up these and no others.
     let rows = sqlx::query(
         "WITH due AS MATERIALIZED (
              SELECT id FROM mpesa_callbacks.callback WHERE state = 0 AND run_at <= mpesa_callbacks.now_us()
              ORDER BY run_at, id LIMIT $1 FOR UPDATE SKIP LOCKED)
          UPDATE mpesa_callbacks.callback AS c
          SET state = 1, fence = fence + 1, attempts = attempts + 1, run_at = NULL, lease_until = mpesa_callbacks.now_us() + $2
-         FROM due JOIN mpesa_callbacks.body ON body.callback_id = due.id WHERE c.id = due.id
+         FROM mpesa_callbacks.body
+         WHERE c.id = ANY(ARRAY(SELECT id FROM due)) AND body.callback_id = ANY(ARRAY(SELECT id FROM due)) AND callback_id = c.id
          RETURNING c.id, kind, key, verdict, received_at, peer, reference, attempts, interruptions, error, fence, body, meaning,
                    (SELECT array[s.id::text, s.kind, s.key] FROM mpesa_callbacks.callback AS s
                     WHERE s.receipt = c.receipt AND s.kind <> c.kind AND s.kind <> 'payment' AND s.verdict = 0
@@ -28,8 +31,9 @@ pub(super) async fn claim(pool: &PgPool, limit: usize, lease: Duration) -> sqlx:
     )
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .bind(span(lease))
-    .fetch_all(pool)
+    .fetch_all(&mut *tx)
     .await?;
+    tx.commit().await?;
     let mut claimed = rows.iter().map(one).collect::<sqlx::Result<Vec<_>>>()?;
     // `RETURNING` has no order.
     claimed.sort_by_key(|one| one.lease.id);
@@ -62,35 +66,32 @@ fn columns<'a>(leases: impl Iterator<Item = &'a Lease>) -> (Vec<i64>, Vec<i64>) 
 }
 
 pub(super) async fn renew(pool: &PgPool, leases: &[Lease], lease: Duration) -> sqlx::Result<Vec<bool>> {
-    let (ids, fences) = columns(in_order(leases.iter()).into_iter());
+    let (ids, fences) = columns(leases.iter());
+    let mut tx = begin(pool).await?;
     let renewed: HashSet<(i64, i64)> = sqlx::query_as(
-        "UPDATE mpesa_callbacks.callback AS c SET lease_until = mpesa_callbacks.now_us() + $3
+        "WITH locked AS MATERIALIZED (
+             SELECT id FROM mpesa_callbacks.callback WHERE id = ANY($1)
+             ORDER BY kind COLLATE \"C\", key COLLATE \"C\", id FOR NO KEY UPDATE)
+         UPDATE mpesa_callbacks.callback AS c SET lease_until = mpesa_callbacks.now_us() + $3
          FROM unnest($1::bigint[], $2::bigint[]) AS held (id, fence)
-         WHERE c.id = held.id AND c.fence = held.fence AND state = 1 RETURNING c.id, c.fence",
+         WHERE c.id = ANY(ARRAY(SELECT id FROM locked)) AND c.id = held.id AND c.fence = held.fence AND c.state + 0 = 1
+         RETURNING c.id, c.fence",
     )
     .bind(&ids)
     .bind(&fences)
     .bind(span(lease))
-    .fetch_all(pool)
+    .fetch_all(&mut *tx)
     .await?
     .into_iter()
     .collect();
+    tx.commit().await?;
     Ok(leases.iter().map(|lease| renewed.contains(&(lease.id.0, lease.fence))).collect())
 }
 
-/// In the order of ids, so that statements wait for one another in one direction.
-fn in_order<'a>(leases: impl Iterator<Item = &'a Lease>) -> Vec<&'a Lease> {
-    let mut leases: Vec<&Lease> = leases.collect();
-    leases.sort_by_key(|lease| lease.id);
-    leases
-}
-
 pub(super) async fn settle(pool: &PgPool, batch: &[Settlement]) -> sqlx::Result<Vec<Settled>> {
-    let mut in_order: Vec<&Settlement> = batch.iter().collect();
-    in_order.sort_by_key(|settlement| settlement.lease.id);
-    let (ids, fences) = columns(in_order.iter().map(|settlement| &settlement.lease));
+    let (ids, fences) = columns(batch.iter().map(|settlement| &settlement.lease));
     let (mut states, mut delays, mut errors, mut uncounted) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for Settlement { ending, .. } in in_order {
+    for Settlement { ending, .. } in batch {
         let (after, error, count) = match ending {
             Ending::Retry { after, error } => (Some(span(*after)), Some(error), 0),
             Ending::Dead { error } | Ending::Held { error } => (None, Some(error), 0),
@@ -103,22 +104,29 @@ pub(super) async fn settle(pool: &PgPool, batch: &[Settlement]) -> sqlx::Result<
         errors.push(error.map(|error| text(error.as_str())));
         uncounted.push(count);
     }
+    let mut tx = begin(pool).await?;
+    // Locked in the order of keys, as all that locks several does, so that nobody waits in a circle.
+    // `+ 0` keeps the planner from the index of what runs, which is small, and full of what ran a moment ago: rows are looked up by
+    // their ids, here and in `renew`.
     // Under its own fence only: whoever lost the lease changes nothing. Whoever did not hear that the end was written finds it.
     let settled: HashSet<(i64, i64)> = sqlx::query_as(
         "WITH ended AS (
              SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[], $5::text[], $6::int[])
                   AS ended (id, fence, state, delay, error, uncounted)
+         ), locked AS MATERIALIZED (
+             SELECT id FROM mpesa_callbacks.callback WHERE id = ANY($1)
+             ORDER BY kind COLLATE \"C\", key COLLATE \"C\", id FOR NO KEY UPDATE
          ), written AS (
              UPDATE mpesa_callbacks.callback AS c
              SET state = ended.state, run_at = mpesa_callbacks.now_us() + ended.delay, lease_until = NULL,
                  settled_at = CASE WHEN ended.state IN (2, 3) THEN mpesa_callbacks.now_us() END,
                  error = coalesce(ended.error, CASE WHEN ended.state = 2 THEN NULL ELSE c.error END),
                  attempts = attempts - ended.uncounted
-             FROM ended WHERE c.id = ended.id AND c.fence = ended.fence AND c.state = 1 RETURNING c.id, c.fence
+             FROM ended WHERE c.id = ANY(ARRAY(SELECT id FROM locked)) AND c.id = ended.id AND c.fence = ended.fence AND c.state + 0 = 1 RETURNING c.id, c.fence
          )
          SELECT id, fence FROM written UNION ALL
          SELECT c.id, c.fence FROM mpesa_callbacks.callback AS c JOIN ended USING (id, fence)
-         WHERE c.state = ended.state AND c.state >= 2",
+         WHERE c.id = ANY($1) AND c.state = ended.state AND c.state + 0 >= 2",
     )
     .bind(&ids)
     .bind(&fences)
@@ -126,10 +134,11 @@ pub(super) async fn settle(pool: &PgPool, batch: &[Settlement]) -> sqlx::Result<
     .bind(&delays)
     .bind(&errors)
     .bind(&uncounted)
-    .fetch_all(pool)
+    .fetch_all(&mut *tx)
     .await?
     .into_iter()
     .collect();
+    tx.commit().await?;
     let settled = |settlement: &Settlement| match settled.contains(&(settlement.lease.id.0, settlement.lease.fence)) {
         true => Settled::Written,
         false => Settled::LeaseLost,
@@ -141,10 +150,13 @@ pub(super) async fn sweep(pool: &PgPool) -> sqlx::Result<u64> {
     let swept = sqlx::query(
         "UPDATE mpesa_callbacks.callback
          SET state = 0, run_at = mpesa_callbacks.now_us(), lease_until = NULL, interruptions = interruptions + 1
-         WHERE id IN (SELECT id FROM mpesa_callbacks.callback WHERE state = 1 AND lease_until < mpesa_callbacks.now_us()
-                      FOR UPDATE SKIP LOCKED)",
+         WHERE id = ANY(ARRAY(SELECT id FROM mpesa_callbacks.callback
+                              WHERE state = 1 AND lease_until < mpesa_callbacks.now_us() FOR UPDATE SKIP LOCKED))",
     );
-    Ok(swept.execute(pool).await?.rows_affected())
+    let mut tx = begin(pool).await?;
+    let swept = swept.execute(&mut *tx).await?.rows_affected();
+    tx.commit().await?;
+    Ok(swept)
 }
 
 pub(super) async fn reopen(connection: &mut PgConnection, id: CallbackId, from: State) -> sqlx::Result<bool> {

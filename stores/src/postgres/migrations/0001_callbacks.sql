@@ -33,19 +33,20 @@ CREATE TABLE mpesa_callbacks.callback (
     autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02
 );
 
--- What is known under a key, and that no body is stored twice.
-CREATE UNIQUE INDEX callback_key ON mpesa_callbacks.callback (kind, key, digest);
+-- What is known under a key, and that no body is stored twice. Keys come before kinds: while the planner knows nothing of a new
+-- table, it would look up the kind alone, and read all that there is of it.
+CREATE UNIQUE INDEX callback_key ON mpesa_callbacks.callback (key, kind, digest);
 -- Of racing recorders one is first, whichever server they are on; and a receipt belongs to one callback of a kind.
-CREATE UNIQUE INDEX callback_first ON mpesa_callbacks.callback (kind, key) WHERE verdict = 0;
+CREATE UNIQUE INDEX callback_first ON mpesa_callbacks.callback (key, kind) WHERE verdict = 0;
 CREATE UNIQUE INDEX callback_receipt ON mpesa_callbacks.callback (receipt, kind) WHERE verdict = 0 AND receipt IS NOT NULL;
 CREATE INDEX callback_reference ON mpesa_callbacks.callback (reference) WHERE reference IS NOT NULL;
 CREATE INDEX callback_ready ON mpesa_callbacks.callback (run_at, id) WHERE state = 0;
 CREATE INDEX callback_running ON mpesa_callbacks.callback (lease_until) WHERE state = 1;
 CREATE INDEX callback_open ON mpesa_callbacks.callback (state, id) WHERE state >= 3;
 
--- Names and phone numbers live here, and in keys.
+-- Names and phone numbers live here, and in keys. No foreign key: checking it would lock, and write, each callback once more.
 CREATE TABLE mpesa_callbacks.body (
-    callback_id bigint PRIMARY KEY REFERENCES mpesa_callbacks.callback (id),
+    callback_id bigint PRIMARY KEY,
     body        bytea  NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
 
