@@ -40,7 +40,10 @@ async fn receive(inbox: Inbox, request: Request<Body>) -> Response<Body> {
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
     let values = |name: &str| parts.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
     let head = Head::new(parts.method.as_str(), parts.uri.path(), &values).peer(peer);
-    respond(inbox.receive(head, body.into_data_stream()).await)
+    let acknowledging = inbox.receive(head, body.into_data_stream());
+    // It lies in the buffer that the connection reads into.
+    drop(parts);
+    respond(acknowledging.await)
 }
 
 fn respond(acknowledgement: Acknowledgement) -> Response<Body> {
@@ -50,6 +53,6 @@ fn respond(acknowledgement: Acknowledgement) -> Response<Body> {
     for (name, value) in acknowledgement.headers() {
         response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
-    *response.body_mut() = Body::from(acknowledgement.into_body().into_owned());
+    *response.body_mut() = Body::from(acknowledgement.into_body());
     response
 }

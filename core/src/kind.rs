@@ -165,6 +165,11 @@ impl Kind {
         }
     }
 
+    /// The name of a built-in kind, which is there for ever.
+    pub(crate) fn built_in_name(&self) -> Option<&'static str> {
+        self.row().map(|row| row.name)
+    }
+
     /// The path below the secret where it is received unless the handler's attribute says otherwise; `None` for
     /// [`Kind::Payment`] and [`Kind::Overdue`], which no request brings.
     pub fn default_path(&self) -> Option<&'static str> {

@@ -4,13 +4,21 @@
 
 use std::time::{Duration, SystemTime};
 
-use metrics::{counter, gauge, histogram};
+use metrics::{SharedString, counter, gauge, histogram};
 
 use crate::kind::Kind;
 use crate::store::{Depth, SpoolDepth, Verdict};
 
+/// A kind's name; that of a built-in kind is not copied.
+fn label(kind: &Kind) -> SharedString {
+    match kind.built_in_name() {
+        Some(name) => SharedString::const_str(name),
+        None => kind.to_string().into(),
+    }
+}
+
 pub(crate) fn received(kind: &Kind) {
-    counter!("mpesa_callbacks_received_total", "kind" => kind.to_string()).increment(1);
+    counter!("mpesa_callbacks_received_total", "kind" => label(kind)).increment(1);
 }
 
 pub(crate) fn refused(reason: &'static str) {
@@ -26,11 +34,11 @@ pub(crate) fn trimmed(count: u64) {
 }
 
 pub(crate) fn recorded(kind: &Kind, verdict: Verdict) {
-    counter!("mpesa_callbacks_recorded_total", "kind" => kind.to_string(), "verdict" => verdict.name()).increment(1);
+    counter!("mpesa_callbacks_recorded_total", "kind" => label(kind), "verdict" => verdict.name()).increment(1);
 }
 
 pub(crate) fn spooled(kind: &Kind) {
-    counter!("mpesa_callbacks_spooled_total", "kind" => kind.to_string()).increment(1);
+    counter!("mpesa_callbacks_spooled_total", "kind" => label(kind)).increment(1);
 }
 
 pub(crate) fn replayed(count: u64) {
@@ -49,13 +57,14 @@ pub(crate) fn spool_depth(depth: &SpoolDepth, now: SystemTime) {
 }
 
 pub(crate) fn acknowledged(status: u16, took: Duration) {
-    counter!("mpesa_callbacks_acknowledged_total", "status" => status.to_string()).increment(1);
+    let status = if status == 200 { SharedString::const_str("200") } else { status.to_string().into() };
+    counter!("mpesa_callbacks_acknowledged_total", "status" => status).increment(1);
     histogram!("mpesa_callbacks_acknowledge_seconds").record(took.as_secs_f64());
 }
 
 pub(crate) fn handled(kind: &Kind, ending: &'static str, took: Duration) {
-    counter!("mpesa_callbacks_handled_total", "kind" => kind.to_string(), "ending" => ending).increment(1);
-    histogram!("mpesa_callbacks_handle_seconds", "kind" => kind.to_string()).record(took.as_secs_f64());
+    counter!("mpesa_callbacks_handled_total", "kind" => label(kind), "ending" => ending).increment(1);
+    histogram!("mpesa_callbacks_handle_seconds", "kind" => label(kind)).record(took.as_secs_f64());
 }
 
 pub(crate) fn validation_fell_back(reason: &'static str) {

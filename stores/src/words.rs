@@ -1,9 +1,9 @@
 //! The contract's words as databases keep them, and back.
 
-use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 #[cfg(feature = "postgres")]
 use mpesa_callbacks_core::payload::Digest;
@@ -83,10 +83,7 @@ pub(crate) fn pseudonym(hmac_key: &[u8], kind: &str, key: &str) -> String {
         mac.update(kind.as_bytes());
         mac.update(&[0]);
         mac.update(key.as_bytes());
-        for byte in mac.finalize().into_bytes() {
-            // Writing into a string does not fail.
-            let _ = write!(text, "{byte:02x}");
-        }
+        HEXLOWER.encode_append(&mac.finalize().into_bytes(), &mut text);
     }
     text
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::digest::{Digest, Saying};
 use super::json::Object;
-use super::{Amount, Meaning, Outcome, Payment, Private, ResultCode, Source, Unreadable};
+use super::{Amount, Meaning, Outcome, Private, ResultCode, Source, Unreadable};
 use crate::kind::Kind;
 
 /// What became of a USSD push that asks another merchant's till to pay.
@@ -67,12 +67,5 @@ impl B2bExpressCallback {
             .amount(self.amount)
             .text(self.transaction_id.as_deref())
             .digest()
-    }
-
-    pub(super) fn payment(&self) -> Option<Payment> {
-        if !self.outcome().is_success() {
-            return None;
-        }
-        Some(Payment::new(self.transaction_id.clone()?, self.amount?, Kind::B2bExpress))
     }
 }

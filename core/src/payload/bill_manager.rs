@@ -63,12 +63,12 @@ impl BillManagerPayment {
         Saying::of(&Kind::BillManager).amount(self.amount).text(account).digest()
     }
 
-    pub(super) fn payment(&self) -> Option<Payment> {
-        let mut payment = Payment::new(self.transaction_id.clone(), self.amount?, Kind::BillManager);
+    /// The payment, with what else is told of it.
+    pub(super) fn complete(&self, mut payment: Payment) -> Payment {
         payment.time = self.date_created;
         payment.msisdn.clone_from(&self.msisdn);
         payment.account.clone_from(&self.account_reference);
         payment.business_short_code.clone_from(&self.short_code);
-        Some(payment)
+        payment
     }
 }

@@ -106,13 +106,13 @@ c2b_payload! {
 }
 
 impl C2bConfirmation {
-    pub(super) fn payment(&self) -> Option<Payment> {
-        let mut payment = Payment::new(self.trans_id.clone(), self.amount?, Kind::C2bConfirmation);
+    /// The payment, with what else is told of it.
+    pub(super) fn complete(&self, mut payment: Payment) -> Payment {
         payment.time = self.trans_time;
         payment.msisdn.clone_from(&self.msisdn);
         payment.payer = self.full_name();
         payment.account.clone_from(&self.bill_ref_number);
         payment.business_short_code.clone_from(&self.business_short_code);
-        Some(payment)
+        payment
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
 use super::{Amount, Private, ResultCode};
@@ -33,7 +34,7 @@ impl Digest {
 
     /// 64 hexadecimal digits.
     pub fn to_hex(&self) -> String {
-        self.to_string()
+        HEXLOWER.encode(&self.0)
     }
 }
 
@@ -45,7 +46,7 @@ impl From<[u8; 32]> for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&self.to_hex())
     }
 }
 

@@ -82,14 +82,11 @@ impl LipiaCallback {
             .digest()
     }
 
-    pub(super) fn payment(&self) -> Option<Payment> {
-        if !self.outcome().is_success() {
-            return None;
-        }
-        let mut payment = Payment::new(self.receipt.clone()?, self.amount?, Kind::Lipia);
+    /// The payment, with what else is told of it.
+    pub(super) fn complete(&self, mut payment: Payment) -> Payment {
         payment.msisdn.clone_from(&self.phone);
         payment.account.clone_from(&self.external_reference);
         payment.checkout_request_id = Some(self.checkout_request_id.clone());
-        Some(payment)
+        payment
     }
 }

@@ -184,7 +184,7 @@ pub(crate) fn parse_bytes(kind: &Kind, body: &Bytes, key: Option<&str>) -> Resul
 impl Parsed {
     fn new(kind: Kind, key: String, callback: Callback) -> Result<Parsed, Unreadable> {
         let parsed = Parsed { kind, key: key.into(), callback };
-        let receipt = parsed.payment().map_or(0, |payment| payment.receipt.len());
+        let receipt = parsed.paid().map_or(0, |(receipt, _)| receipt.len());
         if parsed.key.as_str().len() > LONGEST_KEY || receipt > LONGEST_KEY {
             return Err(Unreadable::Malformed { field: "key or receipt", expected: "at most 256 bytes long" });
         }
@@ -215,16 +215,31 @@ impl Parsed {
         }
     }
 
+    /// M-Pesa's receipt and the amount, when this tells of money that came in.
+    pub(crate) fn paid(&self) -> Option<(&str, Amount)> {
+        let (receipt, amount) = match &self.callback {
+            Callback::Stk(callback) => (callback.receipt.as_deref(), callback.amount),
+            Callback::C2bConfirmation(callback) => (Some(callback.trans_id.as_str()), callback.amount),
+            Callback::B2bExpress(callback) => (callback.transaction_id.as_deref(), callback.amount),
+            Callback::BillManager(callback) => (Some(callback.transaction_id.as_str()), callback.amount),
+            Callback::Lipia(callback) => (callback.receipt.as_deref(), callback.amount),
+            _ => return None,
+        };
+        let is_success = self.callback.outcome().is_some_and(Outcome::is_success);
+        receipt.zip(amount).filter(|_| is_success)
+    }
+
     /// The money that came in, when this tells of any.
     pub fn payment(&self) -> Option<Payment> {
-        match &self.callback {
-            Callback::Stk(callback) => callback.payment(),
-            Callback::C2bConfirmation(callback) => callback.payment(),
-            Callback::B2bExpress(callback) => callback.payment(),
-            Callback::BillManager(callback) => callback.payment(),
-            Callback::Lipia(callback) => callback.payment(),
-            _ => None,
-        }
+        let (receipt, amount) = self.paid()?;
+        let payment = Payment::new(receipt.to_owned(), amount, self.kind.clone());
+        Some(match &self.callback {
+            Callback::Stk(callback) => callback.complete(payment),
+            Callback::C2bConfirmation(callback) => callback.complete(payment),
+            Callback::BillManager(callback) => callback.complete(payment),
+            Callback::Lipia(callback) => callback.complete(payment),
+            _ => payment,
+        })
     }
 }
 

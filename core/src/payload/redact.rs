@@ -41,6 +41,10 @@ pub(crate) fn strike_credentials(body: &[u8]) -> Cow<'_, [u8]> {
 
 /// The length of a credential's name that stands here, as a word of its own. A `\u` escape is read as its letter.
 fn credential_at(body: &[u8], at: usize) -> Option<usize> {
+    // Nearly all bytes begin none of them.
+    if !matches!(body[at], b'S' | b's' | b'I' | b'i' | b'P' | b'p' | b'\\') {
+        return None;
+    }
     let is_word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     if at > 0 && is_word(body.get(at - 1)) {
         return None;

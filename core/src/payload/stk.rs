@@ -118,15 +118,11 @@ impl StkCallback {
             .digest()
     }
 
-    /// The money that came in, when this tells of any.
-    pub(super) fn payment(&self) -> Option<Payment> {
-        if !self.outcome().is_success() {
-            return None;
-        }
-        let mut payment = Payment::new(self.receipt.clone()?, self.amount?, Kind::Stk);
+    /// The payment, with what else is told of it.
+    pub(super) fn complete(&self, mut payment: Payment) -> Payment {
         payment.time = self.transaction_date;
         payment.msisdn.clone_from(&self.phone_number);
         payment.checkout_request_id = Some(self.checkout_request_id.clone());
-        Some(payment)
+        payment
     }
 }

@@ -13,7 +13,7 @@ use crate::delivery::Delivery;
 use crate::engine::Engine;
 use crate::kind::Kind;
 use crate::observe;
-use crate::payload::{C2bValidation, Callback, Digest, Private};
+use crate::payload::{C2bValidation, Digest, Private};
 use crate::routes::Route;
 use crate::store::{CallbackId, Disposition, Received, Verdict, caught};
 use crate::validation::Validation;
@@ -21,7 +21,7 @@ use crate::validation::Validation;
 /// A delivery that is ready to be recorded. Of a validation: with its decision.
 pub(super) struct Decided {
     pub(super) route: Arc<Route>,
-    pub(super) received: Received,
+    pub(super) received: Box<Received>,
     /// When a validation's answer must have left.
     pub(super) until: Option<Instant>,
 }
@@ -40,16 +40,21 @@ pub(super) fn handler_deadline(route: &Route) -> Duration {
 
 impl Engine {
     pub(super) async fn decide(self: &Arc<Self>, understood: Understood, started: Instant) -> Decided {
-        let Understood { route, mut received, callback } = understood;
-        if route.kind != Kind::C2bValidation {
-            return Decided { route, received, until: None };
+        match understood.route.kind {
+            // Apart, so that others need not make room for it.
+            Kind::C2bValidation => Box::pin(self.decide_validation(understood, started)).await,
+            _ => Decided { route: understood.route, received: understood.received, until: None },
         }
+    }
+
+    async fn decide_validation(self: &Arc<Self>, understood: Understood, started: Instant) -> Decided {
+        let Understood { route, mut received, request } = understood;
         received.decision = Some(route.otherwise.to_body());
         // A body that cannot be read is quarantined, with the answer for when nobody decides.
-        if let Some(Callback::C2bValidation(request)) = callback {
+        if let Some(request) = request {
             received.disposition = Disposition::Decided;
             let until = started + handler_deadline(&route);
-            let deciding = self.decision(request, &received, handler_deadline(&route));
+            let deciding = self.decision(*request, &received, handler_deadline(&route));
             match timeout_at(until.into(), deciding).await {
                 Ok(Some(decision)) => received.decision = Some(decision),
                 Ok(None) => observe::validation_fell_back("failed"),

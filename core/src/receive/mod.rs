@@ -22,6 +22,8 @@ mod spool;
 
 mod acknowledge;
 
+mod to_the_end;
+
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -38,6 +40,7 @@ pub(crate) use self::record::error_chain;
 pub(crate) use self::recorder::{RecordError, Recorder, record_expecting};
 pub use self::request::Request;
 pub(crate) use self::spool::Spooling;
+use self::to_the_end::ToTheEnd;
 use crate::inbox::Inbox;
 use crate::observe;
 
@@ -45,45 +48,46 @@ impl Inbox {
     /// Receives one request: this is what an adapter calls.
     ///
     /// `request` comes from the request's head, `body` is its body as a stream of chunks. The answer is what the sender
-    /// must hear, errors included.
+    /// must hear, errors included. The head is looked at in this call, and not kept: let go of it before you await the answer, so
+    /// that the connection can use its buffer again.
     ///
     /// # If the caller goes away
     /// Until the body was read, nothing happened. From then on the callback is decided, recorded and handled, whether or
     /// not anybody waits for this future.
-    pub async fn receive<B, C, E>(&self, request: Request<'_>, body: B) -> Acknowledgement
+    ///
+    /// # Steps
+    /// This is the life of a callback. Each step takes what only the step before can make. Handling goes on in the background,
+    /// in `process`; a C2B validation alone is decided here, because M-Pesa waits for the decision.
+    pub fn receive<B, C, E>(
+        &self,
+        request: Request<'_>,
+        body: B,
+    ) -> impl Future<Output = Acknowledgement> + use<B, C, E>
     where
         B: Stream<Item = Result<C, E>>,
         C: Into<Bytes>,
     {
         let started = Instant::now();
-        let acknowledgement = match self.steps(request, body, started).await {
-            Ok(acknowledgement) => acknowledgement,
-            Err(refusal) => Acknowledgement::refusing(refusal),
-        };
-        observe::acknowledged(acknowledgement.status(), started.elapsed());
-        acknowledgement
-    }
-
-    /// The life of a callback. Each step takes what only the step before can make. Handling goes on in the background,
-    /// in `process`; a C2B validation alone is decided here, because M-Pesa waits for the decision.
-    async fn steps<B, C, E>(&self, request: Request<'_>, body: B, started: Instant) -> Result<Acknowledgement, Refusal>
-    where
-        B: Stream<Item = Result<C, E>>,
-        C: Into<Bytes>,
-    {
         let engine = self.engine().clone();
-        let admitted = engine.guard(request)?; //                may this sender speak?
-        let routed = engine.route(admitted)?; //                 which kind is this URL for?
-        let (heard, place) = engine.read(routed, body, started).await?;
-        let span = tracing::info_span!("callback", kind = %heard.route.kind);
-        let rest = async move {
-            let _place = place; //                               among those in flight, until it is recorded
-            let parsed = engine.parse(heard); //                 what they say, or why it cannot be read
-            let decided = engine.decide(parsed, started).await; // C2B validation only
-            let recorded = engine.record(decided).await?; //     durable; have we heard it before?
-            Ok(engine.acknowledge(recorded)) //                  what this kind's sender must hear
-        };
-        // Whoever hangs up now changes nothing. A panic is the store's or the clock's; nothing was acknowledged.
-        tokio::spawn(rest.instrument(span)).await.unwrap_or(Err(Refusal::Unavailable))
+        let admitted = engine.guard(request); //                             may this sender speak?
+        let routed = admitted.and_then(|admitted| engine.route(admitted)); // which kind is this URL for?
+        async move {
+            let steps = async {
+                let (heard, place) = engine.read(routed?, body, started).await?;
+                let span = tracing::info_span!("callback", kind = %heard.route.kind);
+                let rest = async move {
+                    let _place = place; //                               among those in flight, until it is recorded
+                    let parsed = engine.parse(heard); //                 what they say, or why it cannot be read
+                    let decided = engine.decide(parsed, started).await; // C2B validation only
+                    let recorded = engine.record(decided).await?; //     durable; have we heard it before?
+                    Ok(engine.acknowledge(recorded)) //                  what this kind's sender must hear
+                };
+                // Whoever hangs up now changes nothing. A panic is the store's or the clock's; nothing was acknowledged.
+                ToTheEnd::new(rest.instrument(span)).await.unwrap_or(Err(Refusal::Unavailable))
+            };
+            let acknowledgement = steps.await.unwrap_or_else(Acknowledgement::refusing);
+            observe::acknowledged(acknowledgement.status(), started.elapsed());
+            acknowledgement
+        }
     }
 }

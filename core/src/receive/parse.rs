@@ -10,16 +10,18 @@ use bytes::Bytes;
 use super::read::Heard;
 use crate::engine::Engine;
 use crate::kind::Kind;
-use crate::payload::{self, Callback, Digest, Outcome, Parsed, Private, Said, Unreadable, strike_credentials};
+use crate::payload::{
+    self, C2bValidation, Callback, Digest, Outcome, Parsed, Private, Said, Unreadable, strike_credentials,
+};
 use crate::routes::{Route, Routes};
 use crate::store::{Body, Disposition, Received, Spooled};
 
-/// A delivery that was read, or was found unreadable and is kept as it came.
+/// A delivery that was read, or was found unreadable and is kept as it came. (In boxes: it is handed on from step to step.)
 pub(super) struct Understood {
     pub(super) route: Arc<Route>,
-    pub(super) received: Received,
-    /// The payload; none when it cannot be read.
-    pub(super) callback: Option<Callback>,
+    pub(super) received: Box<Received>,
+    /// The validation that waits for a decision, if it is one.
+    pub(super) request: Option<Box<C2bValidation>>,
 }
 
 impl Engine {
@@ -27,11 +29,11 @@ impl Engine {
         let Heard { route, source, reference, body, received_at } = heard;
         // A queue timeout may echo the merchant's own request, credentials and all; and people mix up URLs.
         let body = without_credentials(body);
-        let (received, callback) = match read(&route, &body) {
-            Ok(parsed) => (received(&parsed, body, received_at, &self.routes), Some(parsed.callback)),
+        let (received, request) = match read(&route, &body) {
+            Ok(parsed) => (received(&parsed, body, received_at, &self.routes), request(parsed)),
             Err(reason) => (quarantined(&route, body, received_at, &reason), None),
         };
-        Understood { route, received: received.sent_by(source).under(reference), callback }
+        Understood { route, received: Box::new(received.sent_by(source).under(reference)), request }
     }
 
     /// What is recorded of a delivery that waited in the spool. The handlers may be others by now.
@@ -39,8 +41,8 @@ impl Engine {
         let Spooled { came_to, body, received_at, peer, reference, decision } = spooled;
         let route = Arc::new(self.routes.of(&came_to).cloned().unwrap_or_else(|| Route::new(came_to)));
         let understood = self.parse(Heard { route, source: peer, reference, body: body.0, received_at });
-        let mut received = understood.received;
-        if matches!(understood.callback, Some(Callback::C2bValidation(_))) {
+        let mut received = *understood.received;
+        if understood.request.is_some() {
             // It was answered when it came.
             received.disposition = Disposition::Decided;
         }
@@ -58,6 +60,13 @@ fn read(route: &Route, body: &Bytes) -> Result<Parsed, Unreadable> {
     Ok(parsed)
 }
 
+fn request(parsed: Parsed) -> Option<Box<C2bValidation>> {
+    match parsed.callback {
+        Callback::C2bValidation(request) => Some(Box::new(request)),
+        _ => None,
+    }
+}
+
 fn without_credentials(body: Bytes) -> Bytes {
     match strike_credentials(&body) {
         Cow::Borrowed(_) => body,
@@ -67,10 +76,9 @@ fn without_credentials(body: Bytes) -> Bytes {
 
 /// What is recorded of a body that was read, with the payment that it shows.
 pub(crate) fn received(parsed: &Parsed, body: Bytes, received_at: SystemTime, routes: &Routes) -> Received {
-    let payment = parsed.payment();
-    let receipt = payment.as_ref().map(|payment| payment.receipt.clone());
+    let receipt = parsed.paid().map(|(receipt, _)| receipt.to_owned());
     // A payment that nobody handles is not recorded: the callback itself is there to tell of it.
-    let payment = payment.filter(|_| routes.of(&Kind::Payment).is_some()).map(|payment| {
+    let payment = routes.of(&Kind::Payment).and_then(|_| parsed.payment()).map(|payment| {
         let body = payment.to_body();
         Box::new(Received {
             kind: Kind::Payment,

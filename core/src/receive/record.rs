@@ -53,7 +53,7 @@ impl Engine {
     }
 
     /// Into the store, or into the spool while the store is away. Returns the decision that stands, of a validation.
-    async fn keep(self: Arc<Self>, came_to: Kind, received: Received) -> Result<Option<String>, Refusal> {
+    async fn keep(self: Arc<Self>, came_to: Kind, received: Box<Received>) -> Result<Option<String>, Refusal> {
         let spooling = self.spooling.as_ref();
         let spooled = spooling.map(|spooling| (spooling, Spooled::of(&came_to, &received)));
         if !spooling.is_some_and(|spooling| spooling.breaker.is_open()) {
@@ -66,12 +66,13 @@ impl Engine {
         }
         let (spooling, spooled) = spooled.ok_or(Refusal::Unavailable)?;
         let decision = spooled.decision.clone();
-        spooling.put(spooled).await?;
+        // Apart, so that what goes straight into the store need not make room for it.
+        Box::pin(spooling.put(spooled)).await?;
         Ok(decision)
     }
 
     /// Into the store, if it takes it in time.
-    async fn offer(self: &Arc<Self>, received: Received) -> Result<Recorded, RecordError> {
+    async fn offer(self: &Arc<Self>, received: Box<Received>) -> Result<Recorded, RecordError> {
         let until = Instant::now() + self.limits.recording;
         let answering = timeout_at(until, self.recorder.enter(received)).await.map_err(|_| RecordError::Away)??;
         let engine = self.clone();

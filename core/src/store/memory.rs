@@ -1,6 +1,6 @@
 //! A store that forgets everything when the process ends.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -25,6 +25,8 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Rows {
     rows: BTreeMap<CallbackId, Row>,
+    /// When callbacks that are ready are due. Those that are no longer ready go when their time has come.
+    due: BTreeSet<(SystemTime, CallbackId)>,
     by_key: HashMap<(Kind, Name), Vec<CallbackId>>,
     by_receipt: HashMap<String, Vec<CallbackId>>,
     closed: bool,
@@ -95,10 +97,17 @@ impl Store for MemoryStore {
     async fn claim(&self, limit: usize, lease: Duration) -> Result<Vec<Claimed>, StoreError> {
         let mut rows = self.rows()?;
         let now = self.clock.now();
-        let due = |row: &&Row| row.entry.state == State::Ready && row.entry.run_at.is_none_or(|at| at <= now);
-        let mut due: Vec<_> = rows.rows.values().filter(due).map(|row| (row.entry.run_at, row.entry.id)).collect();
-        due.sort_unstable();
-        Ok(due.into_iter().take(limit).filter_map(|(_, id)| rows.claim(id, now + lease)).collect())
+        let mut claimed = Vec::new();
+        while claimed.len() < limit
+            && let Some((at, id)) = rows.due.pop_first()
+        {
+            if at > now {
+                rows.due.insert((at, id));
+                break;
+            }
+            claimed.extend(rows.claim(id, at, now + lease));
+        }
+        Ok(claimed)
     }
 
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
@@ -117,6 +126,8 @@ impl Store for MemoryStore {
             }
             let Some(row) = rows.held(settlement.lease) else { return Settled::LeaseLost };
             row.settle(&settlement.ending, now);
+            let (id, run_at) = (row.entry.id, row.entry.run_at);
+            rows.due.extend(run_at.map(|at| (at, id)));
             Settled::Written
         };
         Ok(batch.iter().map(settle).collect())
@@ -127,15 +138,17 @@ impl Store for MemoryStore {
         let now = self.clock.now();
         let expired =
             |row: &&mut Row| row.entry.state == State::Running && row.lease_until.is_some_and(|until| until < now);
-        let mut swept = 0;
+        let mut swept = Vec::new();
         for row in rows.rows.values_mut().filter(expired) {
             row.entry.state = State::Ready;
             row.entry.run_at = Some(now);
             row.interruptions += 1;
             row.lease_until = None;
-            swept += 1;
+            swept.push((now, row.entry.id));
         }
-        Ok(swept)
+        let count = swept.len() as u64;
+        rows.due.extend(swept);
+        Ok(count)
     }
 
     async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError> {
@@ -172,6 +185,7 @@ impl Store for MemoryStore {
         row.entry.attempts = 0;
         row.entry.settled_at = None;
         row.interruptions = 0;
+        rows.due.insert((now, id));
         if let Some(payment) = payment {
             rows.record(payment, now);
         }
@@ -289,6 +303,7 @@ impl Rows {
         if let Some(receipt) = &received.receipt {
             self.by_receipt.entry(receipt.clone()).or_default().push(id);
         }
+        self.due.extend(row.entry.run_at.map(|at| (at, id)));
         self.rows.insert(id, row);
         let payment = received.payment.as_deref().filter(|_| verdict == Verdict::First);
         let payment = payment.map(|payment| self.record(payment, now));
@@ -297,18 +312,23 @@ impl Rows {
     }
 
     fn is_receipt_taken(&self, received: &Received) -> bool {
-        let ids = received.receipt.as_ref().and_then(|receipt| self.by_receipt.get(receipt));
+        let Some(ids) = received.receipt.as_ref().and_then(|receipt| self.by_receipt.get(receipt)) else {
+            return false;
+        };
         let names = [received.key.clone(), purged_key(received.key.as_str())];
-        ids.into_iter().flatten().filter_map(|id| self.rows.get(id)).any(|row| {
+        ids.iter().filter_map(|id| self.rows.get(id)).any(|row| {
             let entry = &row.entry;
             entry.kind == received.kind && entry.verdict == Verdict::First && !names.contains(&entry.key)
         })
     }
 
-    fn claim(&mut self, id: CallbackId, until: SystemTime) -> Option<Claimed> {
-        let row = self.rows.get_mut(&id)?;
+    /// What was due then, if it still is.
+    fn claim(&mut self, id: CallbackId, due: SystemTime, until: SystemTime) -> Option<Claimed> {
+        let is_due = |row: &&mut Row| row.entry.state == State::Ready && row.entry.run_at == Some(due);
+        let row = self.rows.get_mut(&id).filter(is_due)?;
         row.entry.state = State::Running;
         row.entry.attempts += 1;
+        row.entry.run_at = None;
         row.fence += 1;
         row.lease_until = Some(until);
         let row = self.rows.get(&id)?;

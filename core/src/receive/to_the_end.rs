@@ -1,0 +1,77 @@
+//! Work that goes on when nobody waits for it any more.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::runtime::Handle;
+
+/// A future that runs where it is awaited; and to its end in a task of its own, when whoever awaited it goes away before that.
+/// (A task from the beginning would do the same, and cost each callback two more switches between tasks.)
+pub(super) struct ToTheEnd<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
+
+/// It panicked.
+pub(super) struct Panicked;
+
+impl<F: Future<Output: Send> + Send + 'static> ToTheEnd<F> {
+    pub(super) fn new(work: F) -> ToTheEnd<F> {
+        ToTheEnd(Some(Box::pin(work)))
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Future for ToTheEnd<F> {
+    type Output = Result<F::Output, Panicked>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(work) = &mut self.0 else { return Poll::Ready(Err(Panicked)) };
+        // What has panicked is not polled again.
+        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
+        let ended = match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(output)) => Ok(output),
+            Err(_) => Err(Panicked),
+        };
+        self.0 = None;
+        Poll::Ready(ended)
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Drop for ToTheEnd<F> {
+    fn drop(&mut self) {
+        // Outside of a runtime there is nothing that it could run on, nor was there before.
+        if let (Some(work), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(work);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn it_ends_whether_or_not_anybody_waits() {
+        let (go, gone) = oneshot::channel::<()>();
+        let (tell, told) = oneshot::channel();
+        let work = ToTheEnd::new(async {
+            let _ = gone.await;
+            let _ = tell.send("done");
+        });
+        assert!(timeout(Duration::from_millis(1), work).await.is_err(), "it waits, and nobody waits for it any more");
+        go.send(()).unwrap();
+        assert_eq!(told.await, Ok("done"));
+    }
+
+    #[tokio::test]
+    async fn a_panic_stays_there() {
+        let work = ToTheEnd::new(poll_fn(|_| -> Poll<()> { panic!("on purpose") }));
+        assert!(work.await.is_err());
+        assert!(matches!(ToTheEnd::new(async { 1 }).await, Ok(1)));
+    }
+}
