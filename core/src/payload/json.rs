@@ -12,23 +12,23 @@ use serde_json::value::RawValue;
 
 use super::{Amount, DarajaTime, Msisdn, Private, ResultCode, Unreadable};
 
-/// The members that hold what we read, in any of Daraja's envelopes. All others are leaves, kept as the text they are.
-const CONTAINERS: [&str; 14] = [
-    "Body",
-    "stkCallback",
-    "CallbackMetadata",
-    "Item",
-    "Envelope",
-    "Result",
-    "ResultParameters",
-    "ResultParameter",
-    "ReferenceData",
-    "ReferenceItem",
-    "responseHeader",
-    "responseBody",
-    "responseData",
-    "response",
-];
+/// Whether a member of this name holds what we read, in any of Daraja's envelopes. All others are leaves, kept as the text they
+/// are. By their lengths, because every name in a body is asked about.
+fn is_container(name: &str) -> bool {
+    let containers: &[&str] = match name.len() {
+        4 => &["Body", "Item"],
+        6 => &["Result"],
+        8 => &["Envelope", "response"],
+        11 => &["stkCallback"],
+        12 => &["responseBody", "responseData"],
+        13 => &["ReferenceData", "ReferenceItem"],
+        14 => &["responseHeader"],
+        15 => &["ResultParameter"],
+        16 => &["CallbackMetadata", "ResultParameters"],
+        _ => &[],
+    };
+    containers.iter().any(|container| name.eq_ignore_ascii_case(container))
+}
 
 /// A value in a body.
 pub(crate) enum Node<'a> {
@@ -51,7 +51,12 @@ impl<'a> Node<'a> {
     pub(crate) fn parse(body: &'a [u8]) -> Result<Node<'a>, Unreadable> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         // The error's text can quote the body, so only its place is kept.
-        serde_json::from_slice(body).map_err(|error| Unreadable::NotJson { line: error.line(), column: error.column() })
+        // Checked as a whole, it need not be checked again token by token.
+        let parsed = match str::from_utf8(body) {
+            Ok(text) => serde_json::from_str(text),
+            Err(_) => serde_json::from_slice(body),
+        };
+        parsed.map_err(|error| Unreadable::NotJson { line: error.line(), column: error.column() })
     }
 
     /// The object that a body must be.
@@ -125,7 +130,9 @@ fn mended(token: &str) -> String {
 impl<'a> Object<'a> {
     /// The member of this name, whatever its letters' case: Daraja flips it (`responseHeader`, `ResponseHeader`).
     pub(crate) fn member(&self, name: &'static str) -> Result<Option<&Node<'a>>, Unreadable> {
-        let mut found = self.members.iter().filter(|(member, _)| member.eq_ignore_ascii_case(name));
+        // Most names that are as long are the same, to the letter.
+        let is_it = |member: &str| member.len() == name.len() && (member == name || member.eq_ignore_ascii_case(name));
+        let mut found = self.members.iter().filter(|(member, _)| is_it(member));
         let first = found.next();
         if found.next().is_some() {
             return Err(Unreadable::Repeated { field: name });
@@ -145,16 +152,18 @@ impl<'a> Object<'a> {
     /// The text in a member; absent, null and empty are the same.
     pub(crate) fn text(&self, name: &'static str) -> Result<Option<Cow<'a, str>>, Unreadable> {
         let text = self.member(name)?.map_or(Ok(None), Node::text)?;
-        Ok(text.filter(|text| !text.trim().is_empty()))
+        Ok(text.filter(|text| !text.chars().all(char::is_whitespace)))
     }
 
     /// Text that decides nothing: what is not valid Unicode in it is replaced.
     pub(crate) fn string(&self, name: &'static str) -> Result<Option<String>, Unreadable> {
-        let text = match (self.text(name), self.member(name)?) {
-            (Err(Unreadable::NotText), Some(Node::Raw(raw))) => leaf(&mended(raw.get()))?.map(Cow::into_owned),
-            (text, _) => text?.map(Cow::into_owned),
-        };
-        Ok(text)
+        match self.text(name) {
+            Err(Unreadable::NotText) => match self.member(name)? {
+                Some(Node::Raw(raw)) => Ok(leaf(&mended(raw.get()))?.map(Cow::into_owned)),
+                _ => Err(Unreadable::NotText),
+            },
+            text => Ok(text?.map(Cow::into_owned)),
+        }
     }
 
     pub(crate) fn private(&self, name: &'static str) -> Result<Option<Private>, Unreadable> {
@@ -205,6 +214,9 @@ impl<'de> Deserialize<'de> for Node<'de> {
 
 struct NodeVisitor;
 
+/// Most objects and lists have no more.
+const ROOM: usize = 6;
+
 impl<'de> Visitor<'de> for NodeVisitor {
     type Value = Node<'de>;
 
@@ -213,17 +225,16 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node<'de>, A::Error> {
-        let mut members = Vec::with_capacity(4);
+        let mut members = Vec::with_capacity(ROOM);
         while let Some(Name(name)) = map.next_key()? {
-            let is_container = CONTAINERS.iter().any(|container| name.eq_ignore_ascii_case(container));
-            let node = if is_container { map.next_value()? } else { Node::Raw(map.next_value()?) };
+            let node = if is_container(&name) { map.next_value()? } else { Node::Raw(map.next_value()?) };
             members.push((name, node));
         }
         Ok(Node::Object(Object { members }))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node<'de>, A::Error> {
-        let mut nodes = Vec::with_capacity(4);
+        let mut nodes = Vec::with_capacity(ROOM);
         while let Some(node) = seq.next_element()? {
             nodes.push(node);
         }

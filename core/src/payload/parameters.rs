@@ -90,10 +90,9 @@ impl<'a> Entries<'a> {
     /// Gathers the entries below a node, however they are wrapped: a list, one bare object where a list is meant
     /// (Daraja collapses a list of one), or either inside one more object, whose name varies.
     pub(super) fn gather(node: Option<&Node<'a>>) -> Result<Entries<'a>, Unreadable> {
-        let mut entries = Entries::default();
-        if let Some(node) = node {
-            entries.add(node, 0)?;
-        }
+        let Some(node) = node else { return Ok(Entries::default()) };
+        let mut entries = Entries(Vec::with_capacity(8));
+        entries.add(node, 0)?;
         Ok(entries)
     }
 
@@ -125,7 +124,7 @@ impl<'a> Entries<'a> {
     pub(super) fn text(&self, names: &[&str]) -> Option<&str> {
         let values =
             |name: &&str| self.0.iter().filter(move |(other, _)| other == name).find_map(|(_, value)| value.as_deref());
-        names.iter().find_map(|name| values(name).filter(|value| !value.trim().is_empty()))
+        names.iter().find_map(|name| values(name).filter(|value| !value.chars().all(char::is_whitespace)))
     }
 
     pub(super) fn string(&self, names: &[&str]) -> Option<String> {
