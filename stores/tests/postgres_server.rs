@@ -89,6 +89,57 @@ async fn racing_processes_judge_as_one() {
     );
 }
 
+/// Callbacks come again while they are handled: nobody waits in a circle, which would take the server a second to see.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_settled_at_this_moment_may_come_again() {
+    let Some(server) = Postgres::shared() else { return };
+    let url = database(server).await;
+    let (store, other) = (PostgresStore::connect(&url).await.unwrap(), PostgresStore::connect(&url).await.unwrap());
+    let all: Vec<_> = (0..256).map(|key| push(key, 0, 0)).collect();
+    store.record(&all).await.unwrap();
+    let handling = tokio::spawn(async move {
+        loop {
+            let mut claimed = other.claim(64, Duration::from_secs(60)).await.unwrap();
+            if claimed.is_empty() {
+                return;
+            }
+            // As they happen to end.
+            claimed.reverse();
+            let leases: Vec<_> = claimed.iter().map(|one| one.lease).collect();
+            for _ in 0..50 {
+                let renewed = other.renew(&leases, Duration::from_secs(60)).await.unwrap();
+                assert!(renewed.iter().all(|renewed| *renewed));
+            }
+            let done: Vec<_> = leases.iter().map(|lease| Settlement::new(*lease, Ending::Done)).collect();
+            other.settle(&done).await.unwrap();
+        }
+    });
+    let all = Arc::new(all);
+    let repeating: Vec<_> = (0..3)
+        .map(|task| {
+            let (store, all) = (store.clone(), all.clone());
+            tokio::spawn(async move {
+                for _ in 0..50 {
+                    let batch: Vec<_> = all.iter().skip(task).map(again).collect();
+                    let recorded = store.record(&batch).await.unwrap();
+                    assert!(recorded.iter().all(|recorded| recorded.verdict == Verdict::Duplicate), "{recorded:?}");
+                }
+            })
+        })
+        .collect();
+    for repeating in repeating {
+        repeating.await.unwrap();
+    }
+    handling.await.unwrap();
+    store.close().await.unwrap();
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    // What a server process counts is told when it ends, at the latest.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let circles = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    let circles: i64 = sqlx::query_scalar(circles).fetch_one(&mut connection).await.unwrap();
+    assert_eq!(circles, 0);
+}
+
 #[tokio::test]
 async fn a_server_that_forgets_what_it_confirmed_is_refused() {
     for (setting, name) in [("fsync=off", "fsync"), ("synchronous_commit=off", "synchronous_commit")] {
