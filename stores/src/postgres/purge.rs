@@ -11,6 +11,9 @@ use crate::words::{pseudonym, span};
 /// How many rows go in one transaction, so that others need not wait for long.
 const AT_ONCE: i64 = 200;
 
+/// How many are purged in one. Their new keys have no order, so each of them writes pages of its own to the server's log.
+const PURGED_AT_ONCE: i64 = 25;
+
 pub(super) async fn purge(pool: &PgPool, hmac_key: &[u8], age: Duration) -> sqlx::Result<u64> {
     let (mut purged, mut behind) = (0, 0);
     let mut began = Instant::now();
@@ -34,7 +37,7 @@ async fn purge_some(pool: &PgPool, hmac_key: &[u8], age: Duration, behind: i64) 
     )
     .bind(behind)
     .bind(span(age))
-    .bind(AT_ONCE)
+    .bind(PURGED_AT_ONCE)
     .fetch_all(&mut *tx)
     .await?;
     let Some((last, ..)) = old.last() else { return Ok(None) };
