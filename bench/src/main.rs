@@ -1,10 +1,24 @@
 //! Measurements, each a command that prints a table and lines of JSON.
 //!
 //! ```sh
+//! cargo bench -p bench                        # reading, guarding, fingerprints, dispatch: times and instructions
+//! cargo run --release -p bench -- load        # throughput, latency, processor and disk: against axum alone, and what is written by hand
+//! cargo run --release -p bench -- scale       # the same with millions stored, with a backlog, and while a million are purged
 //! cargo run --release -p bench -- sockets     # ten thousand connections that idle or dribble, and genuine callbacks between
+//! cargo run --release -p bench -- builds      # a clean build of an application with this library, and without
 //! ```
 
-mod server;
+mod builds;
+
+mod load;
+
+mod measure;
+
+mod scale;
+
+mod serve;
+
+mod side;
 
 mod sockets;
 
@@ -19,16 +33,29 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Throughput, latency, processor and disk of every framework and store, against axum alone and what is written by hand.
+    Load(load::Options),
+    /// What a callback costs beside millions of others, beside a backlog, and while a million are purged.
+    Scale(scale::Options),
     /// Genuine callbacks while many connections idle or dribble, against each framework's server.
     Sockets(sockets::Options),
+    /// A clean debug build of an application with axum and SQLite, with this library and without it.
+    Builds(builds::Options),
     /// A server to be measured.
     #[command(hide = true)]
-    Serve(server::Options),
+    Serve(serve::Options),
+    /// A client that measures.
+    #[command(hide = true)]
+    Generate(load::Generator),
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::Load(options) => load::run(&options),
+        Command::Scale(options) => scale::run(&options),
         Command::Sockets(options) => sockets::run(&options),
-        Command::Serve(options) => server::run(&options),
+        Command::Builds(options) => builds::run(&options),
+        Command::Serve(options) => serve::run(&options),
+        Command::Generate(options) => load::generate(&options),
     }
 }

@@ -13,7 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, sleep_until, timeout};
 
-use crate::server::{Framework, Running, SECRET};
+use crate::serve::{Place, Running, SECRET};
+use crate::side::{Framework, Kept, Side, Work};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -82,7 +83,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 async fn measure(framework: Framework, options: &Options) -> anyhow::Result<Measured> {
-    let server = Running::start(framework)?;
+    let side = Side::Ours(framework, Kept::Sqlite, Work::Handle);
+    let place = Place::new(side).await?;
+    let server = Running::start(side, &place)?;
     let address = server.address;
     // Once without anybody else: what the machine gives, and a server that has been used.
     let alone = genuine(address, options, "alone").await?;
@@ -111,7 +114,7 @@ async fn measure(framework: Framework, options: &Options) -> anyhow::Result<Meas
     // Those that were closed for want of room wait a second before they come back.
     let came = || open.load(Ordering::Relaxed) + reopened.load(Ordering::Relaxed);
     while came() < options.count * 95 / 100 {
-        ensure!(began.elapsed() < Duration::from_secs(60), "only {} sockets came", came());
+        ensure!(began.elapsed() < Duration::from_mins(1), "only {} sockets came", came());
         sleep(Duration::from_millis(50)).await;
     }
     let besieged = genuine(address, options, "besieged").await?;

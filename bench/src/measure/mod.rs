@@ -1,0 +1,18 @@
+//! What a measurement is made of: what processes use, and how it is told.
+
+mod report;
+
+mod usage;
+
+pub(crate) use self::report::{Report, cell};
+pub(crate) use self::usage::{Usage, parent, resident};
+
+/// The middle one, or the mean of the two in the middle.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        count if count % 2 == 1 => values[count / 2],
+        count => f64::midpoint(values[count / 2 - 1], values[count / 2]),
+    }
+}

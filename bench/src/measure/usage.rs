@@ -1,0 +1,78 @@
+//! What processes used: read from `/proc`, on Linux.
+
+use std::fs;
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+use anyhow::Context;
+
+/// What processes used since they were started.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Usage {
+    /// In their own code and in the kernel's.
+    pub(crate) cpu: Duration,
+    /// Bytes that they had written to disks.
+    pub(crate) written: u64,
+}
+
+/// Linux counts in hundredths of a second, on every machine that matters.
+const TICK: Duration = Duration::from_millis(10);
+
+impl Usage {
+    /// Of this process.
+    pub(crate) fn of(pid: u32) -> anyhow::Result<Usage> {
+        let stat = stat(pid)?;
+        let ticks: u32 = stat[11].parse::<u32>()? + stat[12].parse::<u32>()?;
+        let io = fs::read_to_string(format!("/proc/{pid}/io"))?;
+        let written = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).context("write_bytes")?;
+        Ok(Usage { cpu: TICK * ticks, written: written.parse()? })
+    }
+
+    /// Of this process and those that it has started and that are still there.
+    pub(crate) fn of_family(pid: u32) -> anyhow::Result<Usage> {
+        let mut usage = Usage::of(pid)?;
+        for entry in fs::read_dir("/proc")?.flatten() {
+            let Some(child) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            if parent(child).is_ok_and(|parent| parent == pid) {
+                usage = usage + Usage::of(child).unwrap_or_default();
+            }
+        }
+        Ok(usage)
+    }
+}
+
+impl Add for Usage {
+    type Output = Usage;
+
+    fn add(self, other: Usage) -> Usage {
+        Usage { cpu: self.cpu + other.cpu, written: self.written + other.written }
+    }
+}
+
+/// What was used in between.
+impl Sub for Usage {
+    type Output = Usage;
+
+    fn sub(self, earlier: Usage) -> Usage {
+        Usage { cpu: self.cpu.saturating_sub(earlier.cpu), written: self.written.saturating_sub(earlier.written) }
+    }
+}
+
+/// The resident memory of a process, in KiB.
+pub(crate) fn resident(pid: u32) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("its memory")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
+/// Which process started this one.
+pub(crate) fn parent(pid: u32) -> anyhow::Result<u32> {
+    Ok(stat(pid)?[1].parse()?)
+}
+
+/// The fields behind the name, which may have spaces in it: the state is the first.
+fn stat(pid: u32) -> anyhow::Result<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("what a process used")?;
+    let (_, fields) = stat.rsplit_once(") ").context("the process's name")?;
+    Ok(fields.split(' ').map(str::to_owned).collect())
+}
