@@ -37,6 +37,7 @@ mod process;
 pub mod ledger;
 pub mod store;
 
+mod batch;
 mod builder;
 mod clock;
 mod engine;

@@ -50,12 +50,12 @@ impl<'a> Node<'a> {
     /// Reads a whole body; a byte order mark before it is passed over.
     pub(crate) fn parse(body: &'a [u8]) -> Result<Node<'a>, Unreadable> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-        // The error's text can quote the body, so only its place is kept.
         // Checked as a whole, it need not be checked again token by token.
         let parsed = match str::from_utf8(body) {
             Ok(text) => serde_json::from_str(text),
             Err(_) => serde_json::from_slice(body),
         };
+        // The error's text can quote the body, so only its place is kept.
         parsed.map_err(|error| Unreadable::NotJson { line: error.line(), column: error.column() })
     }
 

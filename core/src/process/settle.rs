@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 use super::handle::Ended;
+use crate::batch::take_along;
 use crate::engine::Engine;
 use crate::process::Notice;
 use crate::receive::error_chain;
@@ -94,13 +94,7 @@ impl Settler {
 async fn settle_all(store: Arc<dyn Store>, mut receiver: mpsc::Receiver<Job>, lease: Duration) {
     let mut jobs = Vec::with_capacity(BATCH);
     while receiver.recv_many(&mut jobs, BATCH).await > 0 {
-        // Whoever else is done says so now, and shares the commit.
-        yield_now().await;
-        while jobs.len() < BATCH
-            && let Ok(job) = receiver.try_recv()
-        {
-            jobs.push(job);
-        }
+        take_along(&mut receiver, &mut jobs, BATCH).await;
         let (batch, replies): (Vec<_>, Vec<_>) = jobs.drain(..).map(|job| (job.settlement, job.reply)).unzip();
         for (reply, settled) in replies.into_iter().zip(settle_batch(&*store, &batch, Instant::now() + lease).await) {
             // Without an answer its lease expires.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::record::error_chain;
+use crate::batch::take_along;
 use crate::expect::Expecting;
 use crate::store::{Disposition, Received, Recorded, Store, StoreError, caught};
 
@@ -90,13 +90,7 @@ async fn record_all(
                 continue;
             }
         }
-        // Whoever else is ready to hand one over does it now, and shares the commit.
-        yield_now().await;
-        while jobs.len() < BATCH
-            && let Ok(job) = receiver.try_recv()
-        {
-            jobs.push(job);
-        }
+        take_along(&mut receiver, &mut jobs, BATCH).await;
         let (batch, replies): (Vec<_>, Vec<_>) = jobs.drain(..).map(|job| (*job.received, job.reply)).unzip();
         // A store that hangs must not hold up those that come after. Nobody waits for these any more, then.
         let recording = record_expecting(&*store, expecting.as_ref(), batch);

@@ -1,0 +1,37 @@
+//! What comes at once goes into one commit.
+
+use tokio::sync::mpsc::Receiver;
+use tokio::task::yield_now;
+
+/// Lets whoever else is ready to hand something over do it now, and takes that along, up to so much in all.
+pub(crate) async fn take_along<T>(receiver: &mut Receiver<T>, batch: &mut Vec<T>, most: usize) {
+    yield_now().await;
+    while batch.len() < most
+        && let Ok(one) = receiver.try_recv()
+    {
+        batch.push(one);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::channel;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_is_ready_comes_along_and_no_more_than_there_is_room_for() {
+        let (sender, mut receiver) = channel(8);
+        let mut batch = vec![0];
+        // Ready, and has not had its turn.
+        tokio::spawn(async move {
+            for one in 1..=4 {
+                sender.send(one).await.unwrap();
+            }
+        });
+        take_along(&mut receiver, &mut batch, 3).await;
+        assert_eq!(batch, [0, 1, 2]);
+        take_along(&mut receiver, &mut batch, 9).await;
+        assert_eq!(batch, [0, 1, 2, 3, 4]);
+    }
+}
