@@ -86,8 +86,7 @@ fn now() -> i64 {
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// One statement and one commit a callback, in SQLite. One connection: more of them wait for one another's lock, and get
-/// less done (measured: `connections` 10 in place of 1).
+/// One statement and one commit a callback, in SQLite. One connection, because SQLite lets one write at a time.
 pub(super) async fn sqlite(directory: &Path) -> anyhow::Result<Router> {
     let options = SqliteConnectOptions::new()
         .filename(directory.join("by-hand.db"))
