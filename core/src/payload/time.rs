@@ -3,9 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use jiff::Timestamp;
-use jiff::civil::{Date, DateTime};
-use jiff::tz::{Offset, TimeZone};
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use serde::{Serialize, Serializer};
 
 /// A moment as Daraja tells it, in Nairobi's time (`Africa/Nairobi`, always +03:00), to the second.
@@ -22,10 +20,10 @@ use serde::{Serialize, Serializer};
 /// assert_eq!(time.unix_seconds(), 1_576_740_075);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct DarajaTime(DateTime);
+pub struct DarajaTime(NaiveDateTime);
 
 /// Kenya has kept +03:00 all year round since 1960; no time zone database is needed.
-const NAIROBI: Offset = Offset::constant(3);
+const NAIROBI: FixedOffset = FixedOffset::east_opt(3 * 60 * 60).unwrap();
 
 impl DarajaTime {
     /// Reads any of the forms seen: `YYYYMMDDHHmmss` (exactly 14 digits), `DD.MM.YYYY HH:mm:ss`, `YYYY-MM-DD HH:mm:ss`,
@@ -46,57 +44,62 @@ impl DarajaTime {
         {
             return DarajaTime::new(year, month, day, [hour, minute, second]);
         }
-        if let Ok(timestamp) = text.parse::<Timestamp>() {
-            return to_the_second(NAIROBI.to_datetime(timestamp));
-        }
-        if let Ok(datetime) = text.parse::<DateTime>()
-            && text.len() > 10
-        {
-            return to_the_second(datetime);
-        }
-        text.parse::<Date>().ok().map(|date| DarajaTime(date.at(0, 0, 0, 0)))
+        let elsewhere = |format| DateTime::parse_from_str(text, format).ok().map(|time| time.with_timezone(&NAIROBI));
+        let here = |format| NaiveDateTime::parse_from_str(text, format).ok();
+        elsewhere("%Y-%m-%dT%H:%M:%S%.f%#z")
+            .or_else(|| elsewhere("%Y-%m-%d %H:%M:%S%.f%#z"))
+            .map(|time| time.naive_local())
+            .or_else(|| here("%Y-%m-%dT%H:%M:%S%.f"))
+            .or_else(|| here("%Y-%m-%d %H:%M:%S%.f"))
+            .or_else(|| Some(NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_time(NaiveTime::MIN)))
+            .and_then(DarajaTime::to_the_second)
     }
 
     fn new(year: &str, month: &str, day: &str, time: [&str; 3]) -> Option<DarajaTime> {
-        let number = |text: &str| text.parse::<i8>().ok().filter(|number| *number >= 0);
-        let date = Date::new(year.parse().ok()?, number(month)?, number(day)?).ok()?;
-        let time = jiff::civil::Time::new(number(time[0])?, number(time[1])?, number(time[2])?, 0).ok()?;
-        Some(DarajaTime(date.to_datetime(time)))
+        let number = |text: &str| text.parse::<u32>().ok();
+        let date = NaiveDate::from_ymd_opt(year.parse().ok()?, number(month)?, number(day)?)?;
+        DarajaTime::to_the_second(date.and_hms_opt(number(time[0])?, number(time[1])?, number(time[2])?)?)
+    }
+
+    fn to_the_second(time: NaiveDateTime) -> Option<DarajaTime> {
+        // A year has four digits in RFC 3339.
+        time.with_nanosecond(0).filter(|time| (0..=9999).contains(&time.year())).map(DarajaTime)
     }
 
     /// The year, as a calendar in Nairobi shows it.
     pub fn year(self) -> i16 {
-        self.0.year()
+        // 0 to 9999.
+        i16::try_from(self.0.year()).unwrap_or_default()
     }
 
     /// The month, 1 to 12.
     pub fn month(self) -> i8 {
-        self.0.month()
+        two_digits(self.0.month())
     }
 
     /// The day of the month, 1 to 31.
     pub fn day(self) -> i8 {
-        self.0.day()
+        two_digits(self.0.day())
     }
 
     /// The hour, 0 to 23, as a clock in Nairobi shows it.
     pub fn hour(self) -> i8 {
-        self.0.hour()
+        two_digits(self.0.hour())
     }
 
     /// The minute, 0 to 59.
     pub fn minute(self) -> i8 {
-        self.0.minute()
+        two_digits(self.0.minute())
     }
 
     /// The second, 0 to 59.
     pub fn second(self) -> i8 {
-        self.0.second()
+        two_digits(self.0.second())
     }
 
     /// Seconds since 1970-01-01 00:00 UTC.
     pub fn unix_seconds(self) -> i64 {
-        TimeZone::fixed(NAIROBI).to_timestamp(self.0).map_or(0, Timestamp::as_second)
+        self.0.and_utc().timestamp() - i64::from(NAIROBI.local_minus_utc())
     }
 }
 
@@ -108,14 +111,14 @@ impl From<DarajaTime> for SystemTime {
     }
 }
 
-fn to_the_second(datetime: DateTime) -> Option<DarajaTime> {
-    datetime.with().subsec_nanosecond(0).build().ok().map(DarajaTime)
+fn two_digits(number: u32) -> i8 {
+    i8::try_from(number).unwrap_or_default()
 }
 
 /// RFC 3339, with the offset that Daraja leaves out.
 impl fmt::Display for DarajaTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}+03:00", self.0)
+        write!(f, "{}+03:00", self.0.format("%Y-%m-%dT%H:%M:%S"))
     }
 }
 
@@ -142,6 +145,8 @@ mod tests {
             "2023-08-23T14:30:00",
             "2023-08-23T14:30:00+03:00",
             "2023-08-23T11:30:00Z",
+            "2023-08-23T13:30:00.250+0200",
+            "2023-08-23 11:30:00+00",
         ] {
             assert_eq!(shown(text).as_deref(), Some("2023-08-23T14:30:00+03:00"), "{text}");
         }
@@ -164,6 +169,9 @@ mod tests {
             "31.02.2019 10:00:00",
             "1e13",
             "-1.-1.2019 1:1:1",
+            "19.12.10000 10:00:00",
+            "2019-12-19T10:00",
+            "2019-12-19T10:00:00 EAT",
         ] {
             assert_eq!(shown(text), None, "{text}");
         }
