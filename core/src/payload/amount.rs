@@ -87,8 +87,8 @@ impl FromStr for Amount {
         // A JSON number may be written with an exponent; nobody has seen Daraja do it.
         let parsed = if scientific { Decimal::from_scientific(text) } else { Decimal::from_str_exact(text) };
         let amount = parsed.map_err(|_| InvalidAmount)?;
-        let bound = Decimal::from(10_i64.pow(15));
-        if amount.normalize().scale() > DIGITS_AFTER_POINT || amount.abs() >= bound {
+        let is_too_fine = amount.scale() > DIGITS_AFTER_POINT && amount.normalize().scale() > DIGITS_AFTER_POINT;
+        if is_too_fine || scientific && amount.abs() >= Decimal::from(10_i64.pow(15)) {
             return Err(InvalidAmount);
         }
         Ok(Amount(if amount.is_zero() { Decimal::new(0, amount.scale()) } else { amount }))
