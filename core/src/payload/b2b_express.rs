@@ -1,7 +1,5 @@
 //! B2B Express: asking another merchant's till to pay.
 
-use bytes::Bytes;
-
 use super::digest::{Digest, Saying};
 use super::json::Object;
 use super::{Amount, Meaning, Outcome, Private, ResultCode, Source, Unreadable};
@@ -34,10 +32,10 @@ pub struct B2bExpressCallback {
 impl B2bExpressCallback {
     /// Reads a callback's body.
     pub fn parse(body: &[u8]) -> Result<B2bExpressCallback, Unreadable> {
-        super::read(&Bytes::copy_from_slice(body), B2bExpressCallback::read)
+        super::read(body, B2bExpressCallback::read)
     }
 
-    pub(super) fn read(root: &Object<'_>, source: Source) -> Result<B2bExpressCallback, Unreadable> {
+    pub(super) fn read(root: Object<'_, '_>, source: Source) -> Result<B2bExpressCallback, Unreadable> {
         Ok(B2bExpressCallback {
             request_id: root.id("requestId")?.ok_or(Unreadable::NoKey { field: "requestId" })?,
             result_code: root.code("resultCode")?,

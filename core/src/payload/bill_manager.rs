@@ -1,7 +1,5 @@
 //! Bill Manager: invoices.
 
-use bytes::Bytes;
-
 use super::digest::{Digest, Saying};
 use super::json::Object;
 use super::{Amount, DarajaTime, Msisdn, Outcome, Payment, Private, Source, Unreadable};
@@ -32,10 +30,10 @@ pub struct BillManagerPayment {
 impl BillManagerPayment {
     /// Reads a callback's body.
     pub fn parse(body: &[u8]) -> Result<BillManagerPayment, Unreadable> {
-        super::read(&Bytes::copy_from_slice(body), BillManagerPayment::read)
+        super::read(body, BillManagerPayment::read)
     }
 
-    pub(super) fn read(root: &Object<'_>, source: Source) -> Result<BillManagerPayment, Unreadable> {
+    pub(super) fn read(root: Object<'_, '_>, source: Source) -> Result<BillManagerPayment, Unreadable> {
         Ok(BillManagerPayment {
             transaction_id: root.id("transactionId")?.ok_or(Unreadable::NoKey { field: "transactionId" })?,
             amount: root.amount("paidAmount")?,

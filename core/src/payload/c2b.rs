@@ -1,7 +1,5 @@
 //! Customer to business: pay bills and tills.
 
-use bytes::Bytes;
-
 use super::digest::{Digest, Saying};
 use super::json::Object;
 use super::{Amount, DarajaTime, Msisdn, Payment, Private, Source, Unreadable};
@@ -49,10 +47,10 @@ macro_rules! c2b_payload {
         impl $name {
             /// Reads a callback's body.
             pub fn parse(body: &[u8]) -> Result<$name, Unreadable> {
-                super::read(&Bytes::copy_from_slice(body), $name::read)
+                super::read(body, $name::read)
             }
 
-            pub(super) fn read(root: &Object<'_>, source: Source) -> Result<$name, Unreadable> {
+            pub(super) fn read(root: Object<'_, '_>, source: Source) -> Result<$name, Unreadable> {
                 Ok($name {
                     transaction_type: root.string("TransactionType")?,
                     trans_id: root.id("TransID")?.ok_or(Unreadable::NoKey { field: "TransID" })?,

@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn a_body_that_nests_without_end_is_read_in_good_time() {
         let body = format!(r#"{{"id":1,"x":{}1{}}}"#, r#"{"a":"#.repeat(10_000), "}".repeat(10_000));
-        let source = Source::new(&bytes::Bytes::from(body));
+        let source = Source::new(bytes::Bytes::from(body));
         let parsed = CustomCallback::read(&Kind::custom("/x"), "/id", source).unwrap();
         assert_eq!(parsed.key, "1");
         let Callback::Custom(callback) = parsed.callback else { panic!("a custom callback") };

@@ -77,7 +77,7 @@ impl Expected {
         self
     }
 
-    pub(super) fn read(root: &Object<'_>, _: Source) -> Result<Expected, Unreadable> {
+    pub(super) fn read(root: Object<'_, '_>, _: Source) -> Result<Expected, Unreadable> {
         let seconds = root.text("within_seconds")?;
         Ok(Expected {
             kind: Kind::from_name(root.text("kind")?.as_deref().unwrap_or_default()),
@@ -91,7 +91,7 @@ impl Expected {
 
     /// Reads back what [`to_body`](Expected::to_body) wrote.
     pub(crate) fn parse(body: &[u8]) -> Result<Expected, Unreadable> {
-        super::read(&Bytes::copy_from_slice(body), Expected::read)
+        super::read(body, Expected::read)
     }
 
     /// Its body in a store.

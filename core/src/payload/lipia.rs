@@ -1,7 +1,5 @@
 //! Lipia, an aggregator that wraps STK pushes.
 
-use bytes::Bytes;
-
 use super::digest::{Digest, Saying};
 use super::json::Object;
 use super::{Amount, Meaning, Msisdn, Outcome, Payment, Private, ResultCode, Source, Unreadable};
@@ -38,10 +36,10 @@ pub struct LipiaCallback {
 impl LipiaCallback {
     /// Reads a callback's body.
     pub fn parse(body: &[u8]) -> Result<LipiaCallback, Unreadable> {
-        super::read(&Bytes::copy_from_slice(body), LipiaCallback::read)
+        super::read(body, LipiaCallback::read)
     }
 
-    pub(super) fn read(root: &Object<'_>, source: Source) -> Result<LipiaCallback, Unreadable> {
+    pub(super) fn read(root: Object<'_, '_>, source: Source) -> Result<LipiaCallback, Unreadable> {
         let response = root.object("response")?.ok_or(Unreadable::NoKey { field: "CheckoutRequestID" })?;
         Ok(LipiaCallback {
             checkout_request_id: response

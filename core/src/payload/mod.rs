@@ -63,7 +63,7 @@ pub use self::unreadable::Unreadable;
 
 pub(crate) use self::redact::strike_credentials;
 
-use self::json::{Node, Object};
+use self::json::{Document, Object};
 use self::parameters::Entries;
 use crate::kind::Kind;
 
@@ -132,17 +132,20 @@ const LONGEST_KEY: usize = 256;
 /// # Errors
 /// [`Unreadable`] says why the body cannot be read; it never quotes the body.
 pub fn parse(kind: &Kind, body: &[u8], key: Option<&str>) -> Result<Parsed, Unreadable> {
-    parse_bytes(kind, &Bytes::copy_from_slice(body), key)
+    read_as(kind, body, Source::new(Bytes::copy_from_slice(body)), key)
 }
 
 /// The same for a body that may be shared.
 pub(crate) fn parse_bytes(kind: &Kind, body: &Bytes, key: Option<&str>) -> Result<Parsed, Unreadable> {
-    let source = Source::new(body);
+    read_as(kind, body, Source::new(body.clone()), key)
+}
+
+fn read_as(kind: &Kind, body: &[u8], source: Source, key: Option<&str>) -> Result<Parsed, Unreadable> {
     if let Kind::Custom(_) = kind {
         return CustomCallback::read(kind, key.unwrap_or_default(), source);
     }
-    let root = &Node::parse(source.as_bytes())?.into_object()?;
-    let source = source.clone();
+    let document = Document::parse(body)?;
+    let root = document.object()?;
 
     let mut actual = kind.clone();
     if let Some(twin) = kind.twin()
@@ -334,18 +337,16 @@ impl Callback {
 }
 
 /// Reads one payload out of a body.
-fn read<T>(body: &Bytes, read: impl Fn(&Object<'_>, Source) -> Result<T, Unreadable>) -> Result<T, Unreadable> {
-    let source = Source::new(body);
-    let root = Node::parse(source.as_bytes())?.into_object()?;
-    read(&root, source.clone())
+fn read<T>(body: &[u8], read: impl Fn(Object<'_, '_>, Source) -> Result<T, Unreadable>) -> Result<T, Unreadable> {
+    let document = Document::parse(body)?;
+    read(document.object()?, Source::new(Bytes::copy_from_slice(body)))
 }
 
 /// Reads one list of parameters out of a body that was read before.
 fn parameters_of(
     source: &Source,
-    entries: impl for<'a> Fn(&Object<'a>) -> Result<Entries<'a>, Unreadable>,
+    entries: impl for<'a> Fn(Object<'_, 'a>) -> Result<Entries<'a>, Unreadable>,
 ) -> Parameters {
-    let parameters =
-        || Ok::<_, Unreadable>(entries(&Node::parse(source.as_bytes())?.into_object()?)?.into_parameters());
+    let parameters = || Ok::<_, Unreadable>(entries(Document::parse(source.as_bytes())?.object()?)?.into_parameters());
     parameters().unwrap_or_default()
 }

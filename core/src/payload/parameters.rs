@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-use super::json::{self, Node};
+use super::json::{self, Document, Node, Value};
 use super::{Amount, Unreadable};
 
 /// A list of named values in the order in which Daraja sent it.
@@ -89,34 +89,33 @@ pub(super) struct Entries<'a>(Vec<(Cow<'a, str>, Option<Cow<'a, str>>)>);
 impl<'a> Entries<'a> {
     /// Gathers the entries below a node, however they are wrapped: a list, one bare object where a list is meant
     /// (Daraja collapses a list of one), or either inside one more object, whose name varies.
-    pub(super) fn gather(node: Option<&Node<'a>>) -> Result<Entries<'a>, Unreadable> {
+    pub(super) fn gather(node: Option<Node<'_, 'a>>) -> Result<Entries<'a>, Unreadable> {
         let Some(node) = node else { return Ok(Entries::default()) };
         let mut entries = Entries(Vec::with_capacity(8));
         entries.add(node, 0)?;
         Ok(entries)
     }
 
-    fn add(&mut self, node: &Node<'a>, depth: usize) -> Result<(), Unreadable> {
-        match node {
-            Node::List(nodes) => nodes.iter().try_for_each(|node| self.add(node, depth + 1)),
-            Node::Object(object) => {
-                let name = match object.text("Name")? {
-                    Some(name) => Some(name),
-                    None => object.text("Key")?,
-                };
-                if let Some(name) = name {
-                    self.0.push((name, object.text("Value")?));
-                    return Ok(());
-                }
-                // `ReferenceData` is misplaced inside `ResultParameters` in a Postman collection that people copy from.
-                let inner = object.members().filter(|(name, _)| !name.eq_ignore_ascii_case("ReferenceData"));
-                inner.map(|(_, node)| node).try_for_each(|node| self.add(node, depth + 1))
+    fn add(&mut self, node: Node<'_, 'a>, depth: usize) -> Result<(), Unreadable> {
+        if let Some(object) = node.object() {
+            let name = match object.text("Name")? {
+                Some(name) => Some(name),
+                None => object.text("Key")?,
+            };
+            if let Some(name) = name {
+                self.0.push((name, object.text("Value")?));
+                return Ok(());
             }
+            // `ReferenceData` is misplaced inside `ResultParameters` in a Postman collection that people copy from.
+            let mut inner = object.members().filter(|(name, _)| !name.eq_ignore_ascii_case("ReferenceData"));
+            return inner.try_for_each(|(_, node)| self.add(node, depth + 1));
+        }
+        match node.value() {
             // Under a name that we do not know.
-            Node::Raw(raw) if raw.get().starts_with(['{', '[']) && depth < DEPTH => {
-                self.add(&Node::parse(raw.get().as_bytes())?, depth + 1)
+            Value::Raw(raw) if raw.get().starts_with(['{', '[']) && depth < DEPTH => {
+                self.add(Document::parse(raw.get().as_bytes())?.node(), depth + 1)
             }
-            Node::Text(_) | Node::Null | Node::Raw(_) => Ok(()),
+            _ => node.items().try_for_each(|node| self.add(node, depth + 1)),
         }
     }
 

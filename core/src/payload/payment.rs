@@ -59,10 +59,10 @@ impl Payment {
 
     /// Reads back what [`Serialize`] wrote.
     pub fn parse(body: &[u8]) -> Result<Payment, Unreadable> {
-        super::read(&Bytes::copy_from_slice(body), Payment::read)
+        super::read(body, Payment::read)
     }
 
-    pub(super) fn read(root: &Object<'_>, _: Source) -> Result<Payment, Unreadable> {
+    pub(super) fn read(root: Object<'_, '_>, _: Source) -> Result<Payment, Unreadable> {
         let amount = root.amount("amount")?.ok_or(Unreadable::Malformed { field: "amount", expected: "an amount" })?;
         Ok(Payment {
             receipt: root.id("receipt")?.ok_or(Unreadable::NoKey { field: "receipt" })?,

@@ -1,7 +1,5 @@
 //! M-Pesa Ratiba: standing orders.
 
-use bytes::Bytes;
-
 use super::digest::{Digest, Saying};
 use super::json::Object;
 use super::parameters::Entries;
@@ -39,10 +37,10 @@ pub struct RatibaCallback {
 impl RatibaCallback {
     /// Reads a callback's body.
     pub fn parse(body: &[u8]) -> Result<RatibaCallback, Unreadable> {
-        super::read(&Bytes::copy_from_slice(body), RatibaCallback::read)
+        super::read(body, RatibaCallback::read)
     }
 
-    pub(super) fn read(root: &Object<'_>, source: Source) -> Result<RatibaCallback, Unreadable> {
+    pub(super) fn read(root: Object<'_, '_>, source: Source) -> Result<RatibaCallback, Unreadable> {
         let header = root.object("responseHeader")?.ok_or(Unreadable::NoKey { field: "requestRefID" })?;
         let data = RatibaCallback::entries(root)?;
         let callback = RatibaCallback {
@@ -67,7 +65,7 @@ impl RatibaCallback {
         Ok(callback)
     }
 
-    fn entries<'a>(root: &Object<'a>) -> Result<Entries<'a>, Unreadable> {
+    fn entries<'a>(root: Object<'_, 'a>) -> Result<Entries<'a>, Unreadable> {
         Entries::gather(root.member("responseBody")?)
     }
 

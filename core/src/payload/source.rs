@@ -16,8 +16,8 @@ use super::levels;
 pub struct Source(Bytes);
 
 impl Source {
-    pub(crate) fn new(body: &Bytes) -> Source {
-        Source(if body.starts_with(b"\xef\xbb\xbf") { body.slice(3..) } else { body.clone() })
+    pub(crate) fn new(body: Bytes) -> Source {
+        Source(if body.starts_with(b"\xef\xbb\xbf") { body.slice(3..) } else { body })
     }
 
     /// The JSON text.

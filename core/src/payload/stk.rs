@@ -1,7 +1,5 @@
 //! M-Pesa Express (STK push).
 
-use bytes::Bytes;
-
 use super::digest::{Digest, Saying};
 use super::json::Object;
 use super::parameters::Entries;
@@ -61,10 +59,10 @@ pub struct StkCallback {
 impl StkCallback {
     /// Reads a callback's body.
     pub fn parse(body: &[u8]) -> Result<StkCallback, Unreadable> {
-        super::read(&Bytes::copy_from_slice(body), StkCallback::read)
+        super::read(body, StkCallback::read)
     }
 
-    pub(super) fn read(root: &Object<'_>, source: Source) -> Result<StkCallback, Unreadable> {
+    pub(super) fn read(root: Object<'_, '_>, source: Source) -> Result<StkCallback, Unreadable> {
         // M-Pesa Ethiopia wraps the whole in one more `Envelope`.
         let root = root.object("Envelope")?.unwrap_or(root);
         let body = root.object("Body")?.unwrap_or(root);
@@ -87,7 +85,7 @@ impl StkCallback {
         })
     }
 
-    fn items<'a>(callback: &Object<'a>) -> Result<Entries<'a>, Unreadable> {
+    fn items<'a>(callback: Object<'_, 'a>) -> Result<Entries<'a>, Unreadable> {
         Entries::gather(callback.member("CallbackMetadata")?)
     }
 

@@ -1,7 +1,5 @@
 //! What comes to a `QueueTimeOutURL`.
 
-use bytes::Bytes;
-
 use super::json::Object;
 use super::result::envelope;
 use super::{Outcome, ResultCode, Source, Unreadable};
@@ -30,10 +28,10 @@ pub struct QueueTimeout {
 impl QueueTimeout {
     /// Reads a callback's body.
     pub fn parse(body: &[u8]) -> Result<QueueTimeout, Unreadable> {
-        super::read(&Bytes::copy_from_slice(body), QueueTimeout::read)
+        super::read(body, QueueTimeout::read)
     }
 
-    pub(super) fn read(root: &Object<'_>, source: Source) -> Result<QueueTimeout, Unreadable> {
+    pub(super) fn read(root: Object<'_, '_>, source: Source) -> Result<QueueTimeout, Unreadable> {
         let envelope = envelope(root)?;
         let timeout = QueueTimeout {
             originator_conversation_id: envelope.id("OriginatorConversationID")?,
@@ -60,7 +58,7 @@ impl QueueTimeout {
 
 /// What a body is that came to either URL of a result/timeout pair. The official sample of a pay bill request swaps the
 /// two URLs, and people copy it; so the body decides, and the URL only where the body does not say.
-pub(super) fn is_timeout(root: &Object<'_>, sent_to_timeout_url: bool) -> Result<bool, Unreadable> {
+pub(super) fn is_timeout(root: Object<'_, '_>, sent_to_timeout_url: bool) -> Result<bool, Unreadable> {
     let envelope = envelope(root)?;
     Ok(match envelope.id("ResultType")?.as_deref() {
         Some("0") => false,

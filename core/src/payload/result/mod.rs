@@ -10,10 +10,10 @@ macro_rules! result_payload {
         impl $name {
             /// Reads a callback's body.
             pub fn parse(body: &[u8]) -> Result<$name, Unreadable> {
-                $crate::payload::read(&bytes::Bytes::copy_from_slice(body), $name::read)
+                $crate::payload::read(body, $name::read)
             }
 
-            pub(in crate::payload) fn read(root: &Object<'_>, source: Source) -> Result<$name, Unreadable> {
+            pub(in crate::payload) fn read(root: Object<'_, '_>, source: Source) -> Result<$name, Unreadable> {
                 let envelope = super::envelope(root)?;
                 $name::from_parts(ResultHeader::read(envelope)?, &super::parameters(envelope)?, source)
             }
@@ -95,7 +95,7 @@ pub struct ResultHeader {
 }
 
 impl ResultHeader {
-    fn read(envelope: &Object<'_>) -> Result<ResultHeader, Unreadable> {
+    fn read(envelope: Object<'_, '_>) -> Result<ResultHeader, Unreadable> {
         let header = ResultHeader {
             result_type: envelope.id("ResultType")?,
             result_code: envelope.code("ResultCode")?,
@@ -120,12 +120,12 @@ impl ResultHeader {
 }
 
 /// The object that holds a result: `Result`, or the body itself where nobody wrapped it.
-pub(super) fn envelope<'o, 'a>(root: &'o Object<'a>) -> Result<&'o Object<'a>, Unreadable> {
+pub(super) fn envelope<'d, 'a>(root: Object<'d, 'a>) -> Result<Object<'d, 'a>, Unreadable> {
     Ok(root.object("Result")?.unwrap_or(root))
 }
 
 /// The members under which result parameters were seen; one sample swaps the two names.
-fn parameters<'a>(envelope: &Object<'a>) -> Result<Entries<'a>, Unreadable> {
+fn parameters<'a>(envelope: Object<'_, 'a>) -> Result<Entries<'a>, Unreadable> {
     match envelope.member("ResultParameters")? {
         Some(node) => Entries::gather(Some(node)),
         None => Entries::gather(envelope.member("ResultParameter")?),
