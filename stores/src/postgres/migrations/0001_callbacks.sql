@@ -8,7 +8,7 @@ CREATE FUNCTION mpesa_callbacks.now_us() RETURNS bigint LANGUAGE sql STABLE AS
 CREATE TABLE mpesa_callbacks.callback (
     id            bigint   GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind          text     NOT NULL,
-    key           text     NOT NULL,           -- as it was sent; 'hmac:…' once the body was purged
+    key           text     NOT NULL,           -- as it was sent; 'hmac:<its time>…' once the body was purged
     verdict       smallint NOT NULL,           -- 0 first, 2 variant, 3 conflict, 4 quarantined
     state         smallint NOT NULL,           -- 0 ready, 1 running, 2 done, 3 dead, 4 held, 5 quarantined
     digest        bytea    NOT NULL,

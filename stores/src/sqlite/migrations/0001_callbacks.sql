@@ -2,7 +2,7 @@
 CREATE TABLE IF NOT EXISTS callback (
     id            INTEGER PRIMARY KEY,        -- in the order of arrival
     kind          TEXT    NOT NULL,
-    key           TEXT    NOT NULL,           -- as it was sent; 'hmac:…' once the body was purged
+    key           TEXT    NOT NULL,           -- as it was sent; 'hmac:<its time>…' once the body was purged
     verdict       INTEGER NOT NULL,           -- 0 first, 2 variant, 3 conflict, 4 quarantined
     state         INTEGER NOT NULL,           -- 0 ready, 1 running, 2 done, 3 dead, 4 held, 5 quarantined
     digest        BLOB    NOT NULL,
