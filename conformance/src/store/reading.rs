@@ -61,6 +61,21 @@ pub async fn a_purged_callback_is_still_recognised(store: Shared) {
     assert_eq!(conflict.verdict, Verdict::Conflict);
 }
 
+/// A machine's clock that was ahead for a while leaves callbacks that are not old for long. They hold up nothing.
+pub async fn what_bears_a_time_ahead_holds_up_no_purge(store: Shared) {
+    let done = |key: &str, received_at: SystemTime| {
+        let mut done = failed(key);
+        (done.disposition, done.received_at) = (Disposition::Decided, received_at);
+        done
+    };
+    let ahead = record(&store, done("ahead", SystemTime::now() + LONG)).await;
+    let behind = record(&store, done("behind", SystemTime::now())).await;
+    sleep(SHORT).await;
+    assert_eq!(store.purge(Duration::ZERO).await.unwrap(), 1);
+    assert!(store.get(ahead.id).await.unwrap().unwrap().body.is_some());
+    assert!(store.get(behind.id).await.unwrap().unwrap().body.is_none());
+}
+
 /// What is known under kinds and keys, whole; and what came with a reference.
 pub async fn what_is_known_under_a_key_is_found_with_its_body(store: Shared) {
     let first = record(&store, stk("a", "0", 5, "RA", "")).await;

@@ -8,53 +8,71 @@ use tokio::time::{Instant, sleep};
 use super::begin;
 use crate::words::{pseudonym, span};
 
-/// How many rows go in one transaction, so that others need not wait for long.
+/// How many rows are looked at, or go, in one transaction, so that others need not wait for long.
 const AT_ONCE: i64 = 200;
 
-/// How many are purged in one. Their new keys have no order, so each of them writes pages of its own to the server's log.
-const PURGED_AT_ONCE: i64 = 25;
+/// How many are purged in one: each is written to all indexes of its table, and what others commit meanwhile waits for its log.
+const PURGED_AT_ONCE: usize = 50;
 
 pub(super) async fn purge(pool: &PgPool, hmac_key: &[u8], age: Duration) -> sqlx::Result<u64> {
     let (mut purged, mut behind) = (0, 0);
-    let mut began = Instant::now();
-    while let Some((last, count)) = unlocked!(purge_some(pool, hmac_key, age, behind))? {
-        (behind, purged) = (last, purged + count);
-        // The disk is others' too, half of the time.
-        sleep(began.elapsed()).await;
-        began = Instant::now();
+    while let Some((last, ids)) = purgeable(pool, age, behind).await? {
+        for ids in ids.chunks(PURGED_AT_ONCE) {
+            let began = Instant::now();
+            purged += unlocked!(purge_some(pool, hmac_key, ids))?;
+            // The disk is others' too, half of the time.
+            sleep(began.elapsed()).await;
+        }
+        behind = last;
     }
     Ok(purged)
 }
 
-/// The oldest whose ids are larger; the last one's id, and how many there were.
-async fn purge_some(pool: &PgPool, hmac_key: &[u8], age: Duration, behind: i64) -> sqlx::Result<Option<(i64, u64)>> {
+/// Looks at some of the bodies behind this id: the last one's id, and which may go. None when there are no more, or none that is
+/// old enough: ids go by arrival, and one that bears a time ahead of its own stands among others.
+async fn purgeable(pool: &PgPool, age: Duration, behind: i64) -> sqlx::Result<Option<(i64, Vec<i64>)>> {
     let mut tx = begin(pool).await?;
-    // Bodies in the order of their ids, which is that of their arrival.
-    let old: Vec<(i64, String, String)> = sqlx::query_as(
-        "SELECT id, kind, key FROM mpesa_callbacks.body JOIN mpesa_callbacks.callback ON id = callback_id
-         WHERE callback_id > $1 AND id > $1 AND state = 2 AND received_at < (SELECT mpesa_callbacks.now_us()) - $2
-         ORDER BY callback_id LIMIT $3 FOR UPDATE",
+    // Bodies first, of which there are few, and by their ids: rows without one, of which there are many, are not looked at.
+    let rows: Vec<(i64, bool, bool)> = sqlx::query_as(
+        "SELECT id, state = 2, received_at < (SELECT mpesa_callbacks.now_us()) - $2 FROM mpesa_callbacks.callback
+         WHERE id = ANY(ARRAY(SELECT callback_id FROM mpesa_callbacks.body WHERE callback_id > $1 ORDER BY callback_id LIMIT $3))
+         ORDER BY id",
     )
     .bind(behind)
     .bind(span(age))
-    .bind(PURGED_AT_ONCE)
+    .bind(AT_ONCE)
     .fetch_all(&mut *tx)
     .await?;
-    let Some((last, ..)) = old.last() else { return Ok(None) };
-    let last = *last;
-    let ids: Vec<i64> = old.iter().map(|(id, ..)| *id).collect();
-    let hidden: Vec<String> = old.iter().map(|(_, kind, key)| pseudonym(hmac_key, kind, key)).collect();
+    tx.commit().await?;
+    let old = rows.iter().filter(|(.., is_old)| *is_old);
+    let ids: Vec<i64> = old.clone().filter(|(_, is_done, _)| *is_done).map(|(id, ..)| *id).collect();
+    let has_old = old.count() > 0;
+    Ok(rows.last().filter(|_| has_old).map(|(last, ..)| (*last, ids)))
+}
+
+/// Those of them that are still done; how many there were.
+async fn purge_some(pool: &PgPool, hmac_key: &[u8], ids: &[i64]) -> sqlx::Result<u64> {
+    let mut tx = begin(pool).await?;
+    let done: Vec<(i64, String, String)> = sqlx::query_as(
+        "SELECT id, kind, key FROM mpesa_callbacks.callback WHERE id = ANY($1) AND state + 0 = 2
+         ORDER BY kind COLLATE \"C\", key COLLATE \"C\", id FOR UPDATE",
+    )
+    .bind(ids)
+    .fetch_all(&mut *tx)
+    .await?;
+    let ids: Vec<i64> = done.iter().map(|(id, ..)| *id).collect();
+    let hidden: Vec<String> = done.iter().map(|(_, kind, key)| pseudonym(hmac_key, kind, key)).collect();
     sqlx::query("DELETE FROM mpesa_callbacks.body WHERE callback_id = ANY($1)").bind(&ids).execute(&mut *tx).await?;
     sqlx::query(
         "UPDATE mpesa_callbacks.callback AS c SET key = hidden.key, reference = NULL, peer = NULL, error = NULL
-         FROM unnest($1::bigint[], $2::text[]) AS hidden (id, key) WHERE c.id = hidden.id",
+         FROM unnest($1::bigint[], $2::text[]) AS hidden (id, key) WHERE c.id = hidden.id AND c.id = ANY($1)",
     )
     .bind(&ids)
     .bind(&hidden)
     .execute(&mut *tx)
     .await?;
     tx.commit().await?;
-    Ok(Some((last, ids.len() as u64)))
+    Ok(ids.len() as u64)
 }
 
 pub(super) async fn trim_quarantine(pool: &PgPool, rows: u64, bytes: u64) -> sqlx::Result<u64> {

@@ -8,32 +8,31 @@ use crate::words::{pseudonym, state_number};
 /// How many bodies a purge looks at before it lets others write.
 const LOOKED_AT_ONCE: i64 = 200;
 
-/// What may be purged: done, and received before this time. Some of it, behind this id; and the id to go on behind, as
-/// long as there is more to look at.
+/// What may be purged: done, and received before this time. Some of it, behind this id; and the id to go on behind. None to go on
+/// behind when there are no more, or none that is old enough: ids go by arrival, and one that bears a time ahead of its own stands
+/// among others.
 pub(in crate::sqlite) fn purgeable(
     connection: &Connection,
     before: i64,
     behind: i64,
 ) -> Result<(Vec<i64>, Option<i64>)> {
-    // Bodies in the order of their ids, which is that of their arrival; each row is looked at once.
+    // Bodies in the order of their ids; each row is looked at once.
     let mut bodies = connection.prepare_cached(
         "SELECT callback_id, received_at, state FROM body CROSS JOIN callback ON callback.id = body.callback_id
          WHERE callback_id > ?1 ORDER BY callback_id LIMIT ?2",
     )?;
     let mut rows = bodies.query([behind, LOOKED_AT_ONCE])?;
-    let (mut purgeable, mut last, mut seen) = (Vec::new(), behind, 0);
+    let (mut purgeable, mut last, mut has_old) = (Vec::new(), behind, false);
     while let Some(row) = rows.next()? {
-        seen += 1;
         last = row.get(0)?;
         let (received_at, state): (i64, i64) = (row.get(1)?, row.get(2)?);
-        if received_at >= before {
-            return Ok((purgeable, None));
-        }
-        if state == state_number(State::Done) {
+        let is_old = received_at < before;
+        has_old |= is_old;
+        if is_old && state == state_number(State::Done) {
             purgeable.push(last);
         }
     }
-    Ok((purgeable, (seen == LOOKED_AT_ONCE).then_some(last)))
+    Ok((purgeable, has_old.then_some(last)))
 }
 
 pub(in crate::sqlite) fn purge(connection: &Connection, ids: &[i64]) -> Result<u64> {
