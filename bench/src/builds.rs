@@ -8,12 +8,12 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 
-use crate::measure::{Report, cell, median};
+use crate::measure::{Report, cell, median, of_ended};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// How often each is built; the median is told.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 3)]
     rounds: usize,
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let library = format!("mpesa-callbacks = {{ path = \"{}\", features = [\"axum\", \"sqlite\"] }}\n", root.display());
     let with = WITHOUT.replace("with_state(pool);", "with_state(pool);\n    let app = mount(app).await;") + WITH;
     let applications = [("without", WITHOUT.to_owned(), String::new()), ("with", with, library)];
-    let mut times = [Vec::new(), Vec::new()];
+    let mut times = [(Vec::new(), Vec::new()), (Vec::new(), Vec::new())];
     for round in 1..=options.rounds {
         for ((name, program, dependency), times) in applications.iter().zip(&mut times) {
             eprintln!("round {round} of {}: {name} the library", options.rounds);
@@ -87,18 +87,21 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             // The same versions of everything.
             fs::copy(root.join("Cargo.lock"), directory.path().join("Cargo.lock"))?;
             cargo(directory.path(), "fetch")?;
-            let began = Instant::now();
+            let (began, before) = (Instant::now(), of_ended()?);
             cargo(directory.path(), "build")?;
-            times.push(began.elapsed().as_secs_f64());
+            times.0.push(began.elapsed().as_secs_f64());
+            times.1.push(of_ended()?.saturating_sub(before).as_secs_f64());
         }
     }
-    let mut report = Report::new("builds", &["application", "seconds", "times"]);
-    let [without, with] = times.map(median);
-    for (name, seconds) in [("without the library", without), ("with the library", with)] {
+    let mut report = Report::new("builds", &["application", "seconds", "times", "processor s", "processor times"]);
+    let [without, with] = times.map(|(seconds, processor)| (median(seconds), median(processor)));
+    for (name, (seconds, processor)) in [("without the library", without), ("with the library", with)] {
         report.row(vec![
             cell(name, name),
             cell(format!("{seconds:.1}"), seconds),
-            cell(format!("{:.2}", seconds / without), seconds / without),
+            cell(format!("{:.2}", seconds / without.0), seconds / without.0),
+            cell(format!("{processor:.1}"), processor),
+            cell(format!("{:.2}", processor / without.1), processor / without.1),
         ]);
     }
     report.print();

@@ -41,6 +41,12 @@ impl Usage {
     }
 }
 
+/// The processor time of what this process has started, and what that has started in turn, once it has ended.
+pub(crate) fn of_ended() -> anyhow::Result<Duration> {
+    let stat = stat(std::process::id())?;
+    Ok(TICK * (stat[13].parse::<u32>()? + stat[14].parse::<u32>()?))
+}
+
 impl Add for Usage {
     type Output = Usage;
 
