@@ -19,7 +19,7 @@ pub(crate) struct Options {
     /// How many callbacks are stored, and done, before each measurement: more and more. A million are some gigabyte.
     #[arg(long, value_delimiter = ',', default_value = "10000,1000000")]
     stored: Vec<u64>,
-    /// How many are then put into the backlog, and how many bodies at least are purged.
+    /// How many are then put into the backlog, and how many bodies at least are purged; 0 leaves both out.
     #[arg(long, default_value_t = 1_000_000)]
     backlog: u64,
     /// For how many seconds each is measured.
@@ -72,6 +72,9 @@ async fn measure(kept: Kept, options: &Options, report: &mut Report) -> anyhow::
         loaded = load.next;
     }
 
+    if options.backlog == 0 {
+        return Ok(());
+    }
     // Acknowledging with and without a backlog, and handling what waits.
     let mut alone = None;
     for backlog in [0, options.backlog] {

@@ -13,7 +13,8 @@ pub(crate) enum Side {
     Empty,
     /// axum, and a handler that reads the body into a struct with `serde_json`, and keeps nothing.
     Parse,
-    /// What a careful developer writes by hand: axum and sqlx; parse, `INSERT … ON CONFLICT DO NOTHING`, 200.
+    /// What a careful developer writes by hand: axum and sqlx; parse, `INSERT … ON CONFLICT DO NOTHING`, 200. In memory: one task
+    /// that keeps a map, asked by all.
     ByHand(Kept),
     /// This library.
     Ours(Framework, Kept, Work),
@@ -55,7 +56,7 @@ pub(crate) enum Work {
 /// All of them, in the order in which they are measured.
 pub(crate) fn all() -> Vec<Side> {
     use {Framework as F, Kept as K, Work as W};
-    let mut sides = vec![Side::Empty, Side::Parse];
+    let mut sides = vec![Side::Empty, Side::Parse, Side::ByHand(K::Memory)];
     sides.extend([W::Acknowledge, W::Handle].map(|work| Side::Ours(F::Axum, K::Memory, work)));
     for kept in [K::Sqlite, K::Postgres] {
         sides.push(Side::ByHand(kept));

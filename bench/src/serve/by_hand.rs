@@ -1,5 +1,6 @@
 //! What is measured against: axum alone, and what a careful developer writes by hand.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,6 +17,7 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{PgPool, SqlitePool};
 use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
 
 const SUCCESS: &str = r#"{"ResultCode":0,"ResultDesc":"Success"}"#;
 
@@ -38,6 +40,32 @@ pub(super) fn parse() -> Router {
         Err(_) => Err(StatusCode::BAD_REQUEST),
     };
     Router::new().route("/stk", post(handler))
+}
+
+/// What came, and whom to tell when it is kept.
+type Job = (Box<Stk>, Bytes, oneshot::Sender<()>);
+
+/// A handler that reads the body and hands it to one task, which keeps it in a map and answers: what it costs to wait for another
+/// task, as all must who share a commit.
+pub(super) fn memory() -> Router {
+    let (sender, mut receiver) = mpsc::channel::<Job>(1024);
+    tokio::spawn(async move {
+        let (mut kept, mut jobs) = (HashMap::new(), Vec::new());
+        while receiver.recv_many(&mut jobs, 256).await > 0 {
+            for (callback, body, reply) in jobs.drain(..) {
+                kept.entry(callback.checkout_request_id).or_insert(body);
+                let _ = reply.send(());
+            }
+        }
+    });
+    let handler = async |State(sender): State<mpsc::Sender<Job>>, body: Bytes| {
+        let callback = Stk::parse(&body).map_err(|_| StatusCode::BAD_REQUEST)?;
+        let (reply, answer) = oneshot::channel();
+        let job = (Box::new(callback), Bytes::copy_from_slice(&body), reply);
+        sender.send(job).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+        answer.await.map(|()| success()).map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
+    };
+    Router::new().route("/stk", post(handler)).with_state(sender)
 }
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS callback (

@@ -56,7 +56,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             side => {
                 let router = match side {
                     Side::ByHand(Kept::Postgres) => by_hand::postgres(&options.database).await?,
-                    Side::ByHand(_) => by_hand::sqlite(&options.directory).await?,
+                    Side::ByHand(Kept::Sqlite) => by_hand::sqlite(&options.directory).await?,
+                    Side::ByHand(Kept::Memory) => by_hand::memory(),
                     Side::Parse => by_hand::parse(),
                     _ => by_hand::empty(),
                 };
