@@ -59,6 +59,7 @@ macro_rules! store_tests {
             lists_are_filtered_and_paged
             what_is_known_under_a_key_is_found_with_its_body
             a_purged_callback_is_still_recognised
+            purges_at_once_hide_a_key_once
             what_bears_a_time_ahead_holds_up_no_purge
             depths_are_counted
             the_quarantine_is_trimmed_from_its_oldest

@@ -61,6 +61,33 @@ pub async fn a_purged_callback_is_still_recognised(store: Shared) {
     assert_eq!(conflict.verdict, Verdict::Conflict);
 }
 
+/// Two purges at once, by two processes or by an impatient person, hide a key once.
+pub async fn purges_at_once_hide_a_key_once(store: Shared) {
+    let keys: Vec<String> = (0..300).map(|i| format!("k{i}")).collect();
+    for key in &keys {
+        let mut done = failed(key);
+        done.disposition = Disposition::Decided;
+        record(&store, done).await;
+    }
+    sleep(SHORT).await;
+    let purges: Vec<_> = (0..4)
+        .map(|_| {
+            tokio::spawn({
+                let store = store.clone();
+                async move { store.purge(Duration::ZERO).await.unwrap() }
+            })
+        })
+        .collect();
+    let mut purged = 0;
+    for purge in purges {
+        purged += purge.await.unwrap();
+    }
+    assert_eq!(purged, 300);
+    for key in &keys {
+        assert_eq!(record(&store, failed(key)).await.verdict, Verdict::Duplicate, "{key}");
+    }
+}
+
 /// A machine's clock that was ahead for a while leaves callbacks that are not old for long. They hold up nothing.
 pub async fn what_bears_a_time_ahead_holds_up_no_purge(store: Shared) {
     let done = |key: &str, received_at: SystemTime| {

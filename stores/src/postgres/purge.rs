@@ -1,5 +1,6 @@
 //! Deleting bodies, and hiding the keys of those that went.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use sqlx::postgres::PgPool;
@@ -50,7 +51,7 @@ async fn purgeable(pool: &PgPool, age: Duration, behind: i64) -> sqlx::Result<Op
     Ok(rows.last().filter(|_| has_old).map(|(last, ..)| (*last, ids)))
 }
 
-/// Those of them that are still done; how many there were.
+/// Those of them that are still there, and done; how many there were.
 async fn purge_some(pool: &PgPool, hmac_key: &[u8], ids: &[i64]) -> sqlx::Result<u64> {
     let mut tx = begin(pool).await?;
     let done: Vec<(i64, String, String)> = sqlx::query_as(
@@ -60,9 +61,20 @@ async fn purge_some(pool: &PgPool, hmac_key: &[u8], ids: &[i64]) -> sqlx::Result
     .bind(ids)
     .fetch_all(&mut *tx)
     .await?;
+    // Whose body another purge took while we waited for the lock has a hidden key, which must not be hidden again.
     let ids: Vec<i64> = done.iter().map(|(id, ..)| *id).collect();
-    let hidden: Vec<String> = done.iter().map(|(_, kind, key)| pseudonym(hmac_key, kind, key)).collect();
-    sqlx::query("DELETE FROM mpesa_callbacks.body WHERE callback_id = ANY($1)").bind(&ids).execute(&mut *tx).await?;
+    let ids: HashSet<i64> =
+        sqlx::query_scalar("DELETE FROM mpesa_callbacks.body WHERE callback_id = ANY($1) RETURNING callback_id")
+            .bind(&ids)
+            .fetch_all(&mut *tx)
+            .await?
+            .into_iter()
+            .collect();
+    let (ids, hidden): (Vec<i64>, Vec<String>) = done
+        .iter()
+        .filter(|(id, ..)| ids.contains(id))
+        .map(|(id, kind, key)| (*id, pseudonym(hmac_key, kind, key)))
+        .unzip();
     sqlx::query(
         "UPDATE mpesa_callbacks.callback AS c SET key = hidden.key, reference = NULL, peer = NULL, error = NULL
          FROM unnest($1::bigint[], $2::text[]) AS hidden (id, key) WHERE c.id = hidden.id AND c.id = ANY($1)",

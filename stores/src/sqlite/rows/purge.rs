@@ -49,7 +49,10 @@ pub(in crate::sqlite) fn purge(connection: &Connection, ids: &[i64]) -> Result<u
         else {
             continue;
         };
-        connection.prepare_cached("DELETE FROM body WHERE callback_id = ?1")?.execute([id])?;
+        // Whose body another purge took has a hidden key, which must not be hidden again.
+        if connection.prepare_cached("DELETE FROM body WHERE callback_id = ?1")?.execute([id])? == 0 {
+            continue;
+        }
         connection
             .prepare_cached("UPDATE callback SET key = ?2, reference = NULL, peer = NULL, error = NULL WHERE id = ?1")?
             .execute(params![id, pseudonym(&hmac_key, &kind, &key)])?;
