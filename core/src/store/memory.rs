@@ -24,11 +24,13 @@ pub struct MemoryStore {
 
 #[derive(Debug, Default)]
 struct Rows {
-    rows: BTreeMap<CallbackId, Row>,
+    /// In boxes, because a tree moves what is in it whenever it grows.
+    rows: BTreeMap<CallbackId, Box<Row>>,
     /// When callbacks that are ready are due. Those that are no longer ready go when their time has come.
     due: BTreeSet<(SystemTime, CallbackId)>,
     by_key: HashMap<(Kind, Name), Vec<CallbackId>>,
     by_receipt: HashMap<String, Vec<CallbackId>>,
+    has_purged: bool,
     closed: bool,
 }
 
@@ -137,7 +139,7 @@ impl Store for MemoryStore {
         let mut rows = self.rows()?;
         let now = self.clock.now();
         let expired =
-            |row: &&mut Row| row.entry.state == State::Running && row.lease_until.is_some_and(|until| until < now);
+            |row: &&mut Box<Row>| row.entry.state == State::Running && row.lease_until.is_some_and(|until| until < now);
         let mut swept = Vec::new();
         for row in rows.rows.values_mut().filter(expired) {
             row.entry.state = State::Ready;
@@ -194,7 +196,7 @@ impl Store for MemoryStore {
 
     async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError> {
         let mut rows = self.rows()?;
-        let open = |row: &&mut Row| matches!(row.entry.state, State::Held | State::Dead | State::Quarantined);
+        let open = |row: &&mut Box<Row>| matches!(row.entry.state, State::Held | State::Dead | State::Quarantined);
         let Some(row) = rows.rows.get_mut(&id).filter(open) else { return Ok(false) };
         row.entry.state = State::Done;
         row.entry.settled_at = Some(self.clock.now());
@@ -204,12 +206,12 @@ impl Store for MemoryStore {
     async fn purge(&self, age: Duration) -> Result<u64, StoreError> {
         let mut rows = self.rows()?;
         let now = self.clock.now();
-        let old = |row: &&Row| {
+        let old = |row: &Row| {
             row.entry.received_at.checked_add(age).is_some_and(|at| at < now)
                 && row.entry.state == State::Done
                 && row.entry.body.is_some()
         };
-        let old: Vec<_> = rows.rows.values().filter(old).map(|row| row.entry.id).collect();
+        let old: Vec<_> = rows.rows.values().filter(|row| old(row)).map(|row| row.entry.id).collect();
         for id in &old {
             rows.purge(*id);
         }
@@ -249,10 +251,11 @@ impl Store for MemoryStore {
 
 impl Rows {
     fn known(&self, kind: &Kind, key: &str) -> Vec<Known> {
-        let names = [Name::Key(key.into()), Name::purged(key)];
-        let ids = names.into_iter().filter_map(|name| self.by_key.get(&(kind.clone(), name))).flatten();
-        let known = |row: &Row| Known { id: row.entry.id, digest: row.digest, meaning: row.meaning };
-        ids.filter_map(|id| self.rows.get(id)).map(known).collect()
+        let purged = self.has_purged.then(|| Name::purged(key));
+        let names = [Some(Name::Key(key.into())), purged].into_iter().flatten();
+        let ids = names.filter_map(|name| self.by_key.get(&(kind.clone(), name))).flatten();
+        let rows = ids.filter_map(|id| self.rows.get(id));
+        rows.map(|row| Known { id: row.entry.id, digest: row.digest, meaning: row.meaning }).collect()
     }
 
     fn record(&mut self, received: &Received, now: SystemTime) -> Recorded {
@@ -304,7 +307,7 @@ impl Rows {
             self.by_receipt.entry(receipt.clone()).or_default().push(id);
         }
         self.due.extend(row.entry.run_at.map(|at| (at, id)));
-        self.rows.insert(id, row);
+        self.rows.insert(id, Box::new(row));
         let payment = received.payment.as_deref().filter(|_| verdict == Verdict::First);
         let payment = payment.map(|payment| self.record(payment, now));
         let payment = payment.map(|payment| (payment.id, payment.verdict));
@@ -324,7 +327,7 @@ impl Rows {
 
     /// What was due then, if it still is.
     fn claim(&mut self, id: CallbackId, due: SystemTime, until: SystemTime) -> Option<Claimed> {
-        let is_due = |row: &&mut Row| row.entry.state == State::Ready && row.entry.run_at == Some(due);
+        let is_due = |row: &&mut Box<Row>| row.entry.state == State::Ready && row.entry.run_at == Some(due);
         let row = self.rows.get_mut(&id).filter(is_due)?;
         row.entry.state = State::Running;
         row.entry.attempts += 1;
@@ -361,7 +364,8 @@ impl Rows {
 
     /// The row that runs under this lease.
     fn held(&mut self, lease: Lease) -> Option<&mut Row> {
-        self.rows.get_mut(&lease.id).filter(|row| row.entry.state == State::Running && row.fence == lease.fence)
+        let row = self.rows.get_mut(&lease.id)?;
+        (row.entry.state == State::Running && row.fence == lease.fence).then_some(row)
     }
 
     /// Whether this settlement was written before.
@@ -381,6 +385,7 @@ impl Rows {
 
     fn purge(&mut self, id: CallbackId) {
         let Some(row) = self.rows.get_mut(&id) else { return };
+        self.has_purged = true;
         let purged = Name::purged(row.entry.key.as_str());
         row.entry.body = None;
         (row.entry.reference, row.entry.peer, row.entry.error) = (None, None, None);
