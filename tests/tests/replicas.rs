@@ -45,8 +45,10 @@ async fn database(server: &Postgres) -> PgPool {
 }
 
 async fn replica(pool: &PgPool, replica: i32, hangs: bool) -> Mounted {
+    // Handlers that hang keep their connections, and must leave some for what is recorded.
+    let own = PgPool::connect_with((*pool.connect_options()).clone()).await.unwrap();
     let inbox = Inbox::builder(Shop { replica, hangs })
-        .store(PostgresStore::with_pool(pool.clone()).await.unwrap())
+        .store(PostgresStore::with_pool(own).await.unwrap())
         .ledger(SqlxLedger::new(pool.clone()))
         .secret(SECRET)
         .backoff(Backoff::new(Duration::from_millis(5), Duration::from_millis(50)))
