@@ -44,11 +44,14 @@ impl DarajaTime {
         {
             return DarajaTime::new(year, month, day, [hour, minute, second]);
         }
-        let elsewhere = |format| DateTime::parse_from_str(text, format).ok().map(|time| time.with_timezone(&NAIROBI));
+        let elsewhere = |format| {
+            // At the ends of what can be told, there is no such time in Nairobi.
+            let time = DateTime::parse_from_str(text, format).ok()?.naive_utc();
+            time.checked_add_offset(NAIROBI)
+        };
         let here = |format| NaiveDateTime::parse_from_str(text, format).ok();
         elsewhere("%Y-%m-%dT%H:%M:%S%.f%#z")
             .or_else(|| elsewhere("%Y-%m-%d %H:%M:%S%.f%#z"))
-            .map(|time| time.naive_local())
             .or_else(|| here("%Y-%m-%dT%H:%M:%S%.f"))
             .or_else(|| here("%Y-%m-%d %H:%M:%S%.f"))
             .or_else(|| Some(NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_time(NaiveTime::MIN)))
@@ -170,6 +173,8 @@ mod tests {
             "1e13",
             "-1.-1.2019 1:1:1",
             "19.12.10000 10:00:00",
+            "+262142-12-31T23:59:59Z",
+            "-262143-01-01T00:00:00+14:00",
             "2019-12-19T10:00",
             "2019-12-19T10:00:00 EAT",
         ] {
