@@ -1,4 +1,8 @@
 //! Builds: a clean debug build of an application with axum and SQLite, with this library and without it.
+//!
+//! The library is taken from the last commit, by git, because Cargo then builds it as it builds what comes from a registry:
+//! at once, and with its lints capped. A path would be built incrementally, in hundreds of small parts, as only those who
+//! change the library themselves have it.
 
 use std::env;
 use std::fs;
@@ -70,7 +74,11 @@ async fn mount(app: axum::Router) -> axum::Router {
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
-    let library = format!("mpesa-callbacks = {{ path = \"{}\", features = [\"axum\", \"sqlite\"] }}\n", root.display());
+    let commit = committed(root)?;
+    let library = format!(
+        "mpesa-callbacks = {{ git = \"file://{}\", rev = \"{commit}\", features = [\"axum\", \"sqlite\"] }}\n",
+        root.display()
+    );
     let with = WITHOUT.replace("with_state(pool);", "with_state(pool);\n    let app = mount(app).await;") + WITH;
     let applications = [("without", WITHOUT.to_owned(), String::new()), ("with", with, library)];
     let mut times = [(Vec::new(), Vec::new()), (Vec::new(), Vec::new())];
@@ -106,6 +114,17 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     report.print();
     Ok(())
+}
+
+/// The last commit's name.
+fn committed(root: &Path) -> anyhow::Result<String> {
+    let answer = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(root).output().context("git")?;
+    ensure!(
+        answer.status.success(),
+        "there is no commit in {}: the library is taken from the last one",
+        root.display()
+    );
+    Ok(String::from_utf8(answer.stdout)?.trim().to_owned())
 }
 
 fn cargo(directory: &Path, command: &str) -> anyhow::Result<()> {
