@@ -131,7 +131,7 @@ async fn measure(side: Side, connections: usize, options: &Options) -> anyhow::R
         server.settle()?;
     }
     let settled = began.elapsed();
-    let (used, database) = (server.usage()? - before, place.usage()? - database_before);
+    let (used, database) = (server.usage()? - before, place.usage()?.since(&database_before));
 
     let steady = Generator { seconds: options.seconds, first: busy.next, rate: Some(options.rate), ..generator };
     let steady = send(&steady)?;

@@ -5,7 +5,7 @@ mod report;
 mod usage;
 
 pub(crate) use self::report::{Report, cell};
-pub(crate) use self::usage::{Usage, of_ended, parent, resident};
+pub(crate) use self::usage::{Family, Usage, of_ended, parent, resident};
 
 /// The middle one, or the mean of the two in the middle.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {

@@ -1,5 +1,6 @@
 //! What processes used: read from `/proc`, on Linux.
 
+use std::collections::HashMap;
 use std::fs;
 use std::ops::{Add, Sub};
 use std::time::Duration;
@@ -27,17 +28,32 @@ impl Usage {
         let written = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).context("write_bytes")?;
         Ok(Usage { cpu: TICK * ticks, written: written.parse()? })
     }
+}
 
-    /// Of this process and those that it has started and that are still there.
-    pub(crate) fn of_family(pid: u32) -> anyhow::Result<Usage> {
-        let mut usage = Usage::of(pid)?;
+/// What a process used, and each of those that it has started and that are still there.
+pub(crate) struct Family(HashMap<u32, Usage>);
+
+impl Family {
+    pub(crate) fn of(pid: u32) -> anyhow::Result<Family> {
+        let mut family = HashMap::from([(pid, Usage::of(pid)?)]);
         for entry in fs::read_dir("/proc")?.flatten() {
             let Some(child) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
             if parent(child).is_ok_and(|parent| parent == pid) {
-                usage = usage + Usage::of(child).unwrap_or_default();
+                family.insert(child, Usage::of(child).unwrap_or_default());
             }
         }
-        Ok(usage)
+        Ok(Family(family))
+    }
+
+    /// Nobody's.
+    pub(crate) fn none() -> Family {
+        Family(HashMap::new())
+    }
+
+    /// What those that are still there have used since. One that has ended meanwhile takes nothing away from the others.
+    pub(crate) fn since(&self, earlier: &Family) -> Usage {
+        let since = |(pid, usage): (&u32, &Usage)| *usage - earlier.0.get(pid).copied().unwrap_or_default();
+        self.0.iter().map(since).fold(Usage::default(), Usage::add)
     }
 }
 

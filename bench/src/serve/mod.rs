@@ -9,7 +9,7 @@ mod running;
 use std::io::{BufRead, stdin};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{process, thread};
 
 use mpesa_callbacks::Inbox;
@@ -85,18 +85,27 @@ fn answer(inbox: Option<Inbox>) {
 
 async fn ask(inbox: &Inbox, question: &str) -> Result<u64, StoreError> {
     let waiting = async || inbox.depth().await.map(|depth| depth.ready + depth.running);
-    if question == PURGE {
-        return inbox.purge(Duration::ZERO).await;
+    match question {
+        PURGE => return inbox.purge(Duration::ZERO).await,
+        STOP => return inbox.shutdown(Duration::ZERO).await.map(|()| 0),
+        _ => {}
     }
-    while question == SETTLE && waiting().await? > 0 {
-        sleep(Duration::from_millis(5)).await;
+    loop {
+        let asked = Instant::now();
+        let waiting = waiting().await?;
+        if question != SETTLE || waiting == 0 {
+            return Ok(waiting);
+        }
+        // Counting a million rows takes its time, which is not to be measured as theirs.
+        sleep(Duration::from_millis(5).max(asked.elapsed() * 50)).await;
     }
-    waiting().await
 }
 
 /// Wait until everything is settled that was acknowledged.
 const SETTLE: &str = "settle";
 /// Delete the bodies of all that is done; how many there were.
 const PURGE: &str = "purge";
+/// Stop, and give back what is being handled.
+const STOP: &str = "stop";
 /// How many callbacks wait or run.
 const WAITING: &str = "waiting";

@@ -12,8 +12,8 @@ use mpesa_callbacks_test_servers::Postgres;
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
-use super::{PURGE, SETTLE, WAITING};
-use crate::measure::{Usage, parent, resident};
+use super::{PURGE, SETTLE, STOP, WAITING};
+use crate::measure::{Family, Usage, parent, resident};
 use crate::side::{Kept, Side};
 
 /// A server that runs, until it is dropped.
@@ -58,8 +58,8 @@ impl Place {
     }
 
     /// What the database's server has used, where it is one.
-    pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
-        self.database.as_ref().map_or(Ok(Usage::default()), |database| Usage::of_family(database.server))
+    pub(crate) fn usage(&self) -> anyhow::Result<Family> {
+        self.database.as_ref().map_or_else(|| Ok(Family::none()), |database| Family::of(database.server))
     }
 }
 
@@ -102,6 +102,11 @@ impl Running {
     /// Deletes the bodies of all that is done; how many there were.
     pub(crate) fn purge(&mut self) -> anyhow::Result<u64> {
         self.ask(PURGE)
+    }
+
+    /// Stops it in order: what its handlers were at is there for the next one at once.
+    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
+        self.ask(STOP).map(drop)
     }
 
     fn ask(&mut self, question: &str) -> anyhow::Result<u64> {
