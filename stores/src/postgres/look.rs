@@ -12,9 +12,9 @@ use crate::words::{digest, micros, peer, state, state_number, time, verdict, ver
 pub(super) async fn depth(pool: &PgPool) -> sqlx::Result<Depth> {
     // Each count reads its own partial index.
     let counts: Vec<(i16, i64)> = sqlx::query_as(
-        "SELECT 0::smallint, count(*) FROM mpesa_callbacks.callback WHERE state = 0 UNION ALL
-         SELECT 1::smallint, count(*) FROM mpesa_callbacks.callback WHERE state = 1 UNION ALL
-         SELECT state, count(*) FROM mpesa_callbacks.callback WHERE state >= 3 GROUP BY state",
+        "SELECT 0::smallint, count(*) FROM mpesa_callbacks.work WHERE state = 0 UNION ALL
+         SELECT 1::smallint, count(*) FROM mpesa_callbacks.work WHERE state = 1 UNION ALL
+         SELECT state, count(*) FROM mpesa_callbacks.work WHERE state >= 3 GROUP BY state",
     )
     .fetch_all(pool)
     .await?;
@@ -48,7 +48,8 @@ fn entry(row: &PgRow) -> sqlx::Result<Entry> {
 
 pub(super) async fn get(pool: &PgPool, id: CallbackId) -> sqlx::Result<Option<Entry>> {
     let row = sqlx::query(
-        "SELECT callback.*, body FROM mpesa_callbacks.callback LEFT JOIN mpesa_callbacks.body ON callback_id = id WHERE id = $1",
+        "SELECT * FROM mpesa_callbacks.callback JOIN mpesa_callbacks.work ON work.callback_id = id
+                       LEFT JOIN mpesa_callbacks.body ON body.callback_id = id WHERE id = $1",
     );
     row.bind(id.0).fetch_optional(pool).await?.as_ref().map(with_body).transpose()
 }
@@ -57,8 +58,9 @@ pub(super) async fn find(pool: &PgPool, names: &[(Kind, Private)]) -> sqlx::Resu
     let kinds: Vec<&str> = names.iter().map(|(kind, _)| kind.name()).collect();
     let keys: Vec<_> = names.iter().map(|(_, key)| text(key.as_str())).collect();
     let rows = sqlx::query(
-        "SELECT callback.*, body FROM unnest($1::text[], $2::text[]) AS asked (kind, key)
-         JOIN mpesa_callbacks.callback USING (kind, key) LEFT JOIN mpesa_callbacks.body ON callback_id = id",
+        "SELECT * FROM unnest($1::text[], $2::text[]) AS asked (kind, key)
+         JOIN mpesa_callbacks.callback USING (kind, key) JOIN mpesa_callbacks.work ON work.callback_id = id
+         LEFT JOIN mpesa_callbacks.body ON body.callback_id = id",
     );
     rows.bind(&kinds).bind(&keys).fetch_all(pool).await?.iter().map(with_body).collect()
 }
@@ -70,7 +72,9 @@ fn with_body(row: &PgRow) -> sqlx::Result<Entry> {
 }
 
 pub(super) async fn list(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Entry>> {
-    let mut query = QueryBuilder::new("SELECT * FROM mpesa_callbacks.callback WHERE true");
+    let mut query = QueryBuilder::new(
+        "SELECT * FROM mpesa_callbacks.callback JOIN mpesa_callbacks.work ON callback_id = id WHERE true",
+    );
     if let Some(kind) = &filter.kind {
         query.push(" AND kind = ").push_bind(kind.name());
     }

@@ -35,8 +35,11 @@ async fn purgeable(pool: &PgPool, age: Duration, behind: i64) -> sqlx::Result<Op
     let mut tx = begin(pool).await?;
     // Bodies first, of which there are few, and by their ids: rows without one, of which there are many, are not looked at.
     let rows: Vec<(i64, bool, bool)> = sqlx::query_as(
-        "SELECT id, state = 2, received_at < (SELECT mpesa_callbacks.now_us()) - $2 FROM mpesa_callbacks.callback
-         WHERE id = ANY(ARRAY(SELECT callback_id FROM mpesa_callbacks.body WHERE callback_id > $1 ORDER BY callback_id LIMIT $3))
+        "WITH looked_at AS MATERIALIZED (
+             SELECT callback_id FROM mpesa_callbacks.body WHERE callback_id > $1 ORDER BY callback_id LIMIT $3)
+         SELECT id, state = 2, received_at < (SELECT mpesa_callbacks.now_us()) - $2
+         FROM mpesa_callbacks.callback JOIN mpesa_callbacks.work ON callback_id = id
+         WHERE id = ANY(ARRAY(SELECT callback_id FROM looked_at)) AND callback_id = ANY(ARRAY(SELECT callback_id FROM looked_at))
          ORDER BY id",
     )
     .bind(behind)
@@ -54,11 +57,18 @@ async fn purgeable(pool: &PgPool, age: Duration, behind: i64) -> sqlx::Result<Op
 /// Those of them that are still there, and done; how many there were.
 async fn purge_some(pool: &PgPool, hmac_key: &[u8], ids: &[i64]) -> sqlx::Result<u64> {
     let mut tx = begin(pool).await?;
-    let done: Vec<(i64, String, String)> = sqlx::query_as(
-        "SELECT id, kind, key FROM mpesa_callbacks.callback WHERE id = ANY($1) AND state + 0 = 2
-         ORDER BY kind COLLATE \"C\", key COLLATE \"C\", id FOR UPDATE",
+    let done: Vec<i64> = sqlx::query_scalar(
+        "SELECT callback_id FROM mpesa_callbacks.work WHERE callback_id = ANY($1) AND state + 0 = 2
+         ORDER BY callback_id FOR NO KEY UPDATE",
     )
     .bind(ids)
+    .fetch_all(&mut *tx)
+    .await?;
+    let done: Vec<(i64, String, String)> = sqlx::query_as(
+        "SELECT id, kind, key FROM mpesa_callbacks.callback WHERE id = ANY($1)
+         ORDER BY kind COLLATE \"C\", key COLLATE \"C\", id FOR UPDATE",
+    )
+    .bind(&done)
     .fetch_all(&mut *tx)
     .await?;
     // Whose body another purge took while we waited for the lock has a hidden key, which must not be hidden again.
@@ -76,7 +86,10 @@ async fn purge_some(pool: &PgPool, hmac_key: &[u8], ids: &[i64]) -> sqlx::Result
         .map(|(id, kind, key)| (*id, pseudonym(hmac_key, kind, key)))
         .unzip();
     sqlx::query(
-        "UPDATE mpesa_callbacks.callback AS c SET key = hidden.key, reference = NULL, peer = NULL, error = NULL
+        "WITH forgotten AS (
+             UPDATE mpesa_callbacks.work SET error = NULL WHERE callback_id = ANY($1) AND error IS NOT NULL
+         )
+         UPDATE mpesa_callbacks.callback AS c SET key = hidden.key, reference = NULL, peer = NULL
          FROM unnest($1::bigint[], $2::text[]) AS hidden (id, key) WHERE c.id = hidden.id AND c.id = ANY($1)",
     )
     .bind(&ids)
@@ -93,7 +106,9 @@ pub(super) async fn trim_quarantine(pool: &PgPool, rows: u64, bytes: u64) -> sql
     let excess: Vec<i64> = sqlx::query_scalar(
         "SELECT id FROM (
              SELECT id, count(*) OVER before AS kept, sum(length(body)) OVER before AS size, max(id) OVER () AS newest
-             FROM mpesa_callbacks.callback LEFT JOIN mpesa_callbacks.body ON callback_id = id WHERE state = 5 AND state >= 3
+             FROM mpesa_callbacks.work JOIN mpesa_callbacks.callback ON id = work.callback_id
+                  LEFT JOIN mpesa_callbacks.body ON body.callback_id = id
+             WHERE state = 5 AND state >= 3
              WINDOW before AS (ORDER BY reference IS NOT NULL, id DESC)
          ) AS quarantined WHERE id <> newest AND (kept > $1 OR size > $2)",
     )
@@ -111,12 +126,17 @@ pub(super) async fn trim_quarantine(pool: &PgPool, rows: u64, bytes: u64) -> sql
 async fn trim_some(pool: &PgPool, ids: &[i64]) -> sqlx::Result<u64> {
     let mut tx = begin(pool).await?;
     let ids: Vec<i64> = sqlx::query_scalar(
-        "SELECT id FROM mpesa_callbacks.callback WHERE id = ANY($1) AND state = 5 ORDER BY id FOR UPDATE",
+        "SELECT callback_id FROM mpesa_callbacks.work WHERE callback_id = ANY($1) AND state = 5 ORDER BY callback_id FOR UPDATE",
     )
     .bind(ids)
     .fetch_all(&mut *tx)
     .await?;
-    sqlx::query("DELETE FROM mpesa_callbacks.body WHERE callback_id = ANY($1)").bind(&ids).execute(&mut *tx).await?;
+    for statement in [
+        "DELETE FROM mpesa_callbacks.body WHERE callback_id = ANY($1)",
+        "DELETE FROM mpesa_callbacks.work WHERE callback_id = ANY($1)",
+    ] {
+        sqlx::query(statement).bind(&ids).execute(&mut *tx).await?;
+    }
     let gone = sqlx::query("DELETE FROM mpesa_callbacks.callback WHERE id = ANY($1)").bind(&ids);
     let trimmed = gone.execute(&mut *tx).await?.rows_affected();
     tx.commit().await?;

@@ -2,8 +2,8 @@
 //!
 //! A batch is one transaction of a few statements, whatever its size. Nearly all of it is new, and inserted at once, in the order of
 //! keys; of racing transactions the unique indexes let one be first. What repeats the bytes of another is known by them. Only what
-//! says something else takes the locks of all that is known under its key, and is judged by that. Locks are taken in the order of
-//! keys, too, here and in `work`, so nobody waits in a circle.
+//! says something else takes the locks of all that is known under its key, and is judged by that. Locks of callbacks are taken in the
+//! order of keys, too, here and in `purge`, and those of `work` before them, so nobody waits in a circle.
 
 use std::collections::{HashMap, HashSet};
 
@@ -274,6 +274,10 @@ async fn repeat(connection: &mut PgConnection, repeated: &[(CallbackId, i64)]) -
     Ok(())
 }
 
+fn small(number: i64) -> i16 {
+    i16::try_from(number).unwrap_or(i16::MAX)
+}
+
 /// Writes what nobody has written yet, and tells the ids of what was. What is to be the first of its key is written only where
 /// nothing is known under it, nor under what hides it once it is purged.
 async fn insert(
@@ -286,11 +290,9 @@ async fn insert(
         return Ok(HashMap::new());
     }
     let all = || new.iter().map(|(at, verdict, _)| (deliveries[*at], *verdict));
-    let small = |number: i64| i16::try_from(number).unwrap_or(i16::MAX);
     let kinds: Vec<&str> = all().map(|(received, _)| received.kind.name()).collect();
     let keys: Vec<_> = all().map(|(received, _)| text(received.key.as_str())).collect();
     let verdicts: Vec<i16> = all().map(|(_, verdict)| small(verdict_number(verdict))).collect();
-    let states: Vec<i16> = all().map(|(received, verdict)| small(state_number(received.state(verdict)))).collect();
     let digests: Vec<&[u8]> = all().map(|(received, _)| &received.digest.as_bytes()[..]).collect();
     let meanings: Vec<&[u8]> = all().map(|(received, _)| &received.meaning.as_bytes()[..]).collect();
     let times: Vec<i64> = all().map(|(received, _)| micros(received.received_at)).collect();
@@ -299,23 +301,18 @@ async fn insert(
     let references: Vec<_> =
         all().map(|(received, _)| received.reference.as_ref().map(|reference| text(reference.as_str()))).collect();
     let decisions: Vec<_> = new.iter().map(|(.., decision)| decision.as_deref().map(text)).collect();
-    let reasons: Vec<_> = all().map(|(received, _)| received.reason().map(text)).collect();
     let hidden: Vec<String> = kinds
         .iter()
         .zip(&keys)
         .map(|(kind, key): (&&str, &std::borrow::Cow<'_, str>)| pseudonym(hmac_key, kind, key))
         .collect();
-    let delays: Vec<i64> = all().map(|(received, _)| span(received.due_after)).collect();
     let written: Vec<(i64, String, String)> = sqlx::query_as(
-        "INSERT INTO mpesa_callbacks.callback (kind, key, verdict, state, digest, meaning, received_at, last_seen_at, run_at,
-                                               settled_at, receipt, peer, reference, decision, error)
-         SELECT kind, key, verdict, state, digest, meaning, received_at, received_at,
-                CASE WHEN state = 0 THEN mpesa_callbacks.now_us() + due_after END, CASE WHEN state = 2 THEN mpesa_callbacks.now_us() END,
-                receipt, peer, reference, decision, error
-         FROM unnest($1::text[], $2::text[], $3::smallint[], $4::smallint[], $5::bytea[], $6::bytea[], $7::bigint[],
-                     $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[], $14::text[]) WITH ORDINALITY
-              AS new (kind, key, verdict, state, digest, meaning, received_at, receipt, peer, reference, decision, error, due_after,
-                      hidden, nth)
+        "INSERT INTO mpesa_callbacks.callback (kind, key, verdict, digest, meaning, received_at, last_seen_at, receipt, peer, reference,
+                                               decision)
+         SELECT kind, key, verdict, digest, meaning, received_at, received_at, receipt, peer, reference, decision
+         FROM unnest($1::text[], $2::text[], $3::smallint[], $4::bytea[], $5::bytea[], $6::bigint[], $7::text[], $8::text[], $9::text[],
+                     $10::text[], $11::text[]) WITH ORDINALITY
+              AS new (kind, key, verdict, digest, meaning, received_at, receipt, peer, reference, decision, hidden, nth)
          WHERE verdict <> 0 OR (
              SELECT id FROM mpesa_callbacks.callback AS c WHERE c.kind = new.kind AND c.key IN (new.key, new.hidden) LIMIT 1) IS NULL
          ORDER BY nth
@@ -324,7 +321,6 @@ async fn insert(
     .bind(&kinds)
     .bind(&keys)
     .bind(&verdicts)
-    .bind(&states)
     .bind(&digests)
     .bind(&meanings)
     .bind(&times)
@@ -332,22 +328,47 @@ async fn insert(
     .bind(&peers)
     .bind(&references)
     .bind(&decisions)
-    .bind(&reasons)
-    .bind(&delays)
     .bind(&hidden)
     .fetch_all(&mut *connection)
     .await?;
     let by_name: HashMap<(&str, &str), i64> =
         written.iter().map(|(id, kind, key)| ((kind.as_str(), key.as_str()), *id)).collect();
     let id = |at: usize| by_name.get(&(deliveries[at].kind.name(), &*text(deliveries[at].key.as_str()))).copied();
-    let inserted: Vec<(usize, i64)> = new.iter().filter_map(|(at, ..)| Some((*at, id(*at)?))).collect();
-    let (ids, bodies): (Vec<i64>, Vec<&[u8]>) = inserted.iter().map(|(at, id)| (*id, deliveries[*at].body())).unzip();
-    sqlx::query("INSERT INTO mpesa_callbacks.body (callback_id, body) SELECT * FROM unnest($1::bigint[], $2::bytea[])")
-        .bind(&ids)
-        .bind(&bodies)
-        .execute(connection)
-        .await?;
-    Ok(inserted.into_iter().map(|(at, id)| (at, CallbackId(id))).collect())
+    let inserted: Vec<(usize, i64, Verdict)> =
+        new.iter().filter_map(|(at, verdict, _)| Some((*at, id(*at)?, *verdict))).collect();
+    begin_work(connection, deliveries, &inserted).await?;
+    Ok(inserted.into_iter().map(|(at, id, _)| (at, CallbackId(id))).collect())
+}
+
+/// Writes the bodies of what was written, and what is to be done about it.
+async fn begin_work(
+    connection: &mut PgConnection,
+    deliveries: &[&Received],
+    inserted: &[(usize, i64, Verdict)],
+) -> sqlx::Result<()> {
+    let ids: Vec<i64> = inserted.iter().map(|(_, id, _)| *id).collect();
+    let all = || inserted.iter().map(|(at, _, verdict)| (deliveries[*at], *verdict));
+    let bodies: Vec<&[u8]> = all().map(|(received, _)| received.body()).collect();
+    let states: Vec<i16> = all().map(|(received, verdict)| small(state_number(received.state(verdict)))).collect();
+    let delays: Vec<i64> = all().map(|(received, _)| span(received.due_after)).collect();
+    let reasons: Vec<_> = all().map(|(received, _)| received.reason().map(text)).collect();
+    sqlx::query(
+        "WITH bodies AS (
+             INSERT INTO mpesa_callbacks.body (callback_id, body) SELECT * FROM unnest($1::bigint[], $2::bytea[])
+         )
+         INSERT INTO mpesa_callbacks.work (callback_id, state, run_at, settled_at, error)
+         SELECT callback_id, state, CASE WHEN state = 0 THEN mpesa_callbacks.now_us() + due_after END,
+                CASE WHEN state = 2 THEN mpesa_callbacks.now_us() END, error
+         FROM unnest($1::bigint[], $3::smallint[], $4::bigint[], $5::text[]) AS new (callback_id, state, due_after, error)",
+    )
+    .bind(&ids)
+    .bind(&bodies)
+    .bind(&states)
+    .bind(&delays)
+    .bind(&reasons)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 pub(super) async fn decision(

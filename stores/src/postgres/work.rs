@@ -18,13 +18,14 @@ pub(super) async fn claim(pool: &PgPool, limit: usize, lease: Duration) -> sqlx:
     // below: whatever the planner thinks of the tables, it looks up these and no others.
     let rows = sqlx::query(
         "WITH due AS MATERIALIZED (
-             SELECT id FROM mpesa_callbacks.callback WHERE state = 0 AND run_at <= mpesa_callbacks.now_us()
-             ORDER BY run_at, id LIMIT $1 FOR UPDATE SKIP LOCKED)
-         UPDATE mpesa_callbacks.callback AS c
+             SELECT callback_id FROM mpesa_callbacks.work WHERE state = 0 AND run_at <= mpesa_callbacks.now_us()
+             ORDER BY run_at, callback_id LIMIT $1 FOR UPDATE SKIP LOCKED)
+         UPDATE mpesa_callbacks.work AS w
          SET state = 1, fence = fence + 1, attempts = attempts + 1, run_at = NULL, lease_until = mpesa_callbacks.now_us() + $2
-         FROM mpesa_callbacks.body
-         WHERE c.id = ANY(ARRAY(SELECT id FROM due)) AND body.callback_id = ANY(ARRAY(SELECT id FROM due)) AND callback_id = c.id
-         RETURNING c.id, kind, key, verdict, received_at, peer, reference, attempts, interruptions, error, fence, body, meaning,
+         FROM mpesa_callbacks.callback AS c JOIN mpesa_callbacks.body AS b ON b.callback_id = c.id
+         WHERE w.callback_id = ANY(ARRAY(SELECT callback_id FROM due)) AND c.id = ANY(ARRAY(SELECT callback_id FROM due))
+               AND b.callback_id = ANY(ARRAY(SELECT callback_id FROM due)) AND w.callback_id = c.id
+         RETURNING id, kind, key, verdict, received_at, peer, reference, attempts, interruptions, error, fence, body, meaning,
                    (SELECT array[s.id::text, s.kind, s.key] FROM mpesa_callbacks.callback AS s
                     WHERE s.receipt = c.receipt AND s.kind <> c.kind AND s.kind <> 'payment' AND s.verdict = 0
                     ORDER BY s.id LIMIT 1) AS sibling",
@@ -70,12 +71,12 @@ pub(super) async fn renew(pool: &PgPool, leases: &[Lease], lease: Duration) -> s
     let mut tx = begin(pool).await?;
     let renewed: HashSet<(i64, i64)> = sqlx::query_as(
         "WITH locked AS MATERIALIZED (
-             SELECT id FROM mpesa_callbacks.callback WHERE id = ANY($1)
-             ORDER BY kind COLLATE \"C\", key COLLATE \"C\", id FOR NO KEY UPDATE)
-         UPDATE mpesa_callbacks.callback AS c SET lease_until = mpesa_callbacks.now_us() + $3
+             SELECT callback_id FROM mpesa_callbacks.work WHERE callback_id = ANY($1) ORDER BY callback_id FOR NO KEY UPDATE)
+         UPDATE mpesa_callbacks.work AS w SET lease_until = mpesa_callbacks.now_us() + $3
          FROM unnest($1::bigint[], $2::bigint[]) AS held (id, fence)
-         WHERE c.id = ANY(ARRAY(SELECT id FROM locked)) AND c.id = held.id AND c.fence = held.fence AND c.state + 0 = 1
-         RETURNING c.id, c.fence",
+         WHERE w.callback_id = ANY(ARRAY(SELECT callback_id FROM locked)) AND w.callback_id = held.id AND w.fence = held.fence
+               AND w.state + 0 = 1
+         RETURNING w.callback_id, w.fence",
     )
     .bind(&ids)
     .bind(&fences)
@@ -105,7 +106,7 @@ pub(super) async fn settle(pool: &PgPool, batch: &[Settlement]) -> sqlx::Result<
         uncounted.push(count);
     }
     let mut tx = begin(pool).await?;
-    // Locked in the order of keys, as all that locks several does, so that nobody waits in a circle.
+    // Locked in the order of ids, as all that locks several of these rows does, so that nobody waits in a circle.
     // `+ 0` keeps the planner from the index of what runs, which is small, and full of what ran a moment ago: rows are looked up by
     // their ids, here and in `renew`.
     // Under its own fence only: whoever lost the lease changes nothing. Whoever did not hear that the end was written finds it.
@@ -114,19 +115,21 @@ pub(super) async fn settle(pool: &PgPool, batch: &[Settlement]) -> sqlx::Result<
              SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[], $5::text[], $6::int[])
                   AS ended (id, fence, state, delay, error, uncounted)
          ), locked AS MATERIALIZED (
-             SELECT id FROM mpesa_callbacks.callback WHERE id = ANY($1)
-             ORDER BY kind COLLATE \"C\", key COLLATE \"C\", id FOR NO KEY UPDATE
+             SELECT callback_id FROM mpesa_callbacks.work WHERE callback_id = ANY($1) ORDER BY callback_id FOR NO KEY UPDATE
          ), written AS (
-             UPDATE mpesa_callbacks.callback AS c
+             UPDATE mpesa_callbacks.work AS w
              SET state = ended.state, run_at = mpesa_callbacks.now_us() + ended.delay, lease_until = NULL,
                  settled_at = CASE WHEN ended.state IN (2, 3) THEN mpesa_callbacks.now_us() END,
-                 error = coalesce(ended.error, CASE WHEN ended.state = 2 THEN NULL ELSE c.error END),
+                 error = coalesce(ended.error, CASE WHEN ended.state = 2 THEN NULL ELSE w.error END),
                  attempts = attempts - ended.uncounted
-             FROM ended WHERE c.id = ANY(ARRAY(SELECT id FROM locked)) AND c.id = ended.id AND c.fence = ended.fence AND c.state + 0 = 1 RETURNING c.id, c.fence
+             FROM ended
+             WHERE w.callback_id = ANY(ARRAY(SELECT callback_id FROM locked)) AND w.callback_id = ended.id AND w.fence = ended.fence
+                   AND w.state + 0 = 1
+             RETURNING w.callback_id, w.fence
          )
-         SELECT id, fence FROM written UNION ALL
-         SELECT c.id, c.fence FROM mpesa_callbacks.callback AS c JOIN ended USING (id, fence)
-         WHERE c.id = ANY($1) AND c.state = ended.state AND c.state + 0 >= 2",
+         SELECT callback_id, fence FROM written UNION ALL
+         SELECT w.callback_id, w.fence FROM mpesa_callbacks.work AS w JOIN ended ON ended.id = w.callback_id AND ended.fence = w.fence
+         WHERE w.callback_id = ANY($1) AND w.state = ended.state AND w.state + 0 >= 2",
     )
     .bind(&ids)
     .bind(&fences)
@@ -148,10 +151,10 @@ pub(super) async fn settle(pool: &PgPool, batch: &[Settlement]) -> sqlx::Result<
 
 pub(super) async fn sweep(pool: &PgPool) -> sqlx::Result<u64> {
     let swept = sqlx::query(
-        "UPDATE mpesa_callbacks.callback
+        "UPDATE mpesa_callbacks.work
          SET state = 0, run_at = mpesa_callbacks.now_us(), lease_until = NULL, interruptions = interruptions + 1
-         WHERE id = ANY(ARRAY(SELECT id FROM mpesa_callbacks.callback
-                              WHERE state = 1 AND lease_until < mpesa_callbacks.now_us() FOR UPDATE SKIP LOCKED))",
+         WHERE callback_id = ANY(ARRAY(SELECT callback_id FROM mpesa_callbacks.work
+                                       WHERE state = 1 AND lease_until < mpesa_callbacks.now_us() FOR UPDATE SKIP LOCKED))",
     );
     let mut tx = begin(pool).await?;
     let swept = swept.execute(&mut *tx).await?.rows_affected();
@@ -161,9 +164,9 @@ pub(super) async fn sweep(pool: &PgPool) -> sqlx::Result<u64> {
 
 pub(super) async fn reopen(connection: &mut PgConnection, id: CallbackId, from: State) -> sqlx::Result<bool> {
     let reopened = sqlx::query(
-        "UPDATE mpesa_callbacks.callback
+        "UPDATE mpesa_callbacks.work
          SET state = 0, run_at = mpesa_callbacks.now_us(), attempts = 0, interruptions = 0, settled_at = NULL
-         WHERE id = $1 AND state = $2 AND EXISTS (SELECT 1 FROM mpesa_callbacks.body WHERE callback_id = $1)",
+         WHERE callback_id = $1 AND state = $2 AND EXISTS (SELECT 1 FROM mpesa_callbacks.body WHERE callback_id = $1)",
     );
     let reopened = reopened.bind(id.0).bind(state_number(from)).execute(connection).await?;
     Ok(reopened.rows_affected() == 1)
@@ -171,7 +174,7 @@ pub(super) async fn reopen(connection: &mut PgConnection, id: CallbackId, from: 
 
 pub(super) async fn dismiss(pool: &PgPool, id: CallbackId) -> sqlx::Result<bool> {
     let dismissed = sqlx::query(
-        "UPDATE mpesa_callbacks.callback SET state = 2, settled_at = mpesa_callbacks.now_us() WHERE id = $1 AND state >= 3",
+        "UPDATE mpesa_callbacks.work SET state = 2, settled_at = mpesa_callbacks.now_us() WHERE callback_id = $1 AND state >= 3",
     );
     Ok(dismissed.bind(id.0).execute(pool).await?.rows_affected() == 1)
 }

@@ -4,34 +4,23 @@ CREATE SCHEMA IF NOT EXISTS mpesa_callbacks;
 CREATE FUNCTION mpesa_callbacks.now_us() RETURNS bigint LANGUAGE sql STABLE AS
     $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint $$;
 
--- One row for each distinct body of a key. Narrow: bodies live apart, so that deleting them is cheap.
+-- One row for each distinct body of a key: what came, which never changes but for how often it came, and when it is purged. Bodies
+-- live apart, so that deleting them is cheap; what is done about it lives apart, because that changes.
 CREATE TABLE mpesa_callbacks.callback (
-    id            bigint   GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    kind          text     NOT NULL,
-    key           text     NOT NULL,           -- as it was sent; 'hmac:<its time>…' once the body was purged
-    verdict       smallint NOT NULL,           -- 0 first, 2 variant, 3 conflict, 4 quarantined
-    state         smallint NOT NULL,           -- 0 ready, 1 running, 2 done, 3 dead, 4 held, 5 quarantined
-    digest        bytea    NOT NULL,
-    meaning       bytea    NOT NULL,
-    received_at   bigint   NOT NULL,           -- microseconds since 1970 UTC, like all times here
-    last_seen_at  bigint   NOT NULL,
-    seen          integer  NOT NULL DEFAULT 1,
-    attempts      integer  NOT NULL DEFAULT 0,
-    interruptions integer  NOT NULL DEFAULT 0,
-    fence         bigint   NOT NULL DEFAULT 0,
-    run_at        bigint,
-    lease_until   bigint,
-    settled_at    bigint,
-    receipt       text,
-    peer          text,
-    reference     text,
-    decision      text,
-    error         text
-) WITH (
-    fillfactor = 80,
-    -- Claiming and settling leave two dead rows a callback: cleaned up at a fiftieth, not a fifth, of a table that only grows.
-    autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02
-);
+    id           bigint   GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind         text     NOT NULL,
+    key          text     NOT NULL,           -- as it was sent; 'hmac:<its time>…' once the body was purged
+    verdict      smallint NOT NULL,           -- 0 first, 2 variant, 3 conflict, 4 quarantined
+    digest       bytea    NOT NULL,
+    meaning      bytea    NOT NULL,
+    received_at  bigint   NOT NULL,           -- microseconds since 1970 UTC, like all times here
+    last_seen_at bigint   NOT NULL,
+    seen         integer  NOT NULL DEFAULT 1,
+    receipt      text,
+    peer         text,
+    reference    text,
+    decision     text
+) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 -- What is known under a key, and that no body is stored twice. Keys come before kinds: while the planner knows nothing of a new
 -- table, it would look up the kind alone, and read all that there is of it.
@@ -40,11 +29,29 @@ CREATE UNIQUE INDEX callback_key ON mpesa_callbacks.callback (key, kind, digest)
 CREATE UNIQUE INDEX callback_first ON mpesa_callbacks.callback (key, kind) WHERE verdict = 0;
 CREATE UNIQUE INDEX callback_receipt ON mpesa_callbacks.callback (receipt, kind) WHERE verdict = 0 AND receipt IS NOT NULL;
 CREATE INDEX callback_reference ON mpesa_callbacks.callback (reference) WHERE reference IS NOT NULL;
-CREATE INDEX callback_ready ON mpesa_callbacks.callback (run_at, id) WHERE state = 0;
-CREATE INDEX callback_running ON mpesa_callbacks.callback (lease_until) WHERE state = 1;
-CREATE INDEX callback_open ON mpesa_callbacks.callback (state, id) WHERE state >= 3;
 
--- Names and phone numbers live here, and in keys. No foreign key: checking it would lock, and write, each callback once more.
+-- What is done about a callback: one row for each. Claiming and settling write it anew, in all indexes that it has: it is narrow, and
+-- has few. No foreign key, here and below: checking it would lock, and write, each callback once more.
+CREATE TABLE mpesa_callbacks.work (
+    callback_id   bigint   PRIMARY KEY,
+    fence         bigint   NOT NULL DEFAULT 0,
+    run_at        bigint,
+    lease_until   bigint,
+    settled_at    bigint,
+    attempts      integer  NOT NULL DEFAULT 0,
+    interruptions integer  NOT NULL DEFAULT 0,
+    state         smallint NOT NULL,          -- 0 ready, 1 running, 2 done, 3 dead, 4 held, 5 quarantined
+    error         text
+) WITH (
+    -- Two dead rows a callback: cleaned up at a fiftieth, not a fifth, of a table that only grows.
+    autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02
+);
+
+CREATE INDEX work_ready ON mpesa_callbacks.work (run_at, callback_id) WHERE state = 0;
+CREATE INDEX work_running ON mpesa_callbacks.work (lease_until) WHERE state = 1;
+CREATE INDEX work_open ON mpesa_callbacks.work (state, callback_id) WHERE state >= 3;
+
+-- Names and phone numbers live here, and in keys.
 CREATE TABLE mpesa_callbacks.body (
     callback_id bigint PRIMARY KEY,
     body        bytea  NOT NULL
