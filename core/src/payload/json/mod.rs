@@ -1,0 +1,166 @@
+//! A JSON text as Daraja may write it, read without losing anything.
+//!
+//! `serde_json::Value` forgets repeated keys and makes floats of amounts, and a plain derive refuses what merely looks
+//! different. So bodies are read into a [`Document`]: members in order, repeated ones included, and every leaf as the token
+//! that was sent. A member is then asked for by name, and a member that is there twice has no one answer.
+
+mod object;
+
+mod read;
+
+mod text;
+
+use std::borrow::Cow;
+use std::iter;
+
+use serde_json::value::RawValue;
+
+pub(super) use self::object::amount;
+pub(super) use self::read::Name;
+pub(super) use self::text::leaf;
+use super::Unreadable;
+
+/// A body that was read. All its values are in one list, each followed by what is in it, so that reading allocates once.
+pub(crate) struct Document<'a>(Vec<Slot<'a>>);
+
+/// A value in a document.
+struct Slot<'a> {
+    /// As a member; items of lists have none.
+    name: Cow<'a, str>,
+    value: Value<'a>,
+    /// How many slots it takes, with all that is in it.
+    length: usize,
+}
+
+/// What a value is.
+pub(crate) enum Value<'a> {
+    Object,
+    List,
+    /// A string that stood where a container may stand.
+    Text(Cow<'a, str>),
+    Null,
+    /// Anything else: the JSON text of a number, string, boolean, null, or of a member we do not look into.
+    Raw(&'a RawValue),
+}
+
+/// A value, with all that is in it: its own slot comes first.
+#[derive(Clone, Copy)]
+pub(crate) struct Node<'d, 'a>(&'d [Slot<'a>]);
+
+/// The members of an object in the order in which they came.
+#[derive(Clone, Copy)]
+pub(crate) struct Object<'d, 'a>(&'d [Slot<'a>]);
+
+impl<'a> Document<'a> {
+    /// Reads a whole body; a byte order mark before it is passed over.
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Document<'a>, Unreadable> {
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        // Checked as a whole, it need not be checked again token by token.
+        let parsed = match str::from_utf8(body) {
+            Ok(text) => serde_json::from_str(text),
+            Err(_) => serde_json::from_slice(body),
+        };
+        // The error's text can quote the body, so only its place is kept.
+        parsed.map_err(|error| Unreadable::NotJson { line: error.line(), column: error.column() })
+    }
+
+    pub(crate) fn node(&self) -> Node<'_, 'a> {
+        Node(&self.0)
+    }
+
+    /// The object that a body must be.
+    pub(crate) fn object(&self) -> Result<Object<'_, 'a>, Unreadable> {
+        self.node().object().ok_or(Unreadable::NotAnObject)
+    }
+}
+
+impl<'d, 'a> Node<'d, 'a> {
+    pub(crate) fn value(self) -> &'d Value<'a> {
+        &self.0[0].value
+    }
+
+    pub(crate) fn object(self) -> Option<Object<'d, 'a>> {
+        matches!(self.value(), Value::Object).then(|| Object(&self.0[1..]))
+    }
+
+    /// The items of a list.
+    pub(crate) fn items(self) -> impl Iterator<Item = Node<'d, 'a>> {
+        nodes(&self.0[1..])
+    }
+
+    /// The text of a string, number or boolean. Null, and what is no leaf, has none.
+    pub(crate) fn text(self) -> Result<Option<Cow<'a, str>>, Unreadable> {
+        match self.value() {
+            Value::Text(text) => Ok(Some(text.clone())),
+            Value::Raw(raw) => leaf(raw.get()),
+            Value::Null | Value::Object | Value::List => Ok(None),
+        }
+    }
+}
+
+/// One after the other, each with what is in it.
+fn nodes<'d, 'a>(mut slots: &'d [Slot<'a>]) -> impl Iterator<Item = Node<'d, 'a>> {
+    iter::from_fn(move || {
+        let (node, others) = slots.split_at(slots.first()?.length);
+        slots = others;
+        Some(Node(node))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(body: &str) -> Document<'_> {
+        Document::parse(body.as_bytes()).unwrap()
+    }
+
+    fn text(body: &str, name: &'static str) -> Result<Option<String>, Unreadable> {
+        document(body).object()?.text(name).map(|text| text.map(Cow::into_owned))
+    }
+
+    #[test]
+    fn what_is_in_a_value_is_not_beside_it() {
+        let document = document(r#"{"Body":{"Item":[{"A":1},[],{"A":2}],"B":"3"},"C":4,"Result":null}"#);
+        let root = document.object().unwrap();
+        assert_eq!(root.members().map(|(name, _)| name).collect::<Vec<_>>(), ["Body", "C", "Result"]);
+        let body = root.object("Body").unwrap().unwrap();
+        assert_eq!(body.members().map(|(name, _)| name).collect::<Vec<_>>(), ["Item", "B"]);
+        let item = body.member("Item").unwrap().unwrap();
+        let items: Vec<_> = item.items().map(|item| item.object().map(|item| item.text("A").unwrap())).collect();
+        assert_eq!(items, [Some(Some("1".into())), None, Some(Some("2".into()))]);
+        assert!(body.text("A").unwrap().is_none() && root.object("Result").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_number_keeps_its_token() {
+        let amount = text(r#"{"Amount":8959269.60}"#, "Amount").unwrap();
+        assert_eq!(amount.as_deref(), Some("8959269.60"));
+    }
+
+    #[test]
+    fn a_member_that_is_there_twice_has_no_one_answer() {
+        let body = r#"{"TransID":"A","transID":"B"}"#;
+        assert_eq!(text(body, "TransID"), Err(Unreadable::Repeated { field: "TransID" }));
+    }
+
+    #[test]
+    fn a_lone_surrogate_is_not_text_and_not_a_panic() {
+        assert_eq!(text(r#"{"A":"\ud800"}"#, "A"), Err(Unreadable::NotText));
+    }
+
+    #[test]
+    fn ten_thousand_brackets_are_refused_or_left_unread() {
+        assert!(Document::parse("[".repeat(10_000).as_bytes()).is_err());
+        let body = format!(r#"{{"deep":{}{},"A":"1"}}"#, "[".repeat(10_000), "]".repeat(10_000));
+        assert_eq!(text(&body, "A").unwrap().as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn a_name_that_was_cut_in_the_middle_of_an_emoji_is_mended_and_an_id_is_not() {
+        let document = document(r#"{"Name":"a\ud83d b \ud83d\ude00 \\ud83d \udc00"}"#);
+        let object = document.object().unwrap();
+        assert_eq!(object.string("Name").unwrap().as_deref(), Some("a\u{fffd} b \u{1f600} \\ud83d \u{fffd}"));
+        assert_eq!(object.id("Name"), Err(Unreadable::NotText));
+    }
+}
