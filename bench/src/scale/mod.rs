@@ -178,17 +178,23 @@ fn work_off(server: &mut Running, backlog: &Stocked, report: &mut Report) -> any
 
 fn tell_purge(backlog: &Stocked, purged: &Purged, report: &mut Report) {
     let micros = purged.took.as_secs_f64() * 1e6 / count_of(purged.rows);
-    report.row(vec![
-        cell(format!("{:?}", backlog.kept), backlog.kept_name()),
-        cell("a purge, at a steady rate", "a purge"),
-        cell(purged.rows, purged.rows),
-        cell(purge::RATE, purge::RATE),
-        nothing(),
-        cell(format!("{:.1}", purged.p99), purged.p99),
-        cell(format!("{:.1}", purged.worst), purged.worst),
-        cell(format!("{micros:.1}"), micros),
-        nothing(),
-    ]);
+    let rows = [
+        ("no purge, at a steady rate", 0, &purged.alone, nothing()),
+        ("a purge, at a steady rate", purged.rows, &purged.beside, cell(format!("{micros:.1}"), micros)),
+    ];
+    for (beside, rows, met, micros) in rows {
+        report.row(vec![
+            cell(format!("{:?}", backlog.kept), backlog.kept_name()),
+            cell(beside, beside),
+            cell(rows, rows),
+            cell(purge::RATE, purge::RATE),
+            nothing(),
+            cell(format!("{:.1}", met.p99), met.p99),
+            cell(format!("{:.1}", met.worst), met.worst),
+            micros,
+            nothing(),
+        ]);
+    }
 }
 
 /// The processor time of a server and its database, from when it was started.

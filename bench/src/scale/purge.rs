@@ -6,41 +6,66 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Options;
-use crate::load::{Generated, Generator, path, send};
+use crate::load::{Generator, path, send};
+use crate::measure::median;
 use crate::serve::Running;
 use crate::side::Side;
 
 /// The steady rate, a second, at which callbacks come during a purge.
 pub(super) const RATE: u32 = 500;
 
-/// A purge, and what the callbacks met with that came meanwhile.
+/// What callbacks met with that came at that rate, two seconds after two seconds.
+pub(super) struct Met {
+    /// The median of all two seconds', in milliseconds.
+    pub(super) p99: f64,
+    /// The slowest of all, in milliseconds.
+    pub(super) worst: f64,
+    /// The number of the next body.
+    next: u64,
+}
+
+/// A purge, and what callbacks met with that came meanwhile; and what they met with before it.
 pub(super) struct Purged {
     /// How many callbacks went.
     pub(super) rows: u64,
     pub(super) took: Duration,
-    /// The highest of any two seconds, in milliseconds.
-    pub(super) p99: f64,
-    /// The slowest of all, in milliseconds.
-    pub(super) worst: f64,
+    pub(super) alone: Met,
+    pub(super) beside: Met,
 }
 
+/// For how often two seconds the disk is looked at without a purge: it has moments of its own.
+const ALONE: usize = 15;
+
 pub(super) fn purge(server: &mut Running, side: Side, first: u64, options: &Options) -> anyhow::Result<Purged> {
+    let load = Generator {
+        address: server.address,
+        path: path(side),
+        connections: options.connections,
+        seconds: 2.0,
+        rate: Some(RATE),
+        first,
+    };
+    let alone = meet(&load, |rounds| rounds < ALONE)?;
     let is_over = Arc::new(AtomicBool::new(false));
-    let (address, connections, is_purged) = (server.address, options.connections, is_over.clone());
-    let sending = thread::spawn(move || {
-        let mut loads: Vec<Generated> = Vec::new();
-        while loads.is_empty() || !is_purged.load(Ordering::Relaxed) {
-            let first = loads.last().map_or(first, |load| load.next);
-            let load = Generator { address, path: path(side), connections, seconds: 2.0, rate: Some(RATE), first };
-            loads.push(send(&load)?);
-        }
-        anyhow::Ok(loads)
-    });
+    let is_purged = is_over.clone();
+    let load = Generator { first: alone.next, ..load };
+    let sending = thread::spawn(move || meet(&load, |rounds| rounds == 0 || !is_purged.load(Ordering::Relaxed)));
     let began = Instant::now();
     let rows = server.purge()?;
     let took = began.elapsed();
     is_over.store(true, Ordering::Relaxed);
-    let loads = sending.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
-    let highest = |figure: fn(&Generated) -> f64| loads.iter().map(figure).fold(0.0, f64::max);
-    Ok(Purged { rows, took, p99: highest(|load| load.p99), worst: highest(|load| load.worst) })
+    let beside = sending.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
+    Ok(Purged { rows, took, alone, beside })
+}
+
+/// Sends two seconds after two seconds, for as long as there is to be another one.
+fn meet(load: &Generator, is_on: impl Fn(usize) -> bool) -> anyhow::Result<Met> {
+    let (mut p99, mut worst, mut load) = (Vec::new(), 0.0_f64, load.clone());
+    while is_on(p99.len()) {
+        let met = send(&load)?;
+        p99.push(met.p99);
+        worst = worst.max(met.worst);
+        load.first = met.next;
+    }
+    Ok(Met { p99: median(p99), worst, next: load.first })
 }
