@@ -33,8 +33,8 @@ pub(super) struct Purged {
     pub(super) beside: Met,
 }
 
-/// For how often two seconds the disk is looked at without a purge: it has moments of its own.
-const ALONE: usize = 15;
+/// For how often two seconds, in each round, the disk is looked at without a purge: it has moments of its own.
+const ALONE: usize = 5;
 
 pub(super) fn purge(server: &mut Running, side: Side, first: u64, options: &Options) -> anyhow::Result<Purged> {
     let load = Generator {
@@ -45,11 +45,11 @@ pub(super) fn purge(server: &mut Running, side: Side, first: u64, options: &Opti
         rate: Some(RATE),
         first,
     };
-    let alone = meet(&load, |rounds| rounds < ALONE)?;
+    let alone = meet(&load, |seconds| seconds < ALONE * options.rounds)?;
     let is_over = Arc::new(AtomicBool::new(false));
     let is_purged = is_over.clone();
     let load = Generator { first: alone.next, ..load };
-    let sending = thread::spawn(move || meet(&load, |rounds| rounds == 0 || !is_purged.load(Ordering::Relaxed)));
+    let sending = thread::spawn(move || meet(&load, |seconds| seconds == 0 || !is_purged.load(Ordering::Relaxed)));
     let began = Instant::now();
     let rows = server.purge()?;
     let took = began.elapsed();
