@@ -346,6 +346,9 @@ async fn begin_work(
     deliveries: &[&Received],
     inserted: &[(usize, i64, Verdict)],
 ) -> sqlx::Result<()> {
+    if inserted.is_empty() {
+        return Ok(());
+    }
     let ids: Vec<i64> = inserted.iter().map(|(_, id, _)| *id).collect();
     let all = || inserted.iter().map(|(at, _, verdict)| (deliveries[*at], *verdict));
     let bodies: Vec<&[u8]> = all().map(|(received, _)| received.body()).collect();
