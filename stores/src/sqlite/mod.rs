@@ -54,7 +54,7 @@ pub struct SqliteStore {
 }
 
 /// How many rows a trimming deletes before it lets others write.
-const TRIMMED_AT_ONCE: usize = 200;
+const TRIMMED_AT_ONCE: usize = 50;
 
 /// A connection that reads; none once the store was closed.
 type Reader = Arc<Mutex<Option<Connection>>>;

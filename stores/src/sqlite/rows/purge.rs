@@ -5,8 +5,8 @@ use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use crate::words::{pseudonym, state_number};
 
-/// How many bodies a purge looks at before it lets others write.
-const LOOKED_AT_ONCE: i64 = 200;
+/// How many bodies a purge looks at before it lets others write: a few milliseconds of the writer.
+const LOOKED_AT_ONCE: i64 = 50;
 
 /// What may be purged: done, and received before this time. Some of it, behind this id; and the id to go on behind. None to go on
 /// behind when there are no more, or none that is old enough: ids go by arrival, and one that bears a time ahead of its own stands
