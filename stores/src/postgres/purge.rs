@@ -132,6 +132,8 @@ async fn trim_some(pool: &PgPool, ids: &[i64]) -> sqlx::Result<u64> {
     .fetch_all(&mut *tx)
     .await?;
     for statement in [
+        // In the order of keys, in which whoever records waits for them.
+        "SELECT FROM mpesa_callbacks.callback WHERE id = ANY($1) ORDER BY kind COLLATE \"C\", key COLLATE \"C\", id FOR UPDATE",
         "DELETE FROM mpesa_callbacks.body WHERE callback_id = ANY($1)",
         "DELETE FROM mpesa_callbacks.work WHERE callback_id = ANY($1)",
     ] {
