@@ -98,3 +98,17 @@ fn stat(pid: u32) -> anyhow::Result<Vec<String>> {
     let (_, fields) = stat.rsplit_once(") ").context("the process's name")?;
     Ok(fields.split(' ').map(str::to_owned).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_ended_takes_nothing_off_the_others_account() {
+        let used = |written| Usage { cpu: TICK, written };
+        let earlier = Family(HashMap::from([(1, used(10)), (2, used(1000))]));
+        let later = Family(HashMap::from([(1, used(15)), (3, used(7))]));
+        assert_eq!(later.since(&earlier).written, 5 + 7, "2 has ended, 3 has come");
+        assert_eq!(later.since(&Family::none()).written, 15 + 7);
+    }
+}

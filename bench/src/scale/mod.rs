@@ -106,7 +106,7 @@ fn compare(
         let acknowledged = middle(|cost| cost.acknowledged);
         let p99 = middle(|cost| cost.p99);
         report.row(vec![
-            cell(format!("{:?}", stocked.kept), stocked.kept_name()),
+            stocked.name(),
             cell(beside, beside),
             cell(stocked.rows, stocked.rows),
             cell(format!("{acknowledged:.0}"), acknowledged),
@@ -163,7 +163,7 @@ fn work_off(server: &mut Running, backlog: &Stocked, report: &mut Report) -> any
     let handled = count_of(waiting) / began.elapsed().as_secs_f64();
     let micros = meter.micros(server, backlog)? / count_of(waiting);
     report.row(vec![
-        cell(format!("{:?}", backlog.kept), backlog.kept_name()),
+        backlog.name(),
         cell("the backlog, handling", "handling the backlog"),
         cell(waiting, waiting),
         nothing(),
@@ -184,7 +184,7 @@ fn tell_purge(backlog: &Stocked, purged: &Purged, report: &mut Report) {
     ];
     for (beside, rows, met, micros) in rows {
         report.row(vec![
-            cell(format!("{:?}", backlog.kept), backlog.kept_name()),
+            backlog.name(),
             cell(beside, beside),
             cell(rows, rows),
             cell(purge::RATE, purge::RATE),

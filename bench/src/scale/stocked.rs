@@ -6,15 +6,17 @@ use std::time::{Duration, SystemTime};
 use bench::bodies::body;
 use mpesa_callbacks::Kind;
 use mpesa_callbacks::store::{Disposition, PostgresStore, Received, SqliteStore, Store};
+use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
+use crate::measure::cell;
 use crate::serve::Place;
 use crate::side::{Kept, Side};
 
 /// A place with callbacks in it already.
 pub(super) struct Stocked {
     pub(super) place: Place,
-    pub(super) kept: Kept,
+    kept: Kept,
     /// How many there were to begin with.
     pub(super) rows: u64,
     /// The number of the next body that is sent to it.
@@ -46,8 +48,10 @@ impl Stocked {
         Ok(stocked)
     }
 
-    pub(super) fn kept_name(&self) -> String {
-        format!("{:?}", self.kept).to_lowercase()
+    /// The store's name, for people and for programs.
+    pub(super) fn name(&self) -> (String, Value) {
+        let name = format!("{:?}", self.kept);
+        cell(&name, name.to_lowercase())
     }
 
     /// Puts bodies into the store, as the engine would.
