@@ -39,7 +39,7 @@ pub fn amount(text: &[u8]) {
         }
         (Err(_), Some(_)) => panic!("`{text}` is an amount"),
         // Exponents, and more digits than by hand: whatever it is, it is written and read back.
-        (Ok(_), None) => assert!(text.contains(['e', 'E', '.']), "`{text}` is no amount"),
+        (Ok(_), None) => assert!(text.contains(['e', 'E', '.', ',']), "`{text}` is no amount"),
         (Err(_), None) => {}
     }
     if let Ok(amount) = amount {

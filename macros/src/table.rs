@@ -16,7 +16,7 @@ const fn row(name: &'static str, payload: &'static str, path: &'static str) -> R
 }
 
 /// All built-in kinds.
-pub(crate) const KINDS: [Row; 21] = [
+pub(crate) const KINDS: [Row; 22] = [
     row("stk", "StkCallback", "/stk"),
     row("c2b_validation", "C2bValidation", "/c2b/validation"),
     row("c2b_confirmation", "C2bConfirmation", "/c2b/confirmation"),
@@ -36,6 +36,7 @@ pub(crate) const KINDS: [Row; 21] = [
     row("ratiba", "RatibaCallback", "/ratiba"),
     row("bill_manager", "BillManagerPayment", "/bill-manager"),
     Row { name: "payment", payload: "Payment", path: None },
+    Row { name: "payment_completed", payload: "Payment", path: None },
     row("lipia", "LipiaCallback", "/lipia"),
     Row { name: "overdue", payload: "Expected", path: None },
 ];
@@ -44,7 +45,7 @@ pub(crate) const KINDS: [Row; 21] = [
 pub(crate) const CALLBACK: &str = "callback";
 
 /// The hooks.
-pub(crate) const HOOKS: [&str; 3] = ["on_duplicate", "on_conflict", "on_dead"];
+pub(crate) const HOOKS: [&str; 4] = ["on_duplicate", "on_conflict", "on_dead", "on_quarantine"];
 
 /// The words that Safaricom rejects anywhere in a URL, in any case (Daraja 3.0, register URL, 2.3).
 pub(crate) const FORBIDDEN_WORDS: [&str; 8] = ["m-pesa", "mpesa", "safaricom", "exec", "exe", "cmd", "sql", "query"];

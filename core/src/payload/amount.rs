@@ -1,5 +1,6 @@
 //! Money as exact decimals.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -66,6 +67,11 @@ impl Amount {
         self < Amount::ZERO
     }
 
+    /// Whether a payment can be of this amount: whole cents, and above 0.
+    pub(crate) fn is_payable(self) -> bool {
+        self > Amount::ZERO && self.cents().is_some()
+    }
+
     /// The one way to write this money: no trailing zeros.
     pub(crate) fn canonical(self) -> String {
         self.0.normalize().to_string()
@@ -76,7 +82,7 @@ impl FromStr for Amount {
     type Err = InvalidAmount;
 
     fn from_str(text: &str) -> Result<Amount, InvalidAmount> {
-        let text = text.trim();
+        let text = &*without_separators(text.trim());
         let unsigned = text.strip_prefix('-').unwrap_or(text);
         let scientific = unsigned.bytes().any(|byte| matches!(byte, b'e' | b'E'));
         let plain = unsigned.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
@@ -93,6 +99,21 @@ impl FromStr for Amount {
         }
         Ok(Amount(if amount.is_zero() { Decimal::new(0, amount.scale()) } else { amount }))
     }
+}
+
+/// `1,500.00` without its commas, where they can be nothing but thousands separators: each before three digits, the first
+/// behind one to three.
+fn without_separators(text: &str) -> Cow<'_, str> {
+    if !text.contains(',') {
+        return Cow::Borrowed(text);
+    }
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    let (whole, _) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let mut groups = whole.split(',');
+    let is_digits = |group: &str| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit());
+    let is_first = groups.next().is_some_and(|first| first.len() <= 3 && is_digits(first));
+    let is_separated = is_first && groups.all(|group| group.len() == 3 && is_digits(group));
+    if is_separated { Cow::Owned(text.replace(',', "")) } else { Cow::Borrowed(text) }
 }
 
 impl fmt::Display for Amount {
@@ -156,10 +177,18 @@ mod tests {
     }
 
     #[test]
+    fn thousands_may_be_separated() {
+        for (text, cents) in [("1,500.00", 150_000), ("10,000", 1_000_000), ("1,234,567.5", 123_456_750)] {
+            assert_eq!(text.parse::<Amount>().unwrap(), Amount::from_cents(cents), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_not_a_decimal_number_is_refused() {
-        for text in
-            ["", " ", "KES 10", "10,000.00", "0x10", "1_000", "1..0", "NaN", "--1", "+1", "9e99", ".", "e5", "1e"]
-        {
+        for text in [
+            "", " ", "KES 10", "10,00.00", "1,5", ",100", "1,000,00", "1234,567", "0x10", "1_000", "1..0", "NaN",
+            "--1", "+1", "9e99", ".", "e5", "1e",
+        ] {
             assert_eq!(text.parse::<Amount>(), Err(InvalidAmount), "{text:?}");
         }
         assert_eq!("1234567890123456".parse::<Amount>(), Err(InvalidAmount));

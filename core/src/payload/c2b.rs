@@ -34,7 +34,7 @@ macro_rules! c2b_payload {
             pub third_party_trans_id: Option<String>,
             /// Who pays: whole, masked or hashed, by the version of the API that the URLs were registered with.
             pub msisdn: Option<Msisdn>,
-            /// The payer's first name; any of the names may be missing or stars.
+            /// The payer's first name, padded with blanks at times; any of the names may be missing or stars.
             pub first_name: Option<Private>,
             /// The payer's middle name.
             pub middle_name: Option<Private>,
@@ -52,17 +52,31 @@ macro_rules! c2b_payload {
 
             pub(super) fn read(root: Object<'_, '_>, source: Source) -> Result<$name, Unreadable> {
                 Ok($name {
-                    transaction_type: root.string("TransactionType")?,
+                    transaction_type: match root.string("TransactionType")? {
+                        Some(name) => Some(name),
+                        None => root.string("TransType")?,
+                    },
                     trans_id: root.id("TransID")?.ok_or(Unreadable::NoKey { field: "TransID" })?,
                     trans_time: root.time("TransTime")?,
                     amount: root.amount("TransAmount")?,
                     business_short_code: root.id("BusinessShortCode")?,
-                    bill_ref_number: root.private("BillRefNumber")?,
+                    // NCBA's pay bill: the order is in `Narrative`, and `BillRefNumber` is the merchant's own account there.
+                    bill_ref_number: match root.private("Narrative")? {
+                        Some(order) => Some(order),
+                        None => root.private("BillRefNumber")?,
+                    },
                     invoice_number: root.private("InvoiceNumber")?,
                     org_account_balance: root.text("OrgAccountBalance")?.and_then(|text| text.parse().ok()),
                     third_party_trans_id: root.string("ThirdPartyTransID")?,
-                    msisdn: root.msisdn("MSISDN")?,
-                    first_name: root.private("FirstName")?,
+                    // The same sender: the phone in `Mobile`, the whole name in `name`.
+                    msisdn: match root.msisdn("MSISDN")? {
+                        Some(msisdn) => Some(msisdn),
+                        None => root.msisdn("Mobile")?,
+                    },
+                    first_name: match root.private("FirstName")? {
+                        Some(name) => Some(name),
+                        None => root.private("name")?,
+                    },
                     middle_name: root.private("MiddleName")?,
                     last_name: root.private("LastName")?,
                     source,
@@ -78,11 +92,15 @@ macro_rules! c2b_payload {
             }
 
             pub(super) fn says(&self) -> Digest {
-                Saying::of(&$kind)
-                    .amount(self.amount)
-                    .text(self.business_short_code.as_deref())
-                    .text(self.bill_ref_number.as_ref().map(Private::trimmed))
-                    .digest()
+                // People type accounts in either case; what was reconciled may be written in the other.
+                let account = self.bill_ref_number.as_ref().map(|account| account.trimmed().to_lowercase());
+                Saying::of(&$kind).amount(self.amount).text(account.as_deref()).digest()
+            }
+
+            /// What is compared only where two both tell it: the short code. What was reconciled may not have one.
+            pub(super) fn detail(&self) -> Option<Digest> {
+                let short_code = self.business_short_code.as_deref()?;
+                Some(Saying::of(&$kind).text(Some(short_code)).digest())
             }
         }
     };

@@ -114,21 +114,26 @@ static STK: &[Meaning] = &[
     row("3",          "the amount is above the maximum",                       Funds,         Failed,  No,               "D3 MpesaExpressSimulate"),
     row("4",          "the customer's daily limit is used up",                 Funds,         Failed,  minutes(24 * 60), "D3 MpesaExpressSimulate"),
     row("8",          "the pay bill or till would exceed its maximum balance", Funds,         Failed,  OnceMended,       "D3 MpesaExpressSimulate"),
+    row("11",         "the paying account is not active",                      Customer,      Failed,  OnceMended,       "LOG 2024"),
     row("17",         "the same amount from the same customer within two minutes", Duplicate, Failed,  minutes(2),       "D3 MpesaExpressSimulate"),
     row("26",         "the system is busy",                                    System,        Unclear, minutes(1),       "G2, COM"),
     row("1001",       "another session with this customer is open",            Unknown,       Unclear, minutes(2),       "COM; D3 as 500.001.1001"),
     row("1019",       "the transaction has expired",                           Unknown,       Unclear, OnceAsked,        "LOG 2022, 2023"),
     row("1025",       "the prompt could not be sent; is it over 182 characters?", Configuration, Failed, OnceMended,     "D3 MpesaExpressSimulate"),
-    row("9999",       "the prompt could not be sent; is it over 182 characters?", Configuration, Failed, OnceMended,     "COM"),
+    row("9999",       "the prompt could not be sent, or the request is still under way", Unknown, Unclear, OnceAsked,  "COM; three sources disagree"),
     row("1031",       "the customer cancelled",                                Customer,      Failed,  Yes,              "LOG 2021"),
     row("1032",       "the customer cancelled, or let the prompt pass",        Customer,      Failed,  Yes,              "D3 MpesaExpressSimulate"),
     row("1036",       "the phone did not acknowledge the prompt",              Customer,      Unclear, OnceAsked,        "LOG 2019"),
     row("1037",       "the phone was unreachable, or nobody answered",         Customer,      Unclear, OnceAsked,        "D3 MpesaExpressSimulate, LOG 2021, 2026"),
     row("2001",       "the customer entered a wrong PIN",                      Customer,      Failed,  Yes,              "D3 MpesaExpressSimulate"),
+    row("2026",       "seen in production; its meaning is not known",          Unknown,       Unclear, OnceAsked,        "LOG 2024"),
     row("2028",       "TransactionType and PartyB do not go together",         Configuration, Failed,  No,               "D3 MpesaExpressSimulate"),
+    row("2029",       "the till and the pay bill do not go together",          Configuration, Failed,  OnceMended,       "COM"),
     row("3002",       "nobody answered (Ethiopia)",                            Customer,      Unclear, OnceAsked,        "LOG 2024"),
     row("3007",       "nobody answered (Ethiopia)",                            Customer,      Unclear, OnceAsked,        "COM"),
+    row("4999",       "still under way: the customer has not answered yet",    Unknown,       Unclear, OnceAsked,        "LOG 2025, STK query"),
     row("8006",       "the customer's PIN is locked",                          Customer,      Failed,  No,               "D3 MpesaExpressSimulate"),
+    row("BW-JMS-100039", "seen in production; its meaning is not known",       Unknown,       Unclear, OnceAsked,        "LOG 2024"),
     row("SFC_IC0003", "TransactionType or PartyB names no operator",           Configuration, Failed,  No,               "D3 MpesaExpressSimulate"),
 ];
 
@@ -151,7 +156,7 @@ static B2C: &[Meaning] = &[
     row("2051",       "the phone number is not valid",                         Customer,      Unclear, OnceAsked,        "COM"),
     row("R002",       "the identity document's type is not known",             Customer,      Unclear, OnceAsked,        "COM"),
     row("R003",       "the identity document is not the recipient's",          Customer,      Unclear, OnceAsked,        "COM"),
-    row("2040",       "the recipient is not registered with M-Pesa",           Customer,      Failed,  No,               "D3 BusinessToCustomer"),
+    row("2040",       "the recipient is not registered with M-Pesa, or not of a supported type", Customer, Failed, No,   "D3 BusinessToCustomer, 2026"),
     row("8006",       "the API user's password is locked",                     Configuration, Failed,  OnceMended,       "D3 BusinessToCustomer"),
     row("SFC_IC0003", "the phone number is wrong or not with M-Pesa",          Customer,      Failed,  No,               "D3 BusinessToCustomer"),
 ];
@@ -178,6 +183,7 @@ static B2B: &[Meaning] = &[
     row("2006",       "an account is not active",                              Configuration, Unclear, OnceAsked,        "COM"),
     row("2007",       "the receiver's validation refused it",                  Customer,      Unclear, OnceAsked,        "COM"),
     row("2020",       "the amount is not written as an amount",                Configuration, Unclear, OnceAsked,        "COM"),
+    row("2028",       "the initiator may not do this",                         Configuration, Unclear, OnceAsked,        "LOG 2020"),
     row("2029",       "no reason was resolved",                                System,        Unclear, OnceAsked,        "COM"),
     row("2043",       "the receiver is not a child organisation",              Configuration, Unclear, OnceAsked,        "COM"),
     row("2202",       "the account number is not valid",                       Configuration, Unclear, OnceAsked,        "COM"),
@@ -200,8 +206,10 @@ static REVERSAL: &[Meaning] = &[
 // The codes of a query tell how the query went. The outcome they lead to is the payment's, and of that they say nothing.
 #[rustfmt::skip]
 static STATUS: &[Meaning] = &[
+    row("7",          "the receiving party of the query is not valid",         Configuration, Unclear, OnceMended,       "COM"),
     row("25",         "a parameter of the query is not valid",                 Configuration, Unclear, OnceMended,       "COM, observed"),
     row("2001",       "the initiator's name or credential is wrong",           Configuration, Unclear, OnceMended,       "LOG 2024"),
+    row("2032",       "there is no such receipt",                              Unknown,       Unclear, OnceMended,       "COM"),
     row("2033",       "there is no such receipt",                              Unknown,       Unclear, OnceMended,       "COM"),
     row("SFC_IC0003", "the operator does not exist",                           Configuration, Unclear, OnceMended,       "D3 TransactionStatus"),
 ];

@@ -37,11 +37,11 @@ pub struct Expected {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub business_short_code: Option<String>,
     /// How long to wait for the callback before `#[overdue]` runs.
-    #[serde(rename = "within_seconds", serialize_with = "seconds")]
+    #[serde(rename = "within_ms", serialize_with = "milliseconds")]
     pub within: Duration,
     /// Daraja's id of the request, once [`Inbox::identify`](crate::Inbox::identify) has told it: a `CheckoutRequestID` or an
     /// `OriginatorConversationID`.
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<Private>,
 }
 
@@ -78,14 +78,14 @@ impl Expected {
     }
 
     pub(super) fn read(root: Object<'_, '_>, _: Source) -> Result<Expected, Unreadable> {
-        let seconds = root.text("within_seconds")?;
+        let milliseconds = root.text("within_ms")?;
         Ok(Expected {
             kind: Kind::from_name(root.text("kind")?.as_deref().unwrap_or_default()),
             reference: root.private("reference")?.ok_or(Unreadable::NoKey { field: "reference" })?,
             amount: root.amount("amount")?,
             business_short_code: root.string("business_short_code")?,
-            within: seconds.and_then(|seconds| seconds.parse().ok()).map_or(WITHIN, Duration::from_secs),
-            id: None,
+            within: milliseconds.and_then(|text| text.parse().ok()).map_or(WITHIN, Duration::from_millis),
+            id: root.private("id")?,
         })
     }
 
@@ -117,6 +117,11 @@ impl Expected {
         format!("{kind}#{id}").into()
     }
 
+    /// Under which the ids of a reference are found, one row for each.
+    pub(crate) fn key_of_ids(kind: &Kind, reference: &str) -> Private {
+        format!("{kind}@{reference}").into()
+    }
+
     /// The id in such a key.
     pub(crate) fn id_in<'k>(kind: &Kind, key: &'k str) -> Option<&'k str> {
         key.strip_prefix(kind.name())?.strip_prefix('#')
@@ -132,6 +137,6 @@ impl Expected {
     }
 }
 
-fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(duration.as_secs())
+fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }

@@ -53,6 +53,7 @@ pub use self::payment::Payment;
 pub use self::private::Private;
 pub use self::ratiba::RatibaCallback;
 pub use self::reconciled::Reconciled;
+pub use self::redact::strike_credentials;
 pub use self::result::{B2bResult, B2cResult, BalanceResult, ResultHeader, ReversalResult, StatusResult, TaxResult};
 pub use self::result_code::ResultCode;
 pub use self::source::Source;
@@ -60,8 +61,6 @@ pub use self::stk::StkCallback;
 pub use self::time::DarajaTime;
 pub use self::timeout::QueueTimeout;
 pub use self::unreadable::Unreadable;
-
-pub(crate) use self::redact::strike_credentials;
 
 use self::json::{Document, Object};
 use self::parameters::Entries;
@@ -102,7 +101,7 @@ pub enum Callback {
     Ratiba(RatibaCallback),
     /// `bill_manager`
     BillManager(BillManagerPayment),
-    /// `payment`
+    /// `payment` or `payment_completed`
     Payment(Payment),
     /// `lipia`
     Lipia(LipiaCallback),
@@ -132,21 +131,62 @@ const LONGEST_KEY: usize = 256;
 /// # Errors
 /// [`Unreadable`] says why the body cannot be read; it never quotes the body.
 pub fn parse(kind: &Kind, body: &[u8], key: Option<&str>) -> Result<Parsed, Unreadable> {
-    read_as(kind, body, Source::new(Bytes::copy_from_slice(body)), key)
+    parse_bytes(kind, &Bytes::copy_from_slice(body), key, None)
 }
 
-/// The same for a body that may be shared.
-pub(crate) fn parse_bytes(kind: &Kind, body: &Bytes, key: Option<&str>) -> Result<Parsed, Unreadable> {
-    read_as(kind, body, Source::new(body.clone()), key)
-}
-
-fn read_as(kind: &Kind, body: &[u8], source: Source, key: Option<&str>) -> Result<Parsed, Unreadable> {
+/// The same for a body that may be shared, and that came to the URL of this reference.
+pub(crate) fn parse_bytes(
+    kind: &Kind,
+    body: &Bytes,
+    key: Option<&str>,
+    reference: Option<&Private>,
+) -> Result<Parsed, Unreadable> {
     if let Kind::Custom(_) = kind {
-        return CustomCallback::read(kind, key.unwrap_or_default(), source);
+        return CustomCallback::read(kind, key.unwrap_or_default(), Source::new(body.clone()));
     }
-    let document = Document::parse(body)?;
-    let root = document.object()?;
+    let parsed = whole_or_mended(body, |root, source| read_as(kind, root, source, reference))?;
+    // M-Pesa's ids are ASCII: one that is not has no certain reading.
+    if !parsed.key.as_str().is_ascii() && std::str::from_utf8(body).is_err() {
+        return Err(Unreadable::NotText);
+    }
+    Ok(parsed)
+}
 
+/// Which kind of callback a body looks like that cannot be read as this one: people give one URL for two things.
+pub(crate) fn looks_like(kind: &Kind, body: &Bytes) -> Option<Kind> {
+    const TOLD_BY_SHAPE: [Kind; 7] = [
+        Kind::Stk,
+        Kind::C2bConfirmation,
+        Kind::Lipia,
+        Kind::Ratiba,
+        Kind::BillManager,
+        Kind::B2bExpress,
+        Kind::B2cResult,
+    ];
+    let is_it = |other: &Kind| other != kind && parse_bytes(other, body, None, None).is_ok();
+    TOLD_BY_SHAPE.into_iter().find(is_it)
+}
+
+/// Reads a body as it is, and, where it is no JSON object but nearly one, as what it must be.
+fn whole_or_mended<T>(
+    body: &Bytes,
+    read: impl Fn(Object<'_, '_>, Source) -> Result<T, Unreadable>,
+) -> Result<T, Unreadable> {
+    let read = |body: &Bytes| read(Document::parse(body)?.object()?, Source::new(body.clone()));
+    match read(body) {
+        Err(error @ (Unreadable::NotJson { .. } | Unreadable::NotAnObject)) => {
+            json::mend(body).map_or(Err(error), |mended| read(&mended.into()))
+        }
+        read => read,
+    }
+}
+
+fn read_as(
+    kind: &Kind,
+    root: Object<'_, '_>,
+    source: Source,
+    reference: Option<&Private>,
+) -> Result<Parsed, Unreadable> {
     let mut actual = kind.clone();
     if let Some(twin) = kind.twin()
         && timeout::is_timeout(root, kind.is_timeout())? != kind.is_timeout()
@@ -172,13 +212,19 @@ fn read_as(kind: &Kind, body: &[u8], source: Source, key: Option<&str>) -> Resul
         Kind::B2bExpress => Callback::B2bExpress(B2bExpressCallback::read(root, source)?),
         Kind::Ratiba => Callback::Ratiba(RatibaCallback::read(root, source)?),
         Kind::BillManager => Callback::BillManager(BillManagerPayment::read(root, source)?),
-        Kind::Payment => Callback::Payment(Payment::read(root, source)?),
+        Kind::Payment | Kind::PaymentCompleted => Callback::Payment(Payment::read(root, source)?),
         Kind::Overdue => Callback::Expected(Expected::read(root, source)?),
         Kind::Lipia => Callback::Lipia(LipiaCallback::read(root, source)?),
         Kind::Custom(_) => return Err(Unreadable::NotAnObject),
     };
     let key = match &callback {
         Callback::Expected(expected) => expected.key().into_string(),
+        // An echoed request of B2C version 1 has no id; its URL may name the request.
+        Callback::QueueTimeout(timeout) if timeout.key().is_none() => match reference {
+            Some(reference) => reference.as_str().to_owned(),
+            None => return Err(Unreadable::NoKey { field: "OriginatorConversationID" }),
+        },
+        Callback::Ratiba(callback) => callback.event_key(),
         callback => callback.key().to_owned(),
     };
     Parsed::new(actual, key, callback)
@@ -218,18 +264,60 @@ impl Parsed {
         }
     }
 
-    /// M-Pesa's receipt and the amount, when this tells of money that came in.
-    pub(crate) fn paid(&self) -> Option<(&str, Amount)> {
-        let (receipt, amount) = match &self.callback {
+    /// The fingerprint of what not every sender tells; where two callbacks of one key both tell it, it must agree.
+    pub(crate) fn detail(&self) -> Option<Digest> {
+        match &self.callback {
+            Callback::C2bConfirmation(callback) => callback.detail(),
+            Callback::C2bValidation(callback) => callback.detail(),
+            _ => None,
+        }
+    }
+
+    /// M-Pesa's receipt, whatever it is told of.
+    pub(crate) fn receipt(&self) -> Option<&str> {
+        match &self.callback {
+            Callback::B2cResult(result) => result.receipt(),
+            Callback::B2bResult(result) => result.receipt(),
+            Callback::TaxResult(result) => result.receipt(),
+            Callback::ReversalResult(result) => result.receipt(),
+            _ => self.money().0,
+        }
+    }
+
+    /// M-Pesa's receipt and an amount, of kinds that tell of money that came in; whatever the outcome.
+    fn money(&self) -> (Option<&str>, Option<Amount>) {
+        match &self.callback {
             Callback::Stk(callback) => (callback.receipt.as_deref(), callback.amount),
             Callback::C2bConfirmation(callback) => (Some(callback.trans_id.as_str()), callback.amount),
             Callback::B2bExpress(callback) => (callback.transaction_id.as_deref(), callback.amount),
             Callback::BillManager(callback) => (Some(callback.transaction_id.as_str()), callback.amount),
             Callback::Lipia(callback) => (callback.receipt.as_deref(), callback.amount),
-            _ => return None,
-        };
+            _ => (None, None),
+        }
+    }
+
+    /// M-Pesa's receipt and the amount, when this tells of money that came in: a success, of whole cents above 0.
+    pub(crate) fn paid(&self) -> Option<(&str, Amount)> {
+        let (receipt, amount) = self.money();
         let is_success = self.callback.outcome().is_some_and(Outcome::is_success);
-        receipt.zip(amount).filter(|_| is_success)
+        receipt.zip(amount).filter(|(_, amount)| is_success && amount.is_payable())
+    }
+
+    /// Why somebody must look at it, of kinds that tell of money that came in: it may be money, and it does not account for it.
+    pub(crate) fn is_unaccounted(&self) -> Option<&'static str> {
+        if !self.kind.is_money_in() || self.paid().is_some() {
+            return None;
+        }
+        match (self.callback.outcome()?, self.money()) {
+            (Outcome::Success, (Some(_), Some(_))) => {
+                Some("it tells of a payment of nothing, of less than nothing, or of a part of a cent")
+            }
+            (Outcome::Success, _) => Some("it tells of money without saying how much, or by which receipt"),
+            (Outcome::Unknown, (Some(_), Some(_))) => {
+                Some("it shows an amount and a receipt, and its result code does not say that it was paid")
+            }
+            _ => None,
+        }
     }
 
     /// The money that came in, when this tells of any.
@@ -327,19 +415,17 @@ impl Callback {
             Callback::ReversalResult(callback) => callback.header.key().unwrap_or_default(),
             Callback::QueueTimeout(callback) => callback.key().unwrap_or_default(),
             Callback::B2bExpress(callback) => &callback.request_id,
-            Callback::Ratiba(callback) => callback.key().unwrap_or_default(),
             Callback::BillManager(callback) => &callback.transaction_id,
             Callback::Payment(callback) => &callback.receipt,
             Callback::Lipia(callback) => callback.checkout_request_id.as_str(),
-            Callback::Expected(_) | Callback::Custom(_) => "",
+            Callback::Expected(_) | Callback::Custom(_) | Callback::Ratiba(_) => "",
         }
     }
 }
 
 /// Reads one payload out of a body.
 fn read<T>(body: &[u8], read: impl Fn(Object<'_, '_>, Source) -> Result<T, Unreadable>) -> Result<T, Unreadable> {
-    let document = Document::parse(body)?;
-    read(document.object()?, Source::new(Bytes::copy_from_slice(body)))
+    whole_or_mended(&Bytes::copy_from_slice(body), read)
 }
 
 /// Reads one list of parameters out of a body that was read before.

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use data_encoding::{BASE64, HEXLOWER};
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
+
+use super::json;
 
 /// A customer's phone number, as much of it as Daraja tells.
 ///
@@ -32,9 +35,10 @@ pub enum Msisdn {
     Plain(String),
     /// Some digits and a run of `*` or `X` for the rest. The run's length says nothing: `2******9` is one too.
     Masked(String),
-    /// 64 hexadecimal digits.
+    /// A SHA-256 of the number: 64 hexadecimal digits, the same with five of them masked (34 digits, ` ***** `, 25 digits), or
+    /// base64.
     Hashed(String),
-    /// None of these. No log shows one; the text is kept.
+    /// None of these: a till's number where a payer's is meant, or what nobody has seen yet. The text is kept.
     Other(String),
 }
 
@@ -48,13 +52,13 @@ impl Msisdn {
 
     /// Whether this is the number given, in any of the forms `254712345678`, `+254 712 345 678`, `0712345678`, `712345678`.
     ///
-    /// For a masked number: whether the digits that can be seen agree. That is a hint, not a proof.
+    /// For a masked number or hash: whether the digits that can be seen agree. Of a number that is a hint, not a proof.
     pub fn is(&self, number: &str) -> bool {
         let number = international(number);
         match self {
             Msisdn::Plain(text) => international(text) == number,
             Msisdn::Masked(text) => mask_admits(text, &number),
-            Msisdn::Hashed(text) => text.eq_ignore_ascii_case(&hex(&Sha256::digest(number.as_bytes()))),
+            Msisdn::Hashed(text) => hash_admits(text, &Sha256::digest(number.as_bytes())),
             Msisdn::Other(text) => *text == number,
         }
     }
@@ -93,22 +97,47 @@ fn mask_admits(mask: &str, number: &str) -> bool {
     admits(number) || (start.starts_with('0') && local.is_some_and(|local| admits(&local)))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        for half in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(u32::from(half), 16).unwrap_or('0'));
+/// Whether a hash in any of its spellings is this one.
+fn hash_admits(text: &str, hash: &[u8]) -> bool {
+    let hexadecimal = HEXLOWER.encode(hash);
+    if text.len() == BASE64_LENGTH {
+        return text == BASE64.encode(hash);
+    }
+    match text.split_once(HASH_MASK) {
+        Some((start, end)) => {
+            let (start, end) = (start.to_ascii_lowercase(), end.to_ascii_lowercase());
+            hexadecimal.starts_with(&start) && hexadecimal.ends_with(&end)
         }
-        text
-    })
+        None => text.eq_ignore_ascii_case(&hexadecimal),
+    }
+}
+
+/// What stands in the middle of a hash that was masked as if it were a number (production, July 2024): five of its digits.
+const HASH_MASK: &str = " ***** ";
+
+/// The length of a SHA-256 in base64, as Kopo Kopo sends it (April 2026).
+const BASE64_LENGTH: usize = 44;
+
+/// Fewer digits than any phone number has are a till's or pay bill's, which aggregators send in the payer's place.
+const SHORTEST: usize = 9;
+
+fn is_hash(text: &str) -> bool {
+    let is_hexadecimal = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match text.split_once(HASH_MASK) {
+        Some((start, end)) => start.len() == 34 && end.len() == 25 && is_hexadecimal(start) && is_hexadecimal(end),
+        None if text.len() == BASE64_LENGTH => BASE64.decode(text.as_bytes()).is_ok_and(|hash| hash.len() == 32),
+        None => text.len() == 64 && is_hexadecimal(text),
+    }
 }
 
 impl From<&str> for Msisdn {
     fn from(text: &str) -> Msisdn {
         let bare = text.trim();
-        let digits = bare.strip_prefix('+').unwrap_or(bare);
-        if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        let whole = json::whole(bare);
+        let digits = whole.as_deref().unwrap_or(bare.strip_prefix('+').unwrap_or(bare));
+        if digits.len() >= SHORTEST && digits.bytes().all(|byte| byte.is_ascii_digit()) {
             Msisdn::Plain(digits.to_owned())
-        } else if bare.len() == 64 && bare.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        } else if is_hash(bare) {
             Msisdn::Hashed(bare.to_owned())
         } else if bare.chars().any(is_mask)
             && bare.chars().all(|c| c.is_ascii_digit() || is_mask(c) || matches!(c, ' ' | '+'))
@@ -173,6 +202,24 @@ mod tests {
         assert!(!Msisdn::from("2547*****126").is(""));
         assert!(Msisdn::from("25*708*126").is("254708374126"));
         assert!(!Msisdn::from("25*9*126").is("254708374126"));
+    }
+
+    #[test]
+    fn hashes_are_known_again_in_every_spelling() {
+        for hash in [
+            "6e79bfa6a35b71a9f51b7593e2c8212a70 ***** eaca34567d868231638c20402",
+            "bnm/pqNbcan1G3WT4sghKnBY/I6so0Vn2GgjFjjCBAI=",
+        ] {
+            let hashed = Msisdn::from(hash);
+            assert!(matches!(hashed, Msisdn::Hashed(_)), "{hash}");
+            assert!(hashed.is("0700000031") && !hashed.is("0700000032"), "{hash}");
+        }
+    }
+
+    #[test]
+    fn a_till_is_no_phone_and_a_float_is() {
+        assert_eq!(Msisdn::from("600638"), Msisdn::Other("600638".into()));
+        assert_eq!(Msisdn::from("2.54700000031E11"), Msisdn::Plain("254700000031".into()));
     }
 
     #[test]

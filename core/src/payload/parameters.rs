@@ -121,17 +121,20 @@ impl<'a> Entries<'a> {
 
     /// The first value under any of these names; names are tried in order.
     pub(super) fn text(&self, names: &[&str]) -> Option<&str> {
-        let values =
-            |name: &&str| self.0.iter().filter(move |(other, _)| other == name).find_map(|(_, value)| value.as_deref());
-        names.iter().find_map(|name| values(name).filter(|value| !value.chars().all(char::is_whitespace)))
+        let is_said = |value: &&str| !value.chars().all(char::is_whitespace);
+        names.iter().find_map(|name| self.all(name).next().filter(is_said))
     }
 
     pub(super) fn string(&self, names: &[&str]) -> Option<String> {
         self.text(names).map(str::to_owned)
     }
 
+    /// All values of this name, in order: to the letter, because Ratiba has both `status` and `Status`; and in other letters'
+    /// case where nothing has it to the letter.
     pub(super) fn all<'s, 'n>(&'s self, name: &'n str) -> impl Iterator<Item = &'s str> + use<'s, 'n, 'a> {
-        self.0.iter().filter(move |(other, _)| other == name).filter_map(|(_, value)| value.as_deref())
+        let is_there = self.0.iter().any(|(other, _)| other == name);
+        let is_it = move |other: &str| other == name || !is_there && other.eq_ignore_ascii_case(name);
+        self.0.iter().filter(move |(other, _)| is_it(other)).filter_map(|(_, value)| value.as_deref())
     }
 
     /// A value that decides something. Where it is there twice with different values, there is no one answer.

@@ -28,14 +28,18 @@ pub struct Payment {
     /// The payer's names, as far as C2B tells them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payer: Option<Private>,
-    /// What it is for: the account number that the customer typed, the invoice's account, or Lipia's reference. An STK
-    /// callback does not tell it.
+    /// What it is for: the account number that the customer typed, the invoice's account, or an aggregator's reference. An STK
+    /// callback of Safaricom's does not tell it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<Private>,
+    /// The merchant's own id, from the per-payment URL of one of its callbacks, or of the request that was
+    /// [expected](crate::Inbox::expect).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Private>,
     /// The pay bill or till number, where it is told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub business_short_code: Option<String>,
-    /// The push that led to it, where one did and the STK callback came first.
+    /// The push that led to it, where one did and its callback has come.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkout_request_id: Option<Private>,
     /// The kind of callback that told of it first.
@@ -51,10 +55,45 @@ impl Payment {
             msisdn: None,
             payer: None,
             account: None,
+            reference: None,
             business_short_code: None,
             checkout_request_id: None,
             told_by,
         }
+    }
+
+    /// Which order it is for: the [`reference`](Payment::reference), else the [`account`](Payment::account) without the white
+    /// space around it; `None` when neither is known.
+    ///
+    /// A reference is the merchant's own; an account is what the customer typed, and may be misspelt: compare it as people
+    /// write it, and keep a place for payments whose order is not found.
+    ///
+    /// ```
+    /// use mpesa_callbacks_core::payload::Payment;
+    ///
+    /// let paid = Payment::parse(br#"{"receipt":"RKTQDM7W6S","amount":"10","account":" ORDER-7 ","told_by":"c2b_confirmation"}"#)?;
+    /// assert_eq!(paid.order(), Some("ORDER-7"));
+    /// # Ok::<_, mpesa_callbacks_core::payload::Unreadable>(())
+    /// ```
+    pub fn order(&self) -> Option<&str> {
+        let account = self.account.as_ref().map(Private::trimmed).filter(|account| !account.is_empty());
+        self.reference.as_ref().map(Private::as_str).or(account)
+    }
+
+    /// Takes over what another callback of the same receipt tells, where nothing is known yet.
+    pub(crate) fn take_over(&mut self, other: Payment) {
+        fn fill<T>(mine: &mut Option<T>, theirs: Option<T>) {
+            if mine.is_none() {
+                *mine = theirs;
+            }
+        }
+        fill(&mut self.time, other.time);
+        fill(&mut self.msisdn, other.msisdn);
+        fill(&mut self.payer, other.payer);
+        fill(&mut self.account, other.account);
+        fill(&mut self.reference, other.reference);
+        fill(&mut self.business_short_code, other.business_short_code);
+        fill(&mut self.checkout_request_id, other.checkout_request_id);
     }
 
     /// Reads back what [`Serialize`] wrote.
@@ -71,6 +110,7 @@ impl Payment {
             msisdn: root.msisdn("msisdn")?,
             payer: root.private("payer")?,
             account: root.private("account")?,
+            reference: root.private("reference")?,
             business_short_code: root.string("business_short_code")?,
             checkout_request_id: root.private("checkout_request_id")?,
             told_by: Kind::from_name(root.text("told_by")?.as_deref().unwrap_or_default()),

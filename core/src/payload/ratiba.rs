@@ -8,7 +8,9 @@ use crate::kind::Kind;
 
 /// A standing order was created, or was not.
 ///
-/// It tells of the order, not of its payments; for those, no callback is documented (C2B confirmations may come).
+/// It tells of the order. For its deductions no callback is documented (C2B confirmations may come); one public test fixture
+/// has them under the order's own id, with a receipt as `TransactionID`. That is not confirmed by Safaricom, but costs nothing
+/// to read: see [`is_deduction`](RatibaCallback::is_deduction).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RatibaCallback {
@@ -67,6 +69,24 @@ impl RatibaCallback {
 
     fn entries<'a>(root: Object<'_, 'a>) -> Result<Entries<'a>, Unreadable> {
         Entries::gather(root.member("responseBody")?)
+    }
+
+    /// Whether it tells of a deduction rather than of the order itself: an amount and an M-Pesa receipt, and no order's name
+    /// (unconfirmed, see above). Each deduction is a callback of its own: its key is that of the order, `/`, and the receipt.
+    pub fn is_deduction(&self) -> bool {
+        let is_receipt = |id: &str| id.len() == 10 && id.bytes().any(|byte| byte.is_ascii_alphabetic());
+        self.amount.is_some()
+            && self.standing_order_name.is_none()
+            && self.transaction_id.as_deref().is_some_and(is_receipt)
+    }
+
+    /// The key, of an order or of one of its deductions.
+    pub(super) fn event_key(&self) -> String {
+        let key = self.key().unwrap_or_default();
+        match self.transaction_id.as_deref().filter(|_| self.is_deduction()) {
+            Some(receipt) => format!("{key}/{receipt}"),
+            None => key.to_owned(),
+        }
     }
 
     /// What makes two deliveries the same callback: the request's id, else the answer's.

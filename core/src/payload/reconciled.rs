@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Amount, Expected, Private};
+use super::{Amount, Expected, Private, ResultCode};
 use crate::kind::Kind;
 
 /// What the application found out about a request whose callback did not come: from a query API, a statement, or the
@@ -59,14 +59,21 @@ impl Reconciled {
         self
     }
 
+    /// Whether it is no outcome at all: the request is still being processed, as the STK query API says while the customer has not
+    /// answered, with `4999` or with the error `500.001.1001`.
+    pub(crate) fn is_under_way(&self) -> bool {
+        matches!(self.code.trim(), "" | "4999" | "500.001.1001")
+    }
+
     /// The callback's body, marked as made here; `None` for a kind that it cannot be made of, or without what is its key.
     pub(crate) fn to_body(&self, expected: &Expected) -> Option<Bytes> {
-        let amount = self.amount.or(expected.amount).filter(|_| self.code == "0").map(Amount::canonical);
+        let code = ResultCode::from(self.code.as_str());
+        let amount = self.amount.or(expected.amount).filter(|_| code.is_success()).map(Amount::canonical);
         let phone = self.phone_number.as_ref().map(Private::as_str);
         let id = expected.id.as_ref().map(Private::as_str);
         let named =
             |name: &str, key: &str, value: Option<&str>| value.map(|value| json!({ name: key, "Value": value }));
-        let is_money_in = matches!(expected.kind, Kind::Stk | Kind::C2bConfirmation) && self.code == "0";
+        let is_money_in = matches!(expected.kind, Kind::Stk | Kind::C2bConfirmation) && code.is_success();
         if is_money_in && (amount.is_none() || self.receipt.is_none()) {
             return None;
         }
@@ -80,13 +87,13 @@ impl Reconciled {
                 let items: Vec<Value> = items.into_iter().flatten().collect();
                 json!({ "Reconciled": true, "Body": { "stkCallback": {
                     "CheckoutRequestID": id?,
-                    "ResultCode": self.code,
+                    "ResultCode": code,
                     "ResultDesc": self.description,
                     "CallbackMetadata": { "Item": items },
                 } } })
             }
             // M-Pesa never tells of a payment that was not made.
-            Kind::C2bConfirmation if self.code == "0" => json!({
+            Kind::C2bConfirmation if code.is_success() => json!({
                 "Reconciled": true,
                 "TransID": self.receipt.as_deref()?,
                 "TransAmount": amount,
@@ -99,7 +106,7 @@ impl Reconciled {
                 let parameters: Vec<Value> = named("Key", name, amount.as_deref()).into_iter().collect();
                 json!({ "Reconciled": true, "Result": {
                     "ResultType": 0,
-                    "ResultCode": self.code,
+                    "ResultCode": code,
                     "ResultDesc": self.description,
                     "OriginatorConversationID": id?,
                     "TransactionID": self.receipt,
@@ -126,7 +133,7 @@ mod tests {
             let mut expected = Expected::new(kind.clone(), "order-1").amount(Amount::from_cents(150_050));
             expected.id = Some("an id".into());
             let found = Reconciled::success("RCPT").phone_number("254712345678");
-            let parsed = parse_bytes(&kind, &found.to_body(&expected).unwrap(), None).unwrap();
+            let parsed = parse_bytes(&kind, &found.to_body(&expected).unwrap(), None, None).unwrap();
             assert_eq!(parsed.callback.outcome(), Some(Outcome::Success), "{kind}");
             assert_eq!(parsed.said().amount, expected.amount, "{kind}");
             let receipt = match &parsed.callback {
@@ -140,7 +147,7 @@ mod tests {
             assert_eq!(receipt, Some("RCPT"), "{kind}");
             let failed = Reconciled::with_code("1032").description("cancelled").to_body(&expected);
             let Some(failed) = failed else { continue };
-            assert_eq!(parse_bytes(&kind, &failed, None).unwrap().said().amount, None, "{kind}");
+            assert_eq!(parse_bytes(&kind, &failed, None, None).unwrap().said().amount, None, "{kind}");
         }
     }
 

@@ -50,8 +50,10 @@ pub struct StkCallback {
     pub balance: Option<Amount>,
     /// When the customer paid, `TransactionDate`.
     pub transaction_date: Option<DarajaTime>,
-    /// Who paid, `PhoneNumber`.
+    /// Who paid, `PhoneNumber`; `Msisdn` beside the metadata, where an aggregator adds it.
     pub phone_number: Option<Msisdn>,
+    /// The merchant's own reference, `ExternalReference`, where an aggregator adds it (TinyPesa does).
+    pub external_reference: Option<Private>,
     /// All that was sent.
     pub source: Source,
 }
@@ -66,7 +68,13 @@ impl StkCallback {
         // M-Pesa Ethiopia wraps the whole in one more `Envelope`.
         let root = root.object("Envelope")?.unwrap_or(root);
         let body = root.object("Body")?.unwrap_or(root);
-        let callback = body.object("stkCallback")?.ok_or(Unreadable::NoKey { field: "CheckoutRequestID" })?;
+        let callback = match body.object("stkCallback")? {
+            Some(callback) => callback,
+            // Flat: some senders' failures, and every answer of the STK query API. An answer that has no result yet has its
+            // `ResultCode` all the same, empty.
+            None if body.has("CheckoutRequestID") && body.has("ResultCode") => body,
+            None => return Err(Unreadable::NoKey { field: "CheckoutRequestID" }),
+        };
         let items = StkCallback::items(callback)?;
         Ok(StkCallback {
             merchant_request_id: callback.id("MerchantRequestID")?,
@@ -80,7 +88,11 @@ impl StkCallback {
             receipt: items.one("MpesaReceiptNumber")?.map(str::to_owned),
             balance: items.text(&["Balance"]).and_then(BalanceAmount::parse).map(|balance| balance.amount),
             transaction_date: items.text(&["TransactionDate"]).and_then(DarajaTime::parse),
-            phone_number: items.text(&["PhoneNumber"]).map(Msisdn::from),
+            phone_number: match items.text(&["PhoneNumber"]) {
+                Some(number) => Some(Msisdn::from(number)),
+                None => callback.msisdn("Msisdn")?,
+            },
+            external_reference: callback.private("ExternalReference")?,
             source,
         })
     }
@@ -120,6 +132,7 @@ impl StkCallback {
     pub(super) fn complete(&self, mut payment: Payment) -> Payment {
         payment.time = self.transaction_date;
         payment.msisdn.clone_from(&self.phone_number);
+        payment.account.clone_from(&self.external_reference);
         payment.checkout_request_id = Some(self.checkout_request_id.clone());
         payment
     }

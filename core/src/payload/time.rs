@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use serde::{Serialize, Serializer};
 
+use super::json;
+
 /// A moment as Daraja tells it, in Nairobi's time (`Africa/Nairobi`, always +03:00), to the second.
 ///
 /// Daraja writes its times without a zone, in half a dozen forms (`20191219102115`, `19.12.2019 11:45:50`, …). They are
@@ -27,9 +29,12 @@ const NAIROBI: FixedOffset = FixedOffset::east_opt(3 * 60 * 60).unwrap();
 
 impl DarajaTime {
     /// Reads any of the forms seen: `YYYYMMDDHHmmss` (exactly 14 digits), `DD.MM.YYYY HH:mm:ss`, `YYYY-MM-DD HH:mm:ss`,
-    /// ISO 8601 with `T` and perhaps an offset, and a date alone, which is its midnight.
+    /// ISO 8601 with `T` and perhaps an offset, and a date alone, which is its midnight; and the first of them as a float, as
+    /// some relays write it (`2.0251003030427E13`).
     pub fn parse(text: &str) -> Option<DarajaTime> {
         let text = text.trim();
+        let digits = json::whole(text);
+        let text = digits.as_deref().unwrap_or(text);
         if text.len() == 14 && text.bytes().all(|byte| byte.is_ascii_digit()) {
             return DarajaTime::new(
                 &text[0..4],

@@ -33,19 +33,18 @@ impl QueueTimeout {
 
     pub(super) fn read(root: Object<'_, '_>, source: Source) -> Result<QueueTimeout, Unreadable> {
         let envelope = envelope(root)?;
-        let timeout = QueueTimeout {
+        Ok(QueueTimeout {
             originator_conversation_id: envelope.id("OriginatorConversationID")?,
             conversation_id: envelope.id("ConversationID")?,
             result_code: envelope.code("ResultCode")?,
             result_desc: envelope.string("ResultDesc")?,
             command_id: envelope.id("CommandID")?,
             source,
-        };
-        timeout.key().map(|_| ()).ok_or(Unreadable::NoKey { field: "OriginatorConversationID" })?;
-        Ok(timeout)
+        })
     }
 
-    /// What makes two deliveries the same timeout: the originator's conversation id, else M-Pesa's.
+    /// What makes two deliveries the same timeout: the originator's conversation id, else M-Pesa's. A request that was sent
+    /// back may have neither; it is then known by the reference of the URL that it came to, and unreadable without one.
     pub fn key(&self) -> Option<&str> {
         self.originator_conversation_id.as_deref().or(self.conversation_id.as_deref())
     }

@@ -4,6 +4,8 @@
 //! different. So bodies are read into a [`Document`]: members in order, repeated ones included, and every leaf as the token
 //! that was sent. A member is then asked for by name, and a member that is there twice has no one answer.
 
+mod mend;
+
 mod object;
 
 mod read;
@@ -15,9 +17,10 @@ use std::iter;
 
 use serde_json::value::RawValue;
 
+pub(super) use self::mend::mend;
 pub(super) use self::object::amount;
 pub(super) use self::read::Name;
-pub(super) use self::text::leaf;
+pub(super) use self::text::{leaf, whole};
 use super::Unreadable;
 
 /// A body that was read. All its values are in one list, each followed by what is in it, so that reading allocates once.
@@ -86,6 +89,14 @@ impl<'d, 'a> Node<'d, 'a> {
     /// The items of a list.
     pub(crate) fn items(self) -> impl Iterator<Item = Node<'d, 'a>> {
         nodes(&self.0[1..])
+    }
+
+    /// The same of an identifier: a number that a relay wrote as a float (`2.54700000031E11`) is the whole number again.
+    pub(crate) fn name(self) -> Result<Option<Cow<'a, str>>, Unreadable> {
+        match self.value() {
+            Value::Raw(raw) => Ok(leaf(raw.get())?.map(|text| whole(raw.get()).map_or(text, Cow::Owned))),
+            _ => self.text(),
+        }
     }
 
     /// The text of a string, number or boolean. Null, and what is no leaf, has none.

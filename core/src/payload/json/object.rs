@@ -35,9 +35,15 @@ impl<'d, 'a> Object<'d, 'a> {
         Ok(text.filter(|text| !text.chars().all(char::is_whitespace)))
     }
 
+    /// The same of an identifier, a number or a phone number: one that was written as a float is whole again.
+    fn name(self, name: &'static str) -> Result<Option<Cow<'a, str>>, Unreadable> {
+        let text = self.member(name)?.map_or(Ok(None), Node::name)?;
+        Ok(text.filter(|text| !text.chars().all(char::is_whitespace)))
+    }
+
     /// Text that decides nothing: what is not valid Unicode in it is replaced.
     pub(crate) fn string(self, name: &'static str) -> Result<Option<String>, Unreadable> {
-        match self.text(name) {
+        match self.name(name) {
             Err(Unreadable::NotText) => match self.member(name)?.map(Node::value) {
                 Some(Value::Raw(raw)) => Ok(leaf(&mended(raw.get()))?.map(Cow::into_owned)),
                 _ => Err(Unreadable::NotText),
@@ -52,7 +58,7 @@ impl<'d, 'a> Object<'d, 'a> {
 
     /// An identifier: text without white space around it.
     pub(crate) fn id(self, name: &'static str) -> Result<Option<String>, Unreadable> {
-        Ok(self.text(name)?.map(|text| text.trim().to_owned()))
+        Ok(self.name(name)?.map(|text| text.trim().to_owned()))
     }
 
     /// Money. What is there must be an amount: a payment is not recorded with a guess.
@@ -62,15 +68,15 @@ impl<'d, 'a> Object<'d, 'a> {
 
     /// A time; one that cannot be read is left to the raw body, as nothing hangs on it.
     pub(crate) fn time(self, name: &'static str) -> Result<Option<DarajaTime>, Unreadable> {
-        Ok(self.text(name)?.and_then(|text| DarajaTime::parse(&text)))
+        Ok(self.name(name)?.and_then(|text| DarajaTime::parse(&text)))
     }
 
     pub(crate) fn msisdn(self, name: &'static str) -> Result<Option<Msisdn>, Unreadable> {
-        Ok(self.text(name)?.map(|text| Msisdn::from(&*text)))
+        Ok(self.name(name)?.map(|text| Msisdn::from(&*text)))
     }
 
     pub(crate) fn code(self, name: &'static str) -> Result<Option<ResultCode>, Unreadable> {
-        Ok(self.text(name)?.map(|text| ResultCode::from(&*text)))
+        Ok(self.name(name)?.map(|text| ResultCode::from(&*text)))
     }
 
     pub(crate) fn members(self) -> impl Iterator<Item = (&'d str, Node<'d, 'a>)> {

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use rust_decimal::Decimal;
+
 use crate::payload::Unreadable;
 
 /// The text of one JSON token; `None` of null and of what is no leaf.
@@ -17,6 +19,20 @@ pub(in crate::payload) fn leaf(token: &str) -> Result<Option<Cow<'_, str>>, Unre
         Some(b'{' | b'[' | b'n') | None => Ok(None),
         Some(_) => Ok(Some(Cow::Borrowed(token))),
     }
+}
+
+/// The whole number that a float stands for, of a JSON number with an exponent or with nothing but zeros behind its point:
+/// relays in Go, Java and Lua write long ids and phone numbers so. `None` of what is no such number, and of text in quotes.
+pub(in crate::payload) fn whole(token: &str) -> Option<String> {
+    let begins = token.bytes().next().is_some_and(|byte| byte.is_ascii_digit() || byte == b'-');
+    if !begins || !token.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E')) {
+        return None;
+    }
+    let number = match token.bytes().any(|byte| matches!(byte, b'e' | b'E')) {
+        true => Decimal::from_scientific(token),
+        false => Decimal::from_str_exact(token),
+    };
+    number.ok().filter(Decimal::is_integer).map(|number| number.normalize().to_string())
 }
 
 /// The token with every half of a surrogate pair replaced, as text decoders do. A name that was cut in the middle of an
@@ -45,4 +61,24 @@ pub(super) fn mended(token: &str) -> String {
         at += length;
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_of_whole_numbers_are_whole_again() {
+        for (token, number) in [
+            ("2.54700000031E11", Some("254700000031")),
+            ("2.0251003030427E13", Some("20251003030427")),
+            ("600638.0", Some("600638")),
+            ("1032", None),
+            ("10.5", None),
+            ("\"12E3\"", None),
+            ("1e999", None),
+        ] {
+            assert_eq!(whole(token).as_deref(), number, "{token}");
+        }
+    }
 }

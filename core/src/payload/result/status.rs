@@ -16,7 +16,8 @@ use crate::payload::{Amount, Charge, DarajaTime, Meaning, Outcome, Parameters, P
 pub struct StatusResult {
     /// Codes and ids, of the query.
     pub header: ResultHeader,
-    /// `TransactionStatus`: `Completed` in every log; other values are not documented.
+    /// `TransactionStatus`: `Completed` in every log. Others' code knows `Failed`, `Cancelled`, `Authorized` (waiting for the
+    /// merchant's validation: nobody knows yet); they are not documented.
     pub transaction_status: Option<String>,
     /// The transaction's receipt, `ReceiptNo`.
     pub receipt: Option<String>,
