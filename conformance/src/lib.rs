@@ -38,15 +38,30 @@ macro_rules! store_tests {
     ($store:expr) => {
         $crate::store_tests! { @each $store;
             a_first_delivery_is_told_from_repetitions_and_contradictions
+            outcomes_progress
+            what_contradicts_an_expectation_is_not_known
+            confirmations_agree_where_both_tell
             a_receipt_under_two_keys_of_one_kind_is_a_contradiction
             the_deliveries_of_one_batch_see_each_other
             of_racing_recorders_exactly_one_is_first
             a_payment_is_recorded_with_the_first_callback_that_shows_it
             what_cannot_be_read_is_kept_once
-            what_nothing_handles_is_held
             a_decision_stands_for_every_repetition
             racing_claimants_share_the_work_and_nobody_gets_the_same
-            an_attempt_is_counted_when_it_begins
+            a_claim_takes_the_kinds_asked_for
+            an_interruption_costs_no_attempt
+            suspects_have_lanes_of_their_own
+            what_is_interrupted_alone_is_noted
+            a_payment_is_settled_with_a_callback_that_accounts_for_it
+            a_payment_is_given_back_with_a_callback_that_failed
+            a_payment_is_swept_with_a_callback_whose_process_ended
+            a_callback_whose_payment_was_handled_is_left_to_others
+            a_payment_that_waits_is_due_when_its_reference_is_known
+            a_payment_that_was_handled_without_its_reference_is_completed
+            what_is_done_can_be_handled_again
+            what_was_purged_can_be_recognised_and_not_be_read
+            what_waits_is_counted_by_kind
+            a_store_belongs_to_one_inbox
             a_lost_lease_changes_nothing
             a_renewed_lease_is_not_swept
             a_retry_is_due_later

@@ -59,6 +59,9 @@ pub enum Kind {
     BillManager,
     /// Money that came in, once per receipt, whichever callbacks told of it. It has no URL of its own.
     Payment,
+    /// A payment that was handled without its reference, because the callback that told of it first has none, and whose
+    /// reference is known now. It has no URL of its own.
+    PaymentCompleted,
     /// An STK outcome as the aggregator Lipia sends it.
     Lipia,
     /// What the application asked for and did not hear of in time. It has no URL: nothing comes.
@@ -104,7 +107,7 @@ struct Row {
 
 /// The table. Everything else that lists kinds is read from here, or tested against it.
 #[rustfmt::skip]
-static TABLE: [Row; 21] = {
+static TABLE: [Row; 22] = {
     use Kind as K;
     const fn row(kind: Kind, name: &'static str, path: &'static str, payload: &'static str, answer: Answer, twin: Option<Kind>) -> Row {
         Row { kind, name, path: Some(path), payload, answer, twin }
@@ -129,6 +132,7 @@ static TABLE: [Row; 21] = {
         row(K::Ratiba,          "ratiba",           "/ratiba",           "RatibaCallback",     RESULT_CODE_0,   None),
         row(K::BillManager,     "bill_manager",     "/bill-manager",     "BillManagerPayment", RESMSG,          None),
         Row { kind: K::Payment, name: "payment", path: None, payload: "Payment", answer: RESULT_CODE_0, twin: None },
+        Row { kind: K::PaymentCompleted, name: "payment_completed", path: None, payload: "Payment", answer: RESULT_CODE_0, twin: None },
         row(K::Lipia,           "lipia",            "/lipia",            "LipiaCallback",      OK,              None),
         Row { kind: K::Overdue, name: "overdue", path: None, payload: "Expected", answer: RESULT_CODE_0, twin: None },
     ]
@@ -171,7 +175,7 @@ impl Kind {
     }
 
     /// The path below the secret where it is received unless the handler's attribute says otherwise; `None` for
-    /// [`Kind::Payment`] and [`Kind::Overdue`], which no request brings.
+    /// [`Kind::Payment`], [`Kind::PaymentCompleted`] and [`Kind::Overdue`], which no request brings.
     pub fn default_path(&self) -> Option<&'static str> {
         self.row().and_then(|row| row.path)
     }
@@ -184,6 +188,16 @@ impl Kind {
     /// The other one of a result/timeout pair.
     pub fn twin(&self) -> Option<Kind> {
         self.row().and_then(|row| row.twin.clone())
+    }
+
+    /// Whether it is money that came in, by whichever callbacks: [`Kind::Payment`] or [`Kind::PaymentCompleted`].
+    pub fn is_payment(&self) -> bool {
+        matches!(self, Kind::Payment | Kind::PaymentCompleted)
+    }
+
+    /// Whether its callbacks tell of money that comes in.
+    pub(crate) fn is_money_in(&self) -> bool {
+        matches!(self, Kind::Stk | Kind::C2bConfirmation | Kind::B2bExpress | Kind::BillManager | Kind::Lipia)
     }
 
     /// Whether it is one of the `…_timeout` kinds.

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use super::client::{Answer, exchange, post, request};
 use super::{FIRST_BYTES, SECRET, STK, Serve, Served, acknowledged, push, refused};
+use crate::fixtures;
 
 /// A body that comes to the URL of one payment brings the payment's reference; the URL is good for nothing else.
 pub async fn a_per_payment_url_speaks_for_its_payment_alone(serve: &Serve) {
@@ -18,8 +19,9 @@ pub async fn a_per_payment_url_speaks_for_its_payment_alone(serve: &Serve) {
     let urls = served.inbox.urls(&format!("http://{}/pay", served.address)).expect("urls");
     let path = |url: &str| url.split_once("/pay").map(|(_, path)| format!("/pay{path}")).expect("a path");
     let minted = path(urls.stk_for("order-123").expect("a url").as_str());
-    assert_eq!(exchange(served.address, &post(&minted, &push("k"))).await, acknowledged(STK));
-    assert_eq!(exchange(served.address, &post(&format!("{minted}/"), &push("k"))).await, acknowledged(STK));
+    let paid = fixtures::body("stk/success-amount-100.00.json");
+    assert_eq!(exchange(served.address, &post(&minted, &paid)).await, acknowledged(STK));
+    assert_eq!(exchange(served.address, &post(&format!("{minted}/"), &paid)).await, acknowledged(STK));
     let entries = served.entries().await;
     assert_eq!(entries[0].reference.as_ref().map(Private::as_str), Some("order-123"));
     assert_eq!(entries[0].seen, 2);
@@ -38,8 +40,8 @@ pub async fn a_per_payment_url_speaks_for_its_payment_alone(serve: &Serve) {
     }
     // The same bytes at another payment's URL are not the same callback.
     let other = path(urls.url_for(&Kind::Stk, "order-124").expect("a url").as_str());
-    assert_eq!(exchange(served.address, &post(&other, &push("k"))).await, acknowledged(STK));
-    assert_eq!(served.post("/stk", &push("k")).await, acknowledged(STK));
+    assert_eq!(exchange(served.address, &post(&other, &paid)).await, acknowledged(STK));
+    assert_eq!(served.post("/stk", &paid).await, acknowledged(STK));
     let verdicts: Vec<_> = served.entries().await.iter().map(|entry| entry.verdict).collect();
     assert_eq!(verdicts, [Verdict::First, Verdict::Conflict, Verdict::Conflict]);
 }
@@ -93,7 +95,7 @@ pub async fn sources_that_are_not_listed_are_refused(serve: &Serve) {
 
 /// More requests than may be in flight hear 503; the next one is welcome again.
 pub async fn too_many_in_flight_are_refused(serve: &Serve) {
-    let served = Served::with(serve, |builder| builder.in_flight(2, 2)).await;
+    let served = Served::with(serve, |builder| builder.in_flight(2)).await;
     let head = format!("POST /pay/{SECRET}/stk HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n{FIRST_BYTES}");
     let mut slow = Vec::new();
     for _ in 0..2 {

@@ -1,5 +1,6 @@
 //! The behaviours that a store must show.
 
+mod paying;
 mod reading;
 mod recording;
 mod working;
@@ -9,9 +10,10 @@ use std::time::{Duration, SystemTime};
 
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::store::{
-    CallbackId, Claimed, Ending, Received, Recorded, Settled, Settlement, State, Store, Verdict,
+    CallbackId, Claim, Claimed, Ending, Lane, Received, Recorded, Settled, Settlement, State, Store, Verdict,
 };
 
+pub use self::paying::*;
 pub use self::reading::*;
 pub use self::recording::*;
 pub use self::working::*;
@@ -50,8 +52,18 @@ async fn record(store: &Shared, received: Received) -> Recorded {
     recorded.remove(0)
 }
 
+/// Claims callbacks of any kind that are not suspect.
+async fn claim(store: &Shared, limit: usize, lease: Duration) -> Vec<Claimed> {
+    let kinds: Vec<Kind> = Kind::built_in().collect();
+    claim_of(store, &kinds, Lane::Main, limit, lease).await
+}
+
+async fn claim_of(store: &Shared, kinds: &[Kind], lane: Lane, limit: usize, lease: Duration) -> Vec<Claimed> {
+    store.claim(&Claim { kinds, lane, limit, lease }).await.expect("claim")
+}
+
 async fn claim_one(store: &Shared, lease: Duration) -> Claimed {
-    let mut claimed = store.claim(1, lease).await.expect("claim");
+    let mut claimed = claim(store, 1, lease).await;
     assert_eq!(claimed.len(), 1, "one callback is ready");
     claimed.remove(0)
 }

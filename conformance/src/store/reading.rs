@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
-use mpesa_callbacks_core::Kind;
-use mpesa_callbacks_core::store::{Body, Disposition, Ending, Filter, State, StoreError, Verdict};
+use mpesa_callbacks_core::store::{
+    Body, Claim, Disposition, Ending, Extent, Filter, Lane, Lookup, Owner, State, StoreError, Verdict,
+};
+use mpesa_callbacks_core::{Environment, Kind};
 use tokio::time::sleep;
 
-use super::{LONG, SHORT, Shared, claim_one, failed, received, record, settle, state, stk};
+use super::{LONG, SHORT, Shared, claim, claim_one, failed, received, record, settle, state, stk};
 
 /// Lists come newest first, filtered, page by page, without bodies.
 pub async fn lists_are_filtered_and_paged(store: Shared) {
@@ -15,8 +17,8 @@ pub async fn lists_are_filtered_and_paged(store: Shared) {
     for i in 0..25 {
         record(&store, failed(&format!("k{i}"))).await;
     }
-    record(&store, received(&Kind::C2bConfirmation, r#"{"TransID":"T"}"#)).await;
-    record(&store, stk("k3", "1", 0, "", "insufficient")).await;
+    record(&store, received(&Kind::C2bConfirmation, r#"{"TransID":"T","TransAmount":"5"}"#)).await;
+    record(&store, stk("k3", "0", 5, "R3", "Success")).await;
 
     let mut pages = Vec::new();
     let mut filter = Filter::default().kind(Kind::Stk).state(State::Ready).limit(10);
@@ -34,7 +36,7 @@ pub async fn lists_are_filtered_and_paged(store: Shared) {
     let conflicts = store.list(&Filter::default().verdict(Verdict::Conflict)).await.unwrap();
     assert_eq!((conflicts.len(), conflicts[0].key.as_str(), conflicts[0].state), (1, "k3", State::Held));
     assert_eq!(store.list(&Filter::default().state(State::Held)).await.unwrap().len(), 1);
-    assert_eq!(store.list(&Filter::default().since(start)).await.unwrap().len(), 27);
+    assert_eq!(store.list(&Filter::default().since(start)).await.unwrap().len(), 28);
     assert_eq!(store.list(&Filter::default().until(start)).await.unwrap().len(), 0);
 }
 
@@ -44,10 +46,10 @@ pub async fn a_purged_callback_is_still_recognised(store: Shared) {
     let claimed = claim_one(&store, LONG).await;
     settle(&store, &claimed, Ending::Done).await;
     let waiting = record(&store, failed("waiting")).await;
-    assert_eq!(store.purge(LONG).await.unwrap(), 0, "nothing is that old");
+    assert_eq!(store.purge(LONG, Extent::All).await.unwrap(), 0, "nothing is that old");
     sleep(SHORT).await;
-    assert_eq!(store.purge(Duration::ZERO).await.unwrap(), 1);
-    assert_eq!(store.purge(Duration::ZERO).await.unwrap(), 0);
+    assert_eq!(store.purge(Duration::ZERO, Extent::All).await.unwrap(), 1);
+    assert_eq!(store.purge(Duration::ZERO, Extent::All).await.unwrap(), 0);
 
     let entry = store.get(done.id).await.unwrap().unwrap();
     assert!(entry.body.is_none());
@@ -59,6 +61,67 @@ pub async fn a_purged_callback_is_still_recognised(store: Shared) {
     assert_eq!(variant.verdict, Verdict::Variant);
     let conflict = record(&store, stk("ws_CO_254712345678", "0", 5, "R", "Success")).await;
     assert_eq!(conflict.verdict, Verdict::Conflict);
+}
+
+/// What a purge leaves tells nothing: a receipt is known again, and cannot be read, nor can what the callback said.
+pub async fn what_was_purged_can_be_recognised_and_not_be_read(store: Shared) {
+    let push = record(&store, stk("push", "0", 500, "RCPT1", "Success")).await;
+    let (payment, _) = push.payment.expect("a payment");
+    for claimed in claim(&store, 10, LONG).await {
+        settle(&store, &claimed, Ending::Done).await;
+    }
+    sleep(SHORT).await;
+    assert_eq!(store.purge(Duration::ZERO, Extent::All).await.unwrap(), 2);
+    for id in [push.id, payment] {
+        let entry = store.get(id).await.unwrap().unwrap();
+        assert!(entry.receipt.as_deref().is_some_and(|receipt| receipt != "RCPT1"), "{:?}", entry.receipt);
+        assert_ne!(entry.key, "RCPT1");
+        assert_ne!(entry.meaning, Some(stk("push", "0", 500, "RCPT1", "Success").meaning), "amounts can be guessed");
+    }
+    let found = store.find(&[Lookup::Receipt("RCPT1".into())]).await.unwrap();
+    let found: HashSet<_> = found.iter().map(|entry| entry.id).collect();
+    assert_eq!(found, HashSet::from([push.id, payment]));
+
+    let again = record(&store, stk("push", "0", 500, "RCPT1", "Success")).await;
+    assert_eq!((again.verdict, again.id), (Verdict::Duplicate, push.id));
+    let reworded = record(&store, stk("push", "0", 500, "RCPT1", "in other words")).await;
+    assert_eq!(reworded.verdict, Verdict::Variant);
+    let forged = record(&store, stk("other", "0", 500, "RCPT1", "Success")).await;
+    assert_eq!(forged.verdict, Verdict::Conflict, "its receipt belongs to another");
+    let twin = received(&Kind::C2bConfirmation, r#"{"TransID":"RCPT1","TransAmount":"500"}"#);
+    let twin = record(&store, twin).await;
+    assert_eq!((twin.verdict, super::payment(&twin)), (Verdict::First, Some(Verdict::Variant)), "money is booked once");
+}
+
+/// What waits, kind by kind.
+pub async fn what_waits_is_counted_by_kind(store: Shared) {
+    record(&store, failed("a")).await;
+    record(&store, failed("b")).await;
+    record(&store, received(&Kind::Ratiba, r#"{"responseHeader":{"requestRefID":"r","responseCode":"1032"}}"#)).await;
+    let claimed = claim_one(&store, LONG).await;
+    let mut waiting = store.waiting().await.unwrap();
+    waiting.sort_by_key(|waiting| waiting.kind.clone());
+    let counts: Vec<_> = waiting.iter().map(|waiting| (waiting.kind.clone(), waiting.count)).collect();
+    assert_eq!(counts, [(Kind::Stk, 1), (Kind::Ratiba, 1)]);
+    assert!(waiting.iter().all(|waiting| waiting.due_since <= SystemTime::now()));
+    settle(&store, &claimed, Ending::Retry { after: LONG, error: "no".into() }).await;
+    let waiting = store.waiting().await.unwrap();
+    assert_eq!(waiting.iter().map(|waiting| waiting.count).sum::<u64>(), 3);
+}
+
+/// A store belongs to one inbox, of one environment.
+pub async fn a_store_belongs_to_one_inbox(store: Shared) {
+    let owner = |inbox: &str, environment| Owner { inbox: inbox.to_owned(), environment };
+    let shop = owner("shop", Environment::Production);
+    store.adopt(&shop).await.unwrap();
+    store.adopt(&shop).await.unwrap();
+    for other in [owner("school", Environment::Production), owner("shop", Environment::Sandbox)] {
+        let error = store.adopt(&other).await.expect_err("it is the shop's");
+        assert!(matches!(&error, StoreError::OtherOwner { .. }), "{error:?}");
+        assert!(error.to_string().contains("shop (production)"), "{error}");
+    }
+    record(&store, failed("k")).await;
+    store.adopt(&shop).await.unwrap();
 }
 
 /// Two purges at once, by two processes or by an impatient person, hide a key once.
@@ -74,7 +137,7 @@ pub async fn purges_at_once_hide_a_key_once(store: Shared) {
         .map(|_| {
             tokio::spawn({
                 let store = store.clone();
-                async move { store.purge(Duration::ZERO).await.unwrap() }
+                async move { store.purge(Duration::ZERO, Extent::All).await.unwrap() }
             })
         })
         .collect();
@@ -98,7 +161,7 @@ pub async fn what_bears_a_time_ahead_holds_up_no_purge(store: Shared) {
     let ahead = record(&store, done("ahead", SystemTime::now() + LONG)).await;
     let behind = record(&store, done("behind", SystemTime::now())).await;
     sleep(SHORT).await;
-    assert_eq!(store.purge(Duration::ZERO).await.unwrap(), 1);
+    assert_eq!(store.purge(Duration::ZERO, Extent::All).await.unwrap(), 1);
     assert!(store.get(ahead.id).await.unwrap().unwrap().body.is_some());
     assert!(store.get(behind.id).await.unwrap().unwrap().body.is_none());
 }
@@ -107,22 +170,30 @@ pub async fn what_bears_a_time_ahead_holds_up_no_purge(store: Shared) {
 pub async fn what_is_known_under_a_key_is_found_with_its_body(store: Shared) {
     let first = record(&store, stk("a", "0", 5, "RA", "")).await;
     let conflict = record(&store, failed("a")).await;
+    assert_eq!(conflict.verdict, Verdict::Conflict);
     let mut referenced = failed("b");
     referenced.reference = Some("order-1".into());
     let other = record(&store, referenced).await;
     record(&store, failed("c")).await;
-    let names = [(Kind::Stk, "a".into()), (Kind::Stk, "b".into()), (Kind::Lipia, "c".into()), (Kind::Stk, "d".into())];
+    let names = [(Kind::Stk, "a"), (Kind::Stk, "b"), (Kind::Lipia, "c"), (Kind::Stk, "d")];
+    let names = names.map(|(kind, key)| Lookup::Key(kind, key.into()));
     let mut found = store.find(&names).await.unwrap();
     found.sort_by_key(|entry| entry.id);
     let ids: Vec<_> = found.iter().map(|entry| entry.id).collect();
     assert_eq!(ids, [first.id, conflict.id, other.id]);
     assert!(found.iter().all(|entry| entry.body.is_some()));
     assert_eq!(found[1].meaning, Some(failed("a").meaning));
-    let claimed = store.claim(10, LONG).await.unwrap();
+    let claimed = claim(&store, 10, LONG).await;
     let meaning = claimed.iter().find(|one| one.lease.id == first.id).and_then(|one| one.meaning);
     assert_eq!(meaning, Some(stk("a", "0", 5, "RA", "").meaning));
     assert_eq!(found[1].body.as_ref().map(Body::as_bytes), Some(failed("a").body()));
     assert!(store.find(&[]).await.unwrap().is_empty());
+    let found = store.find(&[Lookup::Receipt("RA".into())]).await.unwrap();
+    let kinds: HashSet<_> = found.iter().map(|entry| entry.kind.clone()).collect();
+    assert_eq!((found.len(), kinds), (2, HashSet::from([Kind::Stk, Kind::Payment])));
+    let lookups = [Lookup::Reference(Kind::Stk, "order-1".into()), Lookup::Key(Kind::Stk, "b".into())];
+    let found = store.find(&lookups).await.unwrap();
+    assert_eq!(found.iter().map(|entry| entry.id).collect::<Vec<_>>(), [other.id], "each once");
 
     let listed = store.list(&Filter::default().reference("order-1")).await.unwrap();
     assert_eq!(listed.iter().map(|entry| entry.id).collect::<Vec<_>>(), [other.id]);
@@ -135,11 +206,11 @@ pub async fn depths_are_counted(store: Shared) {
     for i in 0..5 {
         record(&store, failed(&format!("k{i}"))).await;
     }
-    record(&store, stk("k0", "1", 0, "", "insufficient")).await;
+    record(&store, stk("k0", "0", 5, "R0", "Success")).await;
     let mut unreadable = failed("sha256:1");
     unreadable.disposition = Disposition::Quarantine("not JSON".into());
     record(&store, unreadable).await;
-    let claimed = store.claim(3, LONG).await.unwrap();
+    let claimed = claim(&store, 3, LONG).await;
     settle(&store, &claimed[0], Ending::Done).await;
     settle(&store, &claimed[1], Ending::Dead { error: "given up".into() }).await;
     let depth = store.depth().await.unwrap();
@@ -224,5 +295,6 @@ pub async fn a_closed_store_says_so(store: Shared) {
     store.close().await.unwrap();
     assert!(matches!(store.record(&[failed("l")]).await, Err(StoreError::Closed)));
     assert!(matches!(store.get(recorded.id).await, Err(StoreError::Closed)));
-    assert!(matches!(store.claim(1, LONG).await, Err(StoreError::Closed)));
+    let claim = Claim { kinds: &[Kind::Stk], lane: Lane::Main, limit: 1, lease: LONG };
+    assert!(matches!(store.claim(&claim).await, Err(StoreError::Closed)));
 }

@@ -1,9 +1,10 @@
 //! What a delivery is found to be, beside what is known.
 
 use mpesa_callbacks_core::Kind;
+use mpesa_callbacks_core::payload::Outcome;
 use mpesa_callbacks_core::store::{Disposition, Filter, State, Verdict};
 
-use super::{LONG, Shared, failed, payment, received, record, state, stk};
+use super::{LONG, Shared, claim, failed, payment, received, record, state, stk};
 
 /// Same bytes, same meaning in other bytes, another meaning: each is told from the others, and kept.
 pub async fn a_first_delivery_is_told_from_repetitions_and_contradictions(store: Shared) {
@@ -13,8 +14,12 @@ pub async fn a_first_delivery_is_told_from_repetitions_and_contradictions(store:
     assert_eq!((duplicate.verdict, duplicate.id), (Verdict::Duplicate, first.id));
     let variant = record(&store, stk("k", "1032", 0, "", "Cancelled by the user.")).await;
     assert_eq!(variant.verdict, Verdict::Variant);
+    let other_failure = record(&store, stk("k", "1", 0, "", "insufficient")).await;
+    assert_eq!(other_failure.verdict, Verdict::Variant, "both say that nothing was paid");
     let conflict = record(&store, stk("k", "0", 5, "R1", "Success")).await;
     assert_eq!((conflict.verdict, conflict.payment), (Verdict::Conflict, None), "a contradiction applies nothing");
+    let entry = store.get(conflict.id).await.unwrap().unwrap();
+    assert_eq!((entry.earlier, entry.outcome), (Some(first.id), Some(Outcome::Success)), "it says what it contradicts");
     let again = record(&store, stk("k", "0", 5, "R1", "The success, in other words")).await;
     assert_eq!(again.verdict, Verdict::Variant, "it says what the contradiction says");
     let other_kind = record(&store, received(&Kind::C2bConfirmation, r#"{"TransID":"k","TransAmount":"1"}"#)).await;
@@ -28,6 +33,53 @@ pub async fn a_first_delivery_is_told_from_repetitions_and_contradictions(store:
     assert!(entry.last_seen_at >= entry.received_at);
     let body = store.get(conflict.id).await.unwrap().unwrap().body.expect("the body is kept");
     assert!(String::from_utf8_lossy(body.as_bytes()).contains("R1"));
+}
+
+/// What is definite updates what was unknown; a second unknown, or a second failure, adds nothing.
+pub async fn outcomes_progress(store: Shared) {
+    let unknown = record(&store, stk("k", "1037", 0, "", "unreachable")).await;
+    assert_eq!(unknown.verdict, Verdict::First);
+    let another = record(&store, stk("k", "1019", 0, "", "expired")).await;
+    assert_eq!(another.verdict, Verdict::Variant);
+    let paid = record(&store, stk("k", "0", 5, "R1", "Success")).await;
+    assert_eq!((paid.verdict, payment(&paid)), (Verdict::Update, Some(Verdict::First)), "its payment is recorded");
+    assert_eq!(state(&store, paid.id).await, State::Ready);
+    let late = record(&store, stk("k", "1037", 0, "", "unreachable, in other words")).await;
+    assert_eq!(late.verdict, Verdict::Variant);
+    let failed = record(&store, stk("k", "1032", 0, "", "cancelled")).await;
+    assert_eq!(failed.verdict, Verdict::Conflict, "what was paid is not un-booked");
+    let claimed = claim(&store, 10, LONG).await;
+    let update = claimed.iter().find(|claimed| claimed.lease.id == paid.id).expect("it is handled");
+    assert_eq!((update.verdict, update.earlier), (Verdict::Update, Some(unknown.id)));
+
+    record(&store, stk("l", "1037", 0, "", "unreachable")).await;
+    assert_eq!(record(&store, stk("l", "1032", 0, "", "cancelled")).await.verdict, Verdict::Update);
+    // An update owns its receipt as a first does.
+    assert_eq!(record(&store, stk("m", "0", 5, "R1", "Success")).await.verdict, Verdict::Conflict);
+}
+
+/// What contradicted an expectation when it came does not keep out the one that agrees with it.
+pub async fn what_contradicts_an_expectation_is_not_known(store: Shared) {
+    let mut forged = stk("k", "0", 1, "R0", "Success");
+    forged.disposition = Disposition::Contradict("its amount is not the one that was expected".into());
+    forged.payment = None;
+    let forged = record(&store, forged).await;
+    assert_eq!((forged.verdict, state(&store, forged.id).await), (Verdict::Conflict, State::Held));
+    let genuine = record(&store, stk("k", "0", 1500, "R1", "Success")).await;
+    assert_eq!((genuine.verdict, payment(&genuine)), (Verdict::First, Some(Verdict::First)));
+    assert_eq!(record(&store, stk("k", "0", 1500, "R1", "Success")).await.verdict, Verdict::Duplicate);
+}
+
+/// A confirmation agrees with what was reconciled: accounts without case and padding, short codes only where both have one.
+pub async fn confirmations_agree_where_both_tell(store: Shared) {
+    let confirmation = |account: &str, code: &str| {
+        let body =
+            format!(r#"{{"TransID":"T","TransAmount":"5.00","BillRefNumber":"{account}","BusinessShortCode":{code}}}"#);
+        received(&Kind::C2bConfirmation, &body)
+    };
+    assert_eq!(record(&store, confirmation("ORDER-1", "null")).await.verdict, Verdict::First);
+    assert_eq!(record(&store, confirmation(" order-1 ", "600638")).await.verdict, Verdict::Variant);
+    assert_eq!(record(&store, confirmation("order-2", "null")).await.verdict, Verdict::Conflict);
 }
 
 /// One payment has one callback of a kind: another under another key contradicts, whatever it says. A twin does not.
@@ -59,8 +111,8 @@ pub async fn of_racing_recorders_exactly_one_is_first(store: Shared) {
     for round in 0..5 {
         let racers = (0..24).map(|racer| {
             let store = store.clone();
-            let (code, desc) = (if racer % 2 == 0 { "1032" } else { "1" }, format!("spelling {}", racer % 4));
-            tokio::spawn(async move { record(&store, stk(&format!("race {round}"), code, 0, "", &desc)).await })
+            let (receipt, desc) = (format!("R{}{round}", racer % 2), format!("spelling {}", racer % 4));
+            tokio::spawn(async move { record(&store, stk(&format!("race {round}"), "0", 5, &receipt, &desc)).await })
         });
         let mut verdicts = Vec::new();
         for racer in racers.collect::<Vec<_>>() {
@@ -110,17 +162,7 @@ pub async fn what_cannot_be_read_is_kept_once(store: Shared) {
     let entry = store.get(first.id).await.unwrap().unwrap();
     assert_eq!((entry.state, entry.seen), (State::Quarantined, 2));
     assert_eq!(entry.error.expect("why").as_str(), "not JSON");
-    assert!(store.claim(10, LONG).await.unwrap().is_empty());
-}
-
-/// What nothing handles is kept and held, not handled by somebody else.
-pub async fn what_nothing_handles_is_held(store: Shared) {
-    let mut unhandled = failed("u");
-    unhandled.disposition = Disposition::Hold("nothing handles this kind".into());
-    let recorded = record(&store, unhandled).await;
-    assert_eq!(recorded.verdict, Verdict::First);
-    assert_eq!(state(&store, recorded.id).await, State::Held);
-    assert!(store.claim(10, LONG).await.unwrap().is_empty());
+    assert!(claim(&store, 10, LONG).await.is_empty());
 }
 
 /// What was answered is what was recorded: repetitions and variants get the decision that stands.

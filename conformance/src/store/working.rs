@@ -4,10 +4,12 @@ use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use mpesa_callbacks_core::Kind;
-use mpesa_callbacks_core::store::{CallbackId, Ending, Filter, Settled, State, Verdict};
-use tokio::time::sleep;
+use mpesa_callbacks_core::store::{
+    CallbackId, Claimed, Ending, Filter, Lane, Reopened, Reopening, Settled, State, Verdict,
+};
+use tokio::time::{Instant, sleep};
 
-use super::{LONG, SHORT, Shared, claim_one, failed, received, record, settle, state, stk};
+use super::{LONG, SHORT, Shared, claim, claim_of, claim_one, failed, received, record, settle, state, stk};
 
 /// Claimants that race get different callbacks, and all of them are claimed.
 pub async fn racing_claimants_share_the_work_and_nobody_gets_the_same(store: Shared) {
@@ -18,7 +20,7 @@ pub async fn racing_claimants_share_the_work_and_nobody_gets_the_same(store: Sha
         tokio::spawn(async move {
             let mut mine = Vec::new();
             loop {
-                let claimed = store.claim(7, LONG).await.expect("claim");
+                let claimed = claim(&store, 7, LONG).await;
                 if claimed.is_empty() {
                     return mine;
                 }
@@ -35,21 +37,79 @@ pub async fn racing_claimants_share_the_work_and_nobody_gets_the_same(store: Sha
     assert_eq!(all.into_iter().collect::<HashSet<_>>().len(), 200, "somebody got the same");
 }
 
-/// A callback that kills the process has been counted: after each sweep, the attempt is one more.
-pub async fn an_attempt_is_counted_when_it_begins(store: Shared) {
+/// An interruption is not a failure: it is counted apart, and costs no attempt.
+pub async fn an_interruption_costs_no_attempt(store: Shared) {
     record(&store, failed("k")).await;
-    for attempt in 1..=3 {
-        let claimed = claim_one(&store, SHORT).await;
-        assert_eq!((claimed.attempt, claimed.interruptions), (attempt, attempt - 1));
+    for interruptions in 0..2 {
+        let claimed = claim_when_due(&store, Lane::Main, SHORT).await;
+        assert_eq!((claimed.attempt, claimed.interruptions), (1, interruptions));
         assert_eq!(claimed.kind, Kind::Stk);
         assert_eq!(claimed.key, "k");
         assert!(!claimed.body.as_bytes().is_empty());
         assert_eq!(store.sweep().await.unwrap(), 0, "its lease lives");
         sleep(SHORT * 2).await;
-        assert!(store.claim(1, LONG).await.unwrap().is_empty(), "a claim takes no expired lease: a sweep does");
+        assert!(claim(&store, 1, LONG).await.is_empty(), "a claim takes no expired lease: a sweep does");
         assert_eq!(store.sweep().await.unwrap(), 1);
         assert_eq!(store.sweep().await.unwrap(), 0);
     }
+}
+
+/// What was interrupted twice is claimed apart from the others, until it comes to an end.
+pub async fn suspects_have_lanes_of_their_own(store: Shared) {
+    record(&store, failed("suspect")).await;
+    for _ in 0..2 {
+        claim_when_due(&store, Lane::Main, SHORT).await;
+        sleep(SHORT * 2).await;
+        store.sweep().await.unwrap();
+    }
+    record(&store, failed("other")).await;
+    let others: Vec<_> = claim(&store, 10, LONG).await.into_iter().map(|claimed| claimed.key).collect();
+    assert_eq!(others, ["other"]);
+    let suspect = claim_when_due(&store, Lane::Suspects, LONG).await;
+    assert_eq!((suspect.key.as_str(), suspect.interruptions, suspect.interruptions_alone), ("suspect", 2, 0));
+    settle(&store, &suspect, Ending::Released { after: Duration::ZERO }).await;
+    assert!(claim(&store, 10, LONG).await.is_empty(), "a shutdown acquits nobody");
+    let suspect = claim_when_due(&store, Lane::Alone, LONG).await;
+    settle(&store, &suspect, Ending::Retry { after: Duration::ZERO, error: "no bread".into() }).await;
+    let again = claim_one(&store, LONG).await;
+    assert_eq!((again.key.as_str(), again.interruptions, again.attempt), ("suspect", 0, 2), "it came to an end");
+}
+
+/// An interruption of a callback that ran alone is noted as such. Interrupted often enough, it runs in no other company.
+pub async fn what_is_interrupted_alone_is_noted(store: Shared) {
+    record(&store, failed("k")).await;
+    for lane in [Lane::Main, Lane::Main, Lane::Alone, Lane::Alone] {
+        claim_when_due(&store, lane, SHORT).await;
+        sleep(SHORT * 2).await;
+        assert_eq!(store.sweep().await.unwrap(), 1);
+    }
+    let claimed = claim_when_due(&store, Lane::Alone, LONG).await;
+    assert_eq!((claimed.interruptions, claimed.interruptions_alone, claimed.attempt), (4, 2, 1));
+}
+
+/// Claims the one callback of this lane, once it is due.
+async fn claim_when_due(store: &Shared, lane: Lane, lease: Duration) -> Claimed {
+    let began = Instant::now();
+    loop {
+        if let Some(claimed) = claim_of(store, &[Kind::Stk], lane, 1, lease).await.pop() {
+            return claimed;
+        }
+        assert!(began.elapsed() < LONG, "nothing becomes due in lane {lane:?}");
+        sleep(SHORT).await;
+    }
+}
+
+/// Callbacks of other kinds than those asked for stay ready, whatever is due.
+pub async fn a_claim_takes_the_kinds_asked_for(store: Shared) {
+    for i in 0..30 {
+        record(&store, failed(&format!("k{i}"))).await;
+    }
+    let other = r#"{"responseHeader":{"requestRefID":"r","responseCode":"1032"}}"#;
+    let other = record(&store, received(&Kind::Ratiba, other)).await;
+    let claimed = claim_of(&store, &[Kind::Ratiba, Kind::Lipia], Lane::Main, 10, LONG).await;
+    assert_eq!(claimed.iter().map(|claimed| claimed.lease.id).collect::<Vec<_>>(), [other.id]);
+    assert!(claim_of(&store, &[], Lane::Main, 10, LONG).await.is_empty());
+    assert_eq!(claim_of(&store, &[Kind::Stk], Lane::Main, 100, LONG).await.len(), 30);
 }
 
 /// Whoever lost the lease changes nothing, and is told so; whoever has it now settles.
@@ -104,7 +164,7 @@ pub async fn a_retry_is_due_later(store: Shared) {
     let claimed = claim_one(&store, LONG).await;
     let retry = Ending::Retry { after: SHORT * 4, error: "no bread".into() };
     assert_eq!(settle(&store, &claimed, retry).await, Settled::Written);
-    assert!(store.claim(1, LONG).await.unwrap().is_empty(), "it is not due yet");
+    assert!(claim(&store, 1, LONG).await.is_empty(), "it is not due yet");
     let entry = store.get(recorded.id).await.unwrap().unwrap();
     assert_eq!((entry.state, entry.attempts), (State::Ready, 1));
     assert!(entry.run_at.is_some());
@@ -132,13 +192,29 @@ pub async fn the_dead_run_again_after_a_requeue(store: Shared) {
     assert_eq!(dead.len(), 1);
     assert_eq!(dead[0].error.as_ref().expect("why").as_str(), "given up");
     assert!(dead[0].settled_at.is_some());
-    assert!(store.claim(1, LONG).await.unwrap().is_empty());
+    assert!(claim(&store, 1, LONG).await.is_empty());
 
-    assert!(!store.reopen(recorded.id, State::Held, None).await.unwrap(), "it is dead, not held");
-    assert!(store.reopen(recorded.id, State::Dead, None).await.unwrap());
-    assert!(!store.reopen(recorded.id, State::Dead, None).await.unwrap(), "it is ready now");
+    let (dead, held) = (Reopening::from(State::Dead), Reopening::from(State::Held));
+    assert_eq!(store.reopen(recorded.id, &held).await.unwrap(), None, "it is dead, not held");
+    assert_eq!(store.reopen(recorded.id, &dead).await.unwrap(), Some(Reopened::new(None)));
+    assert_eq!(store.reopen(recorded.id, &dead).await.unwrap(), None, "it is ready now");
     assert_eq!(claim_one(&store, LONG).await.attempt, 1);
-    assert!(!store.reopen(CallbackId(i64::MAX), State::Dead, None).await.unwrap(), "there is none");
+    assert_eq!(store.reopen(CallbackId(i64::MAX), &dead).await.unwrap(), None, "there is none");
+}
+
+/// What is done is handled again when somebody wants it, and knows how often.
+pub async fn what_is_done_can_be_handled_again(store: Shared) {
+    let recorded = record(&store, failed("k")).await;
+    let done = Reopening { reason: Some("a mistake was mended"), ..Reopening::from(State::Done) };
+    assert_eq!(store.reopen(recorded.id, &done).await.unwrap(), None, "it is not done yet");
+    for repetition in 0..3 {
+        let claimed = claim_one(&store, LONG).await;
+        assert_eq!((claimed.attempt, claimed.repetition), (1, repetition));
+        settle(&store, &claimed, Ending::Done).await;
+        assert!(store.reopen(recorded.id, &done).await.unwrap().is_some());
+        let entry = store.get(recorded.id).await.unwrap().unwrap();
+        assert_eq!((entry.state, entry.error.expect("why").as_str()), (State::Ready, "a mistake was mended"));
+    }
 }
 
 /// Releasing a contradiction lets it be handled, and records the money that it shows.
@@ -150,8 +226,10 @@ pub async fn a_held_callback_is_released_with_its_payment(store: Shared) {
     assert_eq!((conflict.verdict, conflict.payment), (Verdict::Conflict, None));
     let claimed = claim_one(&store, LONG).await;
     assert_eq!(claimed.lease.id, first.id);
-    assert!(store.reopen(conflict.id, State::Held, Some(&*payment)).await.unwrap());
-    let claimed = store.claim(10, LONG).await.unwrap();
+    let reopening = Reopening { payment: Some(&*payment), ..Reopening::from(State::Held) };
+    let reopened = store.reopen(conflict.id, &reopening).await.unwrap().expect("it was held");
+    assert_eq!(reopened.payment.map(|(_, verdict)| verdict), Some(Verdict::First));
+    let claimed = claim(&store, 10, LONG).await;
     let kinds: HashSet<_> = claimed.iter().map(|claimed| (claimed.kind.clone(), claimed.verdict)).collect();
     assert_eq!(kinds, HashSet::from([(Kind::Stk, Verdict::Conflict), (Kind::Payment, Verdict::First)]));
 }
@@ -159,7 +237,7 @@ pub async fn a_held_callback_is_released_with_its_payment(store: Shared) {
 /// What waits for somebody's decision can be closed.
 pub async fn what_is_open_can_be_dismissed(store: Shared) {
     record(&store, failed("k")).await;
-    let conflict = record(&store, stk("k", "1", 0, "", "insufficient")).await;
+    let conflict = record(&store, stk("k", "0", 5, "R", "Success")).await;
     assert!(store.dismiss(conflict.id).await.unwrap());
     assert_eq!(state(&store, conflict.id).await, State::Done);
     assert!(!store.dismiss(conflict.id).await.unwrap());
@@ -173,12 +251,15 @@ pub async fn siblings_know_each_other(store: Shared) {
     let twin = received(&Kind::C2bConfirmation, r#"{"TransID":"RCPT1","TransAmount":"100.00"}"#);
     record(&store, twin).await;
     record(&store, received(&Kind::C2bConfirmation, r#"{"TransID":"RCPT2","TransAmount":"100.00"}"#)).await;
-    let claimed = store.claim(10, LONG).await.unwrap();
+    let claimed = claim(&store, 10, LONG).await;
     let sibling = |kind: &Kind, key: &str| {
         let claimed = claimed.iter().find(|claimed| claimed.kind == *kind && claimed.key == key).expect("claimed");
-        claimed.sibling.as_ref().map(|sibling| (sibling.kind.clone(), sibling.key.as_str().to_owned()))
+        claimed.siblings.first().map(|sibling| (sibling.kind.clone(), sibling.key.as_str().to_owned()))
     };
     assert_eq!(sibling(&Kind::Stk, "push"), Some((Kind::C2bConfirmation, "RCPT1".into())));
     assert_eq!(sibling(&Kind::C2bConfirmation, "RCPT1"), Some((Kind::Stk, "push".into())));
     assert_eq!(sibling(&Kind::C2bConfirmation, "RCPT2"), None);
+    let payment = claimed.iter().find(|claimed| claimed.kind == Kind::Payment && claimed.key == "RCPT1").expect("it");
+    let told: Vec<_> = payment.siblings.iter().map(|sibling| sibling.kind.clone()).collect();
+    assert_eq!(told, [Kind::Stk, Kind::C2bConfirmation], "a payment knows all that told of it");
 }

@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use serde::Serialize;
 
 use super::{CallbackId, Verdict};
 use crate::kind::Kind;
-use crate::payload::{Digest, Private};
+use crate::payload::{Digest, Outcome, Private};
 
 /// How far a callback has come. A store must know all of them: one more would be a breaking change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -23,7 +23,7 @@ pub enum State {
     Done,
     /// It failed for the last time.
     Dead,
-    /// It waits for somebody's decision: it contradicts another, or nothing handles its kind.
+    /// It waits for somebody's decision: it contradicts another, or tells of money that it does not account for.
     Held,
     /// It could not be read.
     Quarantined,
@@ -52,6 +52,49 @@ pub struct Lease {
     pub fence: i64,
 }
 
+/// What a claim asks for.
+#[derive(Clone, Debug)]
+pub struct Claim<'a> {
+    /// Callbacks of these kinds only: those that the process handles.
+    pub kinds: &'a [Kind],
+    /// Which of them: see [`Lane`].
+    pub lane: Lane,
+    /// At most so many.
+    pub limit: usize,
+    /// For how long.
+    pub lease: Duration,
+}
+
+impl<'a> Claim<'a> {
+    /// Callbacks of these kinds that are not suspect.
+    pub fn new(kinds: &'a [Kind], limit: usize, lease: Duration) -> Claim<'a> {
+        Claim { kinds, lane: Lane::Main, limit, lease }
+    }
+}
+
+/// Callbacks that were in hand when their process ended, [several times](SUSPECT_AFTER), are claimed apart from the others:
+/// one of them may be what ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Lane {
+    /// Callbacks that are not suspect.
+    Main,
+    /// Suspects, several at once.
+    Suspects,
+    /// Suspects, those too that were interrupted [again and again](ALONE_AFTER) or in this lane before, one at a time. Should the process end meanwhile,
+    /// that is evidence against the one, and the store notes it.
+    Alone,
+}
+
+/// After so many interruptions a callback is suspect.
+pub const SUSPECT_AFTER: u32 = 2;
+
+/// After so many interruptions, or one of them while it ran alone, a callback runs in no other company.
+pub const ALONE_AFTER: u32 = 6;
+
+/// So many interruptions of a callback that ran [alone](Lane::Alone) cost it nothing; each one more counts as an attempt.
+/// Interruptions beside others never do: whatever ended the process, it need not have been this one.
+pub const FORGIVEN_ALONE: u32 = 3;
+
 /// A callback that was claimed.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -76,10 +119,18 @@ pub struct Claimed {
     pub reference: Option<Private>,
     /// Which attempt this is, from 1.
     pub attempt: u32,
-    /// How many attempts ended without a word: the process died, or lost its lease.
+    /// How many claims ended without a word since the last one that came to an end: the process died, or lost its lease.
     pub interruptions: u32,
-    /// The other callback that told of the same receipt.
-    pub sibling: Option<Sibling>,
+    /// How many of them while it ran [alone](Lane::Alone).
+    pub interruptions_alone: u32,
+    /// How often it was handled to its end, and then deliberately made ready once more.
+    pub repetition: u32,
+    /// The callback that it updates or contradicts.
+    pub earlier: Option<CallbackId>,
+    /// The other callbacks that told of the same receipt, oldest first.
+    pub siblings: Vec<Sibling>,
+    /// The payment that it shows, claimed with it because the claimant does not handle payments: it is settled with it.
+    pub payment: Option<Lease>,
     /// How the last attempt failed.
     pub last_error: Option<Private>,
 }
@@ -99,7 +150,11 @@ impl Claimed {
             reference: None,
             attempt: 1,
             interruptions: 0,
-            sibling: None,
+            interruptions_alone: 0,
+            repetition: 0,
+            earlier: None,
+            siblings: Vec::new(),
+            payment: None,
             last_error: None,
         }
     }
@@ -115,12 +170,45 @@ pub struct Sibling {
     pub kind: Kind,
     /// Its key.
     pub key: Private,
+    /// The merchant's own id that it came with.
+    pub reference: Option<Private>,
 }
 
 impl Sibling {
-    /// The callback of this id, kind and key.
-    pub fn new(id: CallbackId, kind: Kind, key: Private) -> Sibling {
-        Sibling { id, kind, key }
+    /// The callback of this id, kind, key and reference.
+    pub fn new(id: CallbackId, kind: Kind, key: Private, reference: Option<Private>) -> Sibling {
+        Sibling { id, kind, key, reference }
+    }
+}
+
+/// What to look callbacks up by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Lookup {
+    /// A kind, and a key within it.
+    Key(Kind, Private),
+    /// A kind, and the merchant's own id.
+    Reference(Kind, Private),
+    /// M-Pesa's receipt, of money that came in: all callbacks that told of it, and the payment.
+    Receipt(String),
+}
+
+/// Callbacks of one kind that are ready and wait.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Waiting {
+    /// Which kind.
+    pub kind: Kind,
+    /// How many there are, those among them that are due later.
+    pub count: u64,
+    /// Since when, or from when, the one waits that is due first.
+    pub due_since: SystemTime,
+}
+
+impl Waiting {
+    /// So many of this kind, the first due then.
+    pub fn new(kind: Kind, count: u64, due_since: SystemTime) -> Waiting {
+        Waiting { kind, count, due_since }
     }
 }
 
@@ -153,6 +241,10 @@ pub struct Entry {
     pub reference: Option<Private>,
     /// M-Pesa's receipt, when it tells of money that came in.
     pub receipt: Option<String>,
+    /// The outcome that it tells; `None` for kinds that tell none.
+    pub outcome: Option<Outcome>,
+    /// The callback that it varies, updates or contradicts.
+    pub earlier: Option<CallbackId>,
     /// How often handling it was begun.
     pub attempts: u32,
     /// When it is due, while it is `Ready`.
@@ -191,6 +283,8 @@ impl Entry {
             meaning: None,
             reference: None,
             receipt: None,
+            outcome: None,
+            earlier: None,
             attempts: 0,
             run_at: None,
             settled_at: None,

@@ -2,9 +2,11 @@
 
 mod caught;
 mod entry;
+mod interruption;
 mod memory;
 mod received;
 mod spool;
+mod verdict;
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -13,12 +15,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub(crate) use self::caught::caught;
-pub use self::entry::{Body, Claimed, Entry, Filter, Lease, Sibling, State};
+pub use self::entry::{
+    ALONE_AFTER, Body, Claim, Claimed, Entry, FORGIVEN_ALONE, Filter, Lane, Lease, Lookup, SUSPECT_AFTER, Sibling,
+    State, Waiting,
+};
+pub use self::interruption::{Interruption, is_ahead};
 pub use self::memory::MemoryStore;
-pub use self::received::{Disposition, Known, Received, Verdict};
+pub use self::received::{Disposition, Received};
 pub use self::spool::{Spool, SpoolDepth, SpoolId, Spooled};
+pub use self::verdict::{Judgement, Known, Verdict};
 use crate::kind::Kind;
 use crate::payload::{Digest, Private};
+use crate::urls::Environment;
 
 /// A journal of what was received, and of what became of it. Implement it to keep callbacks in a database of your own;
 /// `mpesa-callbacks-conformance` has the tests that an implementation must pass.
@@ -30,7 +38,7 @@ use crate::payload::{Digest, Private};
 /// record ─► Ready ──claim: fence + 1, attempts + 1──► Running ──settle──► Done  │
 ///            ▲ ▲                                       │  │ └──────────► Dead  │
 ///            │ └──── sweep: lease expired ─────────────┘  └─────────────────────┘
-///            └────── reopen ◄── Held (conflict, or no handler), Dead
+///            └────── reopen ◄── Held (conflict, or money unaccounted for), Dead, Done
 /// ```
 ///
 /// # Leases
@@ -48,15 +56,29 @@ use crate::payload::{Digest, Private};
 /// repeats what it did not hear the end of, and every method may be repeated.
 #[async_trait]
 pub trait Store: Debug + Send + Sync + 'static {
+    /// Gives the store to this inbox, which has it from then on: called by `start()`, before anything is recorded or claimed.
+    /// Adopting again under the same name and environment changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::OtherOwner`] when another inbox has it: one would handle the other's callbacks.
+    async fn adopt(&self, owner: &Owner) -> Result<(), StoreError>;
+
     /// Records deliveries in one commit, and says of each what it found; one answer each, in order.
     ///
     /// Of any number of callers with the same kind and key, on any number of machines, exactly one sees
     /// [`Verdict::First`]. A delivery's [`payment`](Received::payment) is recorded in the same commit when the delivery
-    /// is the first of its key, and not otherwise. Of callbacks of one kind that tell of one receipt under different keys,
-    /// only one is [`Verdict::First`]. When this returns `Ok`, all of it survives a power cut: begin, write,
+    /// [is news](Verdict::is_news), and not otherwise. Of callbacks of one kind that tell of one receipt under different keys,
+    /// only one is news. When this returns `Ok`, all of it survives a power cut: begin, write,
     /// commit, and only then return. The deliveries of one batch see each other, in order.
     ///
-    /// [`Received::verdict`] and [`Received::state`] are the rules; a store finds the rows and obeys.
+    /// [`Received::judge`] and [`Received::state`] are the rules; a store finds the rows and obeys.
+    ///
+    /// # Payments that are completed
+    /// A payment that is a variant tells what its receipt's first payment may not have told: its reference. In the same
+    /// commit, when the first one is known without a reference and this one has one:
+    /// - while the first one is `Ready`, it becomes due at once: whoever claims it finds the sibling;
+    /// - otherwise this one is recorded as a callback of kind [`Kind::PaymentCompleted`], `Ready`, under the same key, unless
+    ///   there is one.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when nothing was recorded or the outcome is unknown: recording again is safe.
@@ -67,9 +89,20 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// The decision that was recorded for a callback that says the same.
     async fn decision(&self, kind: &Kind, key: &str, meaning: &Digest) -> Result<Option<String>, StoreError>;
 
-    /// Takes up to `limit` callbacks that are `Ready` and due, oldest first, for `lease`. Each is claimed by one caller
-    /// only. The attempt is counted here, so that a callback which kills the process is counted too.
-    async fn claim(&self, limit: usize, lease: Duration) -> Result<Vec<Claimed>, StoreError>;
+    /// Takes callbacks that are `Ready` and due, oldest first, for a lease. Each is claimed by one caller only. The attempt is
+    /// counted here, so that a callback which kills the process can be counted too.
+    ///
+    /// Callbacks of other kinds than those asked for stay `Ready`, whatever is due: another process handles them. The cost of
+    /// a claim must not grow with how many of those there are.
+    ///
+    /// # Claimants that do not handle payments
+    /// Where [`Kind::Payment`] is not among the kinds, the claimant's handlers account for money themselves, and a callback that
+    /// [is news](Verdict::is_news) and tells of a receipt is claimed together with its payment, so that nobody handles both:
+    /// - a payment that is `Ready`, and was never claimed by itself, becomes `Running` under a lease of its own
+    ///   ([`Claimed::payment`]), its attempts not counted;
+    /// - a payment that is `Done`, and was never claimed by itself, was settled with another callback: nothing is to be done;
+    /// - where the payment is in hand, or was claimed by itself before, the callback is left to those who handle payments.
+    async fn claim(&self, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError>;
 
     /// Makes leases last for `lease` from now; `false` for those that were lost.
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError>;
@@ -81,29 +114,40 @@ pub trait Store: Debug + Send + Sync + 'static {
 
     /// Makes `Ready` again whatever is `Running` under an expired lease, and counts the interruption. Sweep, then claim:
     /// a claim must not take expired leases itself. Returns how many there were.
+    ///
+    /// An interruption is not a failure, and costs no attempt, unless the callback ran [alone](Lane::Alone) and did so more
+    /// often than [`FORGIVEN_ALONE`]. Interrupted [`SUSPECT_AFTER`] times, it is claimed in the lanes for suspects from then
+    /// on. [`Interruption`] has the rules, and when it is due again.
+    ///
+    /// What a clock that was ahead has put off is put off from now: see [`is_ahead`].
     async fn sweep(&self) -> Result<u64, StoreError>;
 
     /// One callback, with its body when that was not purged.
     async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError>;
 
-    /// What is known under these kinds and keys, with its bodies, in any order. What was purged need not be found.
-    async fn find(&self, names: &[(Kind, Private)]) -> Result<Vec<Entry>, StoreError>;
+    /// What is known under any of these, with its bodies, in any order, each once. What was purged need not be found, but by
+    /// its receipt.
+    async fn find(&self, lookups: &[Lookup]) -> Result<Vec<Entry>, StoreError>;
 
     /// Callbacks, newest first, without their bodies.
     async fn list(&self, filter: &Filter) -> Result<Vec<Entry>, StoreError>;
 
-    /// Makes a callback that is in state `from` (`Held` or `Dead`) `Ready`, with its attempts forgotten, and records
-    /// `payment` in the same commit. `false` when it is not in that state.
-    async fn reopen(&self, id: CallbackId, from: State, payment: Option<&Received>) -> Result<bool, StoreError>;
+    /// Makes a callback `Ready` that is in the state given, with its attempts forgotten, and records its payment in the same
+    /// commit; `None` when it is not in that state, or has no body any more. One that was `Done` counts one more
+    /// [`repetition`](Claimed::repetition).
+    async fn reopen(&self, id: CallbackId, reopening: &Reopening<'_>) -> Result<Option<Reopened>, StoreError>;
 
     /// Makes a callback that is `Held`, `Dead` or `Quarantined` `Done` without handling it; `false` when it is in another state.
     async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError>;
 
-    /// Deletes the bodies of callbacks that are `Done` and were received longer than `age` ago, and makes their keys
-    /// unreadable (a keyed HMAC), because a `CheckoutRequestID` ends in the payer's phone number. A later delivery of such
-    /// a key must still be recognised: its bytes as [`Verdict::Duplicate`], its meaning as [`Verdict::Variant`]. Returns
-    /// how many bodies went.
-    async fn purge(&self, age: Duration) -> Result<u64, StoreError>;
+    /// Deletes the bodies of callbacks that are `Done` and were received longer than `age` ago, and makes unreadable what
+    /// tells of them: keys, receipts and fingerprints become keyed HMACs of themselves, because a `CheckoutRequestID` ends in
+    /// the payer's phone number, and amounts and accounts can be guessed from a fingerprint. A later delivery of such a key
+    /// must still be recognised: its bytes as [`Verdict::Duplicate`], its meaning as [`Verdict::Variant`]; and so must its
+    /// receipt. Returns how many bodies went.
+    ///
+    /// `extent` says how far to look: all of it, or as far as old ones are likely.
+    async fn purge(&self, age: Duration, extent: Extent) -> Result<u64, StoreError>;
 
     /// Deletes callbacks that are `Quarantined`, row and body, until at most `rows` of them are left, with at most `bytes` of
     /// bodies together: first those that came with a reference, whose URL is worth less than the secret, and of each the
@@ -112,6 +156,9 @@ pub trait Store: Debug + Send + Sync + 'static {
 
     /// How many callbacks wait, run, are held, dead and quarantined.
     async fn depth(&self) -> Result<Depth, StoreError>;
+
+    /// What is `Ready`, kind by kind.
+    async fn waiting(&self) -> Result<Vec<Waiting>, StoreError>;
 
     /// Tells other processes that there is more to claim than this one can handle. A hint: they look once a second anyway.
     fn announce(&self) {}
@@ -171,13 +218,84 @@ pub struct Settlement {
     pub lease: Lease,
     /// How.
     pub ending: Ending,
+    /// The payment that was [claimed with it](Claimed::payment): `Done` with it, and `Ready` again otherwise, both or neither.
+    pub payment: Option<Lease>,
 }
 
 impl Settlement {
     /// How handling under this lease ended.
     pub fn new(lease: Lease, ending: Ending) -> Settlement {
-        Settlement { lease, ending }
+        Settlement { lease, ending, payment: None }
     }
+
+    /// The payment that was claimed with it.
+    #[must_use]
+    pub fn with_payment(mut self, payment: Option<Lease>) -> Settlement {
+        self.payment = payment;
+        self
+    }
+}
+
+/// How to make a callback ready once more.
+#[derive(Clone, Copy, Debug)]
+pub struct Reopening<'a> {
+    /// The state that it is in: `Held`, `Dead` or `Done`.
+    pub from: State,
+    /// The payment that it shows, to be recorded with it.
+    pub payment: Option<&'a Received>,
+    /// Why, to be kept with it; nothing keeps what is there.
+    pub reason: Option<&'a str>,
+}
+
+impl<'a> Reopening<'a> {
+    /// From this state.
+    pub fn from(state: State) -> Reopening<'a> {
+        Reopening { from: state, payment: None, reason: None }
+    }
+}
+
+/// A callback was made ready once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reopened {
+    /// Its payment, and what that is beside what was known; `None` when none was recorded.
+    pub payment: Option<(CallbackId, Verdict)>,
+}
+
+impl Reopened {
+    /// With what became of its payment.
+    pub fn new(payment: Option<(CallbackId, Verdict)>) -> Reopened {
+        Reopened { payment }
+    }
+}
+
+/// Whose a store is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The inbox's name.
+    pub inbox: String,
+    /// Whether it takes real money.
+    pub environment: Environment,
+}
+
+impl Owner {
+    /// As one text, for a store to keep: `shop/Shop (production)`.
+    pub fn to_text(&self) -> String {
+        let environment = match self.environment {
+            Environment::Production => "production",
+            Environment::Sandbox => "sandbox",
+        };
+        format!("{} ({environment})", self.inbox)
+    }
+}
+
+/// How far a purge looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// From the oldest on, as long as some of them are old enough. Rows that bear a wrong time can end it early.
+    WhileOld,
+    /// At all of them.
+    All,
 }
 
 /// How handling ended.
@@ -324,6 +442,19 @@ pub enum StoreError {
         place: String,
         /// Its encoding.
         found: String,
+    },
+    /// The store belongs to another inbox, or to one of the other environment.
+    #[error(
+        "{place} belongs to the inbox {found}, and this one is {wanted}; give each inbox a store of its own (another file or schema), or, \
+         where it is the same inbox under another name, say `.name(…)`"
+    )]
+    OtherOwner {
+        /// Which file or server.
+        place: String,
+        /// Whose it is.
+        found: String,
+        /// Who asked for it.
+        wanted: String,
     },
     /// The store was closed.
     #[error("the store is closed")]

@@ -1,14 +1,13 @@
-//! What is recorded, and the rules by which it is judged.
+//! What is recorded.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use serde::Serialize;
 
-use super::{Body, CallbackId, State};
+use super::{Body, State, Verdict};
 use crate::kind::Kind;
-use crate::payload::{self, Digest, Private, Said, Unreadable};
+use crate::payload::{self, Digest, Outcome, Private, Said, Unreadable};
 use crate::routes::{Route, Routes};
 
 /// A delivery, ready to be recorded.
@@ -23,6 +22,10 @@ pub struct Received {
     pub digest: Digest,
     /// The fingerprint of what it says, and of the reference.
     pub meaning: Digest,
+    /// The fingerprint of what not every sender of its kind tells: where two both tell it, it must agree.
+    pub detail: Option<Digest>,
+    /// The outcome that it tells; `None` for kinds that tell none.
+    pub outcome: Option<Outcome>,
     /// Its bytes, credentials struck out.
     pub(crate) body: Body,
     /// When it was received.
@@ -41,7 +44,8 @@ pub struct Received {
     pub due_after: Duration,
     /// What it says of the request that it answers.
     pub(crate) said: Said,
-    /// The money that it shows: recorded as a callback of its own in the same commit, when this one is the first of its key.
+    /// The money that it shows: recorded as a callback of its own in the same commit, when this one is
+    /// [news](Verdict::is_news).
     pub payment: Option<Box<Received>>,
 }
 
@@ -63,46 +67,6 @@ pub enum Disposition {
     Quarantine(String),
 }
 
-/// What recording a delivery found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// Nothing of this kind and key was known.
-    First,
-    /// The same bytes were recorded before. Nothing is written but that they came again.
-    Duplicate,
-    /// Other bytes that say the same were recorded before. It is kept, and nothing is to be done.
-    Variant,
-    /// Something that says otherwise was recorded under this key. It is kept and held, for somebody to decide.
-    Conflict,
-    /// It could not be read. It is kept as it came.
-    Quarantined,
-}
-
-impl Verdict {
-    /// Its name in logs and metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Verdict::First => "first",
-            Verdict::Duplicate => "duplicate",
-            Verdict::Variant => "variant",
-            Verdict::Conflict => "conflict",
-            Verdict::Quarantined => "quarantined",
-        }
-    }
-}
-
-/// A callback that is known under a delivery's kind and key.
-#[derive(Clone, Copy, Debug)]
-pub struct Known {
-    /// Its id.
-    pub id: CallbackId,
-    /// The fingerprint of its bytes.
-    pub digest: Digest,
-    /// The fingerprint of what it says.
-    pub meaning: Digest,
-}
-
 impl Received {
     /// A body that came to the URL of this kind, to be handled, with the payment that it shows. The engine makes its own;
     /// this is for tests of stores.
@@ -111,7 +75,7 @@ impl Received {
     /// When it cannot be read.
     pub fn parse(kind: &Kind, body: &[u8], received_at: SystemTime) -> Result<Received, Unreadable> {
         let body = Bytes::copy_from_slice(body);
-        let parsed = payload::parse_bytes(kind, &body, None)?;
+        let parsed = payload::parse_bytes(kind, &body, None, None)?;
         let routes = [parsed.kind.clone(), Kind::Payment].map(Route::new);
         let routes = routes.into_iter().fold(Routes::new(), Routes::with);
         Ok(crate::receive::received(&parsed, body, received_at, &routes))
@@ -140,6 +104,16 @@ impl Received {
         self
     }
 
+    /// A payment as the callback that tells, too late, what its receipt's first payment did not: for stores, see
+    /// [`Store::record`](super::Store::record).
+    #[must_use]
+    pub fn completing(mut self) -> Received {
+        self.kind = Kind::PaymentCompleted;
+        self.disposition = Disposition::Handle;
+        self.due_after = Duration::ZERO;
+        self
+    }
+
     /// As what cannot be read, for this reason.
     pub(crate) fn quarantine(&mut self, reason: &str) {
         let digest = Digest::of(self.body.as_bytes());
@@ -153,31 +127,13 @@ impl Received {
         self.body.as_bytes()
     }
 
-    /// What it is, beside what is known under its kind and key; and the callback that it repeats or varies.
-    ///
-    /// `is_receipt_taken` says whether another callback of this kind, under another key, was the first to tell of this
-    /// [`receipt`](Received::receipt): one payment has one callback of a kind, and the second contradicts.
-    pub fn verdict(&self, known: &[Known], is_receipt_taken: bool) -> (Verdict, Option<CallbackId>) {
-        if let Some(same) = known.iter().find(|known| known.digest == self.digest) {
-            return (Verdict::Duplicate, Some(same.id));
-        }
-        if let Disposition::Quarantine(_) = self.disposition {
-            return (Verdict::Quarantined, None);
-        }
-        if let Some(same) = known.iter().find(|known| known.meaning == self.meaning) {
-            return (Verdict::Variant, Some(same.id));
-        }
-        let is_contradicted = matches!(self.disposition, Disposition::Contradict(_)) || is_receipt_taken;
-        (if known.is_empty() && !is_contradicted { Verdict::First } else { Verdict::Conflict }, None)
-    }
-
     /// The state in which it is written, judged so.
     pub fn state(&self, verdict: Verdict) -> State {
         match (&self.disposition, verdict) {
             (Disposition::Quarantine(_), _) => State::Quarantined,
             (Disposition::Decided, _) | (_, Verdict::Variant | Verdict::Duplicate) => State::Done,
-            (Disposition::Handle, Verdict::First) => State::Ready,
-            (Disposition::Noted, Verdict::First) => State::Done,
+            (Disposition::Handle, Verdict::First | Verdict::Update) => State::Ready,
+            (Disposition::Noted, Verdict::First | Verdict::Update) => State::Done,
             _ => State::Held,
         }
     }

@@ -1,0 +1,125 @@
+//! Payments: who handles them, whatever release is deployed, and which order they are for, whichever callback comes first.
+
+use std::time::Duration;
+
+use mpesa_callbacks_core::Kind;
+use mpesa_callbacks_core::payload::{Payment, Private};
+use mpesa_callbacks_core::store::{Claimed, Ending, Filter, Lane, Received, Settled, Settlement, State, Verdict};
+use tokio::time::sleep;
+
+use super::{LONG, SHORT, Shared, claim, claim_of, payment, received, record, settle, state, stk};
+
+/// A release whose handlers account for money themselves.
+const WITHOUT: [Kind; 2] = [Kind::Stk, Kind::C2bConfirmation];
+
+async fn claim_without(store: &Shared, lease: Duration) -> Vec<Claimed> {
+    claim_of(store, &WITHOUT, Lane::Main, 10, lease).await
+}
+
+fn paid(key: &str, receipt: &str) -> Received {
+    stk(key, "0", 100, receipt, "Success")
+}
+
+fn confirmed(receipt: &str) -> Received {
+    let body = format!(r#"{{"TransID":"{receipt}","TransAmount":"100.00","BillRefNumber":"till"}}"#);
+    received(&Kind::C2bConfirmation, &body)
+}
+
+/// Came to the URL of an order, payment and all.
+fn of_order(mut received: Received, order: &str) -> Received {
+    received.reference = Some(order.into());
+    if let Some(payment) = &mut received.payment {
+        payment.reference = Some(order.into());
+    }
+    received
+}
+
+/// Whoever does not handle payments settles a callback's payment with it: a release that does finds it done.
+pub async fn a_payment_is_settled_with_a_callback_that_accounts_for_it(store: Shared) {
+    let push = record(&store, paid("push", "RCPT1")).await;
+    let (payment, _) = push.payment.expect("a payment");
+    let claimed = claim_without(&store, LONG).await.pop().expect("the push");
+    assert_eq!(claimed.payment.map(|lease| lease.id), Some(payment));
+    assert!(claim(&store, 10, LONG).await.is_empty(), "nobody else may handle it meanwhile");
+    let done = Settlement::new(claimed.lease, Ending::Done).with_payment(claimed.payment);
+    assert_eq!(store.settle(std::slice::from_ref(&done)).await.unwrap(), [Settled::Written]);
+    assert_eq!(store.settle(&[done]).await.unwrap(), [Settled::Written], "again");
+    assert_eq!((state(&store, push.id).await, state(&store, payment).await), (State::Done, State::Done));
+    // The other callback of the same payment is handled by the same release, and told of no payment by the next one.
+    let twin = record(&store, confirmed("RCPT1")).await;
+    assert_eq!(super::payment(&twin), Some(Verdict::Variant));
+    let claimed = claim_without(&store, LONG).await.pop().expect("the confirmation");
+    assert_eq!((claimed.kind, claimed.payment), (Kind::C2bConfirmation, None));
+    assert!(claim(&store, 10, LONG).await.is_empty());
+}
+
+/// A callback that was not handled to its end gives its payment back: the next release handles it.
+pub async fn a_payment_is_given_back_with_a_callback_that_failed(store: Shared) {
+    let push = record(&store, paid("push", "RCPT1")).await;
+    let claimed = claim_without(&store, LONG).await.pop().expect("the push");
+    let retry = Ending::Retry { after: LONG, error: "no bread".into() };
+    let retry = Settlement::new(claimed.lease, retry).with_payment(claimed.payment);
+    assert_eq!(store.settle(&[retry]).await.unwrap(), [Settled::Written]);
+    let claimed = claim(&store, 10, LONG).await.pop().expect("the payment");
+    assert_eq!((claimed.kind.clone(), claimed.attempt), (Kind::Payment, 1), "its attempts were not counted");
+    assert_eq!(state(&store, push.id).await, State::Ready);
+}
+
+/// The same when the process ended: both leases expire.
+pub async fn a_payment_is_swept_with_a_callback_whose_process_ended(store: Shared) {
+    record(&store, paid("push", "RCPT1")).await;
+    let claimed = claim_without(&store, SHORT).await.pop().expect("the push");
+    let leases = [claimed.lease, claimed.payment.expect("its payment")];
+    assert_eq!(store.renew(&leases, SHORT).await.unwrap(), [true, true]);
+    sleep(SHORT * 2).await;
+    assert_eq!(store.sweep().await.unwrap(), 2);
+    let mut kinds: Vec<_> =
+        claim(&store, 10, LONG).await.into_iter().map(|claimed| (claimed.kind, claimed.attempt)).collect();
+    kinds.sort();
+    assert_eq!(kinds, [(Kind::Stk, 1), (Kind::Payment, 1)]);
+}
+
+/// Once a payment was handled as one, its callbacks are left to those who handle payments.
+pub async fn a_callback_whose_payment_was_handled_is_left_to_others(store: Shared) {
+    record(&store, paid("push", "RCPT1")).await;
+    let payment = claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await.pop().expect("the payment");
+    assert!(claim_without(&store, LONG).await.is_empty(), "it is in hand");
+    settle(&store, &payment, Ending::Done).await;
+    assert!(claim_without(&store, LONG).await.is_empty(), "it was handled");
+    record(&store, paid("another", "RCPT2")).await;
+    assert_eq!(claim_without(&store, LONG).await.len(), 1, "others are not held up");
+    let left = claim(&store, 10, LONG).await.pop().expect("the push");
+    assert_eq!(left.key, "push");
+}
+
+/// The confirmation comes first and knows no order; the push's callback does. While the payment waits, it becomes due at once,
+/// and whoever claims it finds the other.
+pub async fn a_payment_that_waits_is_due_when_its_reference_is_known(store: Shared) {
+    let mut first = confirmed("RCPT1");
+    first.payment.as_mut().expect("a payment").due_after = LONG;
+    record(&store, first).await;
+    assert!(claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await.is_empty(), "it waits");
+    let push = record(&store, of_order(paid("push", "RCPT1"), "order-1")).await;
+    assert_eq!(payment(&push), Some(Verdict::Variant));
+    let claimed = claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await.pop().expect("the payment");
+    let push = claimed.siblings.iter().find(|sibling| sibling.kind == Kind::Stk).expect("the push");
+    assert_eq!(push.reference.as_ref().map(Private::as_str), Some("order-1"));
+    let completed = store.list(&Filter::default().kind(Kind::PaymentCompleted)).await.unwrap();
+    assert!(completed.is_empty(), "it was not too late");
+}
+
+/// A reference that becomes known after the payment was handled is told by a callback of its own, once.
+pub async fn a_payment_that_was_handled_without_its_reference_is_completed(store: Shared) {
+    record(&store, confirmed("RCPT1")).await;
+    for claimed in claim(&store, 10, LONG).await {
+        settle(&store, &claimed, Ending::Done).await;
+    }
+    record(&store, of_order(paid("push", "RCPT1"), "order-1")).await;
+    record(&store, of_order(stk("push", "0", 100, "RCPT1", "in other words"), "order-1")).await;
+    let mut claimed = claim_of(&store, &[Kind::PaymentCompleted], Lane::Main, 10, LONG).await;
+    assert_eq!(claimed.len(), 1, "once");
+    let claimed = claimed.remove(0);
+    assert_eq!((claimed.key.as_str(), claimed.verdict), ("RCPT1", Verdict::First));
+    assert_eq!(claimed.reference.as_ref().map(Private::as_str), Some("order-1"));
+    assert_eq!(Payment::parse(claimed.body.as_bytes()).expect("a payment").receipt, "RCPT1");
+}

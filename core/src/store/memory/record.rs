@@ -1,0 +1,141 @@
+//! Recording.
+
+use std::time::{Duration, SystemTime};
+
+use super::rows::{Row, Rows, hidden};
+use crate::kind::Kind;
+use crate::payload::{Digest, Private};
+use crate::store::{CallbackId, Disposition, Entry, Judgement, Known, Lane, Received, Recorded, State, Verdict};
+
+impl Rows {
+    pub(super) fn record(&mut self, received: &Received, now: SystemTime) -> Recorded {
+        let ids = self.ids_of(&received.kind, &received.key);
+        let known: Vec<Known> = ids.iter().filter_map(|id| self.rows.get(id)).map(|row| row.known(received)).collect();
+        let Judgement { verdict, earlier } = received.judge(&known, self.who_told_receipt(received));
+        let same = earlier.filter(|_| matches!(verdict, Verdict::Duplicate | Verdict::Variant));
+        let same = same.and_then(|id| self.rows.get_mut(&id));
+        let decision = match &same {
+            Some(row) => row.entry.decision.clone(),
+            None => received.decision.clone(),
+        };
+        if let (Verdict::Duplicate, Some(row)) = (verdict, same) {
+            row.entry.seen += 1;
+            row.entry.last_seen_at = received.received_at;
+            let id = row.entry.id;
+            self.complete_payment(received, id, now);
+            return Recorded::new(id, verdict, decision, None);
+        }
+        let id = self.insert(received, verdict, earlier, decision.clone(), now);
+        if let (Verdict::Variant, Some(first)) = (verdict, earlier) {
+            self.complete_payment(received, first, now);
+        }
+        let payment = received.payment.as_deref().filter(|_| verdict.is_news());
+        let payment = payment.map(|payment| self.record(payment, now));
+        let payment = payment.map(|payment| (payment.id, payment.verdict));
+        Recorded::new(id, verdict, decision, payment)
+    }
+
+    fn insert(
+        &mut self,
+        received: &Received,
+        verdict: Verdict,
+        earlier: Option<CallbackId>,
+        decision: Option<String>,
+        now: SystemTime,
+    ) -> CallbackId {
+        let id = CallbackId(self.rows.last_key_value().map_or(0, |(id, _)| id.0) + 1);
+        let state = received.state(verdict);
+        let mut entry =
+            Entry::new(id, received.kind.clone(), received.key.clone(), verdict, state, received.received_at);
+        entry.peer = received.peer;
+        entry.meaning = Some(received.meaning);
+        entry.reference.clone_from(&received.reference);
+        entry.receipt.clone_from(&received.receipt);
+        entry.outcome = received.outcome;
+        entry.earlier = earlier;
+        entry.run_at = (state == State::Ready).then_some(now + received.due_after);
+        entry.settled_at = (state == State::Done).then_some(now);
+        entry.error = received.reason().map(Private::from);
+        entry.decision = decision;
+        entry.body = Some(received.body.clone());
+        self.by_key.entry((entry.kind.clone(), entry.key.clone())).or_default().push(id);
+        if let Some(receipt) = &received.receipt {
+            self.by_receipt.entry(receipt.clone()).or_default().push(id);
+        }
+        let row = Row {
+            entry,
+            digest: received.digest,
+            meaning: received.meaning,
+            detail: received.detail,
+            fence: 0,
+            lane: Lane::Main,
+            interruptions: 0,
+            interruptions_alone: 0,
+            repetition: 0,
+            wait: received.due_after,
+            lease_until: None,
+        };
+        self.rows.insert(id, Box::new(row));
+        self.note_due(id);
+        id
+    }
+
+    /// A payment that is known without a reference, and now with one.
+    fn complete_payment(&mut self, received: &Received, first: CallbackId, now: SystemTime) {
+        if received.kind != Kind::Payment || received.reference.is_none() {
+            return;
+        }
+        let Some(row) = self.rows.get_mut(&first).filter(|row| row.entry.reference.is_none()) else { return };
+        if row.entry.state == State::Ready {
+            (row.entry.run_at, row.wait) = (Some(now), Duration::ZERO);
+            self.note_due(first);
+            return;
+        }
+        if self.ids_of(&Kind::PaymentCompleted, &received.key).is_empty() {
+            self.insert(&received.clone().completing(), Verdict::First, Some(first), None, now);
+        }
+    }
+
+    pub(super) fn decision(&self, kind: &Kind, key: &str, meaning: &Digest) -> Option<String> {
+        let ids = self.ids_of(kind, &key.into());
+        let rows = ids.iter().filter_map(|id| self.rows.get(id));
+        let hidden = hidden(meaning.as_bytes());
+        let same = rows.into_iter().find(|row| row.meaning == *meaning || row.meaning == hidden)?;
+        same.entry.decision.clone()
+    }
+
+    /// The callback of this kind, under another key, that told of the receipt first.
+    fn who_told_receipt(&self, received: &Received) -> Option<CallbackId> {
+        let receipt = received.receipt.as_deref().filter(|_| !received.kind.is_payment())?;
+        if matches!(received.disposition, Disposition::Quarantine(_)) {
+            return None;
+        }
+        let hidden_key: Private = hidden(received.key.as_str().as_bytes()).to_hex().into();
+        let told = self.of_receipt(receipt).into_iter().map(|row| &row.entry).find(|entry| {
+            entry.kind == received.kind
+                && entry.verdict.is_news()
+                && entry.key != received.key
+                && entry.key != hidden_key
+        });
+        told.map(|entry| entry.id)
+    }
+}
+
+impl Row {
+    /// As it is compared with this delivery. A purged row has only what hides its fingerprints.
+    fn known(&self, received: &Received) -> Known {
+        let is_purged = self.entry.body.is_none();
+        let shown = |stored: Digest, theirs: Digest| match is_purged && stored == hidden(theirs.as_bytes()) {
+            true => theirs,
+            false => stored,
+        };
+        Known {
+            id: self.entry.id,
+            digest: shown(self.digest, received.digest),
+            meaning: shown(self.meaning, received.meaning),
+            detail: self.detail.map(|stored| received.detail.map_or(stored, |theirs| shown(stored, theirs))),
+            outcome: self.entry.outcome,
+            verdict: self.entry.verdict,
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The rows, and by what they are found.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, SystemTime};
+
+use crate::kind::Kind;
+use crate::payload::{Digest, Private};
+use crate::store::{CallbackId, Entry, Lane, Lookup, Owner, Sibling, State, Waiting};
+
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    /// In boxes, because a tree moves what is in it whenever it grows.
+    pub(super) rows: BTreeMap<CallbackId, Box<Row>>,
+    /// When callbacks that are ready are due, by lane and kind. Those that are no longer ready go when their time has come.
+    pub(super) due: HashMap<(Lane, Kind), BTreeSet<(SystemTime, CallbackId)>>,
+    /// A purged callback is found by what hides its key.
+    pub(super) by_key: HashMap<(Kind, Private), Vec<CallbackId>>,
+    /// The same for receipts.
+    pub(super) by_receipt: HashMap<String, Vec<CallbackId>>,
+    pub(super) owner: Option<Owner>,
+    pub(super) has_purged: bool,
+    pub(super) closed: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) entry: Entry,
+    pub(super) digest: Digest,
+    pub(super) meaning: Digest,
+    pub(super) detail: Option<Digest>,
+    pub(super) fence: i64,
+    /// In which lane it runs, or ran last.
+    pub(super) lane: Lane,
+    pub(super) interruptions: u32,
+    pub(super) interruptions_alone: u32,
+    pub(super) repetition: u32,
+    /// How long it was put off when it was put off last, until it is due or its lease expires.
+    pub(super) wait: Duration,
+    pub(super) lease_until: Option<SystemTime>,
+}
+
+/// What stands in the place of a key, receipt or fingerprint once its callback was purged. (A database would make it a keyed
+/// HMAC, because it can be stolen; what is gone with the process needs no key.)
+pub(super) fn hidden(text: &[u8]) -> Digest {
+    Digest::of(&[b"purged:", text].concat())
+}
+
+impl Rows {
+    pub(super) fn ids_of(&self, kind: &Kind, key: &Private) -> Vec<CallbackId> {
+        let purged = self.has_purged.then(|| hidden(key.as_str().as_bytes()).to_hex().into());
+        let names = [Some(key.clone()), purged].into_iter().flatten();
+        let mut ids: Vec<_> =
+            names.filter_map(|name| self.by_key.get(&(kind.clone(), name))).flatten().copied().collect();
+        ids.sort();
+        ids
+    }
+
+    pub(super) fn of_receipt(&self, receipt: &str) -> Vec<&Row> {
+        let purged = self.has_purged.then(|| hidden(receipt.as_bytes()).to_hex());
+        let names = [Some(receipt.to_owned()), purged].into_iter().flatten();
+        let mut ids: Vec<_> = names.filter_map(|name| self.by_receipt.get(&name)).flatten().copied().collect();
+        ids.sort();
+        ids.iter().filter_map(|id| self.rows.get(id)).map(|row| &**row).collect()
+    }
+
+    /// The other callbacks that told of the same receipt.
+    pub(super) fn siblings(&self, entry: &Entry) -> Vec<Sibling> {
+        let Some(receipt) = &entry.receipt else { return Vec::new() };
+        let is_sibling =
+            |other: &&Entry| other.kind != entry.kind && !other.kind.is_payment() && other.verdict.is_news();
+        let siblings = self.of_receipt(receipt).into_iter().map(|row| &row.entry).filter(is_sibling);
+        siblings.map(|one| Sibling::new(one.id, one.kind.clone(), one.key.clone(), one.reference.clone())).collect()
+    }
+
+    pub(super) fn find(&self, lookups: &[Lookup]) -> Vec<Entry> {
+        let mut ids = BTreeSet::new();
+        for lookup in lookups {
+            match lookup {
+                Lookup::Key(kind, key) => {
+                    ids.extend(self.by_key.get(&(kind.clone(), key.clone())).into_iter().flatten());
+                }
+                Lookup::Receipt(receipt) => ids.extend(self.of_receipt(receipt).iter().map(|row| row.entry.id)),
+                Lookup::Reference(kind, reference) => ids.extend(
+                    self.rows
+                        .values()
+                        .map(|row| &row.entry)
+                        .filter(|entry| entry.kind == *kind && entry.reference.as_ref() == Some(reference))
+                        .map(|entry| entry.id),
+                ),
+            }
+        }
+        ids.iter().filter_map(|id| self.rows.get(id)).map(|row| row.entry.clone()).collect()
+    }
+
+    pub(super) fn waiting(&self) -> Vec<Waiting> {
+        let mut waiting: BTreeMap<Kind, Waiting> = BTreeMap::new();
+        for entry in self.rows.values().map(|row| &row.entry).filter(|entry| entry.state == State::Ready) {
+            let due = entry.run_at.unwrap_or(entry.received_at);
+            let one = waiting.entry(entry.kind.clone()).or_insert_with(|| Waiting::new(entry.kind.clone(), 0, due));
+            one.count += 1;
+            one.due_since = one.due_since.min(due);
+        }
+        waiting.into_values().collect()
+    }
+
+    pub(super) fn purge(&mut self, age: Duration, now: SystemTime) -> u64 {
+        let old = |row: &Row| {
+            row.entry.received_at.checked_add(age).is_some_and(|at| at < now)
+                && row.entry.state == State::Done
+                && row.entry.body.is_some()
+        };
+        let old: Vec<_> = self.rows.values().filter(|row| old(row)).map(|row| row.entry.id).collect();
+        for id in &old {
+            self.hide(*id);
+        }
+        old.len() as u64
+    }
+
+    fn hide(&mut self, id: CallbackId) {
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        self.has_purged = true;
+        let entry = &mut row.entry;
+        let key = (entry.kind.clone(), entry.key.clone());
+        entry.body = None;
+        (entry.reference, entry.peer, entry.error, entry.meaning) = (None, None, None, None);
+        entry.key = hidden(key.1.as_str().as_bytes()).to_hex().into();
+        row.digest = hidden(row.digest.as_bytes());
+        row.meaning = hidden(row.meaning.as_bytes());
+        row.detail = row.detail.map(|detail| hidden(detail.as_bytes()));
+        let receipt = entry.receipt.take();
+        entry.receipt = receipt.as_ref().map(|receipt| hidden(receipt.as_bytes()).to_hex());
+        if let (Some(plain), Some(hidden)) = (receipt, entry.receipt.clone()) {
+            take(&mut self.by_receipt, &plain, id);
+            self.by_receipt.entry(hidden).or_default().push(id);
+        }
+        let hidden = (entry.kind.clone(), entry.key.clone());
+        take(&mut self.by_key, &key, id);
+        self.by_key.entry(hidden).or_default().push(id);
+    }
+
+    pub(super) fn trim_quarantine(&mut self, rows: u64, bytes: u64) -> u64 {
+        let quarantined = self.rows.values().rev().map(|row| &row.entry);
+        let mut quarantined: Vec<_> = quarantined.filter(|entry| entry.state == State::Quarantined).collect();
+        let newest = quarantined.first().map(|entry| entry.id);
+        quarantined.sort_by_key(|entry| entry.reference.is_some());
+        let (mut kept, mut size) = (0, 0);
+        let excess = quarantined.into_iter().filter_map(|entry| {
+            kept += 1;
+            size += entry.body.as_ref().map_or(0, |body| body.as_bytes().len() as u64);
+            let is_newest = Some(entry.id) == newest;
+            ((kept > rows || size > bytes) && !is_newest).then(|| (entry.id, entry.kind.clone(), entry.key.clone()))
+        });
+        let excess: Vec<_> = excess.collect();
+        let count = excess.len() as u64;
+        for (id, kind, key) in excess {
+            self.rows.remove(&id);
+            take(&mut self.by_key, &(kind, key), id);
+        }
+        count
+    }
+}
+
+/// Takes one id from under a name, and the name with the last one.
+fn take<N: std::hash::Hash + Eq>(ids: &mut HashMap<N, Vec<CallbackId>>, name: &N, id: CallbackId) {
+    if let Some(under) = ids.get_mut(name) {
+        under.retain(|other| *other != id);
+        if under.is_empty() {
+            ids.remove(name);
+        }
+    }
+}

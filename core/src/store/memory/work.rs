@@ -1,0 +1,252 @@
+//! Claiming, renewing, settling, sweeping; and what people decide.
+
+use std::time::{Duration, SystemTime};
+
+use super::rows::{Row, Rows};
+use crate::kind::Kind;
+use crate::payload::Private;
+use crate::store::{
+    CallbackId, Claim, Claimed, Ending, Interruption, Lane, Lease, Reopened, Reopening, Settled, Settlement, State,
+    is_ahead,
+};
+
+/// What a claimant that does not handle payments does about a callback's payment.
+enum Payment {
+    /// There is none, or it was settled with another callback.
+    None,
+    /// It is claimed with the callback.
+    With(CallbackId),
+    /// The callback is left to others.
+    Theirs,
+}
+
+impl Rows {
+    /// Enters a callback that is ready among those that become due.
+    pub(super) fn note_due(&mut self, id: CallbackId) {
+        let Some(row) = self.rows.get(&id) else { return };
+        if let Some(at) = row.entry.run_at {
+            let name = (Lane::after(row.interruptions, row.interruptions_alone), row.entry.kind.clone());
+            self.due.entry(name).or_default().insert((at, id));
+        }
+    }
+
+    pub(super) fn claim(&mut self, claim: &Claim<'_>, now: SystemTime) -> Vec<Claimed> {
+        let handles_payments = claim.kinds.contains(&Kind::Payment);
+        let (mut claimed, mut left) = (Vec::new(), Vec::new());
+        while claimed.len() < claim.limit
+            && let Some(id) = self.next_due(claim, now)
+        {
+            let payment = if handles_payments { Payment::None } else { self.payment_of(id) };
+            let payment = match payment {
+                Payment::Theirs => {
+                    left.push(id);
+                    continue;
+                }
+                Payment::With(payment) => self.take(payment, claim, now, 0),
+                Payment::None => None,
+            };
+            let Some(lease) = self.take(id, claim, now, 1) else { continue };
+            claimed.extend(self.claimed(lease, payment));
+        }
+        for id in left {
+            self.note_due(id);
+        }
+        claimed
+    }
+
+    /// The callback that is due first, of all kinds that are asked for.
+    fn next_due(&mut self, claim: &Claim<'_>, now: SystemTime) -> Option<CallbackId> {
+        loop {
+            let lanes = claim.lane.takes_from().iter();
+            let names = lanes.flat_map(|lane| claim.kinds.iter().map(|kind| (*lane, kind.clone())));
+            let heads = names.filter_map(|name| {
+                let (at, id) = *self.due.get(&name)?.first()?;
+                (at <= now).then_some((at, id, name))
+            });
+            let (at, id, name) = heads.min()?;
+            if let Some(of_name) = self.due.get_mut(&name) {
+                of_name.remove(&(at, id));
+            }
+            // It may have been claimed, settled or put off since it was entered here.
+            let is_due = |row: &Row| row.entry.state == State::Ready && row.entry.run_at == Some(at);
+            if self.rows.get(&id).is_some_and(|row| is_due(row)) {
+                return Some(id);
+            }
+        }
+    }
+
+    fn payment_of(&self, id: CallbackId) -> Payment {
+        let entry = match self.rows.get(&id) {
+            Some(row) if row.entry.verdict.is_news() && !row.entry.kind.is_payment() => &row.entry,
+            _ => return Payment::None,
+        };
+        let Some(receipt) = &entry.receipt else { return Payment::None };
+        let payment = self.of_receipt(receipt).into_iter().map(|row| &row.entry);
+        match payment.into_iter().find(|entry| entry.kind == Kind::Payment && entry.verdict.is_news()) {
+            Some(payment) if payment.attempts > 0 || payment.state == State::Running => Payment::Theirs,
+            Some(payment) if payment.state == State::Ready => Payment::With(payment.id),
+            _ => Payment::None,
+        }
+    }
+
+    fn take(&mut self, id: CallbackId, claim: &Claim<'_>, now: SystemTime, attempts: u32) -> Option<Lease> {
+        let row = self.rows.get_mut(&id)?;
+        row.entry.state = State::Running;
+        row.entry.attempts += attempts;
+        row.entry.run_at = None;
+        row.fence += 1;
+        row.lane = claim.lane;
+        (row.wait, row.lease_until) = (claim.lease, Some(now + claim.lease));
+        Some(Lease { id, fence: row.fence })
+    }
+
+    fn claimed(&self, lease: Lease, payment: Option<Lease>) -> Option<Claimed> {
+        let row = self.rows.get(&lease.id)?;
+        let entry = &row.entry;
+        let body = entry.body.clone()?;
+        let mut claimed = Claimed::new(lease, entry.kind.clone(), entry.key.clone(), body, entry.received_at);
+        claimed.verdict = entry.verdict;
+        claimed.peer = entry.peer;
+        claimed.meaning = Some(row.meaning);
+        claimed.reference.clone_from(&entry.reference);
+        claimed.attempt = entry.attempts;
+        claimed.interruptions = row.interruptions;
+        claimed.interruptions_alone = row.interruptions_alone;
+        claimed.repetition = row.repetition;
+        claimed.earlier = entry.earlier;
+        claimed.siblings = self.siblings(entry);
+        claimed.payment = payment;
+        claimed.last_error.clone_from(&entry.error);
+        Some(claimed)
+    }
+
+    /// The row that runs under this lease.
+    fn held(&mut self, lease: Lease) -> Option<&mut Row> {
+        let row = self.rows.get_mut(&lease.id)?;
+        (row.entry.state == State::Running && row.fence == lease.fence).then_some(row)
+    }
+
+    pub(super) fn renew(&mut self, one: Lease, lease: Duration, now: SystemTime) -> bool {
+        let Some(row) = self.held(one) else { return false };
+        (row.wait, row.lease_until) = (lease, Some(now + lease));
+        true
+    }
+
+    pub(super) fn settle(&mut self, settlement: &Settlement, now: SystemTime) -> Settled {
+        if self.was_settled(settlement) {
+            return Settled::Written;
+        }
+        let Some(row) = self.held(settlement.lease) else { return Settled::LeaseLost };
+        row.settle(&settlement.ending, now);
+        self.note_due(settlement.lease.id);
+        if let Some(payment) = settlement.payment
+            && let Some(row) = self.held(payment)
+        {
+            let ending = match settlement.ending {
+                Ending::Done => Ending::Done,
+                // Its attempts were not counted, so there is none to give back.
+                _ => Ending::Released { after: Duration::ZERO },
+            };
+            row.settle(&ending, now);
+            self.note_due(payment.id);
+        }
+        Settled::Written
+    }
+
+    /// Whether this settlement was written before.
+    fn was_settled(&self, settlement: &Settlement) -> bool {
+        let end = settlement.ending.state();
+        let row = self.rows.get(&settlement.lease.id).filter(|row| row.fence == settlement.lease.fence);
+        end != State::Ready && row.is_some_and(|row| row.entry.state == end)
+    }
+
+    pub(super) fn sweep(&mut self, now: SystemTime) -> u64 {
+        let mut swept = 0;
+        let mut due = Vec::new();
+        for row in self.rows.values_mut() {
+            let ahead = |until: SystemTime| is_ahead(until.duration_since(now).unwrap_or_default(), row.wait);
+            match (row.entry.state, row.lease_until, row.entry.run_at) {
+                (State::Running, Some(until), _) if until < now => {
+                    row.interrupt(now);
+                    due.push(row.entry.id);
+                    swept += 1;
+                }
+                (State::Running, Some(until), _) if ahead(until) => row.lease_until = Some(now + row.wait),
+                (State::Ready, _, Some(at)) if ahead(at) => {
+                    row.entry.run_at = Some(now + row.wait);
+                    due.push(row.entry.id);
+                }
+                _ => {}
+            }
+        }
+        for id in due {
+            self.note_due(id);
+        }
+        swept
+    }
+
+    pub(super) fn reopen(&mut self, id: CallbackId, reopening: &Reopening<'_>, now: SystemTime) -> Option<Reopened> {
+        let row = self.rows.get_mut(&id)?;
+        if row.entry.state != reopening.from || row.entry.body.is_none() {
+            return None;
+        }
+        row.repetition += u32::from(row.entry.state == State::Done);
+        row.entry.state = State::Ready;
+        (row.entry.run_at, row.wait) = (Some(now), Duration::ZERO);
+        row.entry.attempts = 0;
+        row.entry.settled_at = None;
+        (row.interruptions, row.interruptions_alone) = (0, 0);
+        if let Some(reason) = reopening.reason {
+            row.entry.error = Some(Private::from(reason));
+        }
+        self.note_due(id);
+        let payment = reopening.payment.map(|payment| self.record(payment, now));
+        Some(Reopened::new(payment.map(|payment| (payment.id, payment.verdict))))
+    }
+}
+
+impl Row {
+    fn interrupt(&mut self, now: SystemTime) {
+        let Interruption { is_counted, after, .. } =
+            Interruption::of(self.lane, self.interruptions, self.interruptions_alone);
+        self.entry.state = State::Ready;
+        (self.entry.run_at, self.wait) = (Some(now + after), after);
+        self.entry.attempts = self.entry.attempts.saturating_sub(u32::from(!is_counted));
+        self.interruptions += 1;
+        self.interruptions_alone += u32::from(self.lane == Lane::Alone);
+        self.lease_until = None;
+    }
+
+    fn settle(&mut self, ending: &Ending, now: SystemTime) {
+        let entry = &mut self.entry;
+        self.lease_until = None;
+        match ending {
+            Ending::Done => {
+                entry.state = State::Done;
+                entry.error = None;
+                entry.settled_at = Some(now);
+            }
+            Ending::Retry { after, error } => {
+                entry.state = State::Ready;
+                (entry.run_at, self.wait) = (Some(now + *after), *after);
+                entry.error = Some(error.clone());
+                // It came to an end, so it ends no process.
+                (self.interruptions, self.interruptions_alone) = (0, 0);
+            }
+            Ending::Dead { error } => {
+                entry.state = State::Dead;
+                entry.error = Some(error.clone());
+                entry.settled_at = Some(now);
+            }
+            Ending::Held { error } => {
+                entry.state = State::Held;
+                entry.error = Some(error.clone());
+            }
+            Ending::Released { after } => {
+                entry.state = State::Ready;
+                (entry.run_at, self.wait) = (Some(now + *after), *after);
+                entry.attempts = entry.attempts.saturating_sub(1);
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What recording a delivery finds: the rules by which it is compared with what is known under its key.
+
+use serde::Serialize;
+
+use super::{CallbackId, Disposition, Received};
+use crate::payload::{Digest, Outcome};
+
+/// What recording a delivery found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nothing of this kind and key was known.
+    First,
+    /// The same bytes were recorded before. Nothing is written but that they came again.
+    Duplicate,
+    /// Other bytes that say the same, or add nothing, were recorded before. It is kept, and nothing is to be done.
+    Variant,
+    /// Everything known under this key has an unknown outcome, and this one is definite. It is handled like a first.
+    Update,
+    /// Something that says otherwise was recorded under this key. It is kept and held, for somebody to decide.
+    Conflict,
+    /// It could not be read. It is kept as it came.
+    Quarantined,
+}
+
+impl Verdict {
+    /// Its name in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::First => "first",
+            Verdict::Duplicate => "duplicate",
+            Verdict::Variant => "variant",
+            Verdict::Update => "update",
+            Verdict::Conflict => "conflict",
+            Verdict::Quarantined => "quarantined",
+        }
+    }
+
+    /// Whether a callback with this verdict is handled, and its payment recorded: [`First`](Verdict::First) and
+    /// [`Update`](Verdict::Update).
+    pub fn is_news(self) -> bool {
+        matches!(self, Verdict::First | Verdict::Update)
+    }
+}
+
+/// A callback that is known under a delivery's kind and key.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Its id.
+    pub id: CallbackId,
+    /// The fingerprint of its bytes.
+    pub digest: Digest,
+    /// The fingerprint of what it says.
+    pub meaning: Digest,
+    /// The fingerprint of what not every sender of its kind tells.
+    pub detail: Option<Digest>,
+    /// The outcome that it tells, for kinds that tell one.
+    pub outcome: Option<Outcome>,
+    /// What recording found when it came.
+    pub verdict: Verdict,
+}
+
+/// What a delivery is beside what is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// What it is.
+    pub verdict: Verdict,
+    /// The callback that it repeats, varies, updates or contradicts.
+    pub earlier: Option<CallbackId>,
+}
+
+impl Judgement {
+    fn new(verdict: Verdict, earlier: Option<CallbackId>) -> Judgement {
+        Judgement { verdict, earlier }
+    }
+}
+
+impl Received {
+    /// What it is beside what is known under its kind and key, oldest first.
+    ///
+    /// `told_receipt` is the callback of this kind, under another key, that was the first to tell of this
+    /// [`receipt`](Received::receipt): one payment has one callback of a kind, and the second contradicts.
+    ///
+    /// - The same bytes are a duplicate; the same meaning is a variant.
+    /// - Outcomes progress: what is definite *updates* what was unknown. An unknown outcome after anything, and a second
+    ///   failure with another code, add nothing: variants.
+    /// - Anything else that differs is a conflict: failed and paid, paid twice with another amount or receipt.
+    /// - What contradicted an expectation when it came does not count as known.
+    pub fn judge(&self, known: &[Known], told_receipt: Option<CallbackId>) -> Judgement {
+        if let Some(same) = known.iter().find(|known| known.digest == self.digest) {
+            return Judgement::new(Verdict::Duplicate, Some(same.id));
+        }
+        if let Disposition::Quarantine(_) = self.disposition {
+            return Judgement::new(Verdict::Quarantined, None);
+        }
+        if let Some(same) = known.iter().find(|known| self.says_the_same(known)) {
+            return Judgement::new(Verdict::Variant, Some(same.id));
+        }
+        let mut standing = known.iter().filter(|known| known.verdict.is_news());
+        let definite = standing.clone().find(|known| known.outcome != Some(Outcome::Unknown));
+        let earlier = definite.or(standing.next_back());
+        let is_contradicted = matches!(self.disposition, Disposition::Contradict(_));
+        let verdict = match (self.outcome, earlier.map(|earlier| earlier.outcome)) {
+            _ if is_contradicted || told_receipt.is_some() => Verdict::Conflict,
+            (_, None) => Verdict::First,
+            (Some(Outcome::Unknown), Some(_)) => Verdict::Variant,
+            (Some(Outcome::Failed), Some(Some(Outcome::Failed))) => Verdict::Variant,
+            (Some(_), Some(Some(Outcome::Unknown))) => Verdict::Update,
+            (_, Some(_)) => Verdict::Conflict,
+        };
+        Judgement::new(verdict, earlier.map(|earlier| earlier.id).or(told_receipt))
+    }
+
+    /// What only one of the two tells is no difference.
+    fn says_the_same(&self, known: &Known) -> bool {
+        known.meaning == self.meaning && known.detail.zip(self.detail).is_none_or(|(one, other)| one == other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::kind::Kind;
+
+    fn push(code: &str, amount: u32, receipt: &str) -> Received {
+        let body = format!(
+            r#"{{"Body":{{"stkCallback":{{"CheckoutRequestID":"k","ResultCode":{code},"CallbackMetadata":{{"Item":[
+            {{"Name":"Amount","Value":{amount}}},{{"Name":"MpesaReceiptNumber","Value":"{receipt}"}}]}}}}}}}}"#
+        );
+        Received::parse(&Kind::Stk, body.as_bytes(), SystemTime::UNIX_EPOCH).unwrap()
+    }
+
+    fn paid(receipt: &str) -> Received {
+        push("0", 5, receipt)
+    }
+
+    fn unpaid(code: &str) -> Received {
+        push(code, 0, "")
+    }
+
+    /// Judges one after the other, as a store would record them.
+    fn verdicts(deliveries: &[Received]) -> Vec<Verdict> {
+        let mut known = Vec::new();
+        for (at, received) in deliveries.iter().enumerate() {
+            let verdict = received.judge(&known, None).verdict;
+            let id = CallbackId(i64::try_from(at).unwrap() + 1);
+            let Received { digest, meaning, detail, outcome, .. } = received.clone();
+            known.push(Known { id, digest, meaning, detail, outcome, verdict });
+        }
+        known.into_iter().map(|known| known.verdict).collect()
+    }
+
+    #[test]
+    fn outcomes_progress_and_a_paid_callback_is_never_unbooked() {
+        use Verdict::{Conflict, First, Update, Variant};
+        assert_eq!(verdicts(&[unpaid("1037"), paid("R")]), [First, Update]);
+        assert_eq!(
+            verdicts(&[unpaid("1037"), unpaid("1019"), unpaid("1032"), unpaid("1037")])[..3],
+            [First, Variant, Update]
+        );
+        assert_eq!(
+            verdicts(&[paid("R"), unpaid("1037"), unpaid("1032"), paid("S")]),
+            [First, Variant, Conflict, Conflict]
+        );
+        assert_eq!(
+            verdicts(&[unpaid("1032"), unpaid("1"), unpaid("1037"), paid("R")]),
+            [First, Variant, Variant, Conflict]
+        );
+        assert_eq!(
+            verdicts(&[unpaid("1037"), paid("R"), paid("S"), unpaid("1032")]),
+            [First, Update, Conflict, Conflict]
+        );
+    }
+
+    #[test]
+    fn what_contradicted_an_expectation_is_not_known() {
+        let mut forged = paid("FORGED");
+        forged.disposition = Disposition::Contradict("another amount".into());
+        assert_eq!(verdicts(&[forged.clone(), paid("R")]), [Verdict::Conflict, Verdict::First]);
+        assert_eq!(verdicts(&[paid("R"), forged]), [Verdict::First, Verdict::Conflict]);
+    }
+}
