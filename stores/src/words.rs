@@ -5,9 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
-#[cfg(feature = "postgres")]
-use mpesa_callbacks_core::payload::Digest;
-use mpesa_callbacks_core::store::{State, Verdict};
+use mpesa_callbacks_core::payload::{Digest, Outcome};
+use mpesa_callbacks_core::store::{Known, Lane, Received, State, Verdict};
 use sha2::Sha256;
 
 /// Microseconds since 1970 UTC.
@@ -59,6 +58,7 @@ pub(crate) fn verdict_number(verdict: Verdict) -> i64 {
         Verdict::Variant => 2,
         Verdict::Conflict => 3,
         Verdict::Quarantined => 4,
+        Verdict::Update => 5,
     }
 }
 
@@ -68,7 +68,43 @@ pub(crate) fn verdict(number: i64) -> Verdict {
         1 => Verdict::Duplicate,
         2 => Verdict::Variant,
         3 => Verdict::Conflict,
+        5 => Verdict::Update,
         _ => Verdict::Quarantined,
+    }
+}
+
+pub(crate) fn lane_number(lane: Lane) -> i64 {
+    match lane {
+        Lane::Main => 0,
+        Lane::Suspects => 1,
+        Lane::Alone => 2,
+    }
+}
+
+pub(crate) fn lane(number: i64) -> Lane {
+    match number {
+        0 => Lane::Main,
+        1 => Lane::Suspects,
+        _ => Lane::Alone,
+    }
+}
+
+pub(crate) fn outcome_number(outcome: Outcome) -> Option<i64> {
+    match outcome {
+        Outcome::Success => Some(1),
+        Outcome::Failed => Some(2),
+        Outcome::Unknown => Some(3),
+        // One that this version does not know of tells it nothing.
+        _ => None,
+    }
+}
+
+pub(crate) fn outcome(number: i64) -> Option<Outcome> {
+    match number {
+        1 => Some(Outcome::Success),
+        2 => Some(Outcome::Failed),
+        3 => Some(Outcome::Unknown),
+        _ => None,
     }
 }
 
@@ -87,6 +123,38 @@ pub(crate) fn pseudonym(hmac_key: &[u8], kind: &str, key: &str) -> String {
         HEXLOWER.encode_append(&mac.finalize().into_bytes(), &mut text);
     }
     text
+}
+
+/// What stands in a purged receipt's place: as a payment's key, which it is.
+pub(crate) fn hidden_receipt(hmac_key: &[u8], receipt: &str) -> String {
+    pseudonym(hmac_key, "payment", receipt)
+}
+
+/// What stands in a purged fingerprint's place: a keyed hash of it. Without the key, amounts and accounts could be guessed from
+/// the fingerprint of what a callback says.
+pub(crate) fn hidden_digest(hmac_key: &[u8], digest: &[u8]) -> [u8; 32] {
+    match Hmac::<Sha256>::new_from_slice(hmac_key) {
+        Ok(mut mac) => {
+            mac.update(b"digest\0");
+            mac.update(digest);
+            mac.finalize().into_bytes().into()
+        }
+        // An HMAC takes keys of any length.
+        Err(_) => [0; 32],
+    }
+}
+
+/// Shows a callback as it is compared with this delivery: a purged one has only what hides its fingerprints.
+pub(crate) fn shown(mut known: Known, received: &Received, hmac_key: &[u8]) -> Known {
+    let shown = |stored: Digest, theirs: Digest| match *stored.as_bytes() == hidden_digest(hmac_key, theirs.as_bytes())
+    {
+        true => theirs,
+        false => stored,
+    };
+    known.digest = shown(known.digest, received.digest);
+    known.meaning = shown(known.meaning, received.meaning);
+    known.detail = known.detail.map(|stored| received.detail.map_or(stored, |theirs| shown(stored, theirs)));
+    known
 }
 
 /// The part of a key that tells when it was made, and nothing else: that is told by when it was received, too. Of a `CheckoutRequestID`

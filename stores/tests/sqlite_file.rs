@@ -5,8 +5,11 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use mpesa_callbacks_core::Kind;
-use mpesa_callbacks_core::store::{Ending, Filter, Received, Settlement, State, Store};
+use mpesa_callbacks_core::store::{Claim, Ending, Extent, Filter, Received, Settlement, State, Store};
 use mpesa_callbacks_stores::sqlite::SqliteStore;
+
+/// What is recorded here, and so claimed.
+const KINDS: [Kind; 3] = [Kind::Stk, Kind::C2bConfirmation, Kind::Payment];
 
 fn confirmation(number: usize) -> Received {
     let body = format!(
@@ -23,7 +26,7 @@ async fn fill(store: &SqliteStore, count: usize) {
     }
     store.record(&batch).await.unwrap();
     loop {
-        let claimed = store.claim(100, Duration::from_secs(60)).await.unwrap();
+        let claimed = store.claim(&Claim::new(&KINDS, 100, Duration::from_secs(60))).await.unwrap();
         if claimed.is_empty() {
             return;
         }
@@ -49,15 +52,15 @@ async fn a_purge_goes_through_all_of_them_and_leaves_nothing_private_in_the_file
     fill(&store, 1000).await;
     tokio::time::sleep(Duration::from_millis(5)).await;
     let done = 1000 - 1000 / 7;
-    assert_eq!(store.purge(Duration::ZERO).await.unwrap(), done);
-    assert_eq!(store.purge(Duration::ZERO).await.unwrap(), 0);
+    assert_eq!(store.purge(Duration::ZERO, Extent::All).await.unwrap(), done);
+    assert_eq!(store.purge(Duration::ZERO, Extent::All).await.unwrap(), 0);
     let dead = store.list(&Filter::default().state(State::Dead).limit(1000)).await.unwrap();
     assert_eq!(dead.len(), 1000 / 7);
     assert!(store.get(dead[0].id).await.unwrap().unwrap().body.is_some(), "what is not done keeps its body");
     for entry in dead {
         assert!(store.dismiss(entry.id).await.unwrap());
     }
-    assert_eq!(store.purge(Duration::ZERO).await.unwrap(), 1000 / 7);
+    assert_eq!(store.purge(Duration::ZERO, Extent::All).await.unwrap(), 1000 / 7);
     store.close().await.unwrap();
 
     let bytes = everything_in(directory.path());
@@ -101,7 +104,14 @@ async fn two_processes_on_one_file_share_the_work() {
     assert_eq!(firsts, 100, "each was first once");
     let mut claimed = Vec::new();
     for store in stores.iter().cycle().take(20) {
-        claimed.extend(store.claim(20, Duration::from_secs(60)).await.unwrap().into_iter().map(|one| one.lease.id));
+        claimed.extend(
+            store
+                .claim(&Claim::new(&KINDS, 20, Duration::from_secs(60)))
+                .await
+                .unwrap()
+                .into_iter()
+                .map(|one| one.lease.id),
+        );
     }
     claimed.sort_unstable();
     claimed.dedup();

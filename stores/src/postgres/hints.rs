@@ -9,8 +9,6 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-const CHANNEL: &str = "mpesa_callbacks";
-
 /// At most one hint is sent in this time, however much there is.
 const PAUSE: Duration = Duration::from_millis(25);
 
@@ -27,10 +25,15 @@ pub(super) struct Hints {
 
 impl Hints {
     /// Starts to listen at this server, which must not be a pooler that gives a connection away with each transaction.
-    pub(super) fn start(options: PgConnectOptions) -> Hints {
+    /// Each schema has a channel of its own.
+    pub(super) fn start(options: PgConnectOptions, channel: &str) -> Hints {
         let pool = PgPoolOptions::new().max_connections(2).connect_lazy_with(options);
         let (to_send, heard) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let tasks = [tokio::spawn(send(pool.clone(), to_send.clone())), tokio::spawn(listen(pool, heard.clone()))];
+        let channel: Arc<str> = channel.into();
+        let tasks = [
+            tokio::spawn(send(pool.clone(), channel.clone(), to_send.clone())),
+            tokio::spawn(listen(pool, channel, heard.clone())),
+        ];
         Hints { to_send, heard, tasks }
     }
 
@@ -53,21 +56,21 @@ impl Drop for Hints {
     }
 }
 
-async fn send(pool: PgPool, to_send: Arc<Notify>) {
+async fn send(pool: PgPool, channel: Arc<str>, to_send: Arc<Notify>) {
     loop {
         to_send.notified().await;
-        if let Err(error) = sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(&pool).await {
+        if let Err(error) = sqlx::query("SELECT pg_notify($1, '')").bind(&*channel).execute(&pool).await {
             tracing::debug!(%error, "cannot tell other processes that there is something to claim; they look anyway");
         }
         sleep(PAUSE).await;
     }
 }
 
-async fn listen(pool: PgPool, heard: Arc<Notify>) {
+async fn listen(pool: PgPool, channel: Arc<str>, heard: Arc<Notify>) {
     loop {
         let listening = async {
             let mut listener = PgListener::connect_with(&pool).await?;
-            listener.listen(CHANNEL).await?;
+            listener.listen(&channel).await?;
             // Whatever was told before is lost, and whoever was told nothing looks.
             heard.notify_one();
             loop {

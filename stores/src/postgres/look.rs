@@ -2,20 +2,21 @@
 
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::payload::Private;
-use mpesa_callbacks_core::store::{Body, CallbackId, Depth, Entry, Filter};
+use mpesa_callbacks_core::store::{Body, CallbackId, Depth, Entry, Filter, Lookup, Waiting};
 use sqlx::postgres::{PgPool, PgRow};
 use sqlx::{QueryBuilder, Row};
 
+use super::schema::Schema;
 use super::text;
-use crate::words::{digest, micros, peer, state, state_number, time, verdict, verdict_number};
+use crate::words::{digest, hidden_receipt, micros, outcome, peer, state, state_number, time, verdict, verdict_number};
 
-pub(super) async fn depth(pool: &PgPool) -> sqlx::Result<Depth> {
+pub(super) async fn depth(pool: &PgPool, schema: &Schema) -> sqlx::Result<Depth> {
     // Each count reads its own partial index.
-    let counts: Vec<(i16, i64)> = sqlx::query_as(
+    let counts: Vec<(i16, i64)> = sqlx::query_as(schema.sql(
         "SELECT 0::smallint, count(*) FROM mpesa_callbacks.work WHERE state = 0 UNION ALL
          SELECT 1::smallint, count(*) FROM mpesa_callbacks.work WHERE state = 1 UNION ALL
          SELECT state, count(*) FROM mpesa_callbacks.work WHERE state >= 3 GROUP BY state",
-    )
+    ))
     .fetch_all(pool)
     .await?;
     let mut depth = Depth::default();
@@ -43,26 +44,70 @@ fn entry(row: &PgRow) -> sqlx::Result<Entry> {
     entry.settled_at = row.try_get::<Option<i64>, _>("settled_at")?.map(time);
     entry.error = row.try_get::<Option<String>, _>("error")?.map(Private::from);
     entry.decision = row.try_get("decision")?;
+    entry.outcome = row.try_get::<Option<i16>, _>("outcome")?.and_then(|number| outcome(number.into()));
+    entry.earlier = row.try_get::<Option<i64>, _>("earlier")?.map(CallbackId);
     Ok(entry)
 }
 
-pub(super) async fn get(pool: &PgPool, id: CallbackId) -> sqlx::Result<Option<Entry>> {
-    let row = sqlx::query(
-        "SELECT * FROM mpesa_callbacks.callback JOIN mpesa_callbacks.work ON work.callback_id = id
+pub(super) async fn get(pool: &PgPool, schema: &Schema, id: CallbackId) -> sqlx::Result<Option<Entry>> {
+    let row = sqlx::query(schema.sql(
+        "SELECT callback.*, work.run_at, work.settled_at, work.attempts, work.state, work.error, body
+         FROM mpesa_callbacks.callback JOIN mpesa_callbacks.work ON work.callback_id = id
                        LEFT JOIN mpesa_callbacks.body ON body.callback_id = id WHERE id = $1",
-    );
+    ));
     row.bind(id.0).fetch_optional(pool).await?.as_ref().map(with_body).transpose()
 }
 
-pub(super) async fn find(pool: &PgPool, names: &[(Kind, Private)]) -> sqlx::Result<Vec<Entry>> {
-    let kinds: Vec<&str> = names.iter().map(|(kind, _)| kind.name()).collect();
-    let keys: Vec<_> = names.iter().map(|(_, key)| text(key.as_str())).collect();
-    let rows = sqlx::query(
-        "SELECT * FROM unnest($1::text[], $2::text[]) AS asked (kind, key)
-         JOIN mpesa_callbacks.callback USING (kind, key) JOIN mpesa_callbacks.work ON work.callback_id = id
-         LEFT JOIN mpesa_callbacks.body ON body.callback_id = id",
-    );
-    rows.bind(&kinds).bind(&keys).fetch_all(pool).await?.iter().map(with_body).collect()
+pub(super) async fn find(
+    pool: &PgPool,
+    schema: &Schema,
+    hmac_key: &[u8],
+    lookups: &[Lookup],
+) -> sqlx::Result<Vec<Entry>> {
+    let (mut kinds, mut keys, mut references, mut receipts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for lookup in lookups {
+        match lookup {
+            Lookup::Key(kind, key) => {
+                kinds.push(kind.name());
+                keys.push(text(key.as_str()));
+            }
+            Lookup::Reference(kind, reference) => references.push((kind.name(), text(reference.as_str()))),
+            Lookup::Receipt(receipt) => {
+                let receipt = text(receipt);
+                receipts.push(hidden_receipt(hmac_key, &receipt));
+                receipts.push(receipt.into_owned());
+            }
+            // A lookup that this version does not know of finds nothing.
+            _ => {}
+        }
+    }
+    let (reference_kinds, references): (Vec<_>, Vec<_>) = references.into_iter().unzip();
+    // Each by its own index: one condition for all of them would read the whole table.
+    let rows = sqlx::query(schema.sql(
+        "SELECT callback.*, work.run_at, work.settled_at, work.attempts, work.state, work.error, body
+         FROM mpesa_callbacks.callback JOIN mpesa_callbacks.work ON work.callback_id = id
+              LEFT JOIN mpesa_callbacks.body ON body.callback_id = id
+         WHERE id = ANY(ARRAY(
+             SELECT c.id FROM unnest($1::text[], $2::text[]) AS asked (kind, key) JOIN mpesa_callbacks.callback AS c USING (kind, key)
+             UNION SELECT c.id FROM unnest($3::text[], $4::text[]) AS asked (kind, reference)
+                   JOIN mpesa_callbacks.callback AS c USING (kind, reference)
+             UNION SELECT c.id FROM mpesa_callbacks.callback AS c WHERE c.receipt = ANY($5) AND c.verdict IN (0, 5)
+             UNION SELECT c.id FROM mpesa_callbacks.work AS w JOIN mpesa_callbacks.callback AS c ON c.id = w.callback_id
+                   WHERE w.state >= 3 AND c.receipt = ANY($5)))",
+    ));
+    let rows = rows.bind(&kinds).bind(&keys).bind(&reference_kinds).bind(&references).bind(&receipts);
+    rows.fetch_all(pool).await?.iter().map(with_body).collect()
+}
+
+pub(super) async fn waiting(pool: &PgPool, schema: &Schema) -> sqlx::Result<Vec<Waiting>> {
+    let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+        schema.sql("SELECT kind, count(*), min(run_at) FROM mpesa_callbacks.work WHERE state = 0 GROUP BY kind"),
+    )
+    .fetch_all(pool)
+    .await?;
+    let waiting =
+        |(kind, count, due): (String, i64, i64)| Waiting::new(Kind::from_name(&kind), count.unsigned_abs(), time(due));
+    Ok(rows.into_iter().map(waiting).collect())
 }
 
 fn with_body(row: &PgRow) -> sqlx::Result<Entry> {
@@ -71,12 +116,14 @@ fn with_body(row: &PgRow) -> sqlx::Result<Entry> {
     Ok(entry)
 }
 
-pub(super) async fn list(pool: &PgPool, filter: &Filter) -> sqlx::Result<Vec<Entry>> {
-    let mut query = QueryBuilder::new(
-        "SELECT * FROM mpesa_callbacks.callback JOIN mpesa_callbacks.work ON callback_id = id WHERE true",
+pub(super) async fn list(pool: &PgPool, schema: &Schema, filter: &Filter) -> sqlx::Result<Vec<Entry>> {
+    let sqlx::AssertSqlSafe(begin) = schema.sql(
+        "SELECT c.*, w.run_at, w.settled_at, w.attempts, w.state, w.error
+         FROM mpesa_callbacks.callback AS c JOIN mpesa_callbacks.work AS w ON callback_id = id WHERE true",
     );
+    let mut query = QueryBuilder::new(begin);
     if let Some(kind) = &filter.kind {
-        query.push(" AND kind = ").push_bind(kind.name());
+        query.push(" AND c.kind = ").push_bind(kind.name());
     }
     if let Some(state) = filter.state {
         // A literal, so that the planner sees which partial index has it.

@@ -7,7 +7,10 @@ macro_rules! unlocked {
         let mut tries = 1;
         loop {
             match $work.await {
-                Err(error) if $crate::postgres::is_deadlock(&error) && tries < $crate::postgres::TRIES => tries += 1,
+                Err(error) if $crate::postgres::is_deadlock(&error) && tries < $crate::postgres::TRIES => {
+                    tries += 1;
+                    tokio::time::sleep($crate::postgres::APART.mul_f64(fastrand::f64())).await;
+                }
                 done => break done,
             }
         }
@@ -26,27 +29,34 @@ mod purge;
 
 mod hints;
 
+mod schema;
+
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use mpesa_callbacks_core::Kind;
-use mpesa_callbacks_core::payload::{Digest, Private};
+use mpesa_callbacks_core::payload::Digest;
 use mpesa_callbacks_core::store::{
-    CallbackId, Claimed, Depth, Entry, Filter, Lease, Received, Recorded, Settled, Settlement, State, Store, StoreError,
+    CallbackId, Claim, Claimed, Depth, Entry, Extent, Filter, Lease, Lookup, Owner, Received, Recorded, Reopened,
+    Reopening, Settled, Settlement, Store, StoreError, Waiting,
 };
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{Connection, Postgres, Transaction};
 use tokio::sync::OnceCell;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use self::hints::Hints;
 use self::open::{open, store_error};
+use self::record::Place;
+use self::schema::Schema;
+use self::work::ServerClock;
 
-/// Keeps callbacks in PostgreSQL 13 or newer, in a schema of its own, `mpesa_callbacks`.
+/// Keeps callbacks in PostgreSQL 13 or newer, in a schema of its own, `mpesa_callbacks` unless [another](PostgresStore::in_schema) is
+/// chosen.
 ///
 /// Any number of processes may use it at once, on any number of machines: of racing recorders one is first, each callback is
 /// claimed by one, and whoever lost a lease changes nothing. Leases are kept by the server's clock. What was recorded
@@ -73,14 +83,24 @@ use self::open::{open, store_error};
 #[derive(Clone)]
 pub struct PostgresStore {
     pool: PgPool,
+    schema: Arc<Schema>,
     hints: Arc<Hints>,
     /// The key under which purged keys are hidden, once the schema was looked at, and brought up to date.
     hmac_key: Arc<OnceCell<Vec<u8>>>,
+    /// Whose the schema must be, once an inbox has asked for it.
+    owner: Arc<OnceLock<String>>,
+    clock: Arc<ServerClock>,
 }
 
 /// How often a transaction is tried that the server broke off: a deadlock, a connection that was cut. Repeating is safe, because what
 /// was committed after all is found by its digest.
-const TRIES: u32 = 5;
+const TRIES: u32 = 20;
+
+/// How long to wait before the next try at most: those who met in a circle must not meet again.
+const APART: Duration = Duration::from_millis(25);
+
+/// At which those who try again wait for one another: `MPCR`.
+const AGAIN: i64 = 0x4d50_4352;
 
 impl PostgresStore {
     /// Connects, and brings the schema up to date. Several processes may start at once.
@@ -107,6 +127,33 @@ impl PostgresStore {
         Ok(store)
     }
 
+    /// Keeps callbacks in another schema than `mpesa_callbacks`: for several applications, or environments, on one database.
+    /// It is created with the tables, unless it is there. Say it before anything else is asked of the store, as here:
+    ///
+    /// ```no_run
+    /// # fn example() -> Result<(), mpesa_callbacks_core::store::StoreError> {
+    /// use mpesa_callbacks_stores::postgres::PostgresStore;
+    ///
+    /// let store = PostgresStore::connect_lazy("postgres://shop@localhost/shop")?.in_schema("shop_callbacks")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] when it is no name: letters `a` to `z`, digits and `_`, at most 63 of them, no digit first.
+    pub fn in_schema(self, name: &str) -> Result<PostgresStore, StoreError> {
+        let schema = Arc::new(Schema::new(name)?);
+        let hints = Arc::new(Hints::start((*self.pool.connect_options()).clone(), schema.name()));
+        Ok(PostgresStore {
+            pool: self.pool,
+            schema,
+            hints,
+            hmac_key: Arc::default(),
+            owner: Arc::default(),
+            clock: self.clock,
+        })
+    }
+
     /// Connects when it is first needed: for an application with a spool, which takes callbacks also
     /// when it is started while the server is away. Whatever [`connect`](PostgresStore::connect) would have refused fails then.
     ///
@@ -117,9 +164,13 @@ impl PostgresStore {
         Ok(PostgresStore::with_lazy_pool(options().connect_lazy(url).map_err(opened)?))
     }
 
-    fn with_lazy_pool(pool: PgPool) -> PostgresStore {
-        let hints = Arc::new(Hints::start((*pool.connect_options()).clone()));
-        PostgresStore { pool, hints, hmac_key: Arc::default() }
+    /// Uses the application's own pool when it is first needed: see [`with_pool`](PostgresStore::with_pool) and
+    /// [`connect_lazy`](PostgresStore::connect_lazy).
+    pub fn with_lazy_pool(pool: PgPool) -> PostgresStore {
+        let schema = Arc::new(Schema::default());
+        let hints = Arc::new(Hints::start((*pool.connect_options()).clone(), schema.name()));
+        let clock = Arc::new(ServerClock::new());
+        PostgresStore { pool, schema, hints, hmac_key: Arc::default(), owner: Arc::default(), clock }
     }
 
     /// The pool, once the schema is as it must be.
@@ -129,7 +180,12 @@ impl PostgresStore {
     }
 
     async fn hmac_key(&self) -> Result<&[u8], StoreError> {
-        Ok(self.hmac_key.get_or_try_init(|| open(&self.pool)).await?)
+        let open = || open(&self.pool, &self.schema, self.owner.get().map(String::as_str));
+        Ok(self.hmac_key.get_or_try_init(open).await?)
+    }
+
+    async fn place(&self) -> Result<Place<'_>, StoreError> {
+        Ok(Place { schema: &self.schema, hmac_key: self.hmac_key().await? })
     }
 
     /// Listens at this server for other processes' hints, rather than where the callbacks are kept: say the server itself where
@@ -140,12 +196,16 @@ impl PostgresStore {
     pub fn listening_at(self, url: &str) -> Result<PostgresStore, StoreError> {
         let opened = |error: sqlx::Error| StoreError::Open { place: "PostgreSQL".to_owned(), source: error.into() };
         let options: PgConnectOptions = url.parse().map_err(opened)?;
-        Ok(PostgresStore { hints: Arc::new(Hints::start(options)), ..self })
+        Ok(PostgresStore { hints: Arc::new(Hints::start(options, self.schema.name())), ..self })
     }
 
-    async fn record_once(&self, batch: &[Received], hmac_key: &[u8]) -> sqlx::Result<Vec<Recorded>> {
+    async fn record_once(&self, batch: &[Received], place: Place<'_>, is_again: bool) -> sqlx::Result<Vec<Recorded>> {
         let mut tx = begin(&self.pool).await?;
-        let recorded = record::record_all(&mut tx, batch, hmac_key).await?;
+        if is_again {
+            // Those who met in a circle go one after the other: each has locked what the others then ask for.
+            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(AGAIN).execute(&mut *tx).await?;
+        }
+        let recorded = record::record_all(&mut tx, batch, place).await?;
         // Only what was committed may be acknowledged.
         tx.commit().await?;
         Ok(recorded)
@@ -201,13 +261,30 @@ fn is_deadlock(error: &sqlx::Error) -> bool {
 
 #[async_trait]
 impl Store for PostgresStore {
+    async fn adopt(&self, owner: &Owner) -> Result<(), StoreError> {
+        let wanted = self.owner.get_or_init(|| owner.to_text()).clone();
+        if wanted != owner.to_text() {
+            let place = format!("the schema `{}`", self.schema.name());
+            return Err(StoreError::OtherOwner { place, found: wanted, wanted: owner.to_text() });
+        }
+        self.hmac_key().await?;
+        // It may have been opened before anybody said whose it is.
+        let mut tx = begin(&self.pool).await.map_err(store_error)?;
+        open::adopt(&mut tx, &self.schema, &wanted).await?;
+        tx.commit().await.map_err(store_error)
+    }
+
     async fn record(&self, batch: &[Received]) -> Result<Vec<Recorded>, StoreError> {
-        let hmac_key = self.hmac_key().await?;
-        let (began, mut tries) = (Instant::now(), 1);
+        let place = self.place().await?;
+        let (began, mut tries, mut is_again) = (Instant::now(), 1, false);
         loop {
-            match timeout(LONGEST, self.record_once(batch, hmac_key)).await {
+            match timeout(LONGEST, self.record_once(batch, place, is_again)).await {
                 Ok(Ok(recorded)) => return Ok(recorded),
-                Ok(Err(error)) if is_passing(&error) && tries < TRIES && began.elapsed() < PATIENCE => tries += 1,
+                Ok(Err(error)) if is_passing(&error) && tries < TRIES && began.elapsed() < PATIENCE => {
+                    tries += 1;
+                    is_again |= is_deadlock(&error);
+                    sleep(APART.mul_f64(fastrand::f64())).await;
+                }
                 Ok(Err(error)) => return Err(store_error(error)),
                 Err(_) => return Err(StoreError::Unavailable("the server does not answer".into())),
             }
@@ -215,47 +292,52 @@ impl Store for PostgresStore {
     }
 
     async fn decision(&self, kind: &Kind, key: &str, meaning: &Digest) -> Result<Option<String>, StoreError> {
-        let hmac_key = self.hmac_key().await?;
-        record::decision(&self.pool, hmac_key, kind, key, meaning).await.map_err(store_error)
+        record::decision(&self.pool, self.place().await?, kind, key, meaning).await.map_err(store_error)
     }
 
-    async fn claim(&self, limit: usize, lease: Duration) -> Result<Vec<Claimed>, StoreError> {
-        work::claim(self.pool().await?, limit, lease).await.map_err(store_error)
+    async fn claim(&self, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
+        work::claim(&self.pool, self.place().await?, claim).await.map_err(store_error)
     }
 
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
         let pool = self.pool().await?;
-        unlocked!(work::renew(pool, leases, lease)).map_err(store_error)
+        unlocked!(work::renew(pool, &self.schema, leases, lease)).map_err(store_error)
     }
 
     async fn settle(&self, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
         let pool = self.pool().await?;
-        unlocked!(work::settle(pool, batch)).map_err(store_error)
+        unlocked!(work::settle(pool, &self.schema, batch)).map_err(store_error)
     }
 
     async fn sweep(&self) -> Result<u64, StoreError> {
-        work::sweep(self.pool().await?).await.map_err(store_error)
+        let pool = self.pool().await?;
+        unlocked!(work::sweep(pool, &self.schema, &self.clock)).map_err(store_error)
     }
 
     async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError> {
-        look::get(self.pool().await?, id).await.map_err(store_error)
+        look::get(self.pool().await?, &self.schema, id).await.map_err(store_error)
     }
 
-    async fn find(&self, names: &[(Kind, Private)]) -> Result<Vec<Entry>, StoreError> {
-        look::find(self.pool().await?, names).await.map_err(store_error)
+    async fn find(&self, lookups: &[Lookup]) -> Result<Vec<Entry>, StoreError> {
+        let hmac_key = self.hmac_key().await?;
+        look::find(&self.pool, &self.schema, hmac_key, lookups).await.map_err(store_error)
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Entry>, StoreError> {
-        look::list(self.pool().await?, filter).await.map_err(store_error)
+        look::list(self.pool().await?, &self.schema, filter).await.map_err(store_error)
     }
 
-    async fn reopen(&self, id: CallbackId, from: State, payment: Option<&Received>) -> Result<bool, StoreError> {
-        let hmac_key = self.hmac_key().await?;
+    async fn reopen(&self, id: CallbackId, reopening: &Reopening<'_>) -> Result<Option<Reopened>, StoreError> {
+        let place = self.place().await?;
         let reopen = || async {
             let mut tx = begin(&self.pool).await?;
-            let reopened = work::reopen(&mut tx, id, from).await?;
-            if let Some(payment) = payment.filter(|_| reopened) {
-                record::record_all(&mut tx, std::slice::from_ref(payment), hmac_key).await?;
+            let mut reopened = None;
+            if work::reopen(&mut tx, place.schema, id, reopening).await? {
+                let payment = match reopening.payment {
+                    Some(payment) => record::record_all(&mut tx, std::slice::from_ref(payment), place).await?.pop(),
+                    None => None,
+                };
+                reopened = Some(Reopened::new(payment.map(|payment| (payment.id, payment.verdict))));
             }
             tx.commit().await?;
             Ok(reopened)
@@ -264,20 +346,24 @@ impl Store for PostgresStore {
     }
 
     async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError> {
-        work::dismiss(self.pool().await?, id).await.map_err(store_error)
+        work::dismiss(self.pool().await?, &self.schema, id).await.map_err(store_error)
     }
 
-    async fn purge(&self, age: Duration) -> Result<u64, StoreError> {
+    async fn purge(&self, age: Duration, extent: Extent) -> Result<u64, StoreError> {
         let hmac_key = self.hmac_key().await?;
-        purge::purge(&self.pool, hmac_key, age).await.map_err(store_error)
+        purge::purge(&self.pool, &self.schema, hmac_key, age, extent).await.map_err(store_error)
     }
 
     async fn trim_quarantine(&self, rows: u64, bytes: u64) -> Result<u64, StoreError> {
-        purge::trim_quarantine(self.pool().await?, rows, bytes).await.map_err(store_error)
+        purge::trim_quarantine(self.pool().await?, &self.schema, rows, bytes).await.map_err(store_error)
     }
 
     async fn depth(&self) -> Result<Depth, StoreError> {
-        look::depth(self.pool().await?).await.map_err(store_error)
+        look::depth(self.pool().await?, &self.schema).await.map_err(store_error)
+    }
+
+    async fn waiting(&self) -> Result<Vec<Waiting>, StoreError> {
+        look::waiting(self.pool().await?, &self.schema).await.map_err(store_error)
     }
 
     fn announce(&self) {

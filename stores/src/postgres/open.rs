@@ -4,6 +4,8 @@ use mpesa_callbacks_core::store::StoreError;
 use sqlx::postgres::{PgConnection, PgPool};
 use sqlx::{Executor, Row};
 
+use super::schema::Schema;
+
 /// The migrations, in order. `meta` counts those that were run.
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_callbacks.sql")];
 
@@ -13,11 +15,14 @@ const LOCK: i64 = 0x4d50_4342;
 const PLACE: &str = "the PostgreSQL server";
 
 /// Brings the schema up to date, and reads the key under which purged keys are hidden.
-pub(super) async fn open(pool: &PgPool) -> Result<Vec<u8>, StoreError> {
+pub(super) async fn open(pool: &PgPool, schema: &Schema, owner: Option<&str>) -> Result<Vec<u8>, StoreError> {
     let mut tx = pool.begin().await.map_err(store_error)?;
     check_durable(&mut tx).await?;
-    migrate(&mut tx).await?;
-    let hmac_key = sqlx::query_scalar("SELECT value FROM mpesa_callbacks.meta WHERE name = 'hmac_key'");
+    migrate(&mut tx, schema).await?;
+    if let Some(owner) = owner {
+        adopt(&mut tx, schema, owner).await?;
+    }
+    let hmac_key = sqlx::query_scalar(schema.sql("SELECT value FROM mpesa_callbacks.meta WHERE name = 'hmac_key'"));
     let hmac_key = hmac_key.fetch_one(&mut *tx).await.map_err(store_error)?;
     tx.commit().await.map_err(store_error)?;
     Ok(hmac_key)
@@ -46,16 +51,16 @@ async fn check_durable(connection: &mut PgConnection) -> Result<(), StoreError> 
 }
 
 /// Runs the migrations that were not run, all in one transaction, one process after the other.
-async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
+async fn migrate(connection: &mut PgConnection, schema: &Schema) -> Result<(), StoreError> {
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *connection).await.map_err(store_error)?;
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    let is_there: bool = sqlx::query_scalar("SELECT to_regclass('mpesa_callbacks.meta') IS NOT NULL")
+    let is_there: bool = sqlx::query_scalar(schema.sql("SELECT to_regclass('mpesa_callbacks.meta') IS NOT NULL"))
         .fetch_one(&mut *connection)
         .await
         .map_err(store_error)?;
     let found: i64 = match is_there {
         true => sqlx::query_scalar(
-            "SELECT convert_from(value, 'UTF8')::bigint FROM mpesa_callbacks.meta WHERE name = 'version'",
+            schema.sql("SELECT convert_from(value, 'UTF8')::bigint FROM mpesa_callbacks.meta WHERE name = 'version'"),
         )
         .fetch_one(&mut *connection)
         .await
@@ -69,20 +74,42 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
         return Ok(());
     }
     for migration in &MIGRATIONS[usize::try_from(found).unwrap_or(0)..] {
-        connection.execute(*migration).await.map_err(store_error)?;
+        connection.execute(sqlx::raw_sql(schema.sql(migration))).await.map_err(store_error)?;
     }
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(|error| StoreError::Unavailable(error.into()))?;
-    sqlx::query(
+    sqlx::query(schema.sql(
         "INSERT INTO mpesa_callbacks.meta (name, value) VALUES ('hmac_key', $1), ('version', convert_to($2, 'UTF8'))
          ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE excluded.name = 'version'",
-    )
+    ))
     .bind(&key[..])
     .bind(known.to_string())
     .execute(connection)
     .await
     .map_err(store_error)?;
     Ok(())
+}
+
+/// Gives the schema to this owner, unless it has one.
+pub(super) async fn adopt(connection: &mut PgConnection, schema: &Schema, wanted: &str) -> Result<(), StoreError> {
+    let adopt = sqlx::query(schema.sql(
+        "INSERT INTO mpesa_callbacks.meta (name, value) VALUES ('owner', convert_to($1, 'UTF8')) ON CONFLICT (name) DO NOTHING",
+    ));
+    let find = schema.sql("SELECT convert_from(value, 'UTF8') FROM mpesa_callbacks.meta WHERE name = 'owner'");
+    let found: Option<String> = sqlx::query_scalar(find).fetch_optional(&mut *connection).await.map_err(store_error)?;
+    let found = match found {
+        Some(found) => found,
+        None => {
+            adopt.bind(wanted).execute(&mut *connection).await.map_err(store_error)?;
+            let find = schema.sql("SELECT convert_from(value, 'UTF8') FROM mpesa_callbacks.meta WHERE name = 'owner'");
+            sqlx::query_scalar(find).fetch_one(&mut *connection).await.map_err(store_error)?
+        }
+    };
+    if found == wanted {
+        return Ok(());
+    }
+    let place = format!("{PLACE}'s schema `{}`", schema.name());
+    Err(StoreError::OtherOwner { place, found, wanted: wanted.to_owned() })
 }
 
 /// What the server reports, in the words of the contract. Its messages name tables and columns; the details have values in

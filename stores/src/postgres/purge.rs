@@ -3,11 +3,14 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use sqlx::postgres::PgPool;
+use mpesa_callbacks_core::store::Extent;
+use sqlx::Row;
+use sqlx::postgres::{PgPool, PgRow};
 use tokio::time::{Instant, sleep};
 
 use super::begin;
-use crate::words::{pseudonym, span};
+use super::schema::Schema;
+use crate::words::{hidden_digest, hidden_receipt, pseudonym, span};
 
 /// How many rows are looked at, or go, in one transaction, so that others need not wait for long.
 const AT_ONCE: i64 = 200;
@@ -15,12 +18,18 @@ const AT_ONCE: i64 = 200;
 /// How many are purged in one: each is written to all indexes of its table, and what others commit meanwhile waits for its log.
 const PURGED_AT_ONCE: usize = 50;
 
-pub(super) async fn purge(pool: &PgPool, hmac_key: &[u8], age: Duration) -> sqlx::Result<u64> {
+pub(super) async fn purge(
+    pool: &PgPool,
+    schema: &Schema,
+    hmac_key: &[u8],
+    age: Duration,
+    extent: Extent,
+) -> sqlx::Result<u64> {
     let (mut purged, mut behind) = (0, 0);
-    while let Some((last, ids)) = purgeable(pool, age, behind).await? {
+    while let Some((last, ids)) = purgeable(pool, schema, age, behind, extent).await? {
         for ids in ids.chunks(PURGED_AT_ONCE) {
             let began = Instant::now();
-            purged += unlocked!(purge_some(pool, hmac_key, ids))?;
+            purged += unlocked!(purge_some(pool, schema, hmac_key, ids))?;
             // The disk is others' too, half of the time.
             sleep(began.elapsed()).await;
         }
@@ -29,19 +38,26 @@ pub(super) async fn purge(pool: &PgPool, hmac_key: &[u8], age: Duration) -> sqlx
     Ok(purged)
 }
 
-/// Looks at some of the bodies behind this id: the last one's id, and which may go. None when there are no more, or none that is
-/// old enough: ids go by arrival, and one that bears a time ahead of its own stands among others.
-async fn purgeable(pool: &PgPool, age: Duration, behind: i64) -> sqlx::Result<Option<(i64, Vec<i64>)>> {
+/// Looks at some of the bodies behind this id: the last one's id, and which may go. None when there are no more, or, unless all are
+/// to be looked at, none that is old enough: ids go by arrival, and those that bear a time ahead of their own stand among others as a
+/// rule.
+async fn purgeable(
+    pool: &PgPool,
+    schema: &Schema,
+    age: Duration,
+    behind: i64,
+    extent: Extent,
+) -> sqlx::Result<Option<(i64, Vec<i64>)>> {
     let mut tx = begin(pool).await?;
     // Bodies first, of which there are few, and by their ids: rows without one, of which there are many, are not looked at.
-    let rows: Vec<(i64, bool, bool)> = sqlx::query_as(
+    let rows: Vec<(i64, bool, bool)> = sqlx::query_as(schema.sql(
         "WITH looked_at AS MATERIALIZED (
              SELECT callback_id FROM mpesa_callbacks.body WHERE callback_id > $1 ORDER BY callback_id LIMIT $3)
          SELECT id, state = 2, received_at < (SELECT mpesa_callbacks.now_us()) - $2
          FROM mpesa_callbacks.callback JOIN mpesa_callbacks.work ON callback_id = id
          WHERE id = ANY(ARRAY(SELECT callback_id FROM looked_at)) AND callback_id = ANY(ARRAY(SELECT callback_id FROM looked_at))
          ORDER BY id",
-    )
+    ))
     .bind(behind)
     .bind(span(age))
     .bind(AT_ONCE)
@@ -51,59 +67,93 @@ async fn purgeable(pool: &PgPool, age: Duration, behind: i64) -> sqlx::Result<Op
     let old = rows.iter().filter(|(.., is_old)| *is_old);
     let ids: Vec<i64> = old.clone().filter(|(_, is_done, _)| *is_done).map(|(id, ..)| *id).collect();
     let has_old = old.count() > 0;
-    Ok(rows.last().filter(|_| has_old).map(|(last, ..)| (*last, ids)))
+    let is_worth_it = has_old || extent == Extent::All;
+    Ok(rows.last().filter(|_| is_worth_it).map(|(last, ..)| (*last, ids)))
+}
+
+/// What tells of a callback beside its body.
+struct Told {
+    id: i64,
+    kind: String,
+    key: String,
+    digest: Vec<u8>,
+    meaning: Vec<u8>,
+    detail: Option<Vec<u8>>,
+    receipt: Option<String>,
+}
+
+impl Told {
+    fn read(row: &PgRow) -> sqlx::Result<Told> {
+        Ok(Told {
+            id: row.try_get("id")?,
+            kind: row.try_get("kind")?,
+            key: row.try_get("key")?,
+            digest: row.try_get("digest")?,
+            meaning: row.try_get("meaning")?,
+            detail: row.try_get("detail")?,
+            receipt: row.try_get("receipt")?,
+        })
+    }
 }
 
 /// Those of them that are still there, and done; how many there were.
-async fn purge_some(pool: &PgPool, hmac_key: &[u8], ids: &[i64]) -> sqlx::Result<u64> {
+async fn purge_some(pool: &PgPool, schema: &Schema, hmac_key: &[u8], ids: &[i64]) -> sqlx::Result<u64> {
     let mut tx = begin(pool).await?;
-    let done: Vec<i64> = sqlx::query_scalar(
+    let done: Vec<i64> = sqlx::query_scalar(schema.sql(
         "SELECT callback_id FROM mpesa_callbacks.work WHERE callback_id = ANY($1) AND state + 0 = 2
          ORDER BY callback_id FOR NO KEY UPDATE",
-    )
+    ))
     .bind(ids)
     .fetch_all(&mut *tx)
     .await?;
-    let done: Vec<(i64, String, String)> = sqlx::query_as(
-        "SELECT id, kind, key FROM mpesa_callbacks.callback WHERE id = ANY($1)
+    let done: Vec<PgRow> = sqlx::query(schema.sql(
+        "SELECT id, kind, key, digest, meaning, detail, receipt FROM mpesa_callbacks.callback WHERE id = ANY($1)
          ORDER BY kind COLLATE \"C\", key COLLATE \"C\", id FOR UPDATE",
-    )
+    ))
     .bind(&done)
     .fetch_all(&mut *tx)
     .await?;
+    let mut done: Vec<Told> = done.iter().map(Told::read).collect::<sqlx::Result<_>>()?;
     // Whose body another purge took while we waited for the lock has a hidden key, which must not be hidden again.
-    let ids: Vec<i64> = done.iter().map(|(id, ..)| *id).collect();
-    let ids: HashSet<i64> =
-        sqlx::query_scalar("DELETE FROM mpesa_callbacks.body WHERE callback_id = ANY($1) RETURNING callback_id")
-            .bind(&ids)
-            .fetch_all(&mut *tx)
-            .await?
-            .into_iter()
-            .collect();
-    let (ids, hidden): (Vec<i64>, Vec<String>) = done
-        .iter()
-        .filter(|(id, ..)| ids.contains(id))
-        .map(|(id, kind, key)| (*id, pseudonym(hmac_key, kind, key)))
-        .unzip();
-    sqlx::query(
+    let ids: Vec<i64> = done.iter().map(|told| told.id).collect();
+    let taken = schema.sql("DELETE FROM mpesa_callbacks.body WHERE callback_id = ANY($1) RETURNING callback_id");
+    let taken: HashSet<i64> = sqlx::query_scalar(taken).bind(&ids).fetch_all(&mut *tx).await?.into_iter().collect();
+    done.retain(|told| taken.contains(&told.id));
+    let ids: Vec<i64> = done.iter().map(|told| told.id).collect();
+    let keys: Vec<String> = done.iter().map(|told| pseudonym(hmac_key, &told.kind, &told.key)).collect();
+    let hidden = |digest: &Vec<u8>| hidden_digest(hmac_key, digest).to_vec();
+    let digests: Vec<Vec<u8>> = done.iter().map(|told| hidden(&told.digest)).collect();
+    let meanings: Vec<Vec<u8>> = done.iter().map(|told| hidden(&told.meaning)).collect();
+    let details: Vec<Option<Vec<u8>>> = done.iter().map(|told| told.detail.as_ref().map(hidden)).collect();
+    let receipts: Vec<Option<String>> =
+        done.iter().map(|told| told.receipt.as_ref().map(|receipt| hidden_receipt(hmac_key, receipt))).collect();
+    sqlx::query(schema.sql(
         "WITH forgotten AS (
              UPDATE mpesa_callbacks.work SET error = NULL WHERE callback_id = ANY($1) AND error IS NOT NULL
          )
-         UPDATE mpesa_callbacks.callback AS c SET key = hidden.key, reference = NULL, peer = NULL
-         FROM unnest($1::bigint[], $2::text[]) AS hidden (id, key) WHERE c.id = hidden.id AND c.id = ANY($1)",
-    )
+         UPDATE mpesa_callbacks.callback AS c
+         SET key = hidden.key, digest = hidden.digest, meaning = hidden.meaning, detail = hidden.detail, receipt = hidden.receipt,
+             reference = NULL, peer = NULL
+         FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::bytea[], $5::bytea[], $6::text[])
+              AS hidden (id, key, digest, meaning, detail, receipt)
+         WHERE c.id = hidden.id AND c.id = ANY($1)",
+    ))
     .bind(&ids)
-    .bind(&hidden)
+    .bind(&keys)
+    .bind(&digests)
+    .bind(&meanings)
+    .bind(&details)
+    .bind(&receipts)
     .execute(&mut *tx)
     .await?;
     tx.commit().await?;
     Ok(ids.len() as u64)
 }
 
-pub(super) async fn trim_quarantine(pool: &PgPool, rows: u64, bytes: u64) -> sqlx::Result<u64> {
+pub(super) async fn trim_quarantine(pool: &PgPool, schema: &Schema, rows: u64, bytes: u64) -> sqlx::Result<u64> {
     let limit = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     // Counted and added up from those to keep: without a reference, and new. The newest of all stays.
-    let excess: Vec<i64> = sqlx::query_scalar(
+    let excess: Vec<i64> = sqlx::query_scalar(schema.sql(
         "SELECT id FROM (
              SELECT id, count(*) OVER before AS kept, sum(length(body)) OVER before AS size, max(id) OVER () AS newest
              FROM mpesa_callbacks.work JOIN mpesa_callbacks.callback ON id = work.callback_id
@@ -111,23 +161,23 @@ pub(super) async fn trim_quarantine(pool: &PgPool, rows: u64, bytes: u64) -> sql
              WHERE state = 5 AND state >= 3
              WINDOW before AS (ORDER BY reference IS NOT NULL, id DESC)
          ) AS quarantined WHERE id <> newest AND (kept > $1 OR size > $2)",
-    )
+    ))
     .bind(limit(rows))
     .bind(limit(bytes))
     .fetch_all(pool)
     .await?;
     let mut trimmed = 0;
     for ids in excess.chunks(usize::try_from(AT_ONCE).unwrap_or(1)) {
-        trimmed += unlocked!(trim_some(pool, ids))?;
+        trimmed += unlocked!(trim_some(pool, schema, ids))?;
     }
     Ok(trimmed)
 }
 
-async fn trim_some(pool: &PgPool, ids: &[i64]) -> sqlx::Result<u64> {
+async fn trim_some(pool: &PgPool, schema: &Schema, ids: &[i64]) -> sqlx::Result<u64> {
     let mut tx = begin(pool).await?;
-    let ids: Vec<i64> = sqlx::query_scalar(
+    let ids: Vec<i64> = sqlx::query_scalar(schema.sql(
         "SELECT callback_id FROM mpesa_callbacks.work WHERE callback_id = ANY($1) AND state = 5 ORDER BY callback_id FOR UPDATE",
-    )
+    ))
     .bind(ids)
     .fetch_all(&mut *tx)
     .await?;
@@ -137,9 +187,9 @@ async fn trim_some(pool: &PgPool, ids: &[i64]) -> sqlx::Result<u64> {
         "DELETE FROM mpesa_callbacks.body WHERE callback_id = ANY($1)",
         "DELETE FROM mpesa_callbacks.work WHERE callback_id = ANY($1)",
     ] {
-        sqlx::query(statement).bind(&ids).execute(&mut *tx).await?;
+        sqlx::query(schema.sql(statement)).bind(&ids).execute(&mut *tx).await?;
     }
-    let gone = sqlx::query("DELETE FROM mpesa_callbacks.callback WHERE id = ANY($1)").bind(&ids);
+    let gone = sqlx::query(schema.sql("DELETE FROM mpesa_callbacks.callback WHERE id = ANY($1)")).bind(&ids);
     let trimmed = gone.execute(&mut *tx).await?.rows_affected();
     tx.commit().await?;
     Ok(trimmed)

@@ -12,17 +12,20 @@ mod errors;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mpesa_callbacks_core::payload::{Digest, Private};
+use mpesa_callbacks_core::payload::Digest;
 use mpesa_callbacks_core::store::{
-    CallbackId, Claimed, Depth, Entry, Filter, Lease, Received, Recorded, Settled, Settlement, State, Store, StoreError,
+    CallbackId, Claim, Claimed, Depth, Entry, Extent, Filter, Lease, Lookup, Owner, Received, Recorded, Reopened,
+    Reopening, Settled, Settlement, Store, StoreError, Waiting,
 };
 use mpesa_callbacks_core::{Clock, Kind, SystemClock};
 use rusqlite::Connection;
 
+use self::rows::Asked;
 pub use self::spool::SqliteSpool;
 use self::writer::Writer;
 use crate::words;
@@ -51,6 +54,8 @@ pub struct SqliteStore {
     reader: Reader,
     lists: Reader,
     clock: Arc<dyn Clock>,
+    /// The latest time that the clock has shown: when it shows an earlier one, it was ahead.
+    latest: Arc<AtomicI64>,
 }
 
 /// How many rows a trimming deletes before it lets others write.
@@ -80,7 +85,8 @@ impl SqliteStore {
         let [reader, lists] =
             [open::open_to_read(&path)?, open::open_to_read(&path)?].map(|reader| Arc::new(Mutex::new(Some(reader))));
         let writer = Arc::new(Writer::start(connection, &path)?);
-        Ok(SqliteStore { path, writer, reader, lists, clock })
+        // Nothing is known of the clock that an earlier process had.
+        Ok(SqliteStore { path, writer, reader, lists, clock, latest: Arc::new(AtomicI64::new(i64::MAX)) })
     }
 
     /// Runs a query of the engine's, which is short.
@@ -115,12 +121,27 @@ impl SqliteStore {
     }
 
     fn now(&self) -> i64 {
-        words::micros(self.clock.now())
+        let now = words::micros(self.clock.now());
+        self.latest.fetch_max(now, Ordering::Relaxed);
+        now
     }
 }
 
 #[async_trait]
 impl Store for SqliteStore {
+    async fn adopt(&self, owner: &Owner) -> Result<(), StoreError> {
+        let (wanted, place) = (owner.to_text(), errors::place(&self.path));
+        let found = self.read(rows::owner).await?;
+        let found = match found {
+            Some(found) => found,
+            None => {
+                let wanted = wanted.clone();
+                self.writer.write(1, move |connection| rows::adopt(connection, &wanted)).await?
+            }
+        };
+        if found == wanted { Ok(()) } else { Err(StoreError::OtherOwner { place, found, wanted }) }
+    }
+
     async fn record(&self, batch: &[Received]) -> Result<Vec<Recorded>, StoreError> {
         let (batch, now) = (batch.to_vec(), self.now());
         self.writer.write(batch.len(), move |connection| rows::record_all(connection, &batch, now)).await
@@ -131,13 +152,15 @@ impl Store for SqliteStore {
         self.read(move |connection| rows::decision(connection, &kind, &key, &meaning)).await
     }
 
-    async fn claim(&self, limit: usize, lease: Duration) -> Result<Vec<Claimed>, StoreError> {
+    async fn claim(&self, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
         let now = self.now();
+        let asked = Asked { kinds: claim.kinds.to_vec(), lane: claim.lane, limit: claim.limit, lease: claim.lease };
         // Looking costs nothing to the writer, and most looks find nothing.
-        if !self.read(move |connection| rows::is_due(connection, now)).await? {
+        let looked_for = asked.clone();
+        if !self.read(move |connection| rows::is_due(connection, &looked_for, now)).await? {
             return Ok(Vec::new());
         }
-        self.writer.write(limit, move |connection| rows::claim(connection, limit, lease, now)).await
+        self.writer.write(asked.limit, move |connection| rows::claim(connection, &asked, now)).await
     }
 
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
@@ -152,6 +175,12 @@ impl Store for SqliteStore {
 
     async fn sweep(&self) -> Result<u64, StoreError> {
         let now = self.now();
+        // Once the clock has been set back; at the start, too.
+        let was_ahead = self.latest.swap(now, Ordering::Relaxed) > now;
+        if was_ahead && self.look(move |connection| rows::is_ahead(connection, now)).await? {
+            let moved = self.writer.write(1, move |connection| rows::put_off_anew(connection, now)).await?;
+            tracing::warn!(callbacks = moved, "the clock was ahead; what it had put off is put off from now");
+        }
         if !self.read(move |connection| rows::is_expired(connection, now)).await? {
             return Ok(0);
         }
@@ -162,9 +191,9 @@ impl Store for SqliteStore {
         self.look(move |connection| rows::get(connection, id)).await
     }
 
-    async fn find(&self, names: &[(Kind, Private)]) -> Result<Vec<Entry>, StoreError> {
-        let names = names.to_vec();
-        self.read(move |connection| rows::find(connection, &names)).await
+    async fn find(&self, lookups: &[Lookup]) -> Result<Vec<Entry>, StoreError> {
+        let lookups = lookups.to_vec();
+        self.read(move |connection| rows::find(connection, &lookups)).await
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Entry>, StoreError> {
@@ -172,9 +201,12 @@ impl Store for SqliteStore {
         self.look(move |connection| rows::list(connection, &filter)).await
     }
 
-    async fn reopen(&self, id: CallbackId, from: State, payment: Option<&Received>) -> Result<bool, StoreError> {
-        let (payment, now) = (payment.cloned(), self.now());
-        self.writer.write(1, move |connection| rows::reopen(connection, id, from, payment.as_ref(), now)).await
+    async fn reopen(&self, id: CallbackId, reopening: &Reopening<'_>) -> Result<Option<Reopened>, StoreError> {
+        let Reopening { from, payment, reason } = *reopening;
+        let (payment, reason, now) = (payment.cloned(), reason.map(str::to_owned), self.now());
+        self.writer
+            .write(1, move |connection| rows::reopen(connection, id, from, payment.as_ref(), reason.as_deref(), now))
+            .await
     }
 
     async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError> {
@@ -182,12 +214,12 @@ impl Store for SqliteStore {
         self.writer.write(1, move |connection| rows::dismiss(connection, id, now)).await
     }
 
-    async fn purge(&self, age: Duration) -> Result<u64, StoreError> {
+    async fn purge(&self, age: Duration, extent: Extent) -> Result<u64, StoreError> {
         let before = self.now().saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
         let (mut purged, mut behind) = (0, Some(0));
         while let Some(id) = behind {
             // Looked for beside the writer, and written a few at a time, so that recording does not wait for long.
-            let (ids, next) = self.look(move |connection| rows::purgeable(connection, before, id)).await?;
+            let (ids, next) = self.look(move |connection| rows::purgeable(connection, before, id, extent)).await?;
             purged += self.writer.write(ids.len(), move |connection| rows::purge(connection, &ids)).await?;
             behind = next;
         }
@@ -208,6 +240,10 @@ impl Store for SqliteStore {
 
     async fn depth(&self) -> Result<Depth, StoreError> {
         self.look(rows::depth).await
+    }
+
+    async fn waiting(&self) -> Result<Vec<Waiting>, StoreError> {
+        self.look(rows::waiting).await
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -10,13 +10,16 @@ CREATE TABLE mpesa_callbacks.callback (
     id           bigint   GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind         text     NOT NULL,
     key          text     NOT NULL,           -- as it was sent; 'hmac:<its time>…' once the body was purged
-    verdict      smallint NOT NULL,           -- 0 first, 2 variant, 3 conflict, 4 quarantined
-    digest       bytea    NOT NULL,
+    verdict      smallint NOT NULL,           -- 0 first, 2 variant, 3 conflict, 4 quarantined, 5 update
+    outcome      smallint,                    -- 1 success, 2 failed, 3 unknown
+    digest       bytea    NOT NULL,           -- this and the next two: HMACs of themselves once the body was purged
     meaning      bytea    NOT NULL,
+    detail       bytea,
+    earlier      bigint,                      -- the callback that it varies, updates or contradicts
     received_at  bigint   NOT NULL,           -- microseconds since 1970 UTC, like all times here
     last_seen_at bigint   NOT NULL,
     seen         integer  NOT NULL DEFAULT 1,
-    receipt      text,
+    receipt      text,                        -- 'hmac:…' once the body was purged
     peer         text,
     reference    text,
     decision     text
@@ -27,7 +30,7 @@ CREATE TABLE mpesa_callbacks.callback (
 CREATE UNIQUE INDEX callback_key ON mpesa_callbacks.callback (key, kind, digest);
 -- Of racing recorders one is first, whichever server they are on; and a receipt belongs to one callback of a kind.
 CREATE UNIQUE INDEX callback_first ON mpesa_callbacks.callback (key, kind) WHERE verdict = 0;
-CREATE UNIQUE INDEX callback_receipt ON mpesa_callbacks.callback (receipt, kind) WHERE verdict = 0 AND receipt IS NOT NULL;
+CREATE UNIQUE INDEX callback_receipt ON mpesa_callbacks.callback (receipt, kind) WHERE verdict IN (0, 5) AND receipt IS NOT NULL;
 CREATE INDEX callback_reference ON mpesa_callbacks.callback (reference) WHERE reference IS NOT NULL;
 
 -- What is done about a callback: one row for each. Claiming and settling write it anew, in all indexes that it has: it is narrow, and
@@ -38,16 +41,22 @@ CREATE TABLE mpesa_callbacks.work (
     run_at        bigint,
     lease_until   bigint,
     settled_at    bigint,
+    wait          bigint   NOT NULL DEFAULT 0, -- how long it was put off, or leased, when it was last
     attempts      integer  NOT NULL DEFAULT 0,
     interruptions integer  NOT NULL DEFAULT 0,
+    interruptions_alone integer NOT NULL DEFAULT 0,
+    repetition    integer  NOT NULL DEFAULT 0,
     state         smallint NOT NULL,          -- 0 ready, 1 running, 2 done, 3 dead, 4 held, 5 quarantined
+    lane          smallint NOT NULL DEFAULT 0, -- 0 main, 1 suspects, 2 alone: where it is claimed, or runs
+    kind          text     NOT NULL,
     error         text
 ) WITH (
     -- Two dead rows a callback: cleaned up at a fiftieth, not a fifth, of a table that only grows.
     autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02
 );
 
-CREATE INDEX work_ready ON mpesa_callbacks.work (run_at, callback_id) WHERE state = 0;
+-- Whoever claims asks for the kinds that it handles, one part of this index after the other.
+CREATE INDEX work_ready ON mpesa_callbacks.work (kind, lane, run_at, callback_id) WHERE state = 0;
 CREATE INDEX work_running ON mpesa_callbacks.work (lease_until) WHERE state = 1;
 CREATE INDEX work_open ON mpesa_callbacks.work (state, callback_id) WHERE state >= 3;
 

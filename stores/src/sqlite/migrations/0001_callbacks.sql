@@ -3,20 +3,27 @@ CREATE TABLE IF NOT EXISTS callback (
     id            INTEGER PRIMARY KEY,        -- in the order of arrival
     kind          TEXT    NOT NULL,
     key           TEXT    NOT NULL,           -- as it was sent; 'hmac:<its time>…' once the body was purged
-    verdict       INTEGER NOT NULL,           -- 0 first, 2 variant, 3 conflict, 4 quarantined
+    verdict       INTEGER NOT NULL,           -- 0 first, 2 variant, 3 conflict, 4 quarantined, 5 update
     state         INTEGER NOT NULL,           -- 0 ready, 1 running, 2 done, 3 dead, 4 held, 5 quarantined
-    digest        BLOB    NOT NULL,
+    digest        BLOB    NOT NULL,           -- this and the next two: HMACs of themselves once the body was purged
     meaning       BLOB    NOT NULL,
+    detail        BLOB,
+    outcome       INTEGER,                    -- 1 success, 2 failed, 3 unknown
+    earlier       INTEGER,                    -- the callback that it varies, updates or contradicts
     received_at   INTEGER NOT NULL,           -- microseconds since 1970 UTC, like all times here
     last_seen_at  INTEGER NOT NULL,
     seen          INTEGER NOT NULL DEFAULT 1,
     attempts      INTEGER NOT NULL DEFAULT 0,
     interruptions INTEGER NOT NULL DEFAULT 0,
+    interruptions_alone INTEGER NOT NULL DEFAULT 0,
+    lane          INTEGER NOT NULL DEFAULT 0, -- 0 main, 1 suspects, 2 alone: where it is claimed, or runs
+    repetition    INTEGER NOT NULL DEFAULT 0,
     fence         INTEGER NOT NULL DEFAULT 0,
     run_at        INTEGER,
     lease_until   INTEGER,
+    wait          INTEGER NOT NULL DEFAULT 0, -- how long it was put off, or leased, when it was last
     settled_at    INTEGER,
-    receipt       TEXT,
+    receipt       TEXT,                       -- 'hmac:…' once the body was purged
     peer          TEXT,
     reference     TEXT,
     decision      TEXT,
@@ -26,7 +33,7 @@ CREATE TABLE IF NOT EXISTS callback (
 -- What is known under a key, and that no body is stored twice. Keys come in the order of time, so it grows at its end.
 CREATE UNIQUE INDEX IF NOT EXISTS callback_key ON callback (kind, key, digest);
 CREATE INDEX IF NOT EXISTS callback_reference ON callback (reference) WHERE reference IS NOT NULL;
-CREATE INDEX IF NOT EXISTS callback_ready ON callback (run_at, id) WHERE state = 0;
+CREATE INDEX IF NOT EXISTS callback_ready ON callback (lane, kind, run_at, id) WHERE state = 0;
 CREATE INDEX IF NOT EXISTS callback_running ON callback (lease_until) WHERE state = 1;
 CREATE INDEX IF NOT EXISTS callback_open ON callback (state, id) WHERE state >= 3;
 CREATE INDEX IF NOT EXISTS callback_receipt ON callback (receipt) WHERE receipt IS NOT NULL;

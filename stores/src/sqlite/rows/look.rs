@@ -2,11 +2,12 @@
 
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::payload::Private;
-use mpesa_callbacks_core::store::{Body, CallbackId, Depth, Entry, Filter};
+use mpesa_callbacks_core::store::{Body, CallbackId, Depth, Entry, Filter, Lookup, Waiting};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params_from_iter};
 
-use crate::words::{micros, peer, state, state_number, time, verdict, verdict_number};
+use super::purge::hmac_key;
+use crate::words::{hidden_receipt, micros, outcome, peer, state, state_number, time, verdict, verdict_number};
 
 pub(in crate::sqlite) fn depth(connection: &Connection) -> Result<Depth> {
     let mut depth = Depth::default();
@@ -26,7 +27,7 @@ pub(in crate::sqlite) fn depth(connection: &Connection) -> Result<Depth> {
 
 const ENTRY: &str =
     "id, kind, key, verdict, state, received_at, seen, last_seen_at, peer, reference, receipt, attempts, run_at,
-                     settled_at, error, decision, meaning";
+                     settled_at, error, decision, meaning, outcome, earlier";
 
 fn entry(row: &Row<'_>) -> Result<Entry> {
     let (id, key) = (CallbackId(row.get(0)?), row.get::<_, String>(2)?.into());
@@ -43,6 +44,8 @@ fn entry(row: &Row<'_>) -> Result<Entry> {
     entry.error = row.get::<_, Option<String>>(14)?.map(Private::from);
     entry.decision = row.get(15)?;
     entry.meaning = Some(row.get::<_, [u8; 32]>(16)?.into());
+    entry.outcome = row.get::<_, Option<i64>>(17)?.and_then(outcome);
+    entry.earlier = row.get::<_, Option<i64>>(18)?.map(CallbackId);
     Ok(entry)
 }
 
@@ -63,16 +66,44 @@ fn with_body(connection: &Connection, mut entry: Entry) -> Result<Entry> {
     Ok(entry)
 }
 
-pub(in crate::sqlite) fn find(connection: &Connection, names: &[(Kind, Private)]) -> Result<Vec<Entry>> {
-    let mut statement =
-        connection.prepare_cached(&format!("SELECT {ENTRY} FROM callback WHERE kind = ?1 AND key = ?2"))?;
-    let mut found = Vec::new();
-    for (kind, key) in names {
-        for one in statement.query_map([kind.name(), key.as_str()], entry)? {
-            found.push(with_body(connection, one?)?);
+pub(in crate::sqlite) fn find(connection: &Connection, lookups: &[Lookup]) -> Result<Vec<Entry>> {
+    let hmac_key = hmac_key(connection)?;
+    let mut found: Vec<Entry> = Vec::new();
+    for lookup in lookups {
+        let (condition, values) = match lookup {
+            Lookup::Key(kind, key) => {
+                ("kind = ?1 AND key = ?2", [Some(kind.name().to_owned()), Some(key.as_str().to_owned())])
+            }
+            Lookup::Reference(kind, reference) => {
+                ("+kind = ?1 AND reference = ?2", [Some(kind.name().to_owned()), Some(reference.as_str().to_owned())])
+            }
+            Lookup::Receipt(receipt) => {
+                let hidden = hmac_key.as_deref().map(|hmac_key| hidden_receipt(hmac_key, receipt));
+                ("receipt IN (?1, ?2)", [Some(receipt.clone()), hidden])
+            }
+            // A lookup that this version does not know of finds nothing.
+            _ => continue,
+        };
+        let mut statement = connection.prepare_cached(&format!("SELECT {ENTRY} FROM callback WHERE {condition}"))?;
+        for one in statement.query_map(params_from_iter(values), entry)? {
+            let one = one?;
+            if found.iter().all(|other| other.id != one.id) {
+                found.push(with_body(connection, one)?);
+            }
         }
     }
     Ok(found)
+}
+
+pub(in crate::sqlite) fn waiting(connection: &Connection) -> Result<Vec<Waiting>> {
+    let mut waiting = connection.prepare_cached(
+        "SELECT kind, count(*), min(run_at) FROM callback WHERE state = 0 AND lane >= 0 GROUP BY kind",
+    )?;
+    let waiting = waiting.query_map([], |row| {
+        let kind = Kind::from_name(row.get_ref(0)?.as_str()?);
+        Ok(Waiting::new(kind, row.get::<_, i64>(1)?.unsigned_abs(), time(row.get(2)?)))
+    })?;
+    waiting.collect()
 }
 
 pub(in crate::sqlite) fn list(connection: &Connection, filter: &Filter) -> Result<Vec<Entry>> {

@@ -8,12 +8,15 @@ mod look;
 
 mod purge;
 
+mod decide;
+
 use std::time::Duration;
 
-pub(super) use self::look::{depth, find, get, list};
+pub(super) use self::decide::{adopt, dismiss, owner, reopen};
+pub(super) use self::look::{depth, find, get, list, waiting};
 pub(super) use self::purge::{excess_quarantined, purge, purgeable, trim_quarantine};
 pub(super) use self::record::{decision, record_all};
-pub(super) use self::work::{claim, dismiss, is_due, is_expired, renew, reopen, settle_all, sweep};
+pub(super) use self::work::{Asked, claim, is_ahead, is_due, is_expired, put_off_anew, renew, settle_all, sweep};
 use crate::words::span;
 
 fn later(now: i64, by: Duration) -> i64 {

@@ -1,20 +1,21 @@
 //! Deleting bodies, and hiding the keys of those that went.
 
-use mpesa_callbacks_core::store::State;
-use rusqlite::{Connection, OptionalExtension, Result, params};
+use mpesa_callbacks_core::store::{Extent, State};
+use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
-use crate::words::{pseudonym, state_number};
+use crate::words::{hidden_digest, hidden_receipt, pseudonym, state_number};
 
 /// How many bodies a purge looks at before it lets others write: a few milliseconds of the writer.
 const LOOKED_AT_ONCE: i64 = 50;
 
 /// What may be purged: done, and received before this time. Some of it, behind this id; and the id to go on behind. None to go on
-/// behind when there are no more, or none that is old enough: ids go by arrival, and one that bears a time ahead of its own stands
-/// among others.
+/// behind when there are no more, or, unless all are to be looked at, none that is old enough: ids go by arrival, and those that
+/// bear a time ahead of their own stand among others as a rule.
 pub(in crate::sqlite) fn purgeable(
     connection: &Connection,
     before: i64,
     behind: i64,
+    extent: Extent,
 ) -> Result<(Vec<i64>, Option<i64>)> {
     // Bodies in the order of their ids; each row is looked at once.
     let mut bodies = connection.prepare_cached(
@@ -32,7 +33,8 @@ pub(in crate::sqlite) fn purgeable(
             purgeable.push(last);
         }
     }
-    Ok((purgeable, has_old.then_some(last)))
+    let is_worth_it = has_old || extent == Extent::All && last > behind;
+    Ok((purgeable, is_worth_it.then_some(last)))
 }
 
 pub(in crate::sqlite) fn purge(connection: &Connection, ids: &[i64]) -> Result<u64> {
@@ -43,22 +45,52 @@ pub(in crate::sqlite) fn purge(connection: &Connection, ids: &[i64]) -> Result<u
     let hmac_key = hmac_key(connection)?.unwrap_or_default();
     let mut purged = 0;
     for id in ids {
-        let mut done = connection.prepare_cached("SELECT kind, key FROM callback WHERE id = ?1 AND state = 2")?;
-        let Some((kind, key)) =
-            done.query_row([id], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))).optional()?
-        else {
-            continue;
-        };
+        let mut done = connection.prepare_cached(
+            "SELECT kind, key, digest, meaning, detail, receipt FROM callback WHERE id = ?1 AND state = 2",
+        )?;
+        let Some(told) = done.query_row([id], Told::read).optional()? else { continue };
         // Whose body another purge took has a hidden key, which must not be hidden again.
         if connection.prepare_cached("DELETE FROM body WHERE callback_id = ?1")?.execute([id])? == 0 {
             continue;
         }
-        connection
-            .prepare_cached("UPDATE callback SET key = ?2, reference = NULL, peer = NULL, error = NULL WHERE id = ?1")?
-            .execute(params![id, pseudonym(&hmac_key, &kind, &key)])?;
+        told.hide(connection, *id, &hmac_key)?;
         purged += 1;
     }
     Ok(purged)
+}
+
+/// What tells of a callback beside its body.
+struct Told {
+    kind: String,
+    key: String,
+    digest: Vec<u8>,
+    meaning: Vec<u8>,
+    detail: Option<Vec<u8>>,
+    receipt: Option<String>,
+}
+
+impl Told {
+    fn read(row: &Row<'_>) -> Result<Told> {
+        let [kind, key] = [row.get(0)?, row.get(1)?];
+        Ok(Told { kind, key, digest: row.get(2)?, meaning: row.get(3)?, detail: row.get(4)?, receipt: row.get(5)? })
+    }
+
+    fn hide(&self, connection: &Connection, id: i64, hmac_key: &[u8]) -> Result<()> {
+        connection
+            .prepare_cached(
+                "UPDATE callback SET key = ?2, digest = ?3, meaning = ?4, detail = ?5, receipt = ?6,
+                                     reference = NULL, peer = NULL, error = NULL WHERE id = ?1",
+            )?
+            .execute(params![
+                id,
+                pseudonym(hmac_key, &self.kind, &self.key),
+                hidden_digest(hmac_key, &self.digest),
+                hidden_digest(hmac_key, &self.meaning),
+                self.detail.as_ref().map(|detail| hidden_digest(hmac_key, detail)),
+                self.receipt.as_ref().map(|receipt| hidden_receipt(hmac_key, receipt)),
+            ])?;
+        Ok(())
+    }
 }
 
 /// The quarantined callbacks that must go, so that the others fit in; the newest of all is never among them.

@@ -2,12 +2,15 @@
 
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::payload::{Digest, Private};
-use mpesa_callbacks_core::store::{CallbackId, Known, Received, Recorded, State, Verdict};
+use mpesa_callbacks_core::store::{CallbackId, Judgement, Known, Received, Recorded, State, Verdict};
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use super::later;
 use super::purge::hmac_key;
-use crate::words::{micros, pseudonym, state_number, verdict_number};
+use crate::words::{
+    hidden_digest, hidden_receipt, micros, outcome, outcome_number, pseudonym, shown, span, state_number, verdict,
+    verdict_number,
+};
 
 pub(in crate::sqlite) fn record_all(connection: &Connection, batch: &[Received], now: i64) -> Result<Vec<Recorded>> {
     let purged = hmac_key(connection)?;
@@ -23,10 +26,13 @@ pub(super) fn record(
     let (kind, key) = (received.kind.name(), received.key.as_str());
     let mut known = known(connection, kind, key)?;
     if let Some(hmac_key) = hmac_key {
-        known.extend(self::known(connection, kind, &pseudonym(hmac_key, kind, key))?);
+        let purged = self::known(connection, kind, &pseudonym(hmac_key, kind, key))?;
+        known.extend(purged.into_iter().map(|one| shown(one, received, hmac_key)));
+        known.sort_by_key(|known| known.id);
     }
-    let (verdict, same) =
-        received.verdict(&known, known.is_empty() && is_receipt_taken(connection, received, hmac_key)?);
+    let told_receipt = if known.is_empty() { who_told_receipt(connection, received, hmac_key)? } else { None };
+    let Judgement { verdict, earlier } = received.judge(&known, told_receipt);
+    let same = earlier.filter(|_| matches!(verdict, Verdict::Duplicate | Verdict::Variant));
     let decision = match same {
         Some(id) => connection
             .prepare_cached("SELECT decision FROM callback WHERE id = ?1")?
@@ -37,19 +43,41 @@ pub(super) fn record(
         connection
             .prepare_cached("UPDATE callback SET seen = seen + 1, last_seen_at = ?2 WHERE id = ?1")?
             .execute(params![id.0, micros(received.received_at)])?;
+        complete_payment(connection, received, id, now)?;
         return Ok(Recorded::new(id, verdict, decision, None));
     }
+    let id = insert(connection, received, verdict, earlier, decision.as_deref(), now)?;
+    if let (Verdict::Variant, Some(first)) = (verdict, same) {
+        complete_payment(connection, received, first, now)?;
+    }
+    let payment = match &received.payment {
+        Some(payment) if verdict.is_news() => {
+            let payment = record(connection, payment, hmac_key, now)?;
+            Some((payment.id, payment.verdict))
+        }
+        _ => None,
+    };
+    Ok(Recorded::new(id, verdict, decision, payment))
+}
 
+fn insert(
+    connection: &Connection,
+    received: &Received,
+    verdict: Verdict,
+    earlier: Option<CallbackId>,
+    decision: Option<&str>,
+    now: i64,
+) -> Result<CallbackId> {
     let state = received.state(verdict);
     connection
         .prepare_cached(
             "INSERT INTO callback (kind, key, verdict, state, digest, meaning, received_at, last_seen_at, run_at,
-                                   settled_at, receipt, peer, reference, decision, error)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                                   settled_at, receipt, peer, reference, decision, error, detail, outcome, earlier, wait)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
         )?
         .execute(params![
-            kind,
-            key,
+            received.kind.name(),
+            received.key.as_str(),
             verdict_number(verdict),
             state_number(state),
             &received.digest.as_bytes()[..],
@@ -62,43 +90,79 @@ pub(super) fn record(
             received.reference.as_ref().map(Private::as_str),
             decision,
             received.reason(),
+            received.detail.as_ref().map(|detail| &detail.as_bytes()[..]),
+            received.outcome.and_then(outcome_number),
+            earlier.map(|earlier| earlier.0),
+            span(received.due_after),
         ])?;
     let id = connection.last_insert_rowid();
     connection
         .prepare_cached("INSERT INTO body (callback_id, body) VALUES (?1, ?2)")?
         .execute(params![id, received.body()])?;
-
-    let payment = match &received.payment {
-        Some(payment) if verdict == Verdict::First => {
-            let payment = record(connection, payment, hmac_key, now)?;
-            Some((payment.id, payment.verdict))
-        }
-        _ => None,
-    };
-    Ok(Recorded::new(CallbackId(id), verdict, decision, payment))
+    Ok(CallbackId(id))
 }
 
-/// Whether another callback of this kind, under another key, was the first to tell of this receipt.
-fn is_receipt_taken(connection: &Connection, received: &Received, hmac_key: Option<&[u8]>) -> Result<bool> {
-    let Some(receipt) = received.receipt.as_ref().filter(|_| received.kind != Kind::Payment) else { return Ok(false) };
+/// A payment that is known without a reference, and now with one.
+fn complete_payment(connection: &Connection, received: &Received, first: CallbackId, now: i64) -> Result<()> {
+    if received.kind != Kind::Payment || received.reference.is_none() {
+        return Ok(());
+    }
+    let state: Option<i64> = connection
+        .prepare_cached("SELECT state FROM callback WHERE id = ?1 AND reference IS NULL")?
+        .query_row([first.0], |row| row.get(0))
+        .optional()?;
+    match state {
+        None => {}
+        Some(0) => {
+            connection
+                .prepare_cached("UPDATE callback SET run_at = ?2, wait = 0 WHERE id = ?1")?
+                .execute(params![first.0, now])?;
+        }
+        Some(_) => {
+            let completing = received.clone().completing();
+            let is_known: bool = connection
+                .prepare_cached("SELECT EXISTS (SELECT 1 FROM callback WHERE kind = ?1 AND key = ?2)")?
+                .query_row([completing.kind.name(), completing.key.as_str()], |row| row.get(0))?;
+            if !is_known {
+                insert(connection, &completing, Verdict::First, Some(first), None, now)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The callback of this kind, under another key, that told of the receipt first.
+fn who_told_receipt(
+    connection: &Connection,
+    received: &Received,
+    hmac_key: Option<&[u8]>,
+) -> Result<Option<CallbackId>> {
+    let Some(receipt) = received.receipt.as_ref().filter(|_| !received.kind.is_payment()) else { return Ok(None) };
     let (kind, key) = (received.kind.name(), received.key.as_str());
-    let purged = hmac_key.map(|hmac_key| pseudonym(hmac_key, kind, key));
+    let hidden = hmac_key.map(|hmac_key| (hidden_receipt(hmac_key, receipt), pseudonym(hmac_key, kind, key)));
+    let (hidden_receipt, hidden_key) = hidden.unzip();
     connection
         .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM callback
-                            WHERE receipt = ?1 AND kind = ?2 AND key <> ?3 AND key IS NOT ?4 AND verdict = 0)",
+            "SELECT id FROM callback
+             WHERE receipt IN (?1, ?2) AND kind = ?3 AND key <> ?4 AND key IS NOT ?5 AND verdict IN (0, 5)
+             ORDER BY id LIMIT 1",
         )?
-        .query_row(params![receipt, kind, key, purged], |row| row.get(0))
+        .query_row(params![receipt, hidden_receipt, kind, key, hidden_key], |row| Ok(CallbackId(row.get(0)?)))
+        .optional()
 }
 
 fn known(connection: &Connection, kind: &str, key: &str) -> Result<Vec<Known>> {
-    let mut statement = connection
-        .prepare_cached("SELECT id, digest, meaning FROM callback WHERE kind = ?1 AND key = ?2 ORDER BY id")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT id, digest, meaning, detail, outcome, verdict FROM callback WHERE kind = ?1 AND key = ?2 ORDER BY id",
+    )?;
     let known = statement.query_map([kind, key], |row| {
         Ok(Known {
             id: CallbackId(row.get(0)?),
             digest: Digest::from(row.get::<_, [u8; 32]>(1)?),
             meaning: row.get::<_, [u8; 32]>(2)?.into(),
+            detail: row.get::<_, Option<[u8; 32]>>(3)?.map(Digest::from),
+            outcome: row.get::<_, Option<i64>>(4)?.and_then(outcome),
+            verdict: verdict(row.get(5)?),
         })
     })?;
     known.collect()
@@ -110,17 +174,20 @@ pub(in crate::sqlite) fn decision(
     key: &str,
     meaning: &Digest,
 ) -> Result<Option<String>> {
-    let find = |key: &str| {
+    let find = |key: &str, meaning: &[u8]| {
         connection
             .prepare_cached(
                 "SELECT decision FROM callback WHERE kind = ?1 AND key = ?2 AND meaning = ?3 ORDER BY id LIMIT 1",
             )?
-            .query_row(params![kind.name(), key, &meaning.as_bytes()[..]], |row| row.get::<_, Option<String>>(0))
+            .query_row(params![kind.name(), key, meaning], |row| row.get::<_, Option<String>>(0))
             .optional()
     };
-    match (find(key)?, hmac_key(connection)?) {
+    match (find(key, meaning.as_bytes())?, hmac_key(connection)?) {
         (Some(decision), _) => Ok(decision),
-        (None, Some(hmac_key)) => Ok(find(&pseudonym(&hmac_key, kind.name(), key))?.flatten()),
+        (None, Some(hmac_key)) => {
+            let hidden = hidden_digest(&hmac_key, meaning.as_bytes());
+            Ok(find(&pseudonym(&hmac_key, kind.name(), key), &hidden)?.flatten())
+        }
         (None, None) => Ok(None),
     }
 }
