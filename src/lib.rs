@@ -111,18 +111,20 @@ pub use mpesa_callbacks_axum as axum_adapter;
 /// | `ratiba` | `RatibaCallback` | `/ratiba` | requestRefID, else responseRefID |
 /// | `bill_manager` | `BillManagerPayment` | `/bill-manager` | transactionId |
 /// | `payment` | `Payment` | – | receipt |
+/// | `payment_completed` | `Payment` | – | receipt |
 /// | `lipia` | `LipiaCallback` | `/lipia` | CheckoutRequestID |
 /// | `overdue` | `Expected` | – | kind and reference |
 /// | `callback(path = "…", key = "/json/pointer")` | any `Deserialize` type | as given | as given |
 ///
-/// Hooks: `on_duplicate`, `on_conflict` and `on_dead` take `&Delivery`, and are told once, with nothing hanging on it.
+/// Hooks: `on_duplicate`, `on_conflict`, `on_dead` and `on_quarantine` take `&Delivery`, and are told once, with nothing hanging on
+/// it.
 ///
 /// # Options of a kind
 ///
 /// | option | of | |
 /// |---|---|---|
-/// | `path = "/…"` | all but `payment` and `overdue` | where it is received, below the secret |
-/// | `retries = 11` | all but `c2b_validation` | how often to try again after the first failure |
+/// | `path = "/…"` | all but `payment`, `payment_completed` and `overdue` | where it is received, below the secret |
+/// | `retries = 60` | all but `c2b_validation` | how often to try again after the first failure |
 /// | `deadline = "3s"` | all | how long the method may take; a validation's answer must have left by then (at most 8 s) |
 /// | `otherwise = "accept"` | `c2b_validation` | the answer when the method fails or overruns: `"accept"` or `"reject"` |
 /// | `key = "/…"` | `callback` | the JSON pointer to what makes two deliveries the same |
@@ -172,6 +174,6 @@ pub mod __private {
     };
     pub use mpesa_callbacks_core::{
         Call, Deciding, Delivery, Handling, IntoDecided, IntoHandled, Kind, Marked, MpesaCallbacks, Noticing, Route,
-        Routes, unhandled,
+        Routes, inbox_name, unhandled,
     };
 }

@@ -3,7 +3,8 @@
 use std::any::TypeId;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
@@ -17,13 +18,15 @@ use crate::handler::MpesaCallbacks;
 use crate::inbox::Inbox;
 use crate::kind::Kind;
 use crate::ledger::{Ledger, LedgerError, NoLedger};
-use crate::process::{Backoff, InFlight, Settler, WithLedger, drain, keep_up, prepare, retain, work};
+use crate::process::{
+    Backoff, InFlight, Room, Settler, WithLedger, drain, keep_up, prepare, retain, work, work_suspects,
+};
 use crate::quarantine::Quarantine;
-use crate::receive::{Guard, Pending, Places, Recorder, Spooling, error_chain};
+use crate::receive::{Budgets, Guard, Pending, PlaceLimits, Places, Recorder, Spooling, error_chain};
 use crate::secret::Secret;
 use crate::source::{Sources, TrustedProxies};
 use crate::start_error::StartError;
-use crate::store::{Spool, Store, StoreError};
+use crate::store::{Owner, Spool, Store, StoreError};
 use crate::urls::{Environment, Urls};
 
 /// Puts an inbox together; [`start`](InboxBuilder::start) checks everything and begins.
@@ -36,6 +39,7 @@ pub struct InboxBuilder<H, L> {
     secrets: Vec<String>,
     sources: Option<Sources>,
     proxies: Option<TrustedProxies>,
+    name: Option<String>,
     environment: Environment,
     public_url: Option<String>,
     clock: Arc<dyn Clock>,
@@ -53,6 +57,7 @@ impl<H> InboxBuilder<H, NoLedger> {
             secrets: Vec::new(),
             sources: None,
             proxies: None,
+            name: None,
             environment: Environment::Production,
             public_url: None,
             clock: Arc::new(SystemClock),
@@ -71,6 +76,7 @@ impl<H> InboxBuilder<H, NoLedger> {
             secrets: self.secrets,
             sources: self.sources,
             proxies: self.proxies,
+            name: self.name,
             environment: self.environment,
             public_url: self.public_url,
             clock: self.clock,
@@ -133,6 +139,17 @@ impl<H, L> InboxBuilder<H, L> {
         self
     }
 
+    /// The inbox's name. Default: the package's and the handler type's, `shop/Shop`.
+    ///
+    /// A store belongs to one inbox: the first that uses it. One with another name, or in the other
+    /// [environment](InboxBuilder::sandbox), does not start with that store, because it would handle the other's callbacks.
+    /// Several inboxes of one handler type (one for each pay bill, for instance) need names, and stores, of their own.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> InboxBuilder<H, L> {
+        self.name = Some(name.into());
+        self
+    }
+
     /// The inbox is for Daraja's sandbox: its URLs may be `http`, or those of a tunnel to a developer's machine.
     #[must_use]
     pub fn sandbox(mut self) -> InboxBuilder<H, L> {
@@ -148,12 +165,22 @@ impl<H, L> InboxBuilder<H, L> {
         self
     }
 
-    /// How many requests that know the secret may be in flight at once, and how many of them from one source; 1,024 and 256
-    /// unless said otherwise. One more hears 503.
+    /// How many requests that know the secret may be in flight at once. Default: 1,024. One more is answered with 503.
+    ///
+    /// Others have places of their own and cannot keep these out: C2B validations a quarter as many (one more is answered at once
+    /// as if nobody had decided), URLs of one payment half as many, four of them for each payment.
     #[must_use]
-    pub fn in_flight(mut self, requests: usize, per_source: usize) -> InboxBuilder<H, L> {
-        self.limits.in_flight = requests;
-        self.limits.in_flight_per_source = per_source;
+    pub fn in_flight(mut self, requests: usize) -> InboxBuilder<H, L> {
+        let per_source = self.limits.in_flight.per_source;
+        self.limits.in_flight = PlaceLimits { per_source, ..PlaceLimits::new(requests) };
+        self
+    }
+
+    /// How many of the requests that know the secret may come from one address. Default: no limit. Safaricom calls from few
+    /// addresses, and through a proxy that is not [trusted](InboxBuilder::trusted_proxies) everything comes from one.
+    #[must_use]
+    pub fn in_flight_per_source(mut self, requests: usize) -> InboxBuilder<H, L> {
+        self.limits.in_flight.per_source = Some(requests);
         self
     }
 
@@ -174,14 +201,17 @@ impl<H, L> InboxBuilder<H, L> {
         self
     }
 
-    /// How many handlers run at once; 64 unless said otherwise.
+    /// How many handlers run at once; 64 unless said otherwise. A quarter of it is kept for payments, and another quarter shared
+    /// out among the other kinds, so that handlers of one kind that hang do not stop the others. Callbacks that were
+    /// interrupted again and again have a quarter more, beside the others.
     #[must_use]
     pub fn concurrency(mut self, handlers: usize) -> InboxBuilder<H, L> {
         self.limits.concurrency = handlers;
         self
     }
 
-    /// How often a handler that failed is tried again; 11 times unless said otherwise, here or at the handler.
+    /// How often a handler that failed is tried again; 60 times unless said otherwise, here or at the handler. With the default
+    /// [`Backoff`] that is more than a day.
     #[must_use]
     pub fn retries(mut self, retries: u32) -> InboxBuilder<H, L> {
         self.limits.retries = retries;
@@ -195,7 +225,7 @@ impl<H, L> InboxBuilder<H, L> {
         self
     }
 
-    /// How long a handler may take; 10 minutes unless said otherwise, here or at the handler.
+    /// How long a handler may take; 2 minutes unless said otherwise, here or at the handler.
     #[must_use]
     pub fn handler_deadline(mut self, deadline: Duration) -> InboxBuilder<H, L> {
         self.limits.handling = deadline;
@@ -239,6 +269,18 @@ impl<H, L> InboxBuilder<H, L> {
         self
     }
 
+    /// How long a payment waits that a C2B confirmation tells of, before it is handled without a reference. Default: 3 s; 0 is not
+    /// at all.
+    ///
+    /// A push to a short code with C2B URLs is told of twice, in either order, and only the STK callback, which comes to the
+    /// URL of its order, knows which order was paid. Should it come later than this, `#[payment_completed]` is told. Nothing
+    /// waits where no STK callbacks are received, or the payment was [expected](Inbox::expect) by its account.
+    #[must_use]
+    pub fn counterpart_timeout(mut self, timeout: Duration) -> InboxBuilder<H, L> {
+        self.limits.counterpart = timeout;
+        self
+    }
+
     /// How long the bodies of callbacks that are done are kept; for ever unless said otherwise. They hold names and phone numbers.
     /// What makes a callback recognisable stays. Looked at every hour: see [`Inbox::purge`].
     #[must_use]
@@ -274,7 +316,7 @@ impl<H, L> InboxBuilder<H, L> {
             ("concurrency", limits.concurrency == 0),
             ("body_limit", limits.body == 0),
             ("sources", self.sources.as_ref().is_some_and(Sources::is_empty)),
-            ("in_flight", limits.in_flight == 0 || limits.in_flight_per_source == 0),
+            ("in_flight", limits.in_flight.by_secret == 0 || limits.in_flight.per_source == Some(0)),
             ("lease", limits.lease.is_zero()),
             ("sweep_every", limits.sweep.is_zero()),
             ("handler_deadline", limits.handling.is_zero()),
@@ -290,6 +332,7 @@ impl<H, L> InboxBuilder<H, L> {
             ("handler_deadline", limits.handling > LONGEST),
             ("body_deadline", limits.body_deadline > LONGEST),
             ("recording_deadline", limits.recording > LONGEST),
+            ("counterpart_timeout", limits.counterpart > LONGEST),
         ] {
             if is_too_much {
                 return Err(StartError::TooMuch { what });
@@ -309,14 +352,20 @@ impl<H, L> InboxBuilder<H, L> {
         let expecting = is_expecting.then_some(Expecting { required: self.required });
         // With a spool, callbacks are taken also when the databases are away.
         let can_wait = self.spool.is_some();
-        match store.sweep().await {
+        let inbox = self.name.unwrap_or_else(|| self.handler.name());
+        let owner = Owner { inbox, environment: self.environment };
+        let is_adopted = match store.adopt(&owner).await {
             Err(error @ StoreError::Unavailable(_)) if can_wait => {
                 tracing::error!(
                     cause = error_chain(&error),
                     "started while the store is away: callbacks go to the spool"
                 );
+                false
             }
-            swept => drop(swept?),
+            adopted => adopted.map(|()| true)?,
+        };
+        if is_adopted {
+            store.sweep().await?;
         }
         let is_prepared = match self.ledger.prepare().await {
             Err(error @ LedgerError::Unavailable(_)) if can_wait => {
@@ -340,15 +389,19 @@ impl<H, L> InboxBuilder<H, L> {
         let (settler, settling) = Settler::start(store.clone(), limits.lease);
         let engine = Arc::new(Engine {
             guard: Guard::new(&secrets, sources, proxies),
-            places: Places::new(limits.in_flight, limits.in_flight_per_source),
+            places: Places::new(limits.in_flight),
             quarantine: Quarantine::new(limits.quarantine),
+            budgets: Budgets::default(),
+            owner,
+            is_adopted: AtomicBool::new(is_adopted),
+            shown: Mutex::default(),
             secret: secrets.swap_remove(0),
             environment: self.environment,
+            room: Arc::new(Room::new(limits.concurrency, routes.iter().map(|route| route.kind().clone()).collect())),
             routes,
             store,
             handling: Arc::new(WithLedger { handler: self.handler, ledger: self.ledger }),
             clock: self.clock,
-            permits: Arc::new(Semaphore::new(limits.concurrency)),
             limits,
             recorder,
             expecting,
@@ -378,6 +431,7 @@ impl<H, L> InboxBuilder<H, L> {
         }
         tokio::spawn(settling);
         engine.tasks.spawn(work(engine.clone()));
+        engine.tasks.spawn(work_suspects(engine.clone()));
         engine.keepers.spawn(keep_up(engine.clone()));
         if let Some(url) = &self.public_url {
             Urls::warn_about(&engine, url);

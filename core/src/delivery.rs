@@ -24,7 +24,9 @@ pub struct Delivery {
     peer: Option<IpAddr>,
     body: Body,
     verdict: Verdict,
-    sibling: Option<Sibling>,
+    siblings: Vec<Sibling>,
+    earlier: Option<CallbackId>,
+    repetition: u32,
     reference: Option<Private>,
     error: Option<Private>,
     engine: Arc<Engine>,
@@ -62,20 +64,33 @@ impl Delivery {
         self.peer
     }
 
-    /// Its bytes as they came, credentials struck out.
+    /// Its bytes as they came, credentials struck out. Empty in a hook when the store could not give them.
     pub fn body(&self) -> &[u8] {
         self.body.as_bytes()
     }
 
-    /// What recording found: [`Verdict::First`], or [`Verdict::Conflict`] when somebody released it.
+    /// What recording found: [`Verdict::First`]; [`Verdict::Update`] when the outcome was unknown before, and is definite now;
+    /// or [`Verdict::Conflict`] when somebody released it.
     pub fn verdict(&self) -> Verdict {
         self.verdict
     }
 
+    /// The callback that was known before under the same key, with an outcome that was unknown, when this is an
+    /// [update](Verdict::Update); the one that it contradicts, when it was a [conflict](Verdict::Conflict).
+    /// [`Inbox::get`] has it whole.
+    pub fn earlier(&self) -> Option<CallbackId> {
+        self.earlier
+    }
+
+    /// How often it was handled to its end before, and then deliberately [handled again](Inbox::handle_again).
+    pub fn repetition(&self) -> u32 {
+        self.repetition
+    }
+
     /// The other callback that told of the same receipt, when it has come: an `stk` of a short code with registered C2B
-    /// URLs has a `c2b_confirmation`.
+    /// URLs has a `c2b_confirmation`. Of a payment: the callback that told of it first.
     pub fn sibling(&self) -> Option<&Sibling> {
-        self.sibling.as_ref()
+        self.siblings.first()
     }
 
     /// The merchant's own id: from a per-payment URL, or of the request that was [expected](Inbox::expect), unless the callback came
@@ -105,7 +120,9 @@ impl Delivery {
             peer: claimed.peer,
             body: claimed.body.clone(),
             verdict: claimed.verdict,
-            sibling: claimed.sibling.clone(),
+            siblings: claimed.siblings.clone(),
+            earlier: claimed.earlier,
+            repetition: claimed.repetition,
             reference: claimed.reference.clone(),
             error: claimed.last_error.clone(),
             engine: engine.clone(),
@@ -122,11 +139,25 @@ impl Delivery {
             peer: received.peer,
             body: received.body.clone(),
             verdict,
-            sibling: None,
+            siblings: Vec::new(),
+            earlier: None,
+            repetition: 0,
             reference: received.reference.clone(),
             error: None,
             engine: engine.clone(),
         }
+    }
+
+    #[must_use]
+    pub(crate) fn with_reference(mut self, reference: Option<Private>) -> Delivery {
+        self.reference = reference;
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_body(mut self, body: Option<Body>) -> Delivery {
+        self.body = body.unwrap_or_else(|| Vec::new().into());
+        self
     }
 
     #[must_use]

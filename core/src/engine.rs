@@ -1,21 +1,24 @@
 //! What the steps of a callback's life have in common.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::expect::Expecting;
-use crate::process::{Backoff, Handle, InFlight, Settler};
+use crate::kind::Kind;
+use crate::process::{Backoff, Handle, InFlight, RETRIES, Room, Settler};
 use crate::quarantine::{Quarantine, QuarantineLimits};
-use crate::receive::{Guard, Pending, Places, Recorder, Spooling};
+use crate::receive::{Budgets, Guard, Pending, PlaceLimits, Places, Recorder, Spooling, error_chain};
 use crate::routes::Routes;
 use crate::secret::Secret;
-use crate::store::Store;
+use crate::store::{Owner, Store, caught};
 use crate::urls::Environment;
 
 /// What all steps work with.
@@ -24,9 +27,16 @@ pub(crate) struct Engine {
     /// One for each request that may be in flight.
     pub(crate) places: Places,
     pub(crate) quarantine: Quarantine,
+    /// What URLs of one payment may still bring.
+    pub(crate) budgets: Budgets,
     /// What per-payment URLs are minted under: the first of the secrets.
     pub(crate) secret: Secret,
     pub(crate) environment: Environment,
+    /// Whose the store is, once it says so.
+    pub(crate) owner: Owner,
+    pub(crate) is_adopted: AtomicBool,
+    /// The kinds whose waiting was shown in metrics.
+    pub(crate) shown: Mutex<HashSet<Kind>>,
     pub(crate) routes: Routes,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) handling: Arc<dyn Handle>,
@@ -40,8 +50,8 @@ pub(crate) struct Engine {
     pub(crate) settler: Settler,
     /// Rung when something is ready.
     pub(crate) wake: Arc<Notify>,
-    /// One for each handler that may run at once.
-    pub(crate) permits: Arc<Semaphore>,
+    /// Where handlers run.
+    pub(crate) room: Arc<Room>,
     pub(crate) in_flight: InFlight,
     /// One for each hook that may run at once.
     pub(crate) hooks: Arc<Semaphore>,
@@ -61,14 +71,38 @@ pub(crate) struct Engine {
     pub(crate) keepers: TaskTracker,
 }
 
+/// How long to wait before a store that was away is asked again whose it is.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Waits until the store is known to be this inbox's; `false` when the inbox stops before.
+    pub(crate) async fn adopted(&self) -> bool {
+        while !self.is_adopted.load(Ordering::Relaxed) {
+            match caught(self.store.adopt(&self.owner)).await {
+                Ok(()) => self.is_adopted.store(true, Ordering::Relaxed),
+                Err(error) => {
+                    tracing::error!(
+                        cause = error_chain(&error),
+                        "nothing is handled until the store is known to be this inbox's"
+                    );
+                    tokio::select! {
+                        () = sleep(ASK_AGAIN) => {}
+                        () = self.stopping.cancelled() => return false,
+                    }
+                }
+            }
+        }
+        true
+    }
+}
+
 /// The numbers of an inbox.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) body: usize,
     pub(crate) body_deadline: Duration,
     pub(crate) recording: Duration,
-    pub(crate) in_flight: usize,
-    pub(crate) in_flight_per_source: usize,
+    pub(crate) in_flight: PlaceLimits,
     pub(crate) quarantine: QuarantineLimits,
     pub(crate) concurrency: usize,
     pub(crate) retries: u32,
@@ -77,6 +111,7 @@ pub(crate) struct Limits {
     pub(crate) sweep: Duration,
     pub(crate) handling: Duration,
     pub(crate) retention: Option<Duration>,
+    pub(crate) counterpart: Duration,
 }
 
 impl Default for Limits {
@@ -86,16 +121,16 @@ impl Default for Limits {
             body: 64 * 1024,
             body_deadline: Duration::from_secs(5),
             recording: Duration::from_secs(5),
-            in_flight: 1024,
-            in_flight_per_source: 256,
+            in_flight: PlaceLimits::new(1024),
             quarantine: QuarantineLimits::default(),
             concurrency: 64,
-            retries: 11,
+            retries: RETRIES,
             backoff: Backoff::default(),
             lease: Duration::from_secs(30),
             sweep: Duration::from_secs(5),
-            handling: Duration::from_secs(10 * 60),
+            handling: Duration::from_secs(2 * 60),
             retention: None,
+            counterpart: Duration::from_secs(3),
         }
     }
 }

@@ -86,6 +86,12 @@ macro_rules! handlers {
             /// Which kinds are handled, where, and how.
             fn routes(&self) -> Routes;
 
+            /// The inbox's name, unless the [builder](crate::InboxBuilder::name) says another: its store belongs to it.
+            /// `#[mpesa_callbacks]` makes one of the package's name and the type's.
+            fn name(&self) -> String {
+                "inbox".to_owned()
+            }
+
             $(
                 $(#[$documentation])*
                 ///
@@ -113,6 +119,12 @@ macro_rules! handlers {
             /// A callback contradicts one of the same key. It is held, and shown by the reading side; it is told once,
             /// after the acknowledgement.
             fn on_conflict<'a>(&'a self, delivery: &'a Delivery) -> Noticing<'a> {
+                nothing(delivery)
+            }
+
+            /// A body came that cannot be read. It is kept as it came, and shown by the reading side; it is told once, after the
+            /// acknowledgement. [`Delivery::error`] says why, and which kind it looks like.
+            fn on_quarantine<'a>(&'a self, delivery: &'a Delivery) -> Noticing<'a> {
                 nothing(delivery)
             }
 
@@ -161,6 +173,9 @@ handlers! {
     bill_manager(BillManagerPayment);
     /// Money came in; once per receipt, whichever callbacks told of it.
     payment(Payment);
+    /// A payment that was handled without its reference, because the callback that told of it first has none: its reference is
+    /// known now. The payment was told before, and is not told again.
+    payment_completed(Payment);
     /// An STK outcome from Lipia.
     lipia(LipiaCallback);
     /// No callback came in time: ask M-Pesa's query API, and feed what it tells to [`Inbox::reconciled`](crate::Inbox::reconciled),
@@ -179,6 +194,15 @@ pub trait Marked {}
 pub fn unhandled(delivery: &Delivery) -> Handling<'_> {
     let error = HandlerError::unhandled(delivery.kind());
     Box::pin(async move { Err(error) })
+}
+
+/// The name of an inbox of this package's, with handlers of this type.
+#[doc(hidden)]
+pub fn inbox_name(package: Option<&str>, handlers: &str) -> String {
+    match package {
+        Some(package) => format!("{package}/{handlers}"),
+        None => handlers.to_owned(),
+    }
 }
 
 fn nothing(_: &Delivery) -> Noticing<'_> {

@@ -45,7 +45,8 @@ pub enum Begun<Tx> {
     AlreadyApplied,
 }
 
-/// What makes one callback's effects known again: its kind, key and meaning.
+/// What makes one callback's effects known again: its kind, key and meaning; and how often it was deliberately
+/// [handled again](crate::Inbox::handle_again).
 ///
 /// Meaning belongs to it, because two callbacks may contradict each other under one key, and an operator may release the
 /// second; and because a later delivery in other words must not be applied again.
@@ -56,18 +57,21 @@ pub struct Mark {
 }
 
 impl Mark {
-    pub(crate) fn new(kind: &Kind, key: &Private, meaning: &Digest) -> Mark {
+    pub(crate) fn new(kind: &Kind, key: &Private, meaning: &Digest, repetition: u32) -> Mark {
         let mut text = kind.name().as_bytes().to_vec();
         text.push(0);
         text.extend_from_slice(key.as_str().as_bytes());
         text.push(0);
         text.extend_from_slice(meaning.as_bytes());
+        if repetition > 0 {
+            text.extend_from_slice(&repetition.to_be_bytes());
+        }
         Mark { kind: kind.clone(), digest: Digest::of(&text) }
     }
 
     /// A mark for tests of ledgers.
     pub fn for_test(kind: Kind, key: &str) -> Mark {
-        Mark::new(&kind, &key.into(), &Digest::of(b"test"))
+        Mark::new(&kind, &key.into(), &Digest::of(b"test"), 0)
     }
 
     /// The kind of callback, for people who look at the table.
@@ -96,6 +100,11 @@ pub enum LedgerError {
     /// it is tried again, and the attempt does not count.
     #[error("ledger unavailable")]
     Unavailable(#[source] Cause),
+    /// The database refuses what the ledger itself needs, and will until somebody mends it: its table is gone, a permission is
+    /// missing, the disk's contents are damaged. The handler was not run. The attempt counts, so that the callback is shown as
+    /// dead when nobody does.
+    #[error("the ledger's own statements are refused")]
+    Broken(#[source] Cause),
     /// A setting that durability hangs on is not what it must be.
     #[error("the ledger's database is not durable: {setting} is {found}, and must be {needed}")]
     NotDurable {

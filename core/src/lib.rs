@@ -37,6 +37,7 @@ mod process;
 pub mod ledger;
 pub mod store;
 
+mod admin;
 mod batch;
 mod builder;
 mod clock;
@@ -46,14 +47,15 @@ mod observe;
 mod quarantine;
 mod start_error;
 
+pub use self::admin::{Contradiction, ReplayError};
 pub use self::builder::InboxBuilder;
 pub use self::clock::{Clock, SystemClock};
 pub use self::delivery::Delivery;
 pub use self::expect::ExpectError;
 pub use self::handler::{Call, Deciding, HandlerError, Handling, IntoDecided, IntoHandled, MpesaCallbacks, Noticing};
 #[doc(hidden)]
-pub use self::handler::{Marked, unhandled};
-pub use self::inbox::{Inbox, ReplayError};
+pub use self::handler::{Marked, inbox_name, unhandled};
+pub use self::inbox::Inbox;
 pub use self::kind::{CustomKind, Kind};
 pub use self::process::Backoff;
 pub use self::receive::{Acknowledgement, Request};

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use metrics::{SharedString, counter, gauge, histogram};
 
 use crate::kind::Kind;
-use crate::store::{Depth, SpoolDepth, Verdict};
+use crate::store::{Depth, SpoolDepth, Verdict, Waiting};
 
 /// A kind's name; that of a built-in kind is not copied.
 fn label(kind: &Kind) -> SharedString {
@@ -17,8 +17,15 @@ fn label(kind: &Kind) -> SharedString {
     }
 }
 
-pub(crate) fn received(kind: &Kind) {
-    counter!("mpesa_callbacks_received_total", "kind" => label(kind)).increment(1);
+/// By which of the secrets, from 1, it came: once nothing comes by an old one, that can be taken away.
+pub(crate) fn received(kind: &Kind, secret: usize, is_minted: bool) {
+    let secret = match secret {
+        1 => SharedString::const_str("1"),
+        2 => SharedString::const_str("2"),
+        other => other.to_string().into(),
+    };
+    let url = if is_minted { "payment" } else { "shared" };
+    counter!("mpesa_callbacks_received_total", "kind" => label(kind), "secret" => secret, "url" => url).increment(1);
 }
 
 pub(crate) fn refused(reason: &'static str) {
@@ -69,6 +76,24 @@ pub(crate) fn handled(kind: &Kind, ending: &'static str, took: Duration) {
 
 pub(crate) fn validation_fell_back(reason: &'static str) {
     counter!("mpesa_callbacks_validation_fallbacks_total", "reason" => reason).increment(1);
+}
+
+/// The ledger is `away`, which passes, or `broken`, which does not.
+pub(crate) fn ledger_failed(nature: &'static str) {
+    counter!("mpesa_callbacks_ledger_failures_total", "nature" => nature).increment(1);
+}
+
+/// How long the callback of each kind waits that has been due for longest.
+pub(crate) fn waiting(waiting: &[Waiting], now: SystemTime) {
+    for Waiting { kind, due_since, .. } in waiting {
+        let overdue = now.duration_since(*due_since).unwrap_or_default();
+        gauge!("mpesa_callbacks_overdue_seconds", "kind" => label(kind)).set(overdue.as_secs_f64());
+    }
+}
+
+/// Nothing of this kind waits any more.
+pub(crate) fn waits_no_more(kind: &Kind) {
+    gauge!("mpesa_callbacks_overdue_seconds", "kind" => label(kind)).set(0.0);
 }
 
 pub(crate) fn swept(count: u64) {

@@ -74,6 +74,7 @@ fn implementation(block: &Block, model: &Model<'_>, tx: Option<&Type>, cfg: &Tok
     let callbacks = callbacks(model, &tx);
     let hooks = model.hooks.iter().map(|hook| hook_method(hook, model));
     let all = local("routes");
+    let type_name = last_segment(self_type).unwrap_or_default();
     let (marked_generics, _, marked_where) = block.generics.split_for_impl();
     quote! {
         // A second marked block of the same type would never be called, and collides here.
@@ -84,6 +85,10 @@ fn implementation(block: &Block, model: &Model<'_>, tx: Option<&Type>, cfg: &Tok
         #cfg
         #[automatically_derived]
         impl #impl_generics #krate::__private::MpesaCallbacks<#tx> for #self_type #where_clause {
+            fn name(&self) -> ::std::string::String {
+                #krate::__private::inbox_name(::core::option_env!("CARGO_PKG_NAME"), #type_name)
+            }
+
             fn routes(&self) -> #krate::__private::Routes {
                 let #all = #krate::__private::Routes::new();
                 #(#routes)*

@@ -8,6 +8,7 @@ mod judge;
 
 mod overdue;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::judge::Expecting;
@@ -16,7 +17,7 @@ use crate::inbox::Inbox;
 use crate::kind::Kind;
 use crate::payload::{self, Expected, Outcome, Parsed, Private, Reconciled};
 use crate::receive::received;
-use crate::store::{Disposition, Entry, Received, Recorded, State, Store, StoreError, Verdict, caught};
+use crate::store::{Disposition, Entry, Lookup, Received, Recorded, State, Store, StoreError, Verdict, caught};
 use crate::token::LONGEST_REFERENCE;
 use crate::urls::is_reference;
 
@@ -61,6 +62,12 @@ pub enum ExpectError {
         /// How long bodies are kept.
         retention: Duration,
     },
+    /// What was found out is no outcome: the request is still being processed. Ask again later.
+    #[error("the request is still being processed (`{code}`): ask again later")]
+    UnderWay {
+        /// The code that was given.
+        code: String,
+    },
     /// The store did not take it; its own words are in the log. Do not send the request.
     #[error("the store did not take it")]
     NotRecorded,
@@ -72,6 +79,8 @@ pub enum ExpectError {
 /// Why a callback is held that answers no request, and one that answers two.
 pub(crate) const UNEXPECTED: &str = "nobody asked for it";
 const ANOTHER: &str = "it came for one request, and is the answer to another";
+const ANOTHER_ID: &str = "it came to the URL of a request to which Daraja gave another id";
+const PAID_BEFORE: &str = "another callback has paid its request before";
 
 impl Inbox {
     /// Records what is about to be asked for, before the request to Daraja goes out. From then on a callback with this
@@ -133,9 +142,13 @@ impl Inbox {
             engine.store.dismiss(recorded.id).await?;
             return Err(ExpectError::Contradicts);
         }
-        for early in engine.store.find(&[(kind.clone(), id.into())]).await? {
+        // Found by the reference, too: what comes to its URL under another id is no answer to this request.
+        let of_ids = Expected::key_of_ids(kind, reference);
+        self.record_expected(&Expected { id: Some(id.into()), ..expected.clone() }, of_ids, None).await?;
+        for early in engine.store.find(&[Lookup::Key(kind.clone(), id.into())]).await? {
             engine.release_expected(&early, &expected).await?;
         }
+        engine.warn_about_others(&expected, id).await?;
         Ok(())
     }
 
@@ -165,10 +178,13 @@ impl Inbox {
         if matches!(kind, Kind::B2bExpress | Kind::Ratiba | Kind::Lipia) {
             return Err(ExpectError::Kind { kind: kind.clone() });
         }
+        if found.is_under_way() {
+            return Err(ExpectError::UnderWay { code: found.code.clone() });
+        }
         let body = found.to_body(&expected).ok_or(ExpectError::NoKey)?;
         let key = engine.routes.of(kind).and_then(|route| route.key.as_deref());
-        let parsed = payload::parse_bytes(kind, &body, key).map_err(|_| ExpectError::NoKey)?;
-        let known = caught(engine.store.find(&[(kind.clone(), parsed.key.clone())])).await?;
+        let parsed = payload::parse_bytes(kind, &body, key, None).map_err(|_| ExpectError::NoKey)?;
+        let known = caught(engine.store.find(&[Lookup::Key(kind.clone(), parsed.key.clone())])).await?;
         let plain = received(&parsed, body, engine.clock.now(), &engine.routes);
         if let Some(told) = known.iter().find(|entry| entry.meaning == Some(plain.meaning)) {
             // It came to the plain URL, and said so; perhaps before anybody had asked.
@@ -176,19 +192,14 @@ impl Inbox {
             return Ok(Recorded::new(told.id, Verdict::Duplicate, None, None));
         }
         // As if it had come to the URL of this reference.
-        let received = match kind.is_registered_once() {
+        let mut received = match kind.is_registered_once() {
             true => plain,
             false => plain.under(Some(expected.reference.clone())),
         };
-        let (received, recorded) = engine.recorder.record(received).await.map_err(|_| ExpectError::NotRecorded)?;
-        // What only said that nobody knows is no contradiction, and the application's word is not silent.
-        if recorded.verdict == Verdict::Conflict
-            && !known.is_empty()
-            && known.iter().all(|entry| engine.is_unknown(entry))
-            && engine.release(recorded.id, Some(&expected.reference)).await?
-        {
-            return Ok(recorded);
+        if let Some(payment) = &mut received.payment {
+            payment.reference.get_or_insert_with(|| expected.reference.clone());
         }
+        let (received, recorded) = engine.recorder.record(received).await.map_err(|_| ExpectError::NotRecorded)?;
         engine.notice(&received, &recorded);
         Ok(recorded)
     }
@@ -207,6 +218,8 @@ impl Inbox {
             key,
             digest: payload::Digest::of(&body),
             meaning: expected.says(),
+            detail: None,
+            outcome: None,
             body: Vec::from(body).into(),
             received_at: engine.clock.now(),
             peer: None,
@@ -225,7 +238,11 @@ impl Inbox {
 
 impl Engine {
     /// Releases a callback that was held because nobody had asked for it yet, unless it contradicts; whether it did.
-    pub(super) async fn release_expected(&self, early: &Entry, expected: &Expected) -> Result<bool, StoreError> {
+    pub(super) async fn release_expected(
+        self: &Arc<Self>,
+        early: &Entry,
+        expected: &Expected,
+    ) -> Result<bool, StoreError> {
         let Some(said) = self.parsed(early).map(|parsed| parsed.said()) else { return Ok(false) };
         if let Some(reason) = judge::contradiction(&said, expected) {
             tracing::warn!(callback = %early.id, kind = %early.kind, reason, "a callback that came first contradicts");
@@ -235,25 +252,38 @@ impl Engine {
         if early.state != State::Held || early.verdict != Verdict::First || !is_unexpected {
             return Ok(false);
         }
-        self.release(early.id, Some(&expected.reference)).await
+        Ok(self.release(early.id, Some(&expected.reference)).await?.is_some())
     }
 
-    /// Whether all that it says is that nobody knows.
-    fn is_unknown(&self, entry: &Entry) -> bool {
-        let outcome = self.parsed(entry).and_then(|parsed| parsed.callback.outcome());
-        outcome.is_some_and(|outcome| outcome == Outcome::Unknown)
+    /// A callback that came to the URL of a request before its id was known, under another id, and was handled: either of the
+    /// two is forged, and somebody must look.
+    async fn warn_about_others(&self, expected: &Expected, id: &str) -> Result<(), StoreError> {
+        if expected.kind.is_registered_once() {
+            return Ok(());
+        }
+        let lookup = Lookup::Reference(expected.kind.clone(), expected.reference.clone());
+        for entry in caught(self.store.find(&[lookup])).await? {
+            if entry.key != id && entry.verdict.is_news() && entry.outcome == Some(Outcome::Success) {
+                tracing::error!(
+                    callback = %entry.id,
+                    kind = %entry.kind,
+                    "a callback was handled for a request to which Daraja gave another id: was it forged?"
+                );
+            }
+        }
+        Ok(())
     }
 
     /// What a callback says, while its body is there.
-    fn parsed(&self, entry: &Entry) -> Option<Parsed> {
+    pub(crate) fn parsed(&self, entry: &Entry) -> Option<Parsed> {
         let key = self.routes.of(&entry.kind).and_then(|route| route.key.as_deref());
-        payload::parse_bytes(&entry.kind, &entry.body.as_ref()?.0, key).ok()
+        payload::parse_bytes(&entry.kind, &entry.body.as_ref()?.0, key, entry.reference.as_ref()).ok()
     }
 }
 
 /// What is expected under this reference.
 async fn find_expected(store: &dyn Store, kind: &Kind, reference: &str) -> Result<Option<Expected>, StoreError> {
-    let found = store.find(&[(Kind::Overdue, Expected::key_of(kind, reference))]).await?;
+    let found = store.find(&[Lookup::Key(Kind::Overdue, Expected::key_of(kind, reference))]).await?;
     let first = found.into_iter().find(|entry| entry.verdict == Verdict::First);
     Ok(first.and_then(|entry| Expected::parse(entry.body?.as_bytes()).ok()))
 }

@@ -76,6 +76,7 @@ where
             Notice::Duplicate => self.handler.on_duplicate(delivery),
             Notice::Conflict => self.handler.on_conflict(delivery),
             Notice::Dead => self.handler.on_dead(delivery),
+            Notice::Quarantine => self.handler.on_quarantine(delivery),
         };
         noticing.await;
     }
@@ -110,7 +111,10 @@ where
         Callback::B2bExpress(callback) => handler.b2b_express(callback, call),
         Callback::Ratiba(callback) => handler.ratiba(callback, call),
         Callback::BillManager(payment) => handler.bill_manager(payment, call),
-        Callback::Payment(payment) => handler.payment(payment, call),
+        Callback::Payment(payment) => match call.delivery.kind() {
+            Kind::PaymentCompleted => handler.payment_completed(payment, call),
+            _ => handler.payment(payment, call),
+        },
         Callback::Lipia(callback) => handler.lipia(callback, call),
         Callback::Expected(expected) => handler.overdue(expected, call),
         Callback::Custom(callback) => handler.callback(callback, call),

@@ -13,11 +13,18 @@ use super::dispatch::Failure;
 use crate::delivery::Delivery;
 use crate::engine::Engine;
 use crate::kind::Kind;
-use crate::ledger::Mark;
+use crate::ledger::{LedgerError, Mark};
 use crate::observe;
-use crate::payload::{self, Callback, Expected, Private};
+use crate::payload::{self, Callback, Expected, Payment, Private};
 use crate::receive::error_chain;
-use crate::store::{Claimed, Ending};
+use crate::store::{Claimed, Ending, StoreError, caught};
+use crate::urls::Environment;
+
+/// How long what nobody here handles is left to others.
+const UNHANDLED: Duration = Duration::from_secs(5);
+
+/// The longest wait for a ledger that is away: what waits for it is money.
+const LEDGER_AWAY: Duration = Duration::from_secs(60);
 
 /// How handling one callback ended, for `settle` to write down.
 #[allow(clippy::large_enum_variant, reason = "made once for each callback, and moved twice")]
@@ -43,46 +50,57 @@ impl Engine {
         cancelled: &CancellationToken,
     ) -> (Ended, &'static str) {
         let delivery = Delivery::of_claimed(self, &claimed);
-        let Claimed { kind, key, body, attempt, interruptions, meaning, reference, .. } = claimed;
         if cancelled.is_cancelled() || self.stopping.is_cancelled() {
-            return self.given_up(attempt);
+            return self.given_up(claimed.attempt);
         }
-        let Some(route) = self.routes.of(&kind) else {
-            let error = "nothing handles this kind".into();
-            return (Ended::With(Ending::Held { error }, None), "held");
+        let Some(route) = self.routes.of(&claimed.kind) else {
+            // Nothing was asked for that is not handled: another process can.
+            return (Ended::With(Ending::Released { after: UNHANDLED }, None), "released");
         };
         if route.implied {
-            // Released by somebody: its payment was recorded with the release.
+            // Its payment was recorded with it.
             return (Ended::With(Ending::Done, None), "done");
         }
         let attempts = route.retries.unwrap_or(self.limits.retries).saturating_add(1);
-        if attempt > attempts {
-            return dead(delivery, format!("{interruptions} attempts ended with the process, or without its lease"));
+        if claimed.attempt > attempts {
+            let alone = claimed.interruptions_alone;
+            return dead(delivery, format!("the process ended {alone} times while nothing else ran beside it"));
         }
-        let mut parsed = match payload::parse_bytes(&kind, &body.0, route.key.as_deref()) {
+        let mut parsed = match payload::parse_bytes(
+            &claimed.kind,
+            &claimed.body.0,
+            route.key.as_deref(),
+            claimed.reference.as_ref(),
+        ) {
             Ok(parsed) => parsed,
             // An older version of the library recorded what this one cannot read.
             Err(error) => return dead(delivery, error.to_string()),
         };
+        let delivery = match &mut parsed.callback {
+            Callback::Payment(payment) => match self.complete(payment, &claimed).await {
+                Ok(()) => delivery.with_reference(payment.reference.clone()),
+                Err(error) => return self.cannot_look(claimed.attempt, &error),
+            },
+            _ => delivery,
+        };
+        let Claimed { kind, key, attempt, meaning, reference, repetition, .. } = claimed;
 
         let mut asked_after = None;
         if let Callback::Expected(expected) = &mut parsed.callback {
             match self.ask_after(expected).await {
                 Ok(true) => return (Ended::With(Ending::Done, None), "done"),
                 Ok(false) => asked_after = Some(expected.clone()),
-                Err(error) => {
-                    tracing::warn!(cause = error_chain(&error), "cannot look whether a callback came");
-                    let after = self.limits.backoff.after(attempt);
-                    return (Ended::With(Ending::Released { after }, None), "released");
-                }
+                Err(error) => return self.cannot_look(attempt, &error),
             }
         }
 
         // A payment is marked by its receipt: its reference is that of whichever callback told of it first.
         let reference = reference.filter(|_| kind != Kind::Payment);
         let is_transactional = route.transactional && asked_after.is_none();
-        let mark = is_transactional
-            .then(|| Mark::new(&kind, &key, &meaning.unwrap_or_else(|| parsed.meaning().under(reference.as_ref()))));
+        let mark = is_transactional.then(|| {
+            let meaning = meaning.unwrap_or_else(|| parsed.meaning().under(reference.as_ref()));
+            Mark::new(&kind, &key, &meaning, repetition)
+        });
         let limit = route.deadline.unwrap_or(self.limits.handling);
         let handling = self.handling.clone();
         let theirs = delivery.clone();
@@ -106,15 +124,12 @@ impl Engine {
                     Some(expected) => self.asked(&expected, delivery, attempt == attempts).await,
                 };
             }
+            Ok(Err(Failure::Ledger(error @ LedgerError::Unavailable(_)))) => return self.ledger_away(&error),
+            // It will not pass by itself; so the attempt counts, and somebody hears of it in the end.
             Ok(Err(Failure::Ledger(error))) => {
-                let failures = self.ledger_failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-                tracing::error!(
-                    cause = error_chain(&error),
-                    failures,
-                    "the ledger is away; nothing is handled in transactions"
-                );
-                let after = self.limits.backoff.after(failures);
-                return (Ended::With(Ending::Released { after }, None), "released");
+                observe::ledger_failed("broken");
+                tracing::error!(cause = error_chain(&error), "the ledger refuses what it needs; an attempt is used up");
+                error_chain(&error)
             }
             Ok(Err(Failure::Handler(error))) => error.chain(),
             Err(error) if error.is_panic() => "the handler panicked".to_owned(),
@@ -125,8 +140,17 @@ impl Engine {
             return dead(delivery, error);
         }
         let after = self.limits.backoff.after(attempt);
-        // The error's own words may name people: they are kept in the store.
-        tracing::warn!(attempt, ?after, "a handler failed; it is tried again");
+        let (callback, kind) = (delivery.id(), delivery.kind());
+        match self.environment {
+            // Nobody's money, and nobody's name: a developer wants to see what is wrong.
+            Environment::Sandbox => {
+                tracing::warn!(%callback, %kind, attempt, ?after, cause = error, "a handler failed; it is tried again");
+            }
+            // The error's own words may name people: they are kept in the store.
+            Environment::Production => {
+                tracing::warn!(%callback, %kind, attempt, ?after, "a handler failed; it is tried again, and `inbox.get` shows why");
+            }
+        }
         (Ended::With(Ending::Retry { after, error: error.into() }, None), "retry")
     }
 
@@ -145,6 +169,40 @@ impl Engine {
                 (Ended::With(Ending::Retry { after, error }, None), "retry")
             }
         }
+    }
+
+    /// A payment takes over what the other callbacks of its receipt tell: the reference of a push's own URL, the names that a
+    /// confirmation has. Only where there are others: most payments have one.
+    async fn complete(&self, payment: &mut Payment, claimed: &Claimed) -> Result<(), StoreError> {
+        payment.reference = payment.reference.take().or_else(|| claimed.reference.clone());
+        if claimed.siblings.len() < 2 {
+            return Ok(());
+        }
+        for sibling in &claimed.siblings {
+            let Some(entry) = caught(self.store.get(sibling.id)).await? else { continue };
+            let told = self.parsed(&entry).and_then(|parsed| parsed.payment());
+            // Another amount under the same receipt is a conflict, and tells nothing of this payment.
+            if let Some(mut told) = told.filter(|told| told.amount == payment.amount) {
+                told.reference.clone_from(&sibling.reference);
+                payment.take_over(told);
+            }
+        }
+        Ok(())
+    }
+
+    fn cannot_look(&self, attempt: u32, error: &StoreError) -> (Ended, &'static str) {
+        tracing::warn!(cause = error_chain(error), "cannot look up what belongs to a callback; it is handled later");
+        let after = self.limits.backoff.after(attempt);
+        (Ended::With(Ending::Released { after }, None), "released")
+    }
+
+    /// The ledger cannot be reached. That passes, and costs no attempt.
+    fn ledger_away(&self, error: &LedgerError) -> (Ended, &'static str) {
+        let failures = self.ledger_failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        observe::ledger_failed("away");
+        tracing::error!(cause = error_chain(error), failures, "the ledger is away; nothing is handled in transactions");
+        let after = self.limits.backoff.after(failures).min(LEDGER_AWAY);
+        (Ended::With(Ending::Released { after }, None), "released")
     }
 
     /// The lease was lost, or the inbox stops.

@@ -16,23 +16,27 @@ mod drain;
 
 mod retain;
 
+mod room;
+
 mod prepare;
 
 mod notice;
 
 pub use self::backoff::Backoff;
+pub(crate) use self::backoff::RETRIES;
 pub(crate) use self::dispatch::{Handle, WithLedger};
 pub(crate) use self::drain::drain;
 pub(crate) use self::notice::Notice;
 pub(crate) use self::prepare::prepare;
 pub(crate) use self::retain::retain;
+pub(crate) use self::room::Room;
+use self::room::{Free, Place};
 pub(crate) use self::settle::Settler;
 pub(crate) use self::upkeep::{InFlight, keep_up};
-pub(crate) use self::worker::work;
+pub(crate) use self::worker::{work, work_suspects};
 
 use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -40,19 +44,14 @@ use crate::engine::Engine;
 use crate::store::{Claimed, Lease};
 
 /// The rest of a callback's life, once a worker has claimed it.
-pub(crate) async fn run(
-    engine: Arc<Engine>,
-    claimed: Claimed,
-    cancelled: CancellationToken,
-    _permits: OwnedSemaphorePermit,
-) {
-    let lease = claimed.lease;
+pub(crate) async fn run(engine: Arc<Engine>, claimed: Claimed, cancelled: CancellationToken, _place: Option<Place>) {
+    let (lease, payment) = (claimed.lease, claimed.payment);
     // However this ends, a panic of the store included: what is no longer in hand is not renewed.
-    let _leaving = Leaving { engine: engine.clone(), lease };
+    let _leaving = Leaving { engine: engine.clone(), lease, payment };
     let span = tracing::info_span!("handle", callback = %lease.id, kind = %claimed.kind, attempt = claimed.attempt);
     async {
         let ended = engine.handle(claimed, &cancelled).await; // the user's method, in a transaction if it asks for one
-        engine.settle(lease, ended).await; //                     done, retry with back-off, or dead
+        engine.settle(lease, payment, ended).await; //            done, retry with back-off, or dead
     }
     .instrument(span)
     .await;
@@ -61,10 +60,14 @@ pub(crate) async fn run(
 struct Leaving {
     engine: Arc<Engine>,
     lease: Lease,
+    payment: Option<Lease>,
 }
 
 impl Drop for Leaving {
     fn drop(&mut self) {
         self.engine.in_flight.leave(self.lease);
+        if let Some(payment) = self.payment {
+            self.engine.in_flight.leave(payment);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::delivery::Delivery;
 use crate::engine::Engine;
+use crate::store::caught;
 
 /// What there is to tell.
 #[derive(Clone, Copy, Debug)]
@@ -12,19 +13,25 @@ pub(crate) enum Notice {
     Conflict,
     /// `on_dead`
     Dead,
+    /// `on_quarantine`
+    Quarantine,
 }
 
 impl Engine {
     /// A hook that panics or hangs does so in a task of its own. Only so many run at once; when there is no room, a
-    /// duplicate is not worth waiting for.
+    /// duplicate is not worth waiting for. The body is loaded when there is room, so that those which wait take little.
     pub(crate) fn tell(&self, notice: Notice, delivery: Delivery) {
         let (handling, room, give_up) = (self.handling.clone(), self.hooks.clone(), self.giving_up.clone());
         if matches!(notice, Notice::Duplicate) && room.available_permits() == 0 {
             return;
         }
         let limit = self.limits.handling;
+        let (store, delivery) = (self.store.clone(), delivery.with_body(None));
         let telling = async move {
             let Ok(_room) = room.acquire_owned().await else { return };
+            // What cannot be loaded now can be looked at later; the hook is told all the same.
+            let body = caught(store.get(delivery.id())).await.ok().flatten().and_then(|entry| entry.body);
+            let delivery = delivery.with_body(body);
             if tokio::time::timeout(limit, handling.notice(notice, &delivery)).await.is_err() {
                 tracing::warn!(callback = %delivery.id(), ?notice, "a hook took too long");
             }

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::engine::Engine;
 use crate::receive::error_chain;
-use crate::store::caught;
+use crate::store::{Extent, caught};
 
 /// How often bodies are looked for that are old enough.
 const PERIOD: Duration = Duration::from_secs(60 * 60);
@@ -15,17 +15,22 @@ const PERIOD: Duration = Duration::from_secs(60 * 60);
 /// The first time soon after the start, and not in all processes at once.
 const FIRST: Duration = Duration::from_secs(5 * 60);
 
+/// Once a day all are looked at: the first time, and after so many times.
+const ROUNDS: u32 = 24;
+
 /// Purges now and then, until nothing new is recorded.
 pub(crate) async fn retain(engine: Arc<Engine>) {
     let Some(age) = engine.limits.retention else { return };
     let mut wait = FIRST.mul_f64(0.5 + fastrand::f64());
-    loop {
+    for round in 0_u32.. {
+        // Rows that bear a wrong time can end a look at the oldest early.
+        let extent = if round.is_multiple_of(ROUNDS) { Extent::All } else { Extent::WhileOld };
         tokio::select! {
             () = sleep(wait) => {}
             () = engine.closing.cancelled() => return,
         }
         let purged = tokio::select! {
-            purged = caught(engine.store.purge(age)) => purged,
+            purged = caught(engine.store.purge(age, extent)) => purged,
             () = engine.closing.cancelled() => return,
         };
         match purged {

@@ -33,7 +33,7 @@ struct Job {
 }
 
 impl Engine {
-    pub(super) async fn settle(&self, lease: Lease, ended: Ended) {
+    pub(super) async fn settle(&self, lease: Lease, payment: Option<Lease>, ended: Ended) {
         let Ended::With(ending, dead) = ended else {
             tracing::warn!(callback = %lease.id, "lost the lease while handling; whoever has it now settles");
             return;
@@ -42,7 +42,7 @@ impl Engine {
             Ending::Retry { after, .. } | Ending::Released { after } => Some(*after),
             _ => None,
         };
-        match self.settler.settle(Settlement::new(lease, ending)).await {
+        match self.settler.settle(Settlement::new(lease, ending).with_payment(payment)).await {
             Some(Settled::Written) => {
                 if let Some(after) = due_after {
                     self.wake_after(after);

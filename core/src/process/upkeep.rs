@@ -1,6 +1,7 @@
 //! Leases renewed, expired ones swept, the quarantine trimmed, depths measured.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::mem::replace;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,10 +11,13 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Engine;
 use crate::observe;
 use crate::receive::error_chain;
-use crate::store::{Lease, StoreError, caught};
+use crate::store::{Claimed, Lease, StoreError, Waiting, caught};
 
 /// How often the depths are measured.
 const MEASURE: Duration = Duration::from_secs(15);
+
+/// After so long, callbacks that nothing has handled are worth a warning. A deployment takes less.
+const UNHANDLED: Duration = Duration::from_secs(60);
 
 /// The callbacks that this process is handling.
 #[derive(Debug)]
@@ -35,9 +39,18 @@ impl InFlight {
     }
 
     /// From now on the lease is renewed; the token is cancelled when it is lost, or when the inbox gives up waiting.
-    pub(super) fn enter(&self, lease: Lease, expires: Instant) -> CancellationToken {
+    fn enter(&self, lease: Lease, expires: Instant) -> CancellationToken {
         let cancel = self.giving_up.child_token();
         self.flights().insert(lease, Flight { cancel: cancel.clone(), expires });
+        cancel
+    }
+
+    /// The same for a callback that was claimed, and for the payment that was claimed with it: losing either stops the handler.
+    pub(super) fn enter_claimed(&self, claimed: &Claimed, expires: Instant) -> CancellationToken {
+        let cancel = self.enter(claimed.lease, expires);
+        if let Some(payment) = claimed.payment {
+            self.flights().insert(payment, Flight { cancel: cancel.clone(), expires });
+        }
         cancel
     }
 
@@ -166,10 +179,35 @@ impl Engine {
         }
     }
 
+    /// What waits, and since when. Kinds that this process does not handle wait for one that does; should none come, somebody
+    /// must know.
+    fn show_waiting(&self, waiting: &[Waiting]) {
+        let now = self.clock.now();
+        observe::waiting(waiting, now);
+        let kinds: HashSet<_> = waiting.iter().map(|waiting| waiting.kind.clone()).collect();
+        let earlier = replace(&mut *self.shown.lock().unwrap_or_else(PoisonError::into_inner), kinds.clone());
+        earlier.difference(&kinds).for_each(observe::waits_no_more);
+        for Waiting { kind, count, due_since } in waiting {
+            let overdue = now.duration_since(*due_since).unwrap_or_default();
+            if self.routes.of(kind).is_none() && overdue > UNHANDLED {
+                tracing::warn!(
+                    %kind,
+                    callbacks = count,
+                    seconds = overdue.as_secs(),
+                    "callbacks of a kind that this process does not handle wait for one that does; is there one?"
+                );
+            }
+        }
+    }
+
     async fn measure(&self) {
         match caught(self.store.depth()).await {
             Ok(depth) => observe::depth(&depth),
             Err(error) => tracing::warn!(cause = error_chain(&error), "cannot count callbacks"),
+        }
+        match caught(self.store.waiting()).await {
+            Ok(waiting) => self.show_waiting(&waiting),
+            Err(error) => tracing::warn!(cause = error_chain(&error), "cannot count callbacks kind by kind"),
         }
         let Some(spooling) = &self.spooling else { return };
         match caught(spooling.spool.depth()).await {

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 
-use super::handle::Ended;
-use super::run;
+use super::{Free, run};
 use crate::engine::Engine;
+use crate::kind::Kind;
 use crate::receive::error_chain;
-use crate::store::{Claimed, Ending, caught};
+use crate::store::{Claim, Claimed, Lane, caught};
 
 /// How often to look for work that nobody announced: retries that came due, other processes' callbacks.
 const POLL: Duration = Duration::from_secs(1);
@@ -18,48 +17,34 @@ const POLL: Duration = Duration::from_secs(1);
 /// The most that is claimed at once, so that a crash leaves little behind.
 const BATCH: usize = 64;
 
-/// After so many attempts that ended without a word, a callback runs alone: should it take the process down, it takes
-/// nobody else's attempt with it.
-const SUSPECT: u32 = 2;
-
 /// Claims and runs until the inbox stops.
 pub(crate) async fn work(engine: Arc<Engine>) {
-    let mut one_by_one = false;
-    loop {
-        let permit = tokio::select! {
-            permit = engine.permits.clone().acquire_owned() => permit,
-            () = engine.stopping.cancelled() => return,
-        };
-        let Ok(permit) = permit else { return };
-        // Room is taken before anything is claimed: a lease is for running, not for waiting.
-        let mut permits = vec![permit];
-        while !one_by_one && permits.len() < BATCH {
-            let Ok(permit) = engine.permits.clone().try_acquire_owned() else { break };
-            permits.push(permit);
-        }
-        // The lease counts from before the question was asked, by a clock that nobody sets.
-        let expires = Instant::now() + engine.limits.lease;
-        let claimed = match caught(engine.store.claim(permits.len(), engine.limits.lease)).await {
-            Ok(claimed) => claimed,
-            Err(error) => {
-                tracing::warn!(cause = error_chain(&error), "cannot claim callbacks");
-                Vec::new()
+    if !engine.adopted().await {
+        return;
+    }
+    while !engine.stopping.is_cancelled() {
+        // Room is looked for before anything is claimed: a lease is for running, not for waiting.
+        let Some(free) = engine.room.free(BATCH) else {
+            tokio::select! {
+                () = engine.room.freed() => continue,
+                () = engine.stopping.cancelled() => return,
             }
         };
-        let idle = claimed.is_empty();
-        one_by_one = claimed.iter().any(|claimed| claimed.interruptions >= SUSPECT);
-        if one_by_one {
-            run_alone(&engine, claimed, permits, expires).await;
-        } else {
-            for (claimed, permit) in claimed.into_iter().zip(permits) {
-                spawn(&engine, claimed, permit, expires);
-            }
+        let Free { kinds, limit, is_restricted } = free;
+        let (claimed, expires) = engine.claim(&kinds, Lane::Main, limit).await;
+        let is_idle = claimed.is_empty();
+        for claimed in claimed {
+            let place = engine.room.take(&claimed.kind);
+            // Renewed from now on, not from when the task gets its turn.
+            let cancelled = engine.in_flight.enter_claimed(&claimed, expires);
+            engine.tasks.spawn(run(engine.clone(), claimed, cancelled, Some(place)));
         }
-        if idle {
+        if is_idle {
             let poll = POLL.mul_f64(0.75 + fastrand::f64() / 2.0);
             tokio::select! {
                 () = engine.wake.notified() => {}
                 () = engine.store.announced() => {}
+                () = engine.room.freed(), if is_restricted => {}
                 () = sleep(poll) => {}
                 () = engine.stopping.cancelled() => return,
             }
@@ -67,32 +52,67 @@ pub(crate) async fn work(engine: Arc<Engine>) {
     }
 }
 
-fn spawn(engine: &Arc<Engine>, claimed: Claimed, permits: OwnedSemaphorePermit, expires: Instant) {
-    // Renewed from now on, not from when the task gets its turn.
-    let cancelled = engine.in_flight.enter(claimed.lease, expires);
-    engine.tasks.spawn(run(engine.clone(), claimed, cancelled, permits));
+/// Claims and runs the suspects: callbacks that were in hand when their process ended, more than once. They have a lane of
+/// their own, in which nothing runs at first but one of them: should it end the process, it takes no other's attempt with it.
+/// Each round that this process survives lets twice as many run at once, so that the innocent, which are nearly all, are
+/// worked off quickly once the crashes have ended.
+pub(crate) async fn work_suspects(engine: Arc<Engine>) {
+    if !engine.adopted().await {
+        return;
+    }
+    let kinds: Vec<Kind> = engine.routes.iter().map(|route| route.kind().clone()).collect();
+    let widest = (engine.limits.concurrency / 4).max(1);
+    let mut width = 1;
+    while !engine.stopping.is_cancelled() {
+        let mut handled = 0;
+        if width > 1 {
+            handled += engine.run_suspects(&kinds, Lane::Suspects, width).await;
+        }
+        // Also those that were interrupted so often that they run in no other company.
+        handled += engine.run_suspects(&kinds, Lane::Alone, 1).await;
+        if handled > 0 {
+            width = (width * 2).min(widest);
+            continue;
+        }
+        let poll = POLL.mul_f64(0.75 + fastrand::f64() / 2.0);
+        tokio::select! {
+            () = sleep(poll) => {}
+            () = engine.stopping.cancelled() => return,
+        }
+    }
 }
 
-/// Gives back what was claimed beside a suspect, waits until everything else has ended, and lets the suspect run alone.
-async fn run_alone(
-    engine: &Arc<Engine>,
-    mut claimed: Vec<Claimed>,
-    permits: Vec<OwnedSemaphorePermit>,
-    expires: Instant,
-) {
-    let Some(at) = claimed.iter().position(|claimed| claimed.interruptions >= SUSPECT) else { return };
-    let suspect = claimed.swap_remove(at);
-    let cancelled = engine.in_flight.enter(suspect.lease, expires);
-    for other in claimed {
-        engine.settle(other.lease, Ended::With(Ending::Released { after: Duration::ZERO }, None)).await;
+impl Engine {
+    /// What was claimed, and when its leases expire.
+    async fn claim(&self, kinds: &[Kind], lane: Lane, limit: usize) -> (Vec<Claimed>, Instant) {
+        // The lease counts from before the question was asked, by a clock that nobody sets.
+        let expires = Instant::now() + self.limits.lease;
+        let claim = Claim { kinds, lane, limit, lease: self.limits.lease };
+        let claimed = match caught(self.store.claim(&claim)).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                tracing::warn!(cause = error_chain(&error), "cannot claim callbacks");
+                Vec::new()
+            }
+        };
+        (claimed, expires)
     }
-    drop(permits);
-    let all = u32::try_from(engine.limits.concurrency).unwrap_or(u32::MAX);
-    let Ok(permits) = engine.permits.clone().acquire_many_owned(all).await else { return };
-    let lease = suspect.lease;
-    let running = engine.tasks.spawn(run(engine.clone(), suspect, cancelled, permits));
-    // Nothing else is claimed meanwhile.
-    if running.await.is_err() {
-        engine.in_flight.leave(lease);
+
+    /// Claims and runs some of the suspects, and waits for all of them. Returns how many there were.
+    async fn run_suspects(self: &Arc<Self>, kinds: &[Kind], lane: Lane, limit: usize) -> usize {
+        let (claimed, expires) = self.claim(kinds, lane, limit).await;
+        let count = claimed.len();
+        let running: Vec<_> = claimed
+            .into_iter()
+            .map(|claimed| {
+                let cancelled = self.in_flight.enter_claimed(&claimed, expires);
+                self.tasks.spawn(run(self.clone(), claimed, cancelled, None))
+            })
+            .collect();
+        for one in running {
+            // A panic of the store's was printed where it happened; the lease is left, and expires.
+            let _ = one.await;
+        }
+        count
     }
 }

@@ -50,7 +50,11 @@ impl Acknowledgement {
             Refusal::CutOff => (400, None, "cut_off"),
             Refusal::TooSlow => (408, None, "too_slow"),
             Refusal::TooLarge => (413, None, "too_large"),
-            Refusal::Encoded => (415, None, "encoded"),
+            Refusal::Compressed => (415, None, "compressed"),
+            Refusal::Undecided(decision) => {
+                observe::validation_fell_back("busy");
+                return Acknowledgement::new(JSON, decision.into());
+            }
             Refusal::Flooded => (503, RETRY, "flooded"),
             Refusal::Unavailable => (503, RETRY, "unavailable"),
         };
@@ -64,13 +68,13 @@ impl Acknowledgement {
 const RETRY: Option<(&str, &str)> = Some(("retry-after", "5"));
 
 /// Why a request is not acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// The secret is wrong, or the path is nobody's: the two look alike.
     NotFound,
     /// The secret is right, and the address that it comes from is not allowed, or not known.
     Forbidden,
-    /// Too many requests are in flight, in all or from there.
+    /// Too many requests are in flight, of its sort or from there.
     Busy,
     /// The path is right, and the method is not POST.
     MethodNotAllowed,
@@ -80,9 +84,11 @@ pub(crate) enum Refusal {
     TooSlow,
     /// The body is too large.
     TooLarge,
-    /// The body is compressed, or encoded otherwise.
-    Encoded,
-    /// Too much comes that cannot be read.
+    /// The body is compressed.
+    Compressed,
+    /// A validation for which there is no room: it gets the answer for when nobody decides.
+    Undecided(String),
+    /// Too much comes that cannot be read, or too much by the URL of one payment.
     Flooded,
     /// The callback could not be recorded, so it is not acknowledged.
     Unavailable,

@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 
 use sha2::{Digest as _, Sha256};
-use subtle::{Choice, ConstantTimeEq};
+use subtle::{ConditionallySelectable, ConstantTimeEq};
 
-use super::places::Place;
+use super::places::{self, Place};
 use super::{Refusal, Request};
 use crate::engine::Engine;
+use crate::kind::Kind;
 use crate::observe;
 use crate::payload::Private;
 use crate::secret::Secret;
@@ -29,9 +30,17 @@ pub(crate) struct Guard {
 pub(super) struct Admitted<'r> {
     request: Request<'r>,
     path: &'r str,
-    source: Option<IpAddr>,
-    reference: Option<Private>,
-    place: Place,
+    sender: Sender,
+    place: Option<Place>,
+}
+
+/// Who sent a request.
+pub(super) struct Sender {
+    pub(super) source: Option<IpAddr>,
+    /// The merchant's own id when the URL carries one.
+    pub(super) reference: Option<Private>,
+    /// Which of the secrets it knows, or its URL was minted under, from 1.
+    pub(super) secret: usize,
 }
 
 impl<'r> Admitted<'r> {
@@ -40,9 +49,9 @@ impl<'r> Admitted<'r> {
         (self.request, self.path)
     }
 
-    /// Where it comes from, the merchant's own id when its URL carries one, and its place among those in flight.
-    pub(super) fn into_sender(self) -> (Option<IpAddr>, Option<Private>, Place) {
-        (self.source, self.reference, self.place)
+    /// Who sent it, and its place among those in flight; none when there is none for a validation.
+    pub(super) fn into_sender(self) -> (Sender, Option<Place>) {
+        (self.sender, self.place)
     }
 }
 
@@ -56,10 +65,13 @@ impl Guard {
         }
     }
 
-    /// All secrets are compared, to the last byte, whichever it is.
-    fn knows(&self, candidate: &str) -> bool {
+    /// Which secret it is, from 1; 0 when it is none. All secrets are compared, to the last byte, whichever it is.
+    fn knows(&self, candidate: &str) -> usize {
         let candidate: [u8; 32] = Sha256::digest(candidate).into();
-        self.secrets.iter().fold(Choice::from(0), |known, secret| known | secret.ct_eq(&candidate)).into()
+        let numbers = self.secrets.iter().zip(1_u64..);
+        let number = numbers
+            .fold(0, |known, (secret, number)| u64::conditional_select(&known, &number, secret.ct_eq(&candidate)));
+        usize::try_from(number).unwrap_or(usize::MAX)
     }
 
     /// Where the request comes from, if it may come from there.
@@ -99,19 +111,33 @@ impl Engine {
         let tail = request.path.strip_prefix('/').unwrap_or(request.path);
         let (segment, _) = tail.split_once('/').unwrap_or((tail, ""));
         let path = &tail[segment.len()..];
-        let reference = match self.guard.knows(segment) {
-            true => None,
-            false => Some(self.reference(segment, path).ok_or(Refusal::NotFound)?),
+        let (secret, reference) = match self.guard.knows(segment) {
+            0 => {
+                let (secret, reference) = self.reference(segment, path).ok_or(Refusal::NotFound)?;
+                (secret, Some(reference))
+            }
+            secret => (secret, None),
         };
         let source = self.guard.source(&request)?;
-        let place = self.places.take(source, reference.is_some()).ok_or(Refusal::Busy)?;
-        Ok(Admitted { request, path, source, reference, place })
+        let is_validation = self.routes.at(path).is_some_and(|route| route.kind == Kind::C2bValidation);
+        let place = self.places.take(match &reference {
+            Some(reference) => places::Sender::Token(reference.as_str()),
+            None if is_validation => places::Sender::Validation,
+            None => places::Sender::Secret(source),
+        });
+        if place.is_none() && !is_validation {
+            return Err(Refusal::Busy);
+        }
+        Ok(Admitted { request, path, sender: Sender { source, reference, secret }, place })
     }
 
-    /// The merchant's own id in a token that was minted for the kind of this path, and has not expired.
-    fn reference(&self, token: &str, path: &str) -> Option<Private> {
+    /// The merchant's own id in a token that was minted for the kind of this path, and has not expired; and the secret that it
+    /// was minted under, from 1.
+    fn reference(&self, token: &str, path: &str) -> Option<(usize, Private)> {
         let kind = &self.routes.at(path)?.kind;
         let now = self.clock.now();
-        self.guard.token_keys.iter().find_map(|key| key.read(token, kind, now)).map(Private::from)
+        let keys = self.guard.token_keys.iter().zip(1..);
+        let mut read = keys.filter_map(|(key, secret)| Some((secret, Private::from(key.read(token, kind, now)?))));
+        read.next()
     }
 }

@@ -22,6 +22,8 @@ mod spool;
 
 mod acknowledge;
 
+mod budget;
+
 mod to_the_end;
 
 use std::time::Instant;
@@ -32,10 +34,11 @@ use tracing::Instrument;
 
 pub use self::acknowledge::Acknowledgement;
 pub(crate) use self::acknowledge::Refusal;
+pub(crate) use self::budget::Budgets;
 pub(crate) use self::decide::Pending;
 pub(crate) use self::guard::Guard;
 pub(crate) use self::parse::received;
-pub(crate) use self::places::Places;
+pub(crate) use self::places::{PlaceLimits, Places};
 pub(crate) use self::record::error_chain;
 pub(crate) use self::recorder::{RecordError, Recorder, record_expecting};
 pub use self::request::Request;

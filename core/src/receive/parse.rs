@@ -11,7 +11,7 @@ use super::read::Heard;
 use crate::engine::Engine;
 use crate::kind::Kind;
 use crate::payload::{
-    self, C2bValidation, Callback, Digest, Outcome, Parsed, Private, Said, Unreadable, strike_credentials,
+    self, C2bValidation, Callback, Digest, Outcome, Parsed, Payment, Private, Said, Unreadable, strike_credentials,
 };
 use crate::routes::{Route, Routes};
 use crate::store::{Body, Disposition, Received, Spooled};
@@ -27,10 +27,13 @@ pub(super) struct Understood {
 impl Engine {
     pub(super) fn parse(&self, heard: Heard) -> Understood {
         let Heard { route, source, reference, body, received_at } = heard;
-        // A queue timeout may echo the merchant's own request, credentials and all; and people mix up URLs.
-        let body = without_credentials(body);
-        let (received, request) = match read(&route, &body) {
-            Ok(parsed) => (received(&parsed, body, received_at, &self.routes), request(parsed)),
+        let (body, read) = read_and_strike(&route, body, reference.as_ref());
+        let (received, request) = match read {
+            Ok(parsed) => {
+                let mut received = received(&parsed, body, received_at, &self.routes);
+                self.await_counterpart(&mut received, reference.as_ref());
+                (received, request(parsed))
+            }
             Err(reason) => (quarantined(&route, body, received_at, &reason), None),
         };
         Understood { route, received: Box::new(received.sent_by(source).under(reference)), request }
@@ -49,10 +52,34 @@ impl Engine {
         received.decision = decision;
         received
     }
+
+    /// A payment that a confirmation tells of may be that of a push, whose own callback knows the order: it waits for that a
+    /// little. (In production the two come within seconds of each other, in either order.)
+    pub(crate) fn await_counterpart(&self, received: &mut Received, reference: Option<&Private>) {
+        let can_come =
+            received.kind == Kind::C2bConfirmation && reference.is_none() && self.routes.of(&Kind::Stk).is_some();
+        if let Some(payment) = received.payment.as_mut().filter(|_| can_come) {
+            payment.due_after = self.limits.counterpart;
+        }
+    }
 }
 
-fn read(route: &Route, body: &Bytes) -> Result<Parsed, Unreadable> {
-    let parsed = payload::parse_bytes(&route.kind, body, route.key.as_deref())?;
+/// Reads a body, and strikes the credentials out of it where Daraja may have echoed the merchant's own request: of queue
+/// timeouts, and of what cannot be read. What payers typed is in no such body.
+fn read_and_strike(route: &Route, body: Bytes, reference: Option<&Private>) -> (Bytes, Result<Parsed, Unreadable>) {
+    match read(route, &body, reference) {
+        Ok(parsed) if parsed.kind.is_timeout() => {
+            let body = without_credentials(body);
+            let read = read(route, &body, reference);
+            (body, read)
+        }
+        Ok(parsed) => (body, Ok(parsed)),
+        Err(reason) => (without_credentials(body), Err(reason)),
+    }
+}
+
+fn read(route: &Route, body: &Bytes, reference: Option<&Private>) -> Result<Parsed, Unreadable> {
+    let parsed = payload::parse_bytes(&route.kind, body, route.key.as_deref(), reference)?;
     if let (Callback::Custom(callback), Some(check)) = (&parsed.callback, route.check) {
         // The application's own code: what it panics at is kept, like all that it cannot read.
         catch_unwind(AssertUnwindSafe(|| check(callback))).unwrap_or(Err(Unreadable::Panicked))?;
@@ -74,74 +101,83 @@ fn without_credentials(body: Bytes) -> Bytes {
     }
 }
 
-/// What is recorded of a body that was read, with the payment that it shows.
+/// What is recorded of a body that was read, with the payment that it shows: whether or not anybody handles payments yet.
 pub(crate) fn received(parsed: &Parsed, body: Bytes, received_at: SystemTime, routes: &Routes) -> Received {
-    let receipt = parsed.paid().map(|(receipt, _)| receipt.to_owned());
-    // A payment that nobody handles is not recorded: the callback itself is there to tell of it.
-    let payment = routes.of(&Kind::Payment).and_then(|_| parsed.payment()).map(|payment| {
-        let body = payment.to_body();
-        Box::new(Received {
-            kind: Kind::Payment,
-            key: payment.receipt.as_str().into(),
-            digest: Digest::of(&body),
-            meaning: payment.says(),
-            body: Body(body),
-            received_at,
-            peer: None,
-            reference: None,
-            receipt: receipt.clone(),
-            decision: None,
-            disposition: Disposition::Handle,
-            due_after: Duration::ZERO,
-            said: Said::default(),
-            payment: None,
-        })
-    });
-    let disposition = disposition(parsed, payment.is_some(), routes);
+    let payment = parsed.payment().map(|payment| Box::new(received_payment(&payment, received_at)));
     Received {
         kind: parsed.kind.clone(),
         key: parsed.key.clone(),
         digest: Digest::of(&body),
         meaning: parsed.meaning(),
+        detail: parsed.detail(),
+        outcome: parsed.callback.outcome(),
         body: Body(body),
         received_at,
         peer: None,
         reference: None,
-        receipt,
+        receipt: parsed.paid().map(|(receipt, _)| receipt.to_owned()),
         decision: None,
-        disposition,
+        disposition: disposition(parsed, routes),
         due_after: Duration::ZERO,
         said: parsed.said(),
         payment,
     }
 }
 
-fn disposition(parsed: &Parsed, shows_payment: bool, routes: &Routes) -> Disposition {
+fn received_payment(payment: &Payment, received_at: SystemTime) -> Received {
+    let body = payment.to_body();
+    Received {
+        kind: Kind::Payment,
+        key: payment.receipt.as_str().into(),
+        digest: Digest::of(&body),
+        meaning: payment.says(),
+        detail: None,
+        outcome: Some(Outcome::Success),
+        body: Body(body),
+        received_at,
+        peer: None,
+        reference: None,
+        receipt: Some(payment.receipt.clone()),
+        decision: None,
+        disposition: Disposition::Handle,
+        due_after: Duration::ZERO,
+        said: Said::default(),
+        payment: None,
+    }
+}
+
+/// What nobody here handles waits for a process that does. Money must not pass unseen, whichever handlers there are.
+fn disposition(parsed: &Parsed, routes: &Routes) -> Disposition {
+    if let Some(reason) = parsed.is_unaccounted() {
+        return Disposition::Hold(reason.into());
+    }
     match routes.of(&parsed.kind) {
-        None => Disposition::Hold("nothing handles this kind".into()),
-        Some(route) if !route.implied => Disposition::Handle,
-        // Nobody but `#[payment]` waits for it. Money without an amount or a receipt must not pass unseen.
-        Some(_) if !shows_payment && parsed.callback.outcome().is_some_and(Outcome::is_success) => {
-            Disposition::Hold("it tells of money without saying how much, or by which receipt".into())
-        }
-        Some(_) => Disposition::Noted,
+        // Nobody but `#[payment]` waits for it.
+        Some(route) if route.implied => Disposition::Noted,
+        _ => Disposition::Handle,
     }
 }
 
 fn quarantined(route: &Route, body: Bytes, received_at: SystemTime, reason: &Unreadable) -> Received {
     let digest = Digest::of(&body);
+    let reason = match payload::looks_like(&route.kind, &body) {
+        Some(kind) => format!("{reason}; it looks like `{kind}`"),
+        None => reason.to_string(),
+    };
     Received {
         kind: route.kind.clone(),
         key: Private::from(format!("sha256:{digest}")),
         digest,
         meaning: digest,
+        detail: None,
+        outcome: None,
         body: Body(body),
         received_at,
         peer: None,
         reference: None,
         receipt: None,
         decision: None,
-        disposition: Disposition::Quarantine(reason.to_string()),
+        disposition: Disposition::Quarantine(reason),
         due_after: Duration::ZERO,
         said: Said::default(),
         payment: None,

@@ -1,58 +1,134 @@
-//! How many requests may be in flight: in all, from one source, and by URLs of one payment.
+//! How many requests may be in flight: each sort of sender has places of its own, so that none keeps out another.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::payload::Digest;
+
+/// How many requests of each sort may be in flight.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlaceLimits {
+    /// By the secret.
+    pub(crate) by_secret: usize,
+    /// Of these, from one source; without a limit unless one is configured: Safaricom calls from few addresses, and through a
+    /// proxy from one.
+    pub(crate) per_source: Option<usize>,
+    /// C2B validations, which wait for a handler.
+    pub(crate) validations: usize,
+    /// By URLs of one payment, all together.
+    pub(crate) by_token: usize,
+}
+
+/// How many requests by the URL of one payment may be in flight. Daraja sends one, and sometimes a second.
+const PER_REFERENCE: usize = 4;
+
+impl PlaceLimits {
+    /// So many by the secret, half as many by URLs of one payment, a quarter as many validations.
+    pub(crate) fn new(by_secret: usize) -> PlaceLimits {
+        PlaceLimits {
+            by_secret,
+            per_source: None,
+            validations: (by_secret / 4).max(1),
+            by_token: (by_secret / 2).max(1),
+        }
+    }
+}
+
+/// Who asks for a place.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sender<'a> {
+    /// Whoever knows the secret.
+    Secret(Option<IpAddr>),
+    /// The same, with a C2B validation.
+    Validation,
+    /// Whoever has the URL of one payment, with this reference.
+    Token(&'a str),
+}
+
 /// The places there are, and who has them. Only requests that were let in take one.
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
-    limit: usize,
-    limit_per_source: usize,
+    limits: PlaceLimits,
     taken: Arc<Mutex<Taken>>,
 }
 
 #[derive(Debug, Default)]
 struct Taken {
-    all: usize,
+    by_secret: usize,
+    validations: usize,
     by_token: usize,
-    by_source: HashMap<IpAddr, usize>,
+    by_name: HashMap<Name, usize>,
+}
+
+/// Of whom requests are counted one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Name {
+    Source(IpAddr),
+    Reference(Digest),
 }
 
 /// A place, until it is dropped.
+#[derive(Debug)]
 pub(super) struct Place {
-    source: Option<IpAddr>,
-    is_by_token: bool,
+    sort: Sort,
+    name: Option<Name>,
     places: Places,
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Sort {
+    Secret,
+    Validation,
+    Token,
+}
+
 impl Places {
-    pub(crate) fn new(limit: usize, limit_per_source: usize) -> Places {
-        Places { limit, limit_per_source, taken: Arc::default() }
+    pub(crate) fn new(limits: PlaceLimits) -> Places {
+        Places { limits, taken: Arc::default() }
     }
 
-    /// One place; none when there are too many in flight, in all or from there. Whose source is unknown counts in all only.
-    /// URLs of one payment have three places in four: whoever learns one cannot keep out those who know the secret.
-    pub(super) fn take(&self, source: Option<IpAddr>, is_by_token: bool) -> Option<Place> {
-        let source = source.map(site);
+    /// One place; none when there are too many of this sender's sort in flight, or of this sender.
+    pub(super) fn take(&self, sender: Sender<'_>) -> Option<Place> {
+        let PlaceLimits { by_secret, per_source, validations, by_token } = self.limits;
+        let (sort, limit, name) = match sender {
+            Sender::Secret(source) => {
+                let name = per_source.zip(source.map(site)).map(|(limit, source)| (Name::Source(source), limit));
+                (Sort::Secret, by_secret, name)
+            }
+            Sender::Validation => (Sort::Validation, validations, None),
+            Sender::Token(reference) => {
+                let name = Name::Reference(Digest::of(reference.as_bytes()));
+                (Sort::Token, by_token, Some((name, PER_REFERENCE)))
+            }
+        };
         let mut taken = self.taken();
-        if taken.all >= self.limit || is_by_token && taken.by_token >= (self.limit * 3 / 4).max(1) {
+        if *taken.of(sort) >= limit {
             return None;
         }
-        if let Some(source) = source {
-            let count = taken.by_source.entry(source).or_default();
-            if *count >= self.limit_per_source {
+        if let Some((name, limit)) = name {
+            let count = taken.by_name.entry(name).or_default();
+            if *count >= limit {
                 return None;
             }
             *count += 1;
         }
-        taken.all += 1;
-        taken.by_token += usize::from(is_by_token);
-        Some(Place { source, is_by_token, places: self.clone() })
+        *taken.of(sort) += 1;
+        Some(Place { sort, name: name.map(|(name, _)| name), places: self.clone() })
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    fn of(&mut self, sort: Sort) -> &mut usize {
+        match sort {
+            Sort::Secret => &mut self.by_secret,
+            Sort::Validation => &mut self.validations,
+            Sort::Token => &mut self.by_token,
+        }
     }
 }
 
@@ -70,13 +146,12 @@ fn site(source: IpAddr) -> IpAddr {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.places.taken();
-        taken.all -= 1;
-        taken.by_token -= usize::from(self.is_by_token);
-        let Some(source) = self.source else { return };
-        if let Some(count) = taken.by_source.get_mut(&source) {
+        *taken.of(self.sort) -= 1;
+        let Some(name) = self.name else { return };
+        if let Some(count) = taken.by_name.get_mut(&name) {
             *count -= 1;
             if *count == 0 {
-                taken.by_source.remove(&source);
+                taken.by_name.remove(&name);
             }
         }
     }
@@ -88,8 +163,8 @@ mod tests {
 
     #[test]
     fn places_are_limited_in_all_and_from_one_source_and_given_back() {
-        let places = Places::new(3, 2);
-        let take = |source: &str| places.take(source.parse().ok(), false);
+        let places = Places::new(PlaceLimits { per_source: Some(2), ..PlaceLimits::new(3) });
+        let take = |source: &str| places.take(Sender::Secret(source.parse().ok()));
         let first = take("2001:db8::1");
         let second = take("2001:db8::2");
         assert!(first.is_some() && second.is_some() && take("2001:db8::3").is_none());
@@ -99,16 +174,27 @@ mod tests {
         assert!(take("2001:db8::1").is_some());
         drop((second, third));
         let taken = places.taken();
-        assert!(taken.all == 0 && taken.by_source.is_empty());
+        assert!(taken.by_secret == 0 && taken.by_name.is_empty());
     }
 
     #[test]
-    fn urls_of_one_payment_leave_room_for_the_others() {
-        let places = Places::new(4, 4);
-        let taken: Vec<_> = (0..4).filter_map(|_| places.take(None, true)).collect();
-        assert_eq!(taken.len(), 3);
-        assert!(places.take(None, false).is_some());
-        drop(taken);
-        assert_eq!(places.taken().by_token, 0);
+    fn one_source_may_have_all_places_unless_a_limit_is_configured() {
+        let places = Places::new(PlaceLimits::new(300));
+        let source = "192.0.2.1".parse().ok();
+        let taken: Vec<_> = (0..300).filter_map(|_| places.take(Sender::Secret(source))).collect();
+        assert_eq!(taken.len(), 300);
+    }
+
+    #[test]
+    fn neither_validations_nor_urls_of_payments_keep_out_anybody_else() {
+        let places = Places::new(PlaceLimits::new(8));
+        let validations: Vec<_> = (0..20).filter_map(|_| places.take(Sender::Validation)).collect();
+        let leaked: Vec<_> = (0..20).filter_map(|_| places.take(Sender::Token("leaked"))).collect();
+        assert_eq!((validations.len(), leaked.len()), (2, PER_REFERENCE));
+        let confirmations: Vec<_> = (0..20).filter_map(|_| places.take(Sender::Secret(None))).collect();
+        assert_eq!(confirmations.len(), 8);
+        drop(leaked);
+        assert!(places.take(Sender::Token("another")).is_some());
+        assert!(places.taken().by_name.is_empty());
     }
 }

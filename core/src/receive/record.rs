@@ -33,6 +33,12 @@ impl Engine {
             // M-Pesa waits for an answer to a validation, read or not.
             return received.decision.map(|_| Stored { route, kind, decision: None }).ok_or(Refusal::Flooded);
         }
+        if let Some(reference) = &received.reference
+            && !self.budgets.admits(reference.as_str(), received.body().len())
+        {
+            tracing::error!(%kind, "too much comes by the URL of one payment; has it leaked?");
+            return Err(Refusal::Flooded);
+        }
         if let Some(decision) = &received.decision {
             received.decision = Some(self.pending.enter(&received.key, &received.meaning, decision));
         }
@@ -118,36 +124,48 @@ impl Engine {
         }
     }
 
-    fn notice_one(self: &Arc<Self>, received: &Received, id: CallbackId, verdict: Verdict) {
+    pub(crate) fn notice_one(self: &Arc<Self>, received: &Received, id: CallbackId, verdict: Verdict) {
         let kind = &received.kind;
         observe::recorded(kind, verdict);
         tracing::debug!(callback = %id, %kind, verdict = verdict.name(), "recorded");
         let reason = received.reason().unwrap_or_default();
         match (verdict, &received.disposition) {
-            (Verdict::First, Disposition::Hold(_)) => {
+            (Verdict::First | Verdict::Update, Disposition::Hold(_)) => {
                 tracing::warn!(callback = %id, %kind, reason, "a callback is held");
             }
-            (Verdict::First, _) => {
+            (Verdict::First | Verdict::Update, _) => {
                 self.wake.notify_one();
                 // Others may have room.
-                if self.permits.available_permits() == 0 || self.stopping.is_cancelled() {
+                if self.room.is_full() || self.stopping.is_cancelled() {
                     self.store.announce();
                 }
             }
             (Verdict::Quarantined, _) => {
                 self.quarantine.grew();
                 tracing::warn!(callback = %id, %kind, reason, "cannot read a callback; it is kept as it came");
+                let delivery = Delivery::of_received(self, received, id, verdict);
+                self.tell(Notice::Quarantine, delivery.with_error(&reason.into()));
             }
-            (Verdict::Conflict, _) => {
-                tracing::warn!(callback = %id, %kind, "a callback contradicts an earlier one; it is held");
-                self.tell(Notice::Conflict, Delivery::of_received(self, received, id, verdict));
-            }
+            (Verdict::Conflict, _) => self.notice_conflict(received, id),
             // A payment that its sibling told of before is no news.
             (Verdict::Duplicate, _) if *kind != Kind::Payment => {
                 self.tell(Notice::Duplicate, Delivery::of_received(self, received, id, verdict));
             }
+            // The first payment of its receipt may have waited for this one.
+            (Verdict::Duplicate | Verdict::Variant, _) if *kind == Kind::Payment => self.wake.notify_one(),
             (Verdict::Duplicate | Verdict::Variant, _) => {}
         }
+    }
+
+    /// A contradiction that shows money is louder than others: somebody paid, or somebody pretends to have.
+    pub(crate) fn notice_conflict(self: &Arc<Self>, received: &Received, id: CallbackId) {
+        let kind = &received.kind;
+        let reason = received.reason().unwrap_or("it contradicts an earlier one");
+        match &received.receipt {
+            Some(_) => tracing::error!(callback = %id, %kind, reason, "a callback that shows money is held"),
+            None => tracing::warn!(callback = %id, %kind, reason, "a callback contradicts an earlier one; it is held"),
+        }
+        self.tell(Notice::Conflict, Delivery::of_received(self, received, id, Verdict::Conflict));
     }
 }
 

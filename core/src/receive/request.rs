@@ -56,9 +56,16 @@ impl<'a> Request<'a> {
         std::str::from_utf8(self.header("content-length").first()?).ok()?.trim().parse().ok()
     }
 
-    /// Whether the body is compressed, or encoded otherwise.
-    pub(super) fn is_encoded(&self) -> bool {
-        self.header("content-encoding").iter().any(|encoding| !encoding.trim_ascii().eq_ignore_ascii_case(b"identity"))
+    /// Whether the body is compressed. What names no compression (`UTF-8`, or nothing: Java clients send both) does not make
+    /// a body unreadable.
+    pub(super) fn is_compressed(&self) -> bool {
+        const COMPRESSIONS: [&[u8]; 8] =
+            [b"gzip", b"x-gzip", b"deflate", b"br", b"zstd", b"compress", b"x-compress", b"dcb"];
+        let is_compression = |coding: &[u8]| {
+            let coding = coding.trim_ascii();
+            COMPRESSIONS.iter().any(|compression| coding.eq_ignore_ascii_case(compression))
+        };
+        self.header("content-encoding").iter().any(|codings| codings.split(|byte| *byte == b',').any(is_compression))
     }
 }
 

@@ -29,11 +29,14 @@ impl Engine {
             return Err(Refusal::MethodNotAllowed);
         }
         // Nothing is unpacked: a small body could become a large one.
-        if request.is_encoded() {
-            return Err(Refusal::Encoded);
+        if request.is_compressed() {
+            return Err(Refusal::Compressed);
         }
-        observe::received(&route.kind);
-        let (source, reference, place) = admitted.into_sender();
+        let (sender, place) = admitted.into_sender();
+        observe::received(&route.kind, sender.secret, sender.reference.is_some());
+        // M-Pesa waits for an answer to a validation, whether there is room to ask for one or not.
+        let place = place.ok_or_else(|| Refusal::Undecided(route.otherwise.to_body()))?;
+        let (source, reference) = (sender.source, sender.reference);
         Ok(Routed { route: route.clone(), source, reference, content_length: request.content_length(), place })
     }
 }

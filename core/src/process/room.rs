@@ -1,0 +1,143 @@
+//! How many handlers run at once, and how much of that one kind can take.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::kind::Kind;
+
+/// Room for a number of handlers. Each kind has a share that others cannot take, payments the largest; the rest is shared.
+/// So a kind whose handlers hang does not stop the others.
+#[derive(Debug)]
+pub(crate) struct Room {
+    kinds: Vec<Kind>,
+    /// Per kind, in the order of `kinds`: what others cannot take.
+    shares: Vec<usize>,
+    shared: usize,
+    taken: Mutex<Vec<usize>>,
+    /// Rung when a place becomes free.
+    freed: Notify,
+}
+
+/// What may be claimed now.
+pub(crate) struct Free {
+    pub(crate) kinds: Vec<Kind>,
+    pub(crate) limit: usize,
+    /// Whether some kinds have no room at the moment.
+    pub(crate) is_restricted: bool,
+}
+
+/// A place, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    room: Arc<Room>,
+    at: usize,
+}
+
+impl Room {
+    /// Room for so many handlers of these kinds. Payments have a quarter of it, the other kinds a quarter between them; where
+    /// there is too little for that, all is shared.
+    pub(crate) fn new(size: usize, kinds: Vec<Kind>) -> Room {
+        let others = kinds.iter().filter(|kind| !kind.is_payment()).count();
+        let share = |kind: &Kind| match kind.is_payment() {
+            true => size / 4,
+            false => (size / 4).checked_div(others).unwrap_or(0),
+        };
+        let mut shares: Vec<usize> = kinds.iter().map(share).collect();
+        if kinds.len() < 2 || shares.iter().sum::<usize>() >= size {
+            shares.fill(0);
+        }
+        let shared = size - shares.iter().sum::<usize>();
+        Room { taken: Mutex::new(vec![0; kinds.len()]), kinds, shares, shared, freed: Notify::new() }
+    }
+
+    /// What may be claimed now, at most so many; `None` when there is no room at all.
+    pub(crate) fn free(&self, most: usize) -> Option<Free> {
+        let taken = self.taken();
+        let shared = self.shared - self.beyond_shares(&taken);
+        if shared > 0 {
+            return Some(Free { kinds: self.kinds.clone(), limit: shared.min(most), is_restricted: false });
+        }
+        let own = |at: usize| self.shares[at].saturating_sub(taken[at]);
+        let with_own: Vec<usize> = (0..self.kinds.len()).filter(|at| own(*at) > 0).collect();
+        let limit = with_own.iter().map(|at| own(*at)).min()?;
+        let kinds = with_own.iter().map(|at| self.kinds[*at].clone()).collect();
+        Some(Free { kinds, limit: limit.min(most), is_restricted: true })
+    }
+
+    /// A place for a callback that was claimed as [`free`](Room::free) allowed.
+    pub(crate) fn take(self: &Arc<Self>, kind: &Kind) -> Place {
+        let at = self.kinds.iter().position(|other| other == kind).unwrap_or(0);
+        if let Some(taken) = self.taken().get_mut(at) {
+            *taken += 1;
+        }
+        Place { room: self.clone(), at }
+    }
+
+    /// Whether everything shared is taken.
+    pub(crate) fn is_full(&self) -> bool {
+        self.beyond_shares(&self.taken()) >= self.shared
+    }
+
+    /// Waits until a place becomes free.
+    pub(crate) async fn freed(&self) {
+        self.freed.notified().await;
+    }
+
+    fn beyond_shares(&self, taken: &[usize]) -> usize {
+        taken.iter().zip(&self.shares).map(|(taken, share)| taken.saturating_sub(*share)).sum()
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Vec<usize>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(taken) = self.room.taken().get_mut(self.at) {
+            *taken -= 1;
+        }
+        self.room.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(free: &Free) -> Vec<&str> {
+        free.kinds.iter().map(Kind::name).collect()
+    }
+
+    #[test]
+    fn a_kind_that_hangs_leaves_room_to_the_others_and_most_of_it_to_payments() {
+        let room = Arc::new(Room::new(16, vec![Kind::Stk, Kind::Payment, Kind::B2cResult]));
+        let mut hanging = Vec::new();
+        while let Some(free) = room.free(64).filter(|free| free.kinds.contains(&Kind::B2cResult)) {
+            hanging.extend((0..free.limit).map(|_| room.take(&Kind::B2cResult)));
+        }
+        assert_eq!(hanging.len(), 10);
+        let free = room.free(64).unwrap();
+        assert_eq!((names(&free), free.limit), (vec!["stk", "payment"], 2));
+        let pushes = [room.take(&Kind::Stk), room.take(&Kind::Stk)];
+        let free = room.free(64).unwrap();
+        assert_eq!((names(&free), free.limit), (vec!["payment"], 4));
+        let payments: Vec<_> = (0..4).map(|_| room.take(&Kind::Payment)).collect();
+        assert!(room.free(64).is_none());
+        drop(hanging.pop());
+        let free = room.free(64).unwrap();
+        assert_eq!((free.kinds.len(), free.limit, free.is_restricted), (3, 1, false));
+        drop((pushes, payments, hanging));
+        assert_eq!(room.free(64).unwrap().limit, 8, "what is not shared is kept for its kinds");
+    }
+
+    #[test]
+    fn a_single_place_is_everybodys() {
+        let room = Arc::new(Room::new(1, vec![Kind::Stk, Kind::Payment]));
+        let free = room.free(64).unwrap();
+        assert_eq!((free.kinds.len(), free.limit), (2, 1));
+        let _place = room.take(&Kind::Payment);
+        assert!(room.free(64).is_none());
+    }
+}
