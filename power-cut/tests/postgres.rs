@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use mpesa_callbacks::Kind;
-use mpesa_callbacks::store::{Ending, PostgresStore, Received, Settlement, Store};
+use mpesa_callbacks::store::{Claim, Ending, PostgresStore, Received, Settlement, Store};
 use mpesa_callbacks_power_cut::{Drive, Losses, Machine};
 use mpesa_callbacks_test_servers::{Postgres, libraries, within_reach};
 use sqlx::{Connection, PgConnection};
@@ -164,7 +164,10 @@ async fn work(store: PostgresStore, next: Arc<AtomicU64>, acknowledged: Acknowle
         let Ok(_) = store.record(&batch).await else { return };
         acknowledged.lock().unwrap().extend(numbers);
         if random.u8(0..3) == 0 {
-            let Ok(claimed) = store.claim(20, Duration::from_mins(1)).await else { return };
+            let Ok(claimed) = store.claim(&Claim::new(&[Kind::Stk, Kind::Payment], 20, Duration::from_mins(1))).await
+            else {
+                return;
+            };
             let done: Vec<_> = claimed.iter().map(|one| Settlement::new(one.lease, Ending::Done)).collect();
             let _ = store.settle(&done).await;
         }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mpesa_callbacks::Kind;
-use mpesa_callbacks::payload::{Digest, Private};
+use mpesa_callbacks::payload::Digest;
 use mpesa_callbacks::store::{
-    CallbackId, Claimed, Depth, Entry, Filter, Lease, MemoryStore, Received, Recorded, Settled, Settlement, State,
-    Store, StoreError,
+    CallbackId, Claim, Claimed, Depth, Entry, Extent, Filter, Lease, Lookup, MemoryStore, Owner, Received, Recorded,
+    Reopened, Reopening, Settled, Settlement, Store, StoreError, Waiting,
 };
 
 /// A memory store that can be made to fail.
@@ -56,6 +56,11 @@ impl FlakyStore {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl Store for FlakyStore {
+    async fn adopt(&self, owner: &Owner) -> Result<(), StoreError> {
+        self.there()?;
+        self.inner.adopt(owner).await
+    }
+
     async fn record(&self, batch: &[Received]) -> Result<Vec<Recorded>, StoreError> {
         self.there()?;
         if self.switches.slow.load(Ordering::SeqCst) {
@@ -73,9 +78,9 @@ impl Store for FlakyStore {
         self.inner.decision(kind, key, meaning).await
     }
 
-    async fn claim(&self, limit: usize, lease: Duration) -> Result<Vec<Claimed>, StoreError> {
+    async fn claim(&self, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
         self.there()?;
-        self.inner.claim(limit, lease).await
+        self.inner.claim(claim).await
     }
 
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
@@ -101,25 +106,25 @@ impl Store for FlakyStore {
         self.inner.get(id).await
     }
 
-    async fn find(&self, names: &[(Kind, Private)]) -> Result<Vec<Entry>, StoreError> {
+    async fn find(&self, lookups: &[Lookup]) -> Result<Vec<Entry>, StoreError> {
         self.there()?;
-        self.inner.find(names).await
+        self.inner.find(lookups).await
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Entry>, StoreError> {
         self.inner.list(filter).await
     }
 
-    async fn reopen(&self, id: CallbackId, from: State, payment: Option<&Received>) -> Result<bool, StoreError> {
-        self.inner.reopen(id, from, payment).await
+    async fn reopen(&self, id: CallbackId, reopening: &Reopening<'_>) -> Result<Option<Reopened>, StoreError> {
+        self.inner.reopen(id, reopening).await
     }
 
     async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError> {
         self.inner.dismiss(id).await
     }
 
-    async fn purge(&self, age: Duration) -> Result<u64, StoreError> {
-        self.inner.purge(age).await
+    async fn purge(&self, age: Duration, extent: Extent) -> Result<u64, StoreError> {
+        self.inner.purge(age, extent).await
     }
 
     async fn trim_quarantine(&self, rows: u64, bytes: u64) -> Result<u64, StoreError> {
@@ -128,6 +133,10 @@ impl Store for FlakyStore {
 
     async fn depth(&self) -> Result<Depth, StoreError> {
         self.inner.depth().await
+    }
+
+    async fn waiting(&self) -> Result<Vec<Waiting>, StoreError> {
+        self.inner.waiting().await
     }
 
     fn announce(&self) {

@@ -305,7 +305,7 @@ async fn whichever_comes_first_the_genuine_one_is_kept_shown_and_can_be_applied(
 
             // Somebody looks, and lets it be handled after all.
             let held = of_state(&mounted.inbox, State::Held).await;
-            assert!(mounted.inbox.release(held[0]).await.unwrap());
+            assert!(mounted.inbox.release(held[0]).await.unwrap().is_some());
             mounted.settled().await;
             assert_eq!(
                 (shop.handled("success"), shop.handled("failure"), shop.handled("payment")),

@@ -94,6 +94,15 @@ impl Moody {
     }
 }
 
+/// The next release of it.
+struct Stuck;
+
+#[mpesa_callbacks]
+impl Stuck {
+    #[b2c_timeout]
+    async fn stuck(&self, _: QueueTimeout) {}
+}
+
 fn builder(moody: &Moody, store: impl Store) -> InboxBuilder<Moody, mpesa_callbacks::ledger::NoLedger> {
     Inbox::builder(moody.clone())
         .store(store)
@@ -182,7 +191,7 @@ async fn a_callback_whose_settlement_was_lost_is_handled_again() {
     store.lose_settlements(1);
     mounted.post("/stk", cancelled_push("k")).await;
     until("done", async || mounted.entries().await[0].state == State::Done).await;
-    assert_eq!(moody.seen(), ["k attempt 1", "k attempt 2"]);
+    assert_eq!(moody.seen(), ["k attempt 1", "k attempt 1"]);
 }
 
 #[tokio::test]
@@ -244,16 +253,23 @@ async fn a_handler_learns_of_the_sibling() {
 }
 
 #[tokio::test]
-async fn what_nothing_handles_is_held_and_never_lost() {
-    let (mounted, moody) = moody().await;
+async fn what_nothing_handles_waits_for_a_process_that_does() {
+    let moody = Moody::default();
+    let store = MemoryStore::new();
+    let mounted = Mounted::new(builder(&moody, store.clone()).name("moody").start().await.unwrap());
     // There is no `b2c_timeout` here; it comes to the result's URL.
     let timeout = r#"{"Result":{"ResultType":1,"ResultCode":1,"OriginatorConversationID":"oc"}}"#;
     assert_eq!(mounted.post("/b2c/result", timeout).await.status, 200);
     let entry = &mounted.entries().await[0];
-    assert_eq!((entry.kind.clone(), entry.state, entry.verdict), (Kind::B2cTimeout, State::Held, Verdict::First));
-    assert!(mounted.inbox.release(entry.id).await.unwrap());
-    until("held again", async || mounted.entries().await[0].state == State::Held).await;
+    assert_eq!((entry.kind.clone(), entry.state, entry.verdict), (Kind::B2cTimeout, State::Ready, Verdict::First));
+    let waiting = mounted.inbox.waiting().await.unwrap();
+    assert_eq!(waiting.iter().map(|one| (one.kind.clone(), one.count)).collect::<Vec<_>>(), [(Kind::B2cTimeout, 1)]);
+    assert!(!mounted.inbox.routes().any(|(kind, _)| *kind == Kind::B2cTimeout));
     assert_eq!(moody.count("b2c"), 0);
+    // The next release has a handler.
+    let next = Inbox::builder(Stuck).name("moody").store(store).secret(SECRET).start().await.unwrap();
+    until("handled", async || mounted.entries().await[0].state == State::Done).await;
+    drop(next);
 }
 
 #[tokio::test]
@@ -433,7 +449,7 @@ async fn a_hook_is_told_of_the_payment_that_contradicts_and_can_release_it() {
     until("told", async || !told.0.lock().unwrap().is_empty()).await;
     let (id, kind) = told.0.lock().unwrap()[0].clone();
     assert_eq!(kind, Kind::Payment);
-    assert!(mounted.inbox.release(mpesa_callbacks::store::CallbackId(id)).await.unwrap());
+    assert!(mounted.inbox.release(mpesa_callbacks::store::CallbackId(id)).await.unwrap().is_some());
     mounted.settled().await;
     assert_eq!(told.1.load(Ordering::SeqCst), 2);
 }

@@ -241,7 +241,7 @@ async fn addresses_that_are_none_do_not_start() {
     }
     let nobody = builder(&Shop::default()).sources(Sources::only([""; 0])).start().await.unwrap_err();
     assert!(matches!(nobody, StartError::Zero { what: "sources" }));
-    let zero = builder(&Shop::default()).in_flight(10, 0).start().await.unwrap_err();
+    let zero = builder(&Shop::default()).in_flight_per_source(0).start().await.unwrap_err();
     assert!(matches!(zero, StartError::Zero { what: "in_flight" }));
 }
 
@@ -265,7 +265,7 @@ async fn a_list_of_sources_refuses_whoever_is_not_on_it_and_whom_nobody_tells() 
 
 #[tokio::test]
 async fn a_source_that_sends_too_much_at_once_does_not_keep_others_out() {
-    let inbox = builder(&Shop::default()).in_flight(100, 3).start().await.unwrap();
+    let inbox = builder(&Shop::default()).in_flight(100).in_flight_per_source(3).start().await.unwrap();
     let path = format!("/{SECRET}/stk");
     let mut hanging = Vec::new();
     for _ in 0..3 {

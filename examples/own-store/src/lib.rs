@@ -4,6 +4,8 @@
 
 mod recording;
 
+mod working;
+
 mod words;
 
 use std::path::Path;
@@ -12,15 +14,15 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use mpesa_callbacks::Kind;
-use mpesa_callbacks::payload::{Digest, Private};
+use mpesa_callbacks::payload::Digest;
 use mpesa_callbacks::store::{
-    Body, CallbackId, Claimed, Depth, Ending, Entry, Filter, Lease, Received, Recorded, Settled, Settlement, Sibling,
-    State, Store, StoreError,
+    CallbackId, Claim, Claimed, Depth, Ending, Entry, Extent, Filter, Lease, Lookup, Owner, Received, Recorded,
+    Reopened, Reopening, Settled, Settlement, Store, StoreError, Waiting,
 };
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool, Transaction};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
-use self::words::{entry, failed, later, micros, pseudonym, state, with_payload};
+use self::words::{entry, failed, hidden, hidden_receipt, later, micros, pseudonym, state, time, with_payload};
 
 /// The team's events, with M-Pesa's callbacks among them.
 #[derive(Clone)]
@@ -59,6 +61,27 @@ impl PartnerEvents {
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)
     }
+
+    /// Deletes an event's payload, and hides what tells of it.
+    async fn forget(&self, connection: &mut SqliteConnection, row: &SqliteRow) -> sqlx::Result<()> {
+        let secret = &self.secret;
+        let hide = |bytes: Vec<u8>| hidden(secret, &bytes).to_vec();
+        let receipt: Option<String> = row.try_get("receipt")?;
+        sqlx::query(
+            "UPDATE partner_event SET payload = NULL, external_id = ?2, fingerprint = ?3, meaning = ?4, detail = ?5, receipt = ?6,
+                    order_ref = NULL, sender = NULL, trouble = NULL
+             WHERE event_no = ?1",
+        )
+        .bind(row.try_get::<i64, _>("event_no")?)
+        .bind(pseudonym(secret, row.try_get("topic")?, row.try_get("external_id")?))
+        .bind(hide(row.try_get("fingerprint")?))
+        .bind(hide(row.try_get("meaning")?))
+        .bind(row.try_get::<Option<Vec<u8>>, _>("detail")?.map(hide))
+        .bind(receipt.map(|receipt| hidden_receipt(secret, &receipt)))
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
 }
 
 fn now() -> i64 {
@@ -67,6 +90,22 @@ fn now() -> i64 {
 
 #[async_trait]
 impl Store for PartnerEvents {
+    async fn adopt(&self, owner: &Owner) -> Result<(), StoreError> {
+        let (wanted, mut tx) = (owner.to_text(), self.begin().await?);
+        sqlx::query("INSERT INTO partner_owner (one, name) VALUES (1, ?) ON CONFLICT DO NOTHING")
+            .bind(&wanted)
+            .execute(&mut *tx)
+            .await
+            .map_err(failed)?;
+        let found = sqlx::query_scalar("SELECT name FROM partner_owner");
+        let found: String = found.fetch_one(&mut *tx).await.map_err(failed)?;
+        tx.commit().await.map_err(failed)?;
+        if found == wanted {
+            return Ok(());
+        }
+        Err(StoreError::OtherOwner { place: "the table `partner_event`".to_owned(), found, wanted })
+    }
+
     async fn record(&self, batch: &[Received]) -> Result<Vec<Recorded>, StoreError> {
         let (now, mut tx) = (now(), self.begin().await?);
         let mut recorded = Vec::with_capacity(batch.len());
@@ -80,65 +119,38 @@ impl Store for PartnerEvents {
 
     async fn decision(&self, kind: &Kind, key: &str, meaning: &Digest) -> Result<Option<String>, StoreError> {
         let answer: Option<Option<String>> = sqlx::query_scalar(
-            "SELECT answer FROM partner_event WHERE topic = ?1 AND external_id IN (?2, ?3) AND meaning = ?4 ORDER BY event_no LIMIT 1",
+            "SELECT answer FROM partner_event WHERE topic = ?1 AND external_id IN (?2, ?3) AND meaning IN (?4, ?5)
+             ORDER BY event_no LIMIT 1",
         )
         .bind(kind.name())
         .bind(key)
         .bind(pseudonym(&self.secret, kind.name(), key))
         .bind(&meaning.as_bytes()[..])
+        .bind(&hidden(&self.secret, meaning.as_bytes())[..])
         .fetch_optional(&self.pool)
         .await
         .map_err(failed)?;
         Ok(answer.flatten())
     }
 
-    async fn claim(&self, limit: usize, lease: Duration) -> Result<Vec<Claimed>, StoreError> {
+    async fn claim(&self, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
         let (now, mut tx) = (now(), self.begin().await?);
-        let rows = sqlx::query(
-            "UPDATE partner_event SET stage = 'running', lease_no = lease_no + 1, tries = tries + 1, lease_until = ?3, due_us = NULL
-             WHERE event_no IN (SELECT event_no FROM partner_event WHERE stage = 'ready' AND due_us <= ?1 ORDER BY due_us, event_no LIMIT ?2)
-             RETURNING *",
-        )
-        .bind(now)
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .bind(later(now, lease))
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(failed)?;
-        let mut claimed = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let entry = entry(row).map_err(failed)?;
-            let lease = Lease { id: entry.id, fence: row.try_get("lease_no").map_err(failed)? };
-            let body: Vec<u8> = row.try_get("payload").map_err(failed)?;
-            let mut one = Claimed::new(lease, entry.kind, entry.key, Body::from(body), entry.received_at);
-            one.verdict = entry.verdict;
-            one.peer = entry.peer;
-            one.meaning = entry.meaning;
-            one.reference = entry.reference;
-            one.attempt = entry.attempts;
-            one.interruptions = row.try_get("broken_off").map_err(failed)?;
-            one.last_error = entry.error;
-            if let Some(receipt) = entry.receipt {
-                one.sibling = recording::sibling(&mut tx, &receipt, &one.kind).await.map_err(failed)?;
-            }
-            claimed.push(one);
-        }
+        let claimed = working::claim(&mut tx, claim, &self.secret, now).await.map_err(failed)?;
         tx.commit().await.map_err(failed)?;
-        // `RETURNING` has no order.
-        claimed.sort_by_key(|one| one.lease.id);
         Ok(claimed)
     }
 
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
-        let (until, mut tx) = (later(now(), lease), self.begin().await?);
+        let (until, wait, mut tx) = (later(now(), lease), later(0, lease), self.begin().await?);
         let mut renewed = Vec::with_capacity(leases.len());
         for lease in leases {
             let held = sqlx::query(
-                "UPDATE partner_event SET lease_until = ?3 WHERE event_no = ?1 AND lease_no = ?2 AND stage = 'running'",
+                "UPDATE partner_event SET lease_until = ?3, wait_us = ?4 WHERE event_no = ?1 AND lease_no = ?2 AND stage = 'running'",
             )
             .bind(lease.id.0)
             .bind(lease.fence)
             .bind(until)
+            .bind(wait)
             .execute(&mut *tx)
             .await
             .map_err(failed)?;
@@ -151,44 +163,16 @@ impl Store for PartnerEvents {
     async fn settle(&self, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
         let (now, mut tx) = (now(), self.begin().await?);
         let mut settled = Vec::with_capacity(batch.len());
-        for Settlement { lease, ending, .. } in batch {
-            let stage = ending.state().name();
-            let (due, finished, trouble, uncounted) = match ending {
-                Ending::Done => (None, Some(now), None, 0),
-                Ending::Retry { after, error } => (Some(later(now, *after)), None, Some(error), 0),
-                Ending::Dead { error } => (None, Some(now), Some(error), 0),
-                Ending::Released { after } => (Some(later(now, *after)), None, None, 1),
-                Ending::Held { error } => (None, None, Some(error), 0),
-                // An ending that is newer than this store needs nothing else.
-                _ => (None, None, None, 0),
-            };
-            // Under the lease's own number only: whoever lost it changes nothing.
-            let changed = sqlx::query(
-                "UPDATE partner_event SET stage = ?3, due_us = ?4, finished_us = ?5, tries = tries - ?7, lease_until = NULL,
-                        trouble = coalesce(?6, CASE WHEN ?3 = 'done' THEN NULL ELSE trouble END)
-                 WHERE event_no = ?1 AND lease_no = ?2 AND stage = 'running'",
-            )
-            .bind(lease.id.0)
-            .bind(lease.fence)
-            .bind(stage)
-            .bind(due)
-            .bind(finished)
-            .bind(trouble.map(Private::as_str))
-            .bind(uncounted)
-            .execute(&mut *tx)
-            .await
-            .map_err(failed)?;
-            // Whoever did not hear that it was written asks again.
-            let repeats = "SELECT EXISTS (SELECT 1 FROM partner_event
-                                          WHERE event_no = ? AND lease_no = ? AND stage = ? AND stage NOT IN ('ready', 'running'))";
-            let is_written = changed.rows_affected() == 1
-                || sqlx::query_scalar(repeats)
-                    .bind(lease.id.0)
-                    .bind(lease.fence)
-                    .bind(stage)
-                    .fetch_one(&mut *tx)
-                    .await
-                    .map_err(failed)?;
+        for Settlement { lease, ending, payment, .. } in batch {
+            let is_written = working::settle(&mut tx, *lease, ending, 1, now).await.map_err(failed)?;
+            if let Some(payment) = payment.filter(|_| is_written) {
+                // Its attempts were not counted, so there is none to give back.
+                let ending = match ending {
+                    Ending::Done => Ending::Done,
+                    _ => Ending::Released { after: Duration::ZERO },
+                };
+                working::settle(&mut tx, payment, &ending, 0, now).await.map_err(failed)?;
+            }
             settled.push(if is_written { Settled::Written } else { Settled::LeaseLost });
         }
         tx.commit().await.map_err(failed)?;
@@ -196,15 +180,10 @@ impl Store for PartnerEvents {
     }
 
     async fn sweep(&self) -> Result<u64, StoreError> {
-        let swept = sqlx::query(
-            "UPDATE partner_event SET stage = 'ready', due_us = ?1, lease_until = NULL, broken_off = broken_off + 1
-             WHERE stage = 'running' AND lease_until < ?1",
-        )
-        .bind(now())
-        .execute(&self.pool)
-        .await
-        .map_err(failed)?;
-        Ok(swept.rows_affected())
+        let mut tx = self.begin().await?;
+        let swept = working::sweep(&mut tx, now()).await.map_err(failed)?;
+        tx.commit().await.map_err(failed)?;
+        Ok(swept)
     }
 
     async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError> {
@@ -213,13 +192,29 @@ impl Store for PartnerEvents {
         row.as_ref().map(with_payload).transpose().map_err(failed)
     }
 
-    async fn find(&self, names: &[(Kind, Private)]) -> Result<Vec<Entry>, StoreError> {
-        let mut found = Vec::new();
-        for (kind, key) in names {
-            let rows = sqlx::query("SELECT * FROM partner_event WHERE topic = ? AND external_id = ?");
-            let rows = rows.bind(kind.name()).bind(key.as_str()).fetch_all(&self.pool).await.map_err(failed)?;
-            for row in &rows {
-                found.push(with_payload(row).map_err(failed)?);
+    async fn find(&self, lookups: &[Lookup]) -> Result<Vec<Entry>, StoreError> {
+        let mut found: Vec<Entry> = Vec::new();
+        for lookup in lookups {
+            let mut query = QueryBuilder::new("SELECT * FROM partner_event WHERE ");
+            match lookup {
+                Lookup::Key(kind, key) => {
+                    query.push("topic = ").push_bind(kind.name()).push(" AND external_id = ").push_bind(key.as_str());
+                }
+                Lookup::Reference(kind, order) => {
+                    query.push("topic = ").push_bind(kind.name()).push(" AND order_ref = ").push_bind(order.as_str());
+                }
+                Lookup::Receipt(receipt) => {
+                    query.push("receipt IN (").push_bind(receipt).push(", ");
+                    query.push_bind(hidden_receipt(&self.secret, receipt)).push(")");
+                }
+                // A lookup that is newer than this store finds nothing.
+                _ => continue,
+            }
+            for row in &query.build().fetch_all(&self.pool).await.map_err(failed)? {
+                let entry = with_payload(row).map_err(failed)?;
+                if found.iter().all(|other| other.id != entry.id) {
+                    found.push(entry);
+                }
             }
         }
         Ok(found)
@@ -253,24 +248,31 @@ impl Store for PartnerEvents {
         rows.iter().map(entry).collect::<sqlx::Result<_>>().map_err(failed)
     }
 
-    async fn reopen(&self, id: CallbackId, from: State, payment: Option<&Received>) -> Result<bool, StoreError> {
+    async fn reopen(&self, id: CallbackId, reopening: &Reopening<'_>) -> Result<Option<Reopened>, StoreError> {
         let (now, mut tx) = (now(), self.begin().await?);
         let reopened = sqlx::query(
-            "UPDATE partner_event SET stage = 'ready', due_us = ?3, tries = 0, broken_off = 0, finished_us = NULL
+            "UPDATE partner_event SET stage = 'ready', due_us = ?3, wait_us = 0, tries = 0, broken_off = 0, broken_alone = 0, lane = 0,
+                    finished_us = NULL, handled_again = handled_again + (stage = 'done'), trouble = coalesce(?4, trouble)
              WHERE event_no = ?1 AND stage = ?2 AND payload IS NOT NULL",
         )
         .bind(id.0)
-        .bind(from.name())
+        .bind(reopening.from.name())
         .bind(now)
+        .bind(reopening.reason)
         .execute(&mut *tx)
         .await
         .map_err(failed)?
         .rows_affected();
-        if let Some(payment) = payment.filter(|_| reopened == 1) {
-            recording::record(&mut tx, payment, &self.secret, now).await.map_err(failed)?;
+        if reopened == 0 {
+            return Ok(None);
+        }
+        let mut payment = None;
+        if let Some(received) = reopening.payment {
+            let recorded = recording::record(&mut tx, received, &self.secret, now).await.map_err(failed)?;
+            payment = Some((recorded.id, recorded.verdict));
         }
         tx.commit().await.map_err(failed)?;
-        Ok(reopened == 1)
+        Ok(Some(Reopened::new(payment)))
     }
 
     async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError> {
@@ -286,26 +288,16 @@ impl Store for PartnerEvents {
         Ok(dismissed.rows_affected() == 1)
     }
 
-    async fn purge(&self, age: Duration) -> Result<u64, StoreError> {
+    async fn purge(&self, age: Duration, _: Extent) -> Result<u64, StoreError> {
         let before = now().saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
         let mut tx = self.begin().await?;
-        let old: Vec<(i64, String, String)> = sqlx::query_as(
-            "SELECT event_no, topic, external_id FROM partner_event WHERE stage = 'done' AND arrived_us < ? AND payload IS NOT NULL",
-        )
-        .bind(before)
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(failed)?;
-        for (event, topic, key) in &old {
-            sqlx::query(
-                "UPDATE partner_event SET payload = NULL, external_id = ?2, order_ref = NULL, sender = NULL, trouble = NULL
-                 WHERE event_no = ?1",
-            )
-            .bind(event)
-            .bind(pseudonym(&self.secret, topic, key))
-            .execute(&mut *tx)
-            .await
-            .map_err(failed)?;
+        let old = sqlx::query(
+            "SELECT event_no, topic, external_id, fingerprint, meaning, detail, receipt FROM partner_event
+             WHERE stage = 'done' AND arrived_us < ? AND payload IS NOT NULL",
+        );
+        let old = old.bind(before).fetch_all(&mut *tx).await.map_err(failed)?;
+        for row in &old {
+            self.forget(&mut tx, row).await.map_err(failed)?;
         }
         tx.commit().await.map_err(failed)?;
         Ok(old.len() as u64)
@@ -342,6 +334,19 @@ impl Store for PartnerEvents {
             depth.add(state(&stage), count.unsigned_abs());
         }
         Ok(depth)
+    }
+
+    async fn waiting(&self) -> Result<Vec<Waiting>, StoreError> {
+        let waiting: Vec<(String, i64, i64)> = sqlx::query_as(
+            "SELECT topic, count(*), min(due_us) FROM partner_event WHERE stage = 'ready' GROUP BY topic",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failed)?;
+        let waiting = waiting.into_iter();
+        Ok(waiting
+            .map(|(topic, count, due)| Waiting::new(Kind::from_name(&topic), count.unsigned_abs(), time(due)))
+            .collect())
     }
 
     async fn close(&self) -> Result<(), StoreError> {

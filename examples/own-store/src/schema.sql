@@ -5,7 +5,10 @@ CREATE TABLE IF NOT EXISTS partner_event (
     external_id   TEXT    NOT NULL,                -- its key; a keyed hash once the payload was deleted
     payload       BLOB,
     fingerprint   BLOB    NOT NULL,                -- of the bytes
-    meaning       BLOB    NOT NULL,                -- of what they say
+    meaning       BLOB    NOT NULL,                -- of what they say; these and `detail` are hashed again with the key
+    detail        BLOB,
+    outcome       TEXT,
+    beside_no     INTEGER,                         -- the event that it varies, updates or contradicts
     judged        TEXT    NOT NULL,
     stage         TEXT    NOT NULL,
     arrived_us    INTEGER NOT NULL,                -- microseconds since 1970 UTC
@@ -18,11 +21,21 @@ CREATE TABLE IF NOT EXISTS partner_event (
     trouble       TEXT,
     tries         INTEGER NOT NULL DEFAULT 0,
     broken_off    INTEGER NOT NULL DEFAULT 0,
+    broken_alone  INTEGER NOT NULL DEFAULT 0,
+    lane          INTEGER NOT NULL DEFAULT 0,
+    handled_again INTEGER NOT NULL DEFAULT 0,
     lease_no      INTEGER NOT NULL DEFAULT 0,
     lease_until   INTEGER,
     due_us        INTEGER,
+    wait_us       INTEGER NOT NULL DEFAULT 0,      -- how long it was put off, or leased, when it was last
     finished_us   INTEGER
 );
 CREATE UNIQUE INDEX IF NOT EXISTS partner_event_identity ON partner_event (topic, external_id, fingerprint);
-CREATE INDEX IF NOT EXISTS partner_event_due ON partner_event (stage, due_us);
+CREATE INDEX IF NOT EXISTS partner_event_due ON partner_event (stage, lane, topic, due_us);
+CREATE INDEX IF NOT EXISTS partner_event_order ON partner_event (order_ref) WHERE order_ref IS NOT NULL;
 CREATE INDEX IF NOT EXISTS partner_event_receipt ON partner_event (receipt) WHERE receipt IS NOT NULL;
+-- Whose events these are.
+CREATE TABLE IF NOT EXISTS partner_owner (
+    one  INTEGER PRIMARY KEY CHECK (one = 1),
+    name TEXT NOT NULL
+);

@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, KeyInit, Mac};
 use mpesa_callbacks::Kind;
-use mpesa_callbacks::store::{Body, CallbackId, Cause, Entry, State, StoreError, Verdict};
+use mpesa_callbacks::payload::Outcome;
+use mpesa_callbacks::store::{Body, CallbackId, Cause, Entry, Lane, State, StoreError, Verdict};
 use sha2::Sha256;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -38,15 +39,67 @@ pub(crate) fn state(name: &str) -> State {
 }
 
 pub(crate) fn verdict(name: &str) -> Verdict {
-    use Verdict::{Conflict, Duplicate, First, Quarantined, Variant};
-    [First, Duplicate, Variant, Conflict].into_iter().find(|verdict| verdict.name() == name).unwrap_or(Quarantined)
+    use Verdict::{Conflict, Duplicate, First, Quarantined, Update, Variant};
+    [First, Duplicate, Variant, Update, Conflict]
+        .into_iter()
+        .find(|verdict| verdict.name() == name)
+        .unwrap_or(Quarantined)
+}
+
+pub(crate) fn outcome_name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Success => "success",
+        Outcome::Failed => "failed",
+        _ => "unknown",
+    }
+}
+
+pub(crate) fn outcome(name: &str) -> Outcome {
+    match name {
+        "success" => Outcome::Success,
+        "failed" => Outcome::Failed,
+        _ => Outcome::Unknown,
+    }
+}
+
+pub(crate) fn lane_number(lane: Lane) -> i64 {
+    match lane {
+        Lane::Main => 0,
+        Lane::Suspects => 1,
+        Lane::Alone => 2,
+    }
+}
+
+pub(crate) fn lane(number: i64) -> Lane {
+    match number {
+        0 => Lane::Main,
+        1 => Lane::Suspects,
+        _ => Lane::Alone,
+    }
+}
+
+/// What stands in a receipt's place once the payload was deleted.
+pub(crate) fn hidden_receipt(secret: &[u8; 32], receipt: &str) -> String {
+    pseudonym(secret, "receipt", receipt)
+}
+
+/// What stands in a fingerprint's place: amounts and accounts could be guessed from it otherwise.
+pub(crate) fn hidden(secret: &[u8; 32], fingerprint: &[u8]) -> [u8; 32] {
+    let mut mac = mac(secret);
+    mac.update(b"fingerprint\0");
+    mac.update(fingerprint);
+    mac.finalize().into_bytes().into()
+}
+
+fn mac(secret: &[u8; 32]) -> Hmac<Sha256> {
+    let mut block = [0; 64];
+    block[..32].copy_from_slice(secret);
+    Hmac::<Sha256>::new(&block.into())
 }
 
 /// What stands in a key's place once its payload was deleted: a `CheckoutRequestID` ends in a phone number.
 pub(crate) fn pseudonym(secret: &[u8; 32], kind: &str, key: &str) -> String {
-    let mut block = [0; 64];
-    block[..32].copy_from_slice(secret);
-    let mut mac = Hmac::<Sha256>::new(&block.into());
+    let mut mac = mac(secret);
     mac.update(format!("{kind}\0{key}").as_bytes());
     mac.finalize().into_bytes().iter().fold("hmac:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
 }
@@ -74,5 +127,7 @@ pub(crate) fn entry(row: &SqliteRow) -> sqlx::Result<Entry> {
     entry.settled_at = row.try_get::<Option<i64>, _>("finished_us")?.map(time);
     entry.error = row.try_get::<Option<String>, _>("trouble")?.map(Into::into);
     entry.decision = row.try_get("answer")?;
+    entry.outcome = row.try_get::<Option<String>, _>("outcome")?.map(|name| outcome(&name));
+    entry.earlier = row.try_get::<Option<i64>, _>("beside_no")?.map(CallbackId);
     Ok(entry)
 }

@@ -17,6 +17,9 @@ use mpesa_callbacks::store::{Filter, SqliteStore, State, Store, Verdict};
 
 const SECRET: &str = "00112233445566778899aabbccddeeff";
 
+/// Longer than anything here takes, also on a machine that has much else to do.
+const LONG: Duration = Duration::from_mins(5);
+
 /// What the client knows.
 #[derive(Default)]
 struct Journal {
@@ -38,14 +41,25 @@ fn push(number: u64, code: &str) -> String {
     )
 }
 
-fn start(directory: &Path, port: u16) -> Child {
+/// A shop in a process of its own, which ends with the test, however that ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(directory: &Path, port: u16) -> Running {
     let mut shop = Command::new(env!("CARGO_BIN_EXE_shop"));
     shop.env("PORT", port.to_string()).env("DATA_DIR", directory).env("CALLBACK_SECRET", SECRET);
     shop.env("LEASE_SECONDS", "0.5").env("RUST_LOG", "error").stdout(Stdio::null());
-    let shop = shop.spawn().expect("the shop starts");
+    let shop = Running(shop.spawn().expect("the shop starts"));
     let began = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(began.elapsed() < Duration::from_secs(20), "the shop does not listen");
+        assert!(began.elapsed() < LONG, "the shop does not listen");
         thread::sleep(Duration::from_millis(2));
     }
     shop
@@ -101,8 +115,8 @@ fn killed_in_the_middle_of_a_load_the_shop_loses_nothing_and_doubles_nothing() {
             })
             .collect();
         thread::sleep(Duration::from_micros(random.u64(0..120_000)));
-        shop.kill().unwrap();
-        shop.wait().unwrap();
+        shop.0.kill().unwrap();
+        shop.0.wait().unwrap();
         stop.store(true, Ordering::Relaxed);
         for client in clients {
             client.join().unwrap();
@@ -114,7 +128,7 @@ fn killed_in_the_middle_of_a_load_the_shop_loses_nothing_and_doubles_nothing() {
     runtime.block_on(check(directory.path(), &journal, shop));
 }
 
-async fn check(directory: &Path, journal: &Journal, mut shop: Child) {
+async fn check(directory: &Path, journal: &Journal, mut shop: Running) {
     let inbox = SqliteStore::open(directory.join("inbox.db")).unwrap();
     let began = Instant::now();
     loop {
@@ -123,12 +137,12 @@ async fn check(directory: &Path, journal: &Journal, mut shop: Child) {
             assert_eq!(depth.dead, 0);
             break;
         }
-        assert!(began.elapsed() < Duration::from_secs(50), "after most of a minute there is still {depth:?}");
+        assert!(began.elapsed() < LONG, "after {LONG:?} there is still {depth:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // Asked to stop, it does so in order.
-    Command::new("kill").arg(shop.id().to_string()).status().unwrap();
-    assert!(shop.wait().unwrap().success());
+    Command::new("kill").arg(shop.0.id().to_string()).status().unwrap();
+    assert!(shop.0.wait().unwrap().success());
 
     let mut first = HashMap::new();
     let mut filter = Filter::default().limit(5000);

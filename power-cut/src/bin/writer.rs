@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use mpesa_callbacks::Kind;
 use mpesa_callbacks::store::{
-    Ending, Filter, Received, Settlement, Spool, SpoolId, Spooled, SqliteSpool, SqliteStore, Store,
+    Claim, Ending, Extent, Filter, Received, Settlement, Spool, SpoolId, Spooled, SqliteSpool, SqliteStore, Store,
 };
 use rusqlite::Connection;
 
@@ -76,13 +76,13 @@ async fn store(directory: &Path, mut random: fastrand::Rng) -> anyhow::Result<()
             say(&format!("acknowledged {}", received.key.as_str()));
         }
         if random.u8(0..4) == 0 {
-            let claimed = store.claim(10, Duration::from_mins(1)).await?;
+            let claimed = store.claim(&Claim::new(&[Kind::Stk, Kind::Payment], 10, Duration::from_mins(1))).await?;
             let done: Vec<_> = claimed.iter().map(|one| Settlement::new(one.lease, Ending::Done)).collect();
             store.settle(&done).await?;
         }
         if random.u8(0..40) == 0 {
             // Nothing is that old; but the write-ahead log is emptied.
-            store.purge(Duration::from_secs(1 << 30)).await?;
+            store.purge(Duration::from_secs(1 << 30), Extent::All).await?;
         }
     }
 }
