@@ -1,5 +1,6 @@
 //! The behaviours that a ledger must show.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use mpesa_callbacks_core::Kind;
@@ -14,16 +15,25 @@ pub trait LedgerBench: Sync {
     /// The ledger, on a database that is empty but for a table to write into. Always the same one.
     fn ledger(&self) -> Arc<Self::Ledger>;
 
-    /// Writes one row of this text.
-    fn write<'a>(
+    /// Writes one row of this text; says whether that worked.
+    fn write<'a>(&'a self, tx: &'a mut <Self::Ledger as Ledger>::Tx, text: &'a str) -> Writing<'a>;
+
+    /// In how many ways this database ends a transaction before its owner does.
+    fn endings(&self) -> usize;
+
+    /// Makes the database end the transaction by itself, in this one of the ways.
+    fn end<'a>(
         &'a self,
         tx: &'a mut <Self::Ledger as Ledger>::Tx,
-        text: &'a str,
-    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+        way: usize,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
     /// Counts the rows of this text, outside of any transaction.
     async fn count(&self, text: &str) -> u64;
 }
+
+/// What [`LedgerBench::write`] returns.
+pub type Writing<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 
 fn mark(key: &str) -> Mark {
     Mark::for_test(Kind::Stk, key)
@@ -51,7 +61,7 @@ pub async fn preparing_twice_is_preparing_once<B: LedgerBench>(bench: &B) {
 pub async fn effects_and_mark_are_committed_together<B: LedgerBench>(bench: &B) {
     let ledger = prepared(bench).await;
     let mut tx = begin(bench, "a").await.expect("a new mark");
-    bench.write(&mut tx, "a").await;
+    assert!(bench.write(&mut tx, "a").await);
     ledger.commit(tx).await.expect("commit");
     assert_eq!(bench.count("a").await, 1);
     assert!(begin(bench, "a").await.is_none(), "a mark that is committed was given out again");
@@ -61,7 +71,7 @@ pub async fn effects_and_mark_are_committed_together<B: LedgerBench>(bench: &B) 
 pub async fn a_rolled_back_transaction_leaves_neither<B: LedgerBench>(bench: &B) {
     let ledger = prepared(bench).await;
     let mut tx = begin(bench, "b").await.expect("a new mark");
-    bench.write(&mut tx, "b").await;
+    assert!(bench.write(&mut tx, "b").await);
     ledger.rollback(tx).await.expect("rollback");
     assert_eq!(bench.count("b").await, 0);
     let tx = begin(bench, "b").await.expect("the mark was rolled back");
@@ -72,11 +82,11 @@ pub async fn a_rolled_back_transaction_leaves_neither<B: LedgerBench>(bench: &B)
 pub async fn a_dropped_transaction_leaves_neither<B: LedgerBench>(bench: &B) {
     let ledger = prepared(bench).await;
     let mut tx = begin(bench, "c").await.expect("a new mark");
-    bench.write(&mut tx, "c").await;
+    assert!(bench.write(&mut tx, "c").await);
     drop(tx);
     let mut tx = begin(bench, "c").await.expect("the mark was rolled back");
     assert_eq!(bench.count("c").await, 0);
-    bench.write(&mut tx, "c").await;
+    assert!(bench.write(&mut tx, "c").await);
     ledger.commit(tx).await.expect("commit");
     assert_eq!(bench.count("c").await, 1);
 }
@@ -104,7 +114,7 @@ pub async fn of_racing_workers_exactly_one_applies<B: LedgerBench>(bench: &B) {
             loop {
                 match ledger.begin(&mark(&key)).await {
                     Ok(Begun::New(mut tx)) => {
-                        bench.write(&mut tx, &key).await;
+                        assert!(bench.write(&mut tx, &key).await);
                         tokio::task::yield_now().await;
                         match ledger.commit(tx).await {
                             Ok(()) => return true,
@@ -121,6 +131,33 @@ pub async fn of_racing_workers_exactly_one_applies<B: LedgerBench>(bench: &B) {
         let applied = tokio::join!(apply(), apply(), apply(), apply());
         let applied = [applied.0, applied.1, applied.2, applied.3];
         assert_eq!(applied.iter().filter(|applied| **applied).count(), 1, "{applied:?}");
+        assert_eq!(bench.count(&key).await, 1);
+    }
+}
+
+/// A transaction that the database ended by itself (a full disk, a deadlock, a connection that was cut) is never reported as
+/// committed, leaves nothing of what a handler did before or after, and costs the pool no connection: more of them than a pool
+/// holds, and everything goes on.
+pub async fn a_transaction_that_the_database_ended_costs_nobody_anything<B: LedgerBench>(bench: &B) {
+    let ledger = prepared(bench).await;
+    for way in 0..bench.endings() {
+        let key = format!("ended {way}");
+        for round in 0..12 {
+            let mut tx = begin(bench, &key).await.expect("it was never applied");
+            assert!(bench.write(&mut tx, &key).await);
+            bench.end(&mut tx, way).await;
+            // A handler may go on: whether it gets an error or not, it takes no effect.
+            bench.write(&mut tx, &key).await;
+            match round % 3 {
+                0 => assert!(ledger.commit(tx).await.is_err(), "committed what the database had ended"),
+                1 => drop(ledger.rollback(tx).await),
+                _ => drop(tx),
+            }
+            assert_eq!(bench.count(&key).await, 0, "way {way}, round {round}");
+        }
+        let mut tx = begin(bench, &key).await.expect("it was never applied");
+        assert!(bench.write(&mut tx, &key).await);
+        ledger.commit(tx).await.expect("commit");
         assert_eq!(bench.count(&key).await, 1);
     }
 }

@@ -140,6 +140,7 @@ macro_rules! ledger_tests {
             a_dropped_transaction_leaves_neither
             marks_of_other_callbacks_do_not_matter
             of_racing_workers_exactly_one_applies
+            a_transaction_that_the_database_ended_costs_nobody_anything
         }
     };
     (@each $bench:expr; $($behaviour:ident)*) => {

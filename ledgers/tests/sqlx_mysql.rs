@@ -1,15 +1,19 @@
 //! The sqlx ledger on MySQL keeps the contract; shown on MariaDB.
 #![cfg(feature = "sqlx-mysql")]
 
+use std::pin::Pin;
 use std::sync::Arc;
 
-use mpesa_callbacks_conformance::ledger::LedgerBench;
+use mpesa_callbacks_conformance::ledger::{LedgerBench, Writing};
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::ledger::{Begun, Ledger, LedgerError, Mark};
 use mpesa_callbacks_ledgers::sqlx::{MySqlTx, SqlxLedger};
 use mpesa_callbacks_test_servers::MariaDb as Server;
 use sqlx::mysql::MySqlPoolOptions;
 use sqlx::{Connection, MySql, MySqlConnection, MySqlPool};
+
+/// The last one stands for a deadlock: MySQL ends the transaction, and the connection goes on without one.
+const ENDINGS: [&str; 2] = ["KILL CONNECTION_ID()", "ROLLBACK"];
 
 struct Bench {
     pool: MySqlPool,
@@ -40,13 +44,19 @@ impl LedgerBench for Bench {
         self.ledger.clone()
     }
 
-    fn write<'a>(
-        &'a self,
-        tx: &'a mut MySqlTx,
-        text: &'a str,
-    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+    fn write<'a>(&'a self, tx: &'a mut MySqlTx, text: &'a str) -> Writing<'a> {
         Box::pin(async move {
-            sqlx::query("INSERT INTO effect (text) VALUES (?)").bind(text).execute(&mut **tx).await.unwrap();
+            sqlx::query("INSERT INTO effect (text) VALUES (?)").bind(text).execute(&mut **tx).await.is_ok()
+        })
+    }
+
+    fn endings(&self) -> usize {
+        ENDINGS.len()
+    }
+
+    fn end<'a>(&'a self, tx: &'a mut MySqlTx, way: usize) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(async move {
+            let _ = sqlx::raw_sql(ENDINGS[way]).execute(&mut **tx).await;
         })
     }
 
@@ -97,7 +107,7 @@ async fn a_handler_that_goes_on_after_a_deadlock_is_run_again() {
     other.await.unwrap();
     assert!(matches!(bench.ledger.commit(tx).await, Err(LedgerError::Refused(_))));
     let mut tx = begun(&bench, "k").await;
-    bench.write(&mut tx, "effect").await;
+    assert!(bench.write(&mut tx, "effect").await);
     bench.ledger.commit(tx).await.unwrap();
     assert_eq!(bench.count("effect").await, 1);
 }

@@ -1,15 +1,18 @@
 //! The sqlx ledger on PostgreSQL keeps the contract.
 #![cfg(feature = "sqlx-postgres")]
 
+use std::pin::Pin;
 use std::sync::Arc;
 
-use mpesa_callbacks_conformance::ledger::LedgerBench;
+use mpesa_callbacks_conformance::ledger::{LedgerBench, Writing};
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::ledger::{Begun, Ledger, LedgerError, Mark};
 use mpesa_callbacks_ledgers::sqlx::{PgTx, SqlxLedger};
 use mpesa_callbacks_test_servers::Postgres as Server;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection, PgPool, Postgres};
+
+const ENDINGS: [&str; 2] = ["SELECT 1/0", "SELECT pg_terminate_backend(pg_backend_pid())"];
 
 struct Bench {
     pool: PgPool,
@@ -39,9 +42,19 @@ impl LedgerBench for Bench {
         self.ledger.clone()
     }
 
-    fn write<'a>(&'a self, tx: &'a mut PgTx, text: &'a str) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+    fn write<'a>(&'a self, tx: &'a mut PgTx, text: &'a str) -> Writing<'a> {
         Box::pin(async move {
-            sqlx::query("INSERT INTO effect (text) VALUES ($1)").bind(text).execute(&mut **tx).await.unwrap();
+            sqlx::query("INSERT INTO effect (text) VALUES ($1)").bind(text).execute(&mut **tx).await.is_ok()
+        })
+    }
+
+    fn endings(&self) -> usize {
+        ENDINGS.len()
+    }
+
+    fn end<'a>(&'a self, tx: &'a mut PgTx, way: usize) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(async move {
+            let _ = sqlx::raw_sql(ENDINGS[way]).execute(&mut **tx).await;
         })
     }
 
@@ -74,13 +87,13 @@ async fn an_error_that_a_handler_swallowed_is_no_success() {
     let bench = Bench::new(server).await;
     bench.ledger.prepare().await.unwrap();
     let mut tx = begun(&bench, "k").await;
-    bench.write(&mut tx, "effect").await;
+    assert!(bench.write(&mut tx, "effect").await);
     assert!(sqlx::query("SELECT 1/0").execute(&mut *tx).await.is_err());
     assert!(matches!(bench.ledger.commit(tx).await, Err(LedgerError::Refused(_))));
     assert_eq!(bench.count("effect").await, 0);
     // And it is run again.
     let mut tx = begun(&bench, "k").await;
-    bench.write(&mut tx, "effect").await;
+    assert!(bench.write(&mut tx, "effect").await);
     bench.ledger.commit(tx).await.unwrap();
     assert_eq!(bench.count("effect").await, 1);
 }
@@ -91,8 +104,8 @@ async fn a_constraint_that_is_broken_at_the_commit_is_the_handlers_fault() {
     let bench = Bench::new(server).await;
     bench.ledger.prepare().await.unwrap();
     let mut tx = begun(&bench, "k").await;
-    bench.write(&mut tx, "twice").await;
-    bench.write(&mut tx, "twice").await;
+    assert!(bench.write(&mut tx, "twice").await);
+    assert!(bench.write(&mut tx, "twice").await);
     assert!(matches!(bench.ledger.commit(tx).await, Err(LedgerError::Refused(_))));
     assert_eq!(bench.count("twice").await, 0);
 }

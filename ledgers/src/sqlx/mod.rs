@@ -9,6 +9,8 @@ mod postgres;
 #[cfg(feature = "sqlx-sqlite")]
 mod sqlite;
 
+mod tx;
+
 use std::fmt;
 
 use mpesa_callbacks_core::ledger::LedgerError;
@@ -20,6 +22,7 @@ pub use self::mysql::MySqlTx;
 pub use self::postgres::PgTx;
 #[cfg(feature = "sqlx-sqlite")]
 pub use self::sqlite::SqliteTx;
+pub use self::tx::SqlxTx;
 
 /// Marks callbacks in a database that the application reaches by sqlx. The pool is the application's own.
 ///
@@ -35,6 +38,9 @@ impl<DB: Database> SqlxLedger<DB> {
         SqlxLedger { pool }
     }
 }
+
+/// Why a transaction cannot be committed that is none any more.
+const ENDED: &str = "the database ended the transaction by itself, and the handler went on";
 
 fn unavailable(error: sqlx::Error) -> LedgerError {
     LedgerError::Unavailable(error.into())

@@ -1,19 +1,20 @@
 //! MySQL and MariaDB through sqlx.
 
+use std::sync::atomic::Ordering;
+
 use async_trait::async_trait;
 use mpesa_callbacks_core::ledger::{Begun, Ledger, LedgerError, Mark};
 use sqlx::mysql::MySqlDatabaseError;
-use sqlx::{MySql, MySqlConnection, MySqlPool, Transaction};
+use sqlx::{MySql, MySqlConnection, MySqlPool};
 
-use super::{SqlxLedger, unavailable};
+use super::{ENDED, SqlxLedger, SqlxTx, unavailable};
 
 /// The transaction that handlers take: `tx: &mut MySqlTx`. Run statements on `&mut **tx`.
 ///
-/// After a deadlock MySQL rolls the whole transaction back, and whatever is run after that takes effect on its own. A handler must
-/// not go on after an error: `?` it, and it is run again. One that goes on all the same is found out at the commit, and run again,
-/// but what it wrote after the deadlock stays. Nor may a handler run statements that commit by themselves, as MySQL's DDL does
+/// After a deadlock MySQL rolls the whole transaction back. What a handler writes after that takes no effect (`autocommit` is off as
+/// long as it runs), and the handler is run again. It must not run statements that commit by themselves, as MySQL's DDL does
 /// (`CREATE TABLE`, `TRUNCATE`): the mark would be committed with them, and what comes after would not be run again.
-pub type MySqlTx = Transaction<'static, MySql>;
+pub type MySqlTx = SqlxTx<MySql>;
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS mpesa_callbacks_applied (
     mark       binary(32)  NOT NULL PRIMARY KEY,
@@ -52,55 +53,108 @@ impl Ledger for SqlxLedger<MySql> {
         let (pool, mark) = (self.pool.clone(), mark.clone());
         // In a task of its own: were its future dropped in the middle, the connection would go back to the pool as it is, with a
         // transaction open or a setting changed.
-        let beginning = tokio::spawn(async move { begin_marked(&pool, &mark).await.map_err(unavailable) });
+        let beginning = tokio::spawn(async move { begin_marked(&pool, &mark).await.map_err(failed) });
         beginning.await.unwrap_or_else(|error| Err(LedgerError::Unavailable(error.into())))
     }
 
     async fn commit(&self, mut tx: MySqlTx) -> Result<(), LedgerError> {
         // It is gone when the transaction is: after a deadlock, which a handler may have gone on from, or a statement that commits.
         if let Err(error) = sqlx::query("RELEASE SAVEPOINT mpesa_callbacks").execute(&mut *tx).await {
+            tx.close().await;
             return Err(if number(&error) == Some(NO_SAVEPOINT) {
-                LedgerError::Refused(BROKEN_OFF.into())
+                LedgerError::Refused(ENDED.into())
             } else {
                 unavailable(error)
             });
         }
-        tx.commit().await.map_err(refused)
+        // Committed like this, the connection can still be asked for something: its setting must be as it was.
+        if let Err(error) = sqlx::query("COMMIT").execute(&mut *tx).await {
+            tx.close().await;
+            return Err(refused(error));
+        }
+        // The rest is about the connection alone: the transaction is committed.
+        end(tx).await;
+        Ok(())
     }
 
-    async fn rollback(&self, tx: MySqlTx) -> Result<(), LedgerError> {
-        tx.rollback().await.map_err(unavailable)
+    async fn rollback(&self, mut tx: MySqlTx) -> Result<(), LedgerError> {
+        if let Err(error) = sqlx::query("ROLLBACK").execute(&mut *tx).await {
+            tx.close().await;
+            return Err(unavailable(error));
+        }
+        end(tx).await;
+        Ok(())
     }
 }
 
-const BROKEN_OFF: &str = "the transaction was ended by the database, after a deadlock or by a statement that commits, and the handler went on";
+/// Gives back a connection whose transaction has ended, its setting as it was.
+async fn end(mut tx: MySqlTx) {
+    let is_changed = tx.watch.is_changed.load(Ordering::SeqCst);
+    let restored = match is_changed {
+        true => sqlx::query("SET SESSION autocommit = 1").execute(&mut *tx).await.map(drop),
+        false => Ok(()),
+    };
+    match restored {
+        // For sqlx, which does not know that it has ended.
+        Ok(()) => drop(tx.rollback().await),
+        Err(_) => tx.close().await,
+    }
+}
 
 /// `ER_SP_DOES_NOT_EXIST`
 const NO_SAVEPOINT: u16 = 1305;
 
 async fn begin_marked(pool: &MySqlPool, mark: &Mark) -> sqlx::Result<Begun<MySqlTx>> {
-    let mut tx = pool.begin().await?;
+    let mut tx = SqlxTx::begin(pool, None).await?;
+    match set_mark(&mut tx, mark).await {
+        Ok(true) => Ok(Begun::New(tx)),
+        Ok(false) => {
+            sqlx::query("ROLLBACK").execute(&mut *tx).await?;
+            end(tx).await;
+            Ok(Begun::AlreadyApplied)
+        }
+        Err(error) => {
+            tx.close().await;
+            Err(error)
+        }
+    }
+}
+
+/// Writes the mark; `false` when it is there.
+async fn set_mark(tx: &mut MySqlTx, mark: &Mark) -> sqlx::Result<bool> {
     // Not for long: a machine that is lost keeps its marks until the server notices, which may be hours. The attempt does
     // not count, and the next one looks again.
-    let usual: u64 =
-        sqlx::query_scalar("SELECT CAST(@@innodb_lock_wait_timeout AS UNSIGNED)").fetch_one(&mut *tx).await?;
-    wait_for(&mut tx, PATIENCE).await?;
+    let (usual, autocommit): (u64, i64) =
+        sqlx::query_as("SELECT CAST(@@innodb_lock_wait_timeout AS UNSIGNED), CAST(@@autocommit AS SIGNED)")
+            .fetch_one(&mut **tx)
+            .await?;
+    tx.watch.is_changed.store(autocommit == 1, Ordering::SeqCst);
+    // What is run after a deadlock must not take effect by itself.
+    let set = "SET SESSION innodb_lock_wait_timeout = CAST(? AS UNSIGNED), SESSION autocommit = 0";
+    sqlx::query(set).bind(PATIENCE).execute(&mut **tx).await?;
     // Waits for whoever has the same mark in hand: their commit makes this one nothing, their rollback makes it ours.
     let insert = sqlx::query("INSERT IGNORE INTO mpesa_callbacks_applied (mark, kind) VALUES (?, ?)");
-    let marked = insert.bind(mark.as_bytes()).bind(mark.kind().name()).execute(&mut *tx).await;
+    let marked = insert.bind(mark.as_bytes()).bind(mark.kind().name()).execute(&mut **tx).await;
     // The setting is the connection's, and that goes back to the pool.
-    wait_for(&mut tx, usual).await?;
+    wait_for(tx, usual).await?;
     if marked?.rows_affected() == 0 {
-        tx.rollback().await?;
-        return Ok(Begun::AlreadyApplied);
+        return Ok(false);
     }
-    sqlx::query("SAVEPOINT mpesa_callbacks").execute(&mut *tx).await?;
-    Ok(Begun::New(tx))
+    sqlx::query("SAVEPOINT mpesa_callbacks").execute(&mut **tx).await?;
+    Ok(true)
 }
 
 async fn wait_for(connection: &mut MySqlConnection, seconds: u64) -> sqlx::Result<()> {
     let set = sqlx::query("SET SESSION innodb_lock_wait_timeout = CAST(? AS UNSIGNED)").bind(seconds);
     set.execute(connection).await.map(drop)
+}
+
+/// What passes, and what does not: a table or database that is not there, a permission.
+fn failed(error: sqlx::Error) -> LedgerError {
+    match number(&error) {
+        Some(1044 | 1045 | 1049 | 1054 | 1142 | 1143 | 1146 | 1932) => LedgerError::Broken(error.into()),
+        _ => unavailable(error),
+    }
 }
 
 fn number(error: &sqlx::Error) -> Option<u16> {

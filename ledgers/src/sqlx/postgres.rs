@@ -1,16 +1,18 @@
 //! PostgreSQL through sqlx.
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use mpesa_callbacks_core::ledger::{Begun, Ledger, LedgerError, Mark};
-use sqlx::{PgPool, Postgres, Row, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, Row};
 
-use super::{SqlxLedger, unavailable};
+use super::{ENDED, SqlxLedger, SqlxTx, unavailable};
 
 /// The transaction that handlers take: `tx: &mut PgTx`. Run statements on `&mut **tx`.
 ///
 /// A statement that fails makes the whole transaction fail, as PostgreSQL has it: a handler that goes on after an error is run
 /// again, unless it set a savepoint (`tx.begin()`).
-pub type PgTx = Transaction<'static, Postgres>;
+pub type PgTx = SqlxTx<Postgres>;
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS mpesa_callbacks_applied (
     mark       bytea NOT NULL PRIMARY KEY,
@@ -45,34 +47,30 @@ impl Ledger for SqlxLedger<Postgres> {
     }
 
     async fn begin(&self, mark: &Mark) -> Result<Begun<PgTx>, LedgerError> {
-        let mut tx = begin(&self.pool).await.map_err(unavailable)?;
-        // Not for long: a machine that is lost keeps its marks until the server notices, which may be hours. The attempt does
-        // not count, and the next one looks again.
-        let usual: String = sqlx::query_scalar("SELECT current_setting('lock_timeout')")
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(unavailable)?;
-        let limit = "SELECT set_config('lock_timeout', $1, true)";
-        sqlx::query(limit).bind("2s").execute(&mut *tx).await.map_err(unavailable)?;
-        // Waits for whoever has the same mark in hand: their commit makes this one nothing, their rollback makes it theirs.
-        let marked =
-            sqlx::query("INSERT INTO mpesa_callbacks_applied (mark, kind) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-                .bind(mark.as_bytes())
-                .bind(mark.kind().name())
-                .execute(&mut *tx)
-                .await
-                .map_err(unavailable)?;
-        if marked.rows_affected() == 0 {
-            tx.rollback().await.map_err(unavailable)?;
-            return Ok(Begun::AlreadyApplied);
+        let mut tx = begin(&self.pool).await.map_err(failed)?;
+        match set_mark(&mut tx, mark).await {
+            Ok(true) => Ok(Begun::New(tx)),
+            Ok(false) => {
+                tx.rollback().await.map_err(unavailable)?;
+                Ok(Begun::AlreadyApplied)
+            }
+            Err(error) => {
+                tx.close().await;
+                Err(failed(error))
+            }
         }
-        sqlx::query(limit).bind(usual).execute(&mut *tx).await.map_err(unavailable)?;
-        Ok(Begun::New(tx))
     }
 
     async fn commit(&self, mut tx: PgTx) -> Result<(), LedgerError> {
-        // A handler may have gone on after a statement that failed. `COMMIT` would then roll back, and call it a success.
-        sqlx::query("SELECT 1").execute(&mut *tx).await.map_err(refused)?;
+        // A handler may have gone on after a statement that failed: `COMMIT` would then roll back, and call it a success. Or it
+        // may have ended the transaction: the mark's savepoint is gone with it.
+        if let Err(error) = sqlx::query("RELEASE SAVEPOINT mpesa_callbacks").execute(&mut *tx).await {
+            tx.close().await;
+            return Err(match code(&error).as_deref() {
+                Some("25P01" | "3B001") => LedgerError::Refused(ENDED.into()),
+                _ => refused(error),
+            });
+        }
         tx.commit().await.map_err(refused)
     }
 
@@ -85,14 +83,46 @@ impl Ledger for SqlxLedger<Postgres> {
 /// to the pool with the transaction open.
 async fn begin(pool: &PgPool) -> sqlx::Result<PgTx> {
     let pool = pool.clone();
-    let beginning = tokio::spawn(async move { pool.begin().await });
+    let beginning = tokio::spawn(async move { SqlxTx::begin(&pool, None).await });
     beginning.await.unwrap_or_else(|error| Err(sqlx::Error::Io(std::io::Error::other(error))))
+}
+
+/// Writes the mark; `false` when it is there.
+async fn set_mark(connection: &mut PgConnection, mark: &Mark) -> sqlx::Result<bool> {
+    // Not for long: a machine that is lost keeps its marks until the server notices, which may be hours. The attempt does
+    // not count, and the next one looks again.
+    let usual: String =
+        sqlx::query_scalar("SELECT current_setting('lock_timeout')").fetch_one(&mut *connection).await?;
+    let limit = "SELECT set_config('lock_timeout', $1, true)";
+    sqlx::query(limit).bind("2s").execute(&mut *connection).await?;
+    // Waits for whoever has the same mark in hand: their commit makes this one nothing, their rollback makes it theirs.
+    let insert = sqlx::query("INSERT INTO mpesa_callbacks_applied (mark, kind) VALUES ($1, $2) ON CONFLICT DO NOTHING");
+    let marked = insert.bind(mark.as_bytes()).bind(mark.kind().name()).execute(&mut *connection).await?;
+    if marked.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query(limit).bind(usual).execute(&mut *connection).await?;
+    sqlx::query("SAVEPOINT mpesa_callbacks").execute(connection).await?;
+    Ok(true)
+}
+
+fn code(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(Cow::into_owned)
+}
+
+/// What passes, and what does not: a table that is gone, a permission, a database that is not there.
+fn failed(error: sqlx::Error) -> LedgerError {
+    let code = code(&error);
+    match code.as_deref().and_then(|code| code.get(..2)) {
+        Some("42" | "3D" | "3F" | "28") => LedgerError::Broken(error.into()),
+        _ => unavailable(error),
+    }
 }
 
 /// What the handler wrote is wrong (a deferred constraint or trigger, a statement that failed), or clashed with somebody
 /// else's; unless the server is away, out of something, or broken.
 fn refused(error: sqlx::Error) -> LedgerError {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    let code = code(&error);
     match code.as_deref().and_then(|code| code.get(..2)) {
         None | Some("08" | "53" | "57" | "58" | "XX") => unavailable(error),
         Some(_) => LedgerError::Refused(error.into()),

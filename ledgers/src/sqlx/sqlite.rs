@@ -1,13 +1,21 @@
 //! SQLite through sqlx.
 
+use std::sync::atomic::Ordering;
+
 use async_trait::async_trait;
 use mpesa_callbacks_core::ledger::{Begun, Ledger, LedgerError, Mark};
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Sqlite, SqlitePool};
 
-use super::{SqlxLedger, unavailable};
+use super::{ENDED, SqlxLedger, SqlxTx, unavailable};
 
 /// The transaction that handlers take: `tx: &mut SqliteTx`. Run statements on `&mut **tx`.
-pub type SqliteTx = Transaction<'static, Sqlite>;
+///
+/// SQLite ends a transaction by itself when the disk is full or fails, when it is out of memory, and at `RAISE(ROLLBACK)` and
+/// `OR ROLLBACK`. What a handler writes after that takes no effect: nothing can be committed on this connection until the
+/// handler has come to its end, by the handler's own `COMMIT` neither. The handler is run again.
+///
+/// While it lasts, the connection's commit and rollback hooks are the ledger's.
+pub type SqliteTx = SqlxTx<Sqlite>;
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS mpesa_callbacks_applied (
     mark       BLOB NOT NULL PRIMARY KEY,
@@ -32,23 +40,17 @@ impl Ledger for SqlxLedger<Sqlite> {
     }
 
     async fn begin(&self, mark: &Mark) -> Result<Begun<SqliteTx>, LedgerError> {
-        // IMMEDIATE: it waits for its turn to write here, and cannot lose it to somebody else between reading and writing.
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?;
-        let marked =
-            sqlx::query("INSERT INTO mpesa_callbacks_applied (mark, kind) VALUES (?, ?) ON CONFLICT DO NOTHING")
-                .bind(mark.as_bytes())
-                .bind(mark.kind().name())
-                .execute(&mut *tx)
-                .await
-                .map_err(unavailable)?;
-        if marked.rows_affected() == 0 {
-            tx.rollback().await.map_err(unavailable)?;
-            return Ok(Begun::AlreadyApplied);
-        }
-        Ok(Begun::New(tx))
+        let (pool, mark) = (self.pool.clone(), mark.clone());
+        // In a task of its own: were its future dropped in the middle, the hooks would be half set.
+        let beginning = tokio::spawn(async move { begin_marked(&pool, &mark).await.map_err(failed) });
+        beginning.await.unwrap_or_else(|error| Err(LedgerError::Unavailable(error.into())))
     }
 
     async fn commit(&self, tx: SqliteTx) -> Result<(), LedgerError> {
+        if tx.watch.was_ended.load(Ordering::SeqCst) {
+            tx.close().await;
+            return Err(LedgerError::Refused(ENDED.into()));
+        }
         tx.commit().await.map_err(|error| match &error {
             // A deferred constraint: what the handler wrote is wrong, and trying again alone will not mend it.
             sqlx::Error::Database(database) if database.is_foreign_key_violation() || database.is_check_violation() => {
@@ -60,5 +62,50 @@ impl Ledger for SqlxLedger<Sqlite> {
 
     async fn rollback(&self, tx: SqliteTx) -> Result<(), LedgerError> {
         tx.rollback().await.map_err(unavailable)
+    }
+}
+
+async fn begin_marked(pool: &SqlitePool, mark: &Mark) -> sqlx::Result<Begun<SqliteTx>> {
+    // IMMEDIATE: it waits for its turn to write here, and cannot lose it to somebody else between reading and writing.
+    let mut tx = SqlxTx::begin(pool, Some("BEGIN IMMEDIATE")).await?;
+    let insert = sqlx::query("INSERT INTO mpesa_callbacks_applied (mark, kind) VALUES (?, ?) ON CONFLICT DO NOTHING");
+    let marked = match insert.bind(mark.as_bytes()).bind(mark.kind().name()).execute(&mut *tx).await {
+        Ok(marked) => marked,
+        Err(error) => {
+            // On a full disk SQLite has ended the transaction by now.
+            tx.close().await;
+            return Err(error);
+        }
+    };
+    if marked.rows_affected() == 0 {
+        tx.rollback().await?;
+        return Ok(Begun::AlreadyApplied);
+    }
+    watch(&mut tx).await?;
+    Ok(Begun::New(tx))
+}
+
+/// From now on nothing is committed on this connection but by the ledger, and a rollback is noticed.
+async fn watch(tx: &mut SqliteTx) -> sqlx::Result<()> {
+    let watch = tx.watch.clone();
+    let mut handle = tx.lock_handle().await?;
+    let may_commit = watch.may_commit.clone();
+    handle.set_commit_hook(move || may_commit.load(Ordering::SeqCst));
+    handle.set_rollback_hook(move || {
+        if !watch.may_commit.load(Ordering::SeqCst) {
+            watch.was_ended.store(true, Ordering::SeqCst);
+        }
+    });
+    Ok(())
+}
+
+/// What passes, and what does not: see <https://www.sqlite.org/rescode.html>.
+fn failed(error: sqlx::Error) -> LedgerError {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    let primary = code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
+    match primary {
+        // ERROR (there is no such table), PERM, READONLY, CORRUPT, MISMATCH, AUTH, NOTADB.
+        Some(1 | 3 | 8 | 11 | 20 | 23 | 26) => LedgerError::Broken(error.into()),
+        _ => unavailable(error),
     }
 }
