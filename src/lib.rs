@@ -116,8 +116,8 @@ pub use mpesa_callbacks_axum as axum_adapter;
 /// | `overdue` | `Expected` | – | kind and reference |
 /// | `callback(path = "…", key = "/json/pointer")` | any `Deserialize` type | as given | as given |
 ///
-/// Hooks: `on_duplicate`, `on_conflict`, `on_dead` and `on_quarantine` take `&Delivery`, and are told once, with nothing hanging on
-/// it.
+/// Hooks take `&Delivery`, and are told once, with nothing hanging on it: `on_duplicate`; `on_conflict`, of whatever is held and waits
+/// for a person; `on_dead`; and `on_quarantine`.
 ///
 /// # Options of a kind
 ///

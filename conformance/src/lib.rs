@@ -58,6 +58,7 @@ macro_rules! store_tests {
             a_callback_whose_payment_was_handled_is_left_to_others
             a_payment_that_waits_is_due_when_its_reference_is_known
             a_payment_that_was_handled_without_its_reference_is_completed
+            a_payment_that_was_handled_without_its_account_is_completed
             what_is_done_can_be_handled_again
             what_was_purged_can_be_recognised_and_not_be_read
             what_waits_is_counted_by_kind

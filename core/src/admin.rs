@@ -289,7 +289,7 @@ impl Engine {
     }
 
     /// The payment that a callback shows, as it would have been recorded with it.
-    fn payment_of(&self, entry: &Entry, reference: Option<&Private>) -> Option<Box<Received>> {
+    pub(crate) fn payment_of(&self, entry: &Entry, reference: Option<&Private>) -> Option<Box<Received>> {
         let parsed = self.parsed(entry).filter(|_| !entry.kind.is_payment())?;
         let received = received(&parsed, entry.body.clone()?.0, entry.received_at, &self.routes);
         received.sent_by(entry.peer).under(reference.cloned().or(entry.reference.clone())).payment

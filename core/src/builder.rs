@@ -269,12 +269,13 @@ impl<H, L> InboxBuilder<H, L> {
         self
     }
 
-    /// How long a payment waits that a C2B confirmation tells of, before it is handled without a reference. Default: 3 s; 0 is not
-    /// at all.
+    /// How long a payment without a [reference](crate::payload::Payment::reference) waits for its counterpart, before it is
+    /// handled as it is. Default: 3 s; 0 is not at all.
     ///
-    /// A push to a short code with C2B URLs is told of twice, in either order, and only the STK callback, which comes to the
-    /// URL of its order, knows which order was paid. Should it come later than this, `#[payment_completed]` is told. Nothing
-    /// waits where no STK callbacks are received, or the payment was [expected](Inbox::expect) by its account.
+    /// A push to a short code with C2B URLs is told of twice, in either order: the STK callback knows the order from its URL,
+    /// the C2B confirmation has the account that the customer typed. Should the order become known later than this,
+    /// `#[payment_completed]` is told. Nothing waits whose order is known from its URL, from what was
+    /// [expected](Inbox::expect), or where only one of the two is received.
     #[must_use]
     pub fn counterpart_timeout(mut self, timeout: Duration) -> InboxBuilder<H, L> {
         self.limits.counterpart = timeout;

@@ -116,8 +116,9 @@ macro_rules! handlers {
                 nothing(delivery)
             }
 
-            /// A callback contradicts one of the same key. It is held, and shown by the reading side; it is told once,
-            /// after the acknowledgement.
+            /// A callback is held, and waits for a person: it contradicts one of the same key, or what was expected, or it tells
+            /// of money in a way that no payment can be made of. The reading side shows it; it is told once, after the
+            /// acknowledgement. [`Delivery::error`] says why.
             fn on_conflict<'a>(&'a self, delivery: &'a Delivery) -> Noticing<'a> {
                 nothing(delivery)
             }

@@ -273,7 +273,13 @@ async fn whichever_comes_first_the_genuine_one_is_kept_shown_and_can_be_applied(
     for (forged, genuine) in [(its_contradiction(), paid_push()), (paid_push(), its_contradiction())] {
         for order in orders("FFGGH") {
             let shop = Shop::new(0);
-            let inbox = Inbox::builder(shop.clone()).store(MemoryStore::new()).secret(SECRET).start().await.unwrap();
+            let inbox = Inbox::builder(shop.clone())
+                .store(MemoryStore::new())
+                .secret(SECRET)
+                .counterpart_timeout(Duration::ZERO)
+                .start()
+                .await
+                .unwrap();
             let mounted = Mounted::new(inbox);
             for step in order.chars() {
                 match step {
@@ -322,7 +328,13 @@ async fn a_receipt_that_was_told_of_under_another_key_is_held_whichever_comes_fi
     let forged = String::from_utf8(paid_push()).unwrap().replace("ws_CO_191220191020363925", "ws_CO_invented");
     for forged_first in [true, false] {
         let shop = Shop::new(100);
-        let inbox = Inbox::builder(shop.clone()).store(MemoryStore::new()).secret(SECRET).start().await.unwrap();
+        let inbox = Inbox::builder(shop.clone())
+            .store(MemoryStore::new())
+            .secret(SECRET)
+            .counterpart_timeout(Duration::ZERO)
+            .start()
+            .await
+            .unwrap();
         let mounted = Mounted::new(inbox);
         let genuine = String::from_utf8(paid_push()).unwrap();
         let both = if forged_first { [&forged, &genuine] } else { [&genuine, &forged] };

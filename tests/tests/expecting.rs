@@ -37,7 +37,13 @@ impl Shop {
 
     #[payment]
     async fn paid(&self, payment: Payment, delivery: &Delivery) {
-        self.note(format!("paid {} for {}", payment.receipt, delivery.reference().unwrap_or("nobody")));
+        let _ = delivery;
+        self.note(format!("paid {} for {}", payment.receipt, payment.order().unwrap_or("nobody")));
+    }
+
+    #[payment_completed]
+    async fn completed(&self, payment: Payment) {
+        self.note(format!("{} was for {}", payment.receipt, payment.order().unwrap_or("nobody")));
     }
 
     #[b2c_result]
@@ -157,7 +163,7 @@ async fn c2b_payments_are_known_by_the_account_that_the_customer_typed() {
         assert_eq!(mounted.post("/c2b/confirmation", body).await.status, 200);
     }
     until("they are handled", async || shop.heard().len() >= 3).await;
-    assert_eq!(shop.heard(), ["conflict for INV-2", "paid R1 for INV-1", "paid R3 for nobody"]);
+    assert_eq!(shop.heard(), ["conflict for INV-2", "paid R1 for INV-1", "paid R3 for INV-9"]);
 }
 
 #[tokio::test]
@@ -238,7 +244,21 @@ async fn a_callback_that_comes_before_daraja_s_id_is_found_all_the_same() {
     assert_eq!(mounted.post("/stk", push("ws_1", 0, 1500, "R1")).await.status, 200);
     mounted.inbox.identify(&Kind::Stk, "order-1", "ws_1").await.unwrap();
     mounted.settled().await;
-    assert_eq!(shop.heard(), ["paid R1 for nobody", "stk 0 for nobody"], "and nothing is overdue");
+    assert_eq!(shop.heard(), ["paid R1 for order-1", "stk 0 for nobody"], "and nothing is overdue");
+}
+
+#[tokio::test]
+async fn a_payment_that_was_handled_before_daraja_s_id_was_told_learns_its_order_later() {
+    let shop = Shop::default();
+    let inbox = builder(&shop, &MemoryStore::new()).counterpart_timeout(Duration::from_millis(1));
+    let mounted = Mounted::new(inbox.start().await.unwrap());
+    mounted.inbox.expect(&order("order-1").within(Duration::from_mins(1))).await.unwrap();
+    assert_eq!(mounted.post("/stk", push("ws_1", 0, 1500, "R1")).await.status, 200);
+    until("it is handled for nobody", async || shop.heard().len() >= 2).await;
+    mounted.inbox.identify(&Kind::Stk, "order-1", "ws_1").await.unwrap();
+    mounted.inbox.identify(&Kind::Stk, "order-1", "ws_1").await.unwrap();
+    until("its order is known", async || shop.heard().len() >= 3).await;
+    assert_eq!(shop.heard(), ["R1 was for order-1", "paid R1 for nobody", "stk 0 for nobody"]);
 }
 
 #[tokio::test]
@@ -254,13 +274,14 @@ async fn money_that_nobody_asked_for_is_held_until_somebody_did() {
         assert_eq!(mounted.post("/stk", push(id, code, amount, receipt)).await.status, 200);
     }
     assert_eq!(mounted.post("/c2b/confirmation", confirmation("R5", "5", "walk-in", "600638")).await.status, 200);
-    until("others are handled", async || shop.heard().len() >= 2).await;
-    assert_eq!(shop.heard(), ["paid R5 for nobody", "stk 1032 for nobody"]);
+    until("the others are handled", async || shop.heard().len() >= 5).await;
+    let told = ["conflict for nobody"; 3].into_iter();
+    assert_eq!(shop.heard(), told.chain(["paid R5 for walk-in", "stk 1032 for nobody"]).collect::<Vec<_>>());
     assert_eq!(mounted.inbox.depth().await.unwrap().held, 3);
 
     mounted.inbox.identify(&Kind::Stk, "order-1", "ws_1").await.unwrap();
     mounted.inbox.identify(&Kind::Stk, "order-2", "ws_2").await.unwrap();
-    until("the first is handled", async || shop.heard().len() >= 4).await;
+    until("the first is handled", async || shop.heard().len() >= 7).await;
     assert!(shop.heard().contains(&"paid R1 for order-1".to_owned()));
     assert_eq!(mounted.inbox.depth().await.unwrap().held, 2, "the other amount, and the one that nobody asked for");
 }

@@ -102,6 +102,7 @@ pub async fn a_payment_that_waits_is_due_when_its_reference_is_known(store: Shar
     let push = record(&store, of_order(paid("push", "RCPT1"), "order-1")).await;
     assert_eq!(payment(&push), Some(Verdict::Variant));
     let claimed = claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await.pop().expect("the payment");
+    assert_eq!(claimed.reference.as_ref().map(Private::as_str), Some("order-1"));
     let push = claimed.siblings.iter().find(|sibling| sibling.kind == Kind::Stk).expect("the push");
     assert_eq!(push.reference.as_ref().map(Private::as_str), Some("order-1"));
     let completed = store.list(&Filter::default().kind(Kind::PaymentCompleted)).await.unwrap();
@@ -122,4 +123,26 @@ pub async fn a_payment_that_was_handled_without_its_reference_is_completed(store
     assert_eq!((claimed.key.as_str(), claimed.verdict), ("RCPT1", Verdict::First));
     assert_eq!(claimed.reference.as_ref().map(Private::as_str), Some("order-1"));
     assert_eq!(Payment::parse(claimed.body.as_bytes()).expect("a payment").receipt, "RCPT1");
+}
+
+/// Nothing is known of a push but its receipt; the confirmation has the account, and whoever finds the reference comes last. Each is
+/// told once; what tells less than is known is not told.
+pub async fn a_payment_that_was_handled_without_its_account_is_completed(store: Shared) {
+    record(&store, paid("push", "RCPT1")).await;
+    for claimed in claim(&store, 10, LONG).await {
+        settle(&store, &claimed, Ending::Done).await;
+    }
+    record(&store, confirmed("RCPT1")).await;
+    let account = claim_of(&store, &[Kind::PaymentCompleted], Lane::Main, 10, LONG).await.pop().expect("the account");
+    assert!(account.reference.is_none());
+    let told = Payment::parse(account.body.as_bytes()).expect("a payment");
+    assert_eq!((told.receipt.as_str(), told.order()), ("RCPT1", Some("till")));
+    settle(&store, &account, Ending::Done).await;
+    let payment = of_order(paid("push", "RCPT1"), "order-1").payment.expect("a payment");
+    for _ in 0..2 {
+        record(&store, (*payment).clone()).await;
+    }
+    let mut claimed = claim_of(&store, &[Kind::PaymentCompleted], Lane::Main, 10, LONG).await;
+    assert_eq!(claimed.len(), 1, "once");
+    assert_eq!(claimed.remove(0).reference.as_ref().map(Private::as_str), Some("order-1"));
 }

@@ -249,10 +249,24 @@ impl Engine {
             return Ok(false);
         }
         let is_unexpected = early.error.as_ref().is_some_and(|error| error.as_str() == UNEXPECTED);
+        if early.verdict.is_news() && early.state != State::Held && early.reference.is_none() {
+            self.tell_whose(early, &expected.reference).await?;
+        }
         if early.state != State::Held || early.verdict != Verdict::First || !is_unexpected {
             return Ok(false);
         }
         Ok(self.release(early.id, Some(&expected.reference)).await?.is_some())
+    }
+
+    /// It came to the plain URL before anybody knew whose it was: its payment learns its reference now, as it would from a
+    /// counterpart at the URL of the request.
+    async fn tell_whose(self: &Arc<Self>, early: &Entry, reference: &Private) -> Result<(), StoreError> {
+        let Some(payment) = self.payment_of(early, Some(reference)) else { return Ok(()) };
+        let recorded = self.recorder.record(*payment).await;
+        let (payment, recorded) =
+            recorded.map_err(|_| StoreError::Unavailable("the payment was not recorded".into()))?;
+        self.notice_one(&payment, recorded.id, recorded.verdict);
+        Ok(())
     }
 
     /// A callback that came to the URL of a request before its id was known, under another id, and was handled: either of the

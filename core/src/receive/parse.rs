@@ -53,11 +53,17 @@ impl Engine {
         received
     }
 
-    /// A payment that a confirmation tells of may be that of a push, whose own callback knows the order: it waits for that a
-    /// little. (In production the two come within seconds of each other, in either order.)
+    /// A payment without a reference waits a little for who may know its order: a confirmation for the callback of the push that
+    /// led to it, a push for its confirmation, which has the account, or for [`identify`](crate::Inbox::identify). (In production
+    /// the two come within seconds of each other, in either order.)
     pub(crate) fn await_counterpart(&self, received: &mut Received, reference: Option<&Private>) {
-        let can_come =
-            received.kind == Kind::C2bConfirmation && reference.is_none() && self.routes.of(&Kind::Stk).is_some();
+        let is_received = |kind: &Kind| self.routes.of(kind).is_some();
+        let can_come = reference.is_none()
+            && match received.kind {
+                Kind::C2bConfirmation => is_received(&Kind::Stk),
+                Kind::Stk => is_received(&Kind::C2bConfirmation) || self.expecting.is_some(),
+                _ => false,
+            };
         if let Some(payment) = received.payment.as_mut().filter(|_| can_come) {
             payment.due_after = self.limits.counterpart;
         }
@@ -131,7 +137,8 @@ fn received_payment(payment: &Payment, received_at: SystemTime) -> Received {
         key: payment.receipt.as_str().into(),
         digest: Digest::of(&body),
         meaning: payment.says(),
-        detail: None,
+        // Whether it tells an account at all: see `Received::completes`.
+        detail: payment.account.is_some().then(|| Digest::of(b"account")),
         outcome: Some(Outcome::Success),
         body: Body(body),
         received_at,

@@ -131,7 +131,9 @@ impl Engine {
         let reason = received.reason().unwrap_or_default();
         match (verdict, &received.disposition) {
             (Verdict::First | Verdict::Update, Disposition::Hold(_)) => {
-                tracing::warn!(callback = %id, %kind, reason, "a callback is held");
+                tracing::error!(callback = %id, %kind, reason, "a callback that tells of money is held");
+                let delivery = Delivery::of_received(self, received, id, verdict);
+                self.tell(Notice::Conflict, delivery.with_error(&reason.into()));
             }
             (Verdict::First | Verdict::Update, _) => {
                 self.wake.notify_one();
@@ -165,7 +167,8 @@ impl Engine {
             Some(_) => tracing::error!(callback = %id, %kind, reason, "a callback that shows money is held"),
             None => tracing::warn!(callback = %id, %kind, reason, "a callback contradicts an earlier one; it is held"),
         }
-        self.tell(Notice::Conflict, Delivery::of_received(self, received, id, Verdict::Conflict));
+        let delivery = Delivery::of_received(self, received, id, Verdict::Conflict);
+        self.tell(Notice::Conflict, delivery.with_error(&reason.into()));
     }
 }
 

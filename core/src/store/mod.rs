@@ -74,11 +74,12 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// [`Received::judge`] and [`Received::state`] are the rules; a store finds the rows and obeys.
     ///
     /// # Payments that are completed
-    /// A payment that is a variant tells what its receipt's first payment may not have told: its reference. In the same
-    /// commit, when the first one is known without a reference and this one has one:
-    /// - while the first one is `Ready`, it becomes due at once: whoever claims it finds the sibling;
-    /// - otherwise this one is recorded as a callback of kind [`Kind::PaymentCompleted`], `Ready`, under the same key, unless
-    ///   there is one.
+    /// A payment that is a variant tells what its receipt's first payment may not have told: which order it is for. In the same
+    /// commit, when it [completes](Received::completes) the first one:
+    /// - while that is `Ready`, it takes over this one's reference, and becomes due at once: whoever claims it finds the sibling;
+    /// - otherwise, when it was claimed by itself, this one is recorded as a callback of kind [`Kind::PaymentCompleted`], `Ready`,
+    ///   under [its key](Received::completing), unless there is one. (When it was only [claimed with a callback](Claimed::payment),
+    ///   nobody was told of it.)
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when nothing was recorded or the outcome is unknown: recording again is safe.

@@ -104,10 +104,24 @@ impl Received {
         self
     }
 
-    /// A payment as the callback that tells, too late, what its receipt's first payment did not: for stores, see
+    /// Whether this payment tells which order it is for, and the one that is known under its receipt does not, whose
+    /// `reference` and `detail` are there or not. A reference is better than an account. For stores: see
     /// [`Store::record`](super::Store::record).
+    pub fn completes(&self, has_reference: bool, has_detail: bool) -> bool {
+        let tells_more = self.reference.is_some() || (self.detail.is_some() && !has_detail);
+        self.kind == Kind::Payment && !has_reference && tells_more
+    }
+
+    /// A payment as the callback that tells, too late, what its receipt's first payment did not: for stores, see
+    /// [`Store::record`](super::Store::record). Its key is the receipt, and `/account` when an account is all that it tells: its
+    /// reference may still come.
     #[must_use]
     pub fn completing(mut self) -> Received {
+        if self.reference.is_none() {
+            self.key = format!("{}/account", self.key.as_str()).into();
+            // It belongs to one callback of a kind.
+            self.receipt = None;
+        }
         self.kind = Kind::PaymentCompleted;
         self.disposition = Disposition::Handle;
         self.due_after = Duration::ZERO;

@@ -127,23 +127,28 @@ async fn complete_payment(
     first: CallbackId,
     now: i64,
 ) -> sqlx::Result<()> {
-    if received.kind != Kind::Payment || received.reference.is_none() {
+    if !received.completes(false, false) {
         return Ok(());
     }
-    let stage: Option<String> =
-        sqlx::query_scalar("SELECT stage FROM partner_event WHERE event_no = ? AND order_ref IS NULL")
-            .bind(first.0)
-            .fetch_optional(&mut *connection)
-            .await?;
-    match stage.as_deref() {
+    let known: Option<(String, i64, bool, bool)> = sqlx::query_as(
+        "SELECT stage, tries, order_ref IS NOT NULL, detail IS NOT NULL FROM partner_event WHERE event_no = ?",
+    )
+    .bind(first.0)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let lacking = known.filter(|(_, _, has_reference, has_detail)| received.completes(*has_reference, *has_detail));
+    match lacking.as_ref().map(|(stage, tries, ..)| (stage.as_str(), *tries)) {
         None => {}
-        Some("ready") => {
-            sqlx::query("UPDATE partner_event SET due_us = ?2, wait_us = 0 WHERE event_no = ?1")
+        Some(("ready", _)) => {
+            sqlx::query("UPDATE partner_event SET due_us = ?2, wait_us = 0, order_ref = ?3 WHERE event_no = ?1")
                 .bind(first.0)
                 .bind(now)
+                .bind(received.reference.as_ref().map(Private::as_str))
                 .execute(connection)
                 .await?;
         }
+        // Nobody was told of it: it was settled with a callback that accounted for it.
+        Some((_, 0)) => {}
         Some(_) => {
             let completing = received.clone().completing();
             let is_known: bool =

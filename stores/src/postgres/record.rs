@@ -150,8 +150,7 @@ async fn record_each(
                 None => received.decision.clone(),
             };
             if let Some(first) = same.filter(|_| is_locked || verdict == Verdict::Duplicate)
-                && received.kind == Kind::Payment
-                && received.reference.is_some()
+                && received.completes(false, first.known.detail.is_some())
             {
                 last.completing.push((first.known.id, received.clone()));
             }
@@ -343,7 +342,7 @@ async fn repeat(connection: &mut PgConnection, schema: &Schema, repeated: &[(Cal
     Ok(())
 }
 
-/// Payments that are known without a reference, and now with one: those that wait become due, and what was handled is completed.
+/// Payments that are known without their order, and now with it: those that wait become due, and what was handled is completed.
 async fn complete_payments(
     connection: &mut PgConnection,
     place: Place<'_>,
@@ -354,23 +353,34 @@ async fn complete_payments(
     }
     let ids: Vec<i64> = completing.iter().map(|(first, _)| first.0).collect();
     // Whoever claims one of them just now has it first, and is not seen to have found what is recorded here.
-    let lacking: HashMap<i64, i16> = sqlx::query_as(place.schema.sql(
-        "SELECT w.callback_id, w.state FROM mpesa_callbacks.work AS w JOIN mpesa_callbacks.callback AS c ON c.id = w.callback_id
+    let lacking: HashMap<i64, (i16, i32)> = sqlx::query_as(place.schema.sql(
+        "SELECT w.callback_id, w.state, w.attempts FROM mpesa_callbacks.work AS w JOIN mpesa_callbacks.callback AS c ON c.id = w.callback_id
          WHERE w.callback_id = ANY($1) AND c.id = ANY($1) AND c.reference IS NULL ORDER BY w.callback_id FOR NO KEY UPDATE OF w",
     ))
     .bind(&ids)
     .fetch_all(&mut *connection)
     .await?
     .into_iter()
+    .map(|(id, state, attempts): (i64, i16, i32)| (id, (state, attempts)))
     .collect();
-    let waiting: Vec<i64> = lacking.iter().filter(|(_, state)| **state == 0).map(|(id, _)| *id).collect();
+    let waiting: Vec<i64> = lacking.iter().filter(|(_, (state, _))| *state == 0).map(|(id, _)| *id).collect();
     if !waiting.is_empty() {
         let due = place.schema.sql(
             "UPDATE mpesa_callbacks.work SET run_at = mpesa_callbacks.now_us(), wait = 0 WHERE callback_id = ANY($1)",
         );
         sqlx::query(due).bind(&waiting).execute(&mut *connection).await?;
+        let known = completing.iter().filter(|(first, _)| waiting.contains(&first.0));
+        let known = known.filter_map(|(first, one)| Some((first.0, text(one.reference.as_ref()?.as_str()))));
+        let (ids, references): (Vec<i64>, Vec<_>) = known.unzip();
+        let whose = place.schema.sql(
+            "UPDATE mpesa_callbacks.callback AS c SET reference = told.reference
+             FROM unnest($1::bigint[], $2::text[]) AS told (id, reference) WHERE c.id = told.id",
+        );
+        sqlx::query(whose).bind(&ids).bind(&references).execute(&mut *connection).await?;
     }
-    let is_late = |first: &CallbackId| lacking.get(&first.0).is_some_and(|state| *state != 0);
+    // Where there was no attempt, nobody was told of it: it was settled with a callback that accounted for it.
+    let is_told = |(state, attempts): &(i16, i32)| *state != 0 && *attempts > 0;
+    let is_late = |first: &CallbackId| lacking.get(&first.0).is_some_and(is_told);
     let mut late: Vec<(CallbackId, Received)> = completing
         .iter()
         .filter(|(first, _)| is_late(first))

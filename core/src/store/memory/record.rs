@@ -80,19 +80,23 @@ impl Rows {
         id
     }
 
-    /// A payment that is known without a reference, and now with one.
+    /// A payment that is known without its order, and now with it.
     fn complete_payment(&mut self, received: &Received, first: CallbackId, now: SystemTime) {
-        if received.kind != Kind::Payment || received.reference.is_none() {
-            return;
-        }
-        let Some(row) = self.rows.get_mut(&first).filter(|row| row.entry.reference.is_none()) else { return };
+        let is_completed =
+            |row: &&mut Box<Row>| received.completes(row.entry.reference.is_some(), row.detail.is_some());
+        let Some(row) = self.rows.get_mut(&first).filter(is_completed) else { return };
         if row.entry.state == State::Ready {
             (row.entry.run_at, row.wait) = (Some(now), Duration::ZERO);
+            row.entry.reference.clone_from(&received.reference);
             self.note_due(first);
             return;
         }
-        if self.ids_of(&Kind::PaymentCompleted, &received.key).is_empty() {
-            self.insert(&received.clone().completing(), Verdict::First, Some(first), None, now);
+        if row.entry.attempts == 0 {
+            return;
+        }
+        let completing = received.clone().completing();
+        if self.ids_of(&completing.kind, &completing.key).is_empty() {
+            self.insert(&completing, Verdict::First, Some(first), None, now);
         }
     }
 

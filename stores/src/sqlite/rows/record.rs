@@ -102,22 +102,27 @@ fn insert(
     Ok(CallbackId(id))
 }
 
-/// A payment that is known without a reference, and now with one.
+/// A payment that is known without its order, and now with it.
 fn complete_payment(connection: &Connection, received: &Received, first: CallbackId, now: i64) -> Result<()> {
-    if received.kind != Kind::Payment || received.reference.is_none() {
+    if !received.completes(false, false) {
         return Ok(());
     }
-    let state: Option<i64> = connection
-        .prepare_cached("SELECT state FROM callback WHERE id = ?1 AND reference IS NULL")?
-        .query_row([first.0], |row| row.get(0))
+    let known: Option<((i64, i64), bool, bool)> = connection
+        .prepare_cached(
+            "SELECT state, attempts, reference IS NOT NULL, detail IS NOT NULL FROM callback WHERE id = ?1",
+        )?
+        .query_row([first.0], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?, row.get(3)?)))
         .optional()?;
-    match state {
+    let lacking = known.filter(|(_, has_reference, has_detail)| received.completes(*has_reference, *has_detail));
+    match lacking.map(|(state, ..)| state) {
         None => {}
-        Some(0) => {
+        Some((0, _)) => {
             connection
-                .prepare_cached("UPDATE callback SET run_at = ?2, wait = 0 WHERE id = ?1")?
-                .execute(params![first.0, now])?;
+                .prepare_cached("UPDATE callback SET run_at = ?2, wait = 0, reference = ?3 WHERE id = ?1")?
+                .execute(params![first.0, now, received.reference.as_ref().map(Private::as_str)])?;
         }
+        // Nobody was told of it: it was settled with a callback that accounted for it.
+        Some((_, 0)) => {}
         Some(_) => {
             let completing = received.clone().completing();
             let is_known: bool = connection
