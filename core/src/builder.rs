@@ -417,6 +417,7 @@ impl<H, L> InboxBuilder<H, L> {
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             closing,
+            requests: TaskTracker::new(),
             keepers: TaskTracker::new(),
         });
         if engine.spooling.is_none() {

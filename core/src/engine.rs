@@ -59,6 +59,8 @@ pub(crate) struct Engine {
     pub(crate) pending: Pending,
     /// How often in a row the ledger was away.
     pub(crate) ledger_failures: AtomicU32,
+    /// Requests of those who may speak.
+    pub(crate) requests: TaskTracker,
     /// Handlers and hooks.
     pub(crate) tasks: TaskTracker,
     /// Nothing new is claimed.

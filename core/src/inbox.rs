@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Instant, timeout};
+
 use tokio_util::sync::DropGuard;
 
 use crate::builder::InboxBuilder;
@@ -48,29 +50,33 @@ impl Inbox {
         self.engine.routes.iter().filter_map(|route| Some((&route.kind, route.path.as_deref()?)))
     }
 
-    /// Stops in order: nothing new is recorded or claimed, what runs may finish within `grace`, the rest is stopped at its
-    /// next `await` and goes back to the store with its attempt not counted, and the store is closed. Stop the web server
-    /// first.
+    /// Stops in order: nothing new is claimed, requests that have come are acknowledged, nothing more is recorded, what runs may
+    /// finish within `grace`, the rest is stopped at its next `await` and goes back to the store with its attempt not counted,
+    /// and the store is closed. Stop the web server first: what comes later hears 503.
     ///
     /// # Errors
     /// When the store cannot be closed.
     pub async fn shutdown(&self, grace: Duration) -> Result<(), StoreError> {
         let engine = &self.engine;
-        engine.closing.cancel();
+        let began = Instant::now();
         engine.stopping.cancel();
+        // Some servers (Rocket) tell of their end while they still serve what has come.
+        engine.requests.close();
+        let _ = timeout(grace, engine.requests.wait()).await;
+        engine.closing.cancel();
         engine.tasks.close();
-        if tokio::time::timeout(grace, engine.tasks.wait()).await.is_err() {
+        if timeout(grace.saturating_sub(began.elapsed()), engine.tasks.wait()).await.is_err() {
             tracing::warn!("handlers did not finish in time; they are run again");
             engine.giving_up.cancel();
             // One that blocks its thread cannot be stopped; its lease expires when the process is gone.
-            if tokio::time::timeout(STOPPING, engine.tasks.wait()).await.is_err() {
+            if timeout(STOPPING, engine.tasks.wait()).await.is_err() {
                 tracing::error!("a handler does not stop: it blocks its thread");
                 engine.closing.cancel();
                 return self.close().await;
             }
         }
         engine.keepers.close();
-        if tokio::time::timeout(KEEPING, engine.keepers.wait()).await.is_err() {
+        if timeout(KEEPING, engine.keepers.wait()).await.is_err() {
             tracing::error!("the store or the spool does not answer; stopped without waiting for it");
         }
         self.close().await

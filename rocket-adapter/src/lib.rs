@@ -64,7 +64,7 @@ pub fn inbox<E: Display>(
     })
 }
 
-/// Drains and closes the inbox when the server shuts down: handlers have 20 seconds to finish.
+/// Drains and closes the inbox when the server shuts down: once Rocket's grace period is over, handlers have 20 seconds to finish.
 pub fn fairing(inbox: &Inbox) -> impl Fairing {
     Draining(inbox.clone())
 }
@@ -83,7 +83,10 @@ impl Fairing for Draining {
         Info { name: "M-Pesa callbacks", kind: fairing::Kind::Shutdown }
     }
 
-    async fn on_shutdown(&self, _: &Rocket<Orbit>) {
+    async fn on_shutdown(&self, rocket: &Rocket<Orbit>) {
+        // Rocket 0.5 tells of its end at once, and serves for so long what has come, or is just coming: a request whose body has
+        // not begun is known to nobody yet.
+        rocket::tokio::time::sleep(Duration::from_secs(rocket.config().shutdown.grace.into())).await;
         if let Err(error) = self.0.shutdown(GRACE).await {
             rocket::error!("cannot close the inbox: {error}");
         }

@@ -73,6 +73,7 @@ impl Inbox {
         let started = Instant::now();
         let engine = self.engine().clone();
         let admitted = engine.guard(request); //                             may this sender speak?
+        let under_way = admitted.is_ok().then(|| engine.requests.token());
         let routed = admitted.and_then(|admitted| engine.route(admitted)); // which kind is this URL for?
         async move {
             let steps = async {
@@ -90,6 +91,7 @@ impl Inbox {
             };
             let acknowledgement = steps.await.unwrap_or_else(Acknowledgement::refusing);
             observe::acknowledged(acknowledgement.status(), started.elapsed());
+            drop(under_way); // a shutdown waits for this
             acknowledgement
         }
     }

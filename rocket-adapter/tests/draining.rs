@@ -1,0 +1,79 @@
+//! What has come when the server is told to stop is acknowledged.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mpesa_callbacks_core::payload::StkCallback;
+use mpesa_callbacks_core::store::MemoryStore;
+use mpesa_callbacks_core::{Call, Handling, Inbox, Kind, MpesaCallbacks, Route, Routes};
+use rocket::Config;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+
+const SECRET: &str = "00112233445566778899aabbccddeeff";
+
+struct Shop(Arc<Semaphore>);
+
+impl MpesaCallbacks for Shop {
+    fn routes(&self) -> Routes {
+        Routes::new().with(Route::new(Kind::Stk))
+    }
+
+    fn stk<'a>(&'a self, _: StkCallback, _: Call<'a, mpesa_callbacks_core::ledger::NoTx>) -> Handling<'a> {
+        Box::pin(async {
+            self.0.add_permits(1);
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_whose_bodies_come_after_the_signal_are_acknowledged() {
+    let handled = Arc::new(Semaphore::new(0));
+    let inbox = Inbox::builder(Shop(handled.clone())).store(MemoryStore::new()).secret(SECRET).start().await.unwrap();
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let shutdown = rocket::config::Shutdown { ctrlc: false, grace: 5, ..Default::default() };
+    let config = Config {
+        address: Ipv4Addr::LOCALHOST.into(),
+        port,
+        shutdown,
+        log_level: rocket::config::LogLevel::Off,
+        ..Config::debug_default()
+    };
+    let rocket = rocket::custom(config)
+        .mount("/pay", mpesa_callbacks_rocket::routes(&inbox))
+        .attach(mpesa_callbacks_rocket::fairing(&inbox));
+    let rocket = rocket.ignite().await.unwrap();
+    let stop = rocket.shutdown();
+    let serving = tokio::spawn(rocket.launch());
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    while TcpStream::connect(address).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let mut requests = Vec::new();
+    for number in 0..20 {
+        let body = format!(r#"{{"Body":{{"stkCallback":{{"CheckoutRequestID":"k{number}","ResultCode":1032}}}}}}"#);
+        let head = format!("POST /pay/{SECRET}/stk HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        connection.write_all(head.as_bytes()).await.unwrap();
+        // Of half of them a part has come, too: those are under way in the inbox.
+        let (now, later) = body.split_at(if number % 2 == 0 { 0 } else { 20 });
+        connection.write_all(now.as_bytes()).await.unwrap();
+        requests.push((connection, later.to_owned()));
+    }
+    // Nothing tells when Rocket has read a head, and a connection that it has not read from is idle to it.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    stop.notify();
+    for (connection, later) in &mut requests {
+        connection.write_all(later.as_bytes()).await.unwrap();
+    }
+    for (mut connection, _) in requests {
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    serving.await.unwrap().unwrap();
+    assert_eq!(handled.available_permits(), 20, "and handled, before the inbox was closed");
+}
