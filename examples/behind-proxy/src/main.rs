@@ -20,7 +20,7 @@ impl Shop {
     /// Money came in: once per receipt, whichever callbacks told of it.
     #[payment]
     async fn paid(&self, payment: Payment, delivery: &Delivery) {
-        println!("{} received, told by {:?}", payment.amount, delivery.peer());
+        println!("{} received for {:?}, told by {:?}", payment.amount, payment.order(), delivery.peer());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use mpesa_callbacks::prelude::*;
 
-use crate::orders::{self, Orders};
+use crate::orders::{self, BookingError, Orders};
 
 /// What M-Pesa's callbacks mean to the shop. The handlers that take a `tx` take effect exactly once in its database.
 #[derive(Clone, Debug)]
@@ -21,8 +21,14 @@ impl Shop {
 impl Shop {
     /// Money came in: once per receipt, though M-Pesa may tell of it by STK and by C2B.
     #[payment]
-    async fn paid(&self, payment: Payment, delivery: &Delivery, tx: &mut SqliteTx) -> sqlx::Result<()> {
-        orders::book(tx, &payment, delivery).await
+    async fn paid(&self, payment: Payment, tx: &mut SqliteTx) -> Result<(), BookingError> {
+        orders::book(tx, &payment).await
+    }
+
+    /// Its order became known after it was booked.
+    #[payment_completed]
+    async fn whose_it_was(&self, payment: Payment, tx: &mut SqliteTx) -> Result<(), BookingError> {
+        orders::assign(tx, &payment).await
     }
 
     /// A push ended. When it brought money, `paid` has it.
@@ -66,10 +72,18 @@ impl Shop {
         orders::payout(tx, delivery.key(), "unsure", None).await
     }
 
-    /// Somebody should look at this one: `inbox.list` shows it, `inbox.release` applies it.
+    /// Somebody should look at this one: `inbox.list` shows it, `inbox.contradiction` says what it contradicts, `inbox.release`
+    /// applies it.
     #[on_conflict]
-    async fn contradicted(&self, delivery: &Delivery) {
-        tracing::warn!(callback = %delivery.id(), kind = %delivery.kind(), "contradicts an earlier callback");
+    async fn held(&self, delivery: &Delivery) {
+        let reason = delivery.error();
+        tracing::error!(callback = %delivery.id(), kind = %delivery.kind(), reason, "a callback is held");
+    }
+
+    /// And at this one: `inbox.looks_like` says what it may be, `inbox.replay_as` reads it as that.
+    #[on_quarantine]
+    async fn unreadable(&self, delivery: &Delivery) {
+        tracing::error!(callback = %delivery.id(), kind = %delivery.kind(), "cannot be read");
     }
 
     /// And at this one: `inbox.get` shows why, `inbox.requeue` tries again.

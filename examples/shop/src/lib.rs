@@ -19,7 +19,7 @@ use mpesa_callbacks::prelude::*;
 
 pub use self::handlers::Shop;
 pub use self::options::Options;
-pub use self::orders::{NewOrder, Order, Orders};
+pub use self::orders::{BookingError, NewOrder, Order, Orders};
 pub use self::web::{Placed, app};
 
 /// Opens the shop's two databases and starts its inbox.

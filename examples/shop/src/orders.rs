@@ -130,32 +130,62 @@ impl Orders {
     }
 }
 
-/// Books money that came in, and settles the order that it is for, if that can be told.
-pub(crate) async fn book(tx: &mut SqliteConnection, payment: &Payment, delivery: &Delivery) -> sqlx::Result<()> {
-    let account = payment.account.as_ref().map(Private::trimmed);
-    let push = payment.checkout_request_id.as_ref().map(Private::as_str);
-    let reference: Option<String> =
-        sqlx::query_scalar("SELECT reference FROM orders WHERE reference = coalesce(?, ?) OR checkout_request_id = ?")
-            .bind(delivery.reference())
-            .bind(account)
-            .bind(push)
-            .fetch_optional(&mut *tx)
-            .await?;
-    let cents = payment.amount.cents().unwrap_or_default();
+/// Why a payment was not booked. It is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum BookingError {
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// It is more than a shop's books can hold.
+    #[error("the amount is not in whole cents, or too large")]
+    Amount,
+}
+
+/// Books money that came in, and settles the order that it is for. Money without an order is kept as such, for somebody to look at.
+pub(crate) async fn book(tx: &mut SqliteConnection, payment: &Payment) -> Result<(), BookingError> {
+    let cents = payment.amount.cents().ok_or(BookingError::Amount)?;
+    let reference = order_of(tx, payment).await?;
     sqlx::query("INSERT INTO payments (receipt, cents, reference) VALUES (?, ?, ?)")
         .bind(&payment.receipt)
         .bind(cents)
         .bind(&reference)
         .execute(&mut *tx)
         .await?;
-    // Money without an order is kept as such, for somebody to look at.
+    settle(tx, cents, reference.as_deref()).await
+}
+
+/// Settles the order of a payment that was booked without one.
+pub(crate) async fn assign(tx: &mut SqliteConnection, payment: &Payment) -> Result<(), BookingError> {
+    let cents = payment.amount.cents().ok_or(BookingError::Amount)?;
+    let reference = order_of(tx, payment).await?;
+    let assigned = sqlx::query("UPDATE payments SET reference = ? WHERE receipt = ? AND reference IS NULL")
+        .bind(&reference)
+        .bind(&payment.receipt)
+        .execute(&mut *tx)
+        .await?;
+    match assigned.rows_affected() {
+        0 => Ok(()),
+        _ => settle(tx, cents, reference.as_deref()).await,
+    }
+}
+
+/// The order that a payment is for, as far as there is one: its own reference, or the push that was sent for it.
+async fn order_of(tx: &mut SqliteConnection, payment: &Payment) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar("SELECT reference FROM orders WHERE reference = ? COLLATE NOCASE OR checkout_request_id = ?")
+        .bind(payment.order())
+        .bind(payment.checkout_request_id.as_ref().map(Private::as_str))
+        .fetch_optional(tx)
+        .await
+}
+
+async fn settle(tx: &mut SqliteConnection, cents: i64, reference: Option<&str>) -> Result<(), BookingError> {
     sqlx::query(
         "UPDATE orders SET paid_cents = paid_cents + ?1, status = CASE WHEN paid_cents + ?1 >= due_cents THEN 'paid' ELSE status END
          WHERE reference = ?2",
     )
     .bind(cents)
-    .bind(&reference)
-    .execute(&mut *tx)
+    .bind(reference)
+    .execute(tx)
     .await?;
     Ok(())
 }
