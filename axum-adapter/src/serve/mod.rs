@@ -4,6 +4,8 @@ mod body;
 
 mod connection;
 
+mod files;
+
 mod head;
 
 mod phase;
@@ -95,6 +97,9 @@ impl<F> Serve<F> {
     }
 
     /// How many connections may be open at once; 16,384 unless said otherwise. One more waits until another closes.
+    ///
+    /// Each is an open file: on Unix the process's limit is raised when serving starts, as far as it may be. Where that is not
+    /// enough, fewer connections are accepted, so that the application can still open its own files, and the log says so.
     pub fn connections(mut self, connections: usize) -> Serve<F> {
         self.limits.connections = connections;
         self
@@ -133,6 +138,7 @@ impl<F: Future<Output = ()> + Send + 'static> IntoFuture for Serve<F> {
 impl<F: Future<Output = ()>> Serve<F> {
     async fn run(self) -> io::Result<()> {
         let Serve { listener, app, limits: Limits { deadlines, connections, kept, drain }, signal } = self;
+        let connections = files::room_for(connections);
         let room = Arc::new(Semaphore::new(connections.clamp(1, Semaphore::MAX_PERMITS)));
         let kept = Arc::new(Semaphore::new(kept.min(Semaphore::MAX_PERMITS)));
         let (open, stopping) = (TaskTracker::new(), CancellationToken::new());
