@@ -25,7 +25,7 @@ impl MariaDb {
     /// When there is one, and it does not start.
     pub fn start(options: &[&str]) -> Option<MariaDb> {
         let Some(program) = program() else {
-            println!("SKIPPED: there is no MariaDB (mariadbd) in PATH or under the usual directories");
+            crate::skip("there is no MariaDB (mariadbd) in PATH or under the usual directories");
             return None;
         };
         let (directory, port) = place("mariadb");

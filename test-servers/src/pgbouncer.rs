@@ -21,7 +21,7 @@ impl PgBouncer {
     /// When there is one, and it does not start.
     pub fn before(server: &Postgres) -> Option<PgBouncer> {
         let Some(program) = program() else {
-            println!("SKIPPED: there is no PgBouncer of version 1.21 or newer");
+            crate::skip("there is no PgBouncer of version 1.21 or newer");
             return None;
         };
         let (directory, port) = place("pgbouncer");

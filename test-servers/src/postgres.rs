@@ -27,7 +27,7 @@ impl Postgres {
     /// When there is one, and it does not start.
     pub fn start(settings: &[&str]) -> Option<Postgres> {
         let Some(programs) = programs() else {
-            println!("SKIPPED: there is no PostgreSQL (initdb) in PATH or under the usual directories");
+            crate::skip("there is no PostgreSQL (initdb) in PATH or under the usual directories");
             return None;
         };
         let (directory, port) = place("postgres");

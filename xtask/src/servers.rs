@@ -77,7 +77,10 @@ pub(crate) fn places(target: &Path) -> Vec<(&'static str, PathBuf)> {
                 places.extend(program.parent().map(|directory| (server.variable, directory.to_owned())));
             }
             Some(program) => places.push((server.variable, program)),
-            None => println!("there is no {}, and no package of it to be had: its tests say so and pass", server.name),
+            None => println!(
+                "there is no {}, and no package of it to be had: its tests are skipped, or fail with REQUIRE_SERVERS",
+                server.name
+            ),
         }
     }
     places

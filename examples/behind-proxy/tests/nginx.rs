@@ -73,7 +73,7 @@ const NGINX: [u8; 4] = [127, 0, 0, 1];
 async fn behind_nginx_the_source_is_who_spoke_to_nginx() {
     let program = env::var("NGINX").unwrap_or_else(|_| "nginx".to_owned());
     if Command::new(&program).arg("-v").stderr(Stdio::null()).status().is_err() {
-        println!("SKIPPED: there is no nginx; name one in NGINX");
+        mpesa_callbacks_test_servers::skip("there is no nginx; name one in NGINX");
         return;
     }
     let directory = tempfile::tempdir().unwrap();
