@@ -67,6 +67,27 @@ pub async fn effects_and_mark_are_committed_together<B: LedgerBench>(bench: &B) 
     assert!(begin(bench, "a").await.is_none(), "a mark that is committed was given out again");
 }
 
+/// Another mark in the same transaction is committed with it, rolled back with it, and found again.
+pub async fn another_mark_is_committed_with_the_first<B: LedgerBench>(bench: &B) {
+    let ledger = prepared(bench).await;
+    for is_committed in [false, true] {
+        let mut tx = begin(bench, "one").await.expect("a new mark");
+        assert!(ledger.mark_also(&mut tx, &mark("other")).await.expect("mark"));
+        assert!(!ledger.mark_also(&mut tx, &mark("other")).await.expect("mark"), "it is there");
+        assert!(bench.write(&mut tx, "one").await);
+        match is_committed {
+            true => ledger.commit(tx).await.expect("commit"),
+            false => ledger.rollback(tx).await.expect("rollback"),
+        }
+    }
+    assert_eq!(bench.count("one").await, 1);
+    assert!(begin(bench, "other").await.is_none(), "it was committed");
+    let mut tx = begin(bench, "third").await.expect("a new mark");
+    assert!(!ledger.mark_also(&mut tx, &mark("other")).await.expect("mark"));
+    assert!(bench.write(&mut tx, "third").await, "a mark that is there breaks nothing");
+    ledger.commit(tx).await.expect("commit");
+}
+
 /// A rolled back transaction leaves neither effects nor mark.
 pub async fn a_rolled_back_transaction_leaves_neither<B: LedgerBench>(bench: &B) {
     let ledger = prepared(bench).await;

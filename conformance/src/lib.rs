@@ -54,6 +54,7 @@ macro_rules! store_tests {
             what_is_interrupted_alone_is_noted
             a_payment_is_settled_with_a_callback_that_accounts_for_it
             a_payment_is_given_back_with_a_callback_that_failed
+            a_payment_is_left_alone_by_whoever_has_no_room_for_it
             a_payment_is_swept_with_a_callback_whose_process_ended
             a_callback_whose_payment_was_handled_is_left_to_others
             a_payment_that_waits_is_due_when_its_reference_is_known
@@ -137,6 +138,7 @@ macro_rules! ledger_tests {
         $crate::ledger_tests! { @each $bench;
             preparing_twice_is_preparing_once
             effects_and_mark_are_committed_together
+            another_mark_is_committed_with_the_first
             a_rolled_back_transaction_leaves_neither
             a_dropped_transaction_leaves_neither
             marks_of_other_callbacks_do_not_matter

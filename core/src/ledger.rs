@@ -29,6 +29,10 @@ pub trait Ledger: Debug + Send + Sync + 'static {
     /// [`LedgerError::Unavailable`]. It never gives a second transaction with a mark that is committed.
     async fn begin(&self, mark: &Mark) -> Result<Begun<Self::Tx>, LedgerError>;
 
+    /// Writes another mark into a transaction that was begun; `false` when that mark is there already. It waits for whoever has the same
+    /// mark in hand, or fails, as [`begin`](Ledger::begin) does; after an error the transaction is rolled back.
+    async fn mark_also(&self, tx: &mut Self::Tx, mark: &Mark) -> Result<bool, LedgerError>;
+
     /// Commits the transaction. After an error the outcome may be unknown; the next attempt's `begin` finds out.
     async fn commit(&self, tx: Self::Tx) -> Result<(), LedgerError>;
 
@@ -43,6 +47,35 @@ pub enum Begun<Tx> {
     New(Tx),
     /// The mark is committed: the handler's effects are there.
     AlreadyApplied,
+}
+
+/// What a handler's transaction is marked with.
+#[derive(Clone, Debug)]
+pub(crate) struct Marks {
+    /// That the handler was run.
+    pub(crate) callback: Mark,
+    /// When the handler accounts for the payment that the callback shows, because nobody handles payments.
+    pub(crate) payment: Option<PaymentMarks>,
+}
+
+/// That a payment was accounted for: whichever release comes next finds it, also when nothing could be settled before the process
+/// ended.
+#[derive(Clone, Debug)]
+pub(crate) struct PaymentMarks {
+    /// As `#[payment]` marks it.
+    pub(crate) payment: Mark,
+    /// And that it was callbacks that did: of one payment there may be two, and both are handled.
+    pub(crate) by_callbacks: Mark,
+}
+
+impl PaymentMarks {
+    pub(crate) fn new(receipt: &Private, meaning: &Digest) -> PaymentMarks {
+        let by_callbacks = Digest::of(b"accounted for by callbacks");
+        PaymentMarks {
+            payment: Mark::new(&Kind::Payment, receipt, meaning, 0),
+            by_callbacks: Mark::new(&Kind::Payment, receipt, &by_callbacks, 0),
+        }
+    }
 }
 
 /// What makes one callback's effects known again: its kind, key and meaning; and how often it was deliberately
@@ -138,6 +171,10 @@ impl Ledger for NoLedger {
 
     async fn begin(&self, _: &Mark) -> Result<Begun<NoTx>, LedgerError> {
         Err(LedgerError::Unavailable("the inbox has no ledger".into()))
+    }
+
+    async fn mark_also(&self, tx: &mut NoTx, _: &Mark) -> Result<bool, LedgerError> {
+        match *tx {}
     }
 
     async fn commit(&self, tx: NoTx) -> Result<(), LedgerError> {

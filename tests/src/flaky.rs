@@ -12,11 +12,17 @@ use mpesa_callbacks::store::{
     Reopened, Reopening, Settled, Settlement, Store, StoreError, Waiting,
 };
 
-/// A memory store that can be made to fail.
-#[derive(Clone, Debug, Default)]
+/// A store that can be made to fail; in memory, unless it is made before another one.
+#[derive(Clone, Debug)]
 pub struct FlakyStore {
-    inner: MemoryStore,
+    inner: Arc<dyn Store>,
     switches: Arc<Switches>,
+}
+
+impl Default for FlakyStore {
+    fn default() -> FlakyStore {
+        FlakyStore::before(Arc::new(MemoryStore::new()))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -28,6 +34,11 @@ struct Switches {
 }
 
 impl FlakyStore {
+    /// Fails in place of this one.
+    pub fn before(inner: Arc<dyn Store>) -> FlakyStore {
+        FlakyStore { inner, switches: Arc::default() }
+    }
+
     /// Nothing is recorded and nothing decided before is found.
     pub fn go_away(&self, away: bool) {
         self.switches.away.store(away, Ordering::SeqCst);

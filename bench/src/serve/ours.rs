@@ -73,17 +73,17 @@ pub(super) async fn inbox(kept: Kept, work: Work, options: &Options) -> anyhow::
         Kept::Postgres => Arc::new(PostgresStore::connect(&options.database).await?),
     };
     match (work, kept) {
-        (Work::Acknowledge, _) => start(Inbox::builder(Waiting).concurrency(1), store).await,
-        (Work::Handle, _) => start(Inbox::builder(Done), store).await,
+        (Work::Acknowledge, _) => start(Inbox::builder(Waiting).name("bench").concurrency(1), store).await,
+        (Work::Handle, _) => start(Inbox::builder(Done).name("bench"), store).await,
         (Work::Ledger, Kept::Postgres) => {
             let pool = PgPoolOptions::new().max_connections(10).connect(&options.database).await?;
             sqlx::query(TABLE).execute(&pool).await?;
-            start(Inbox::builder(OnPostgres).ledger(SqlxLedger::new(pool)), store).await
+            start(Inbox::builder(OnPostgres).name("bench").ledger(SqlxLedger::new(pool)), store).await
         }
         (Work::Ledger, _) => {
             let pool = sqlite_pool(&options.directory).await?;
             sqlx::query(TABLE).execute(&pool).await?;
-            start(Inbox::builder(OnSqlite).ledger(SqlxLedger::new(pool)), store).await
+            start(Inbox::builder(OnSqlite).name("bench").ledger(SqlxLedger::new(pool)), store).await
         }
     }
 }

@@ -59,7 +59,7 @@ async fn claim(store: &Shared, limit: usize, lease: Duration) -> Vec<Claimed> {
 }
 
 async fn claim_of(store: &Shared, kinds: &[Kind], lane: Lane, limit: usize, lease: Duration) -> Vec<Claimed> {
-    store.claim(&Claim { kinds, lane, limit, lease }).await.expect("claim")
+    store.claim(&Claim { lane, ..Claim::new(kinds, limit, lease) }).await.expect("claim")
 }
 
 async fn claim_one(store: &Shared, lease: Duration) -> Claimed {

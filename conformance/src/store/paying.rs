@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::payload::{Payment, Private};
-use mpesa_callbacks_core::store::{Claimed, Ending, Filter, Lane, Received, Settled, Settlement, State, Verdict};
+use mpesa_callbacks_core::store::{
+    Claim, Claimed, Ending, Filter, Lane, Received, Settled, Settlement, State, Verdict,
+};
 use tokio::time::sleep;
 
 use super::{LONG, SHORT, Shared, claim, claim_of, payment, received, record, settle, state, stk};
@@ -51,6 +53,18 @@ pub async fn a_payment_is_settled_with_a_callback_that_accounts_for_it(store: Sh
     let claimed = claim_without(&store, LONG).await.pop().expect("the confirmation");
     assert_eq!((claimed.kind, claimed.payment), (Kind::C2bConfirmation, None));
     assert!(claim(&store, 10, LONG).await.is_empty());
+}
+
+/// Whoever handles payments, and has no room for them just now, leaves them alone.
+pub async fn a_payment_is_left_alone_by_whoever_has_no_room_for_it(store: Shared) {
+    let push = record(&store, paid("push", "RCPT1")).await;
+    let kinds = [Kind::Stk];
+    let claim = Claim { handles_payments: true, ..Claim::new(&kinds, 10, LONG) };
+    let claimed = store.claim(&claim).await.expect("claim").pop().expect("the push");
+    assert_eq!((claimed.lease.id, claimed.payment), (push.id, None));
+    settle(&store, &claimed, Ending::Done).await;
+    let left = claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await;
+    assert_eq!(left.len(), 1, "the payment is still to be handled");
 }
 
 /// A callback that was not handled to its end gives its payment back: the next release handles it.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use mpesa_callbacks_core::store::{
-    Body, Claim, Disposition, Ending, Extent, Filter, Lane, Lookup, Owner, State, StoreError, Verdict,
+    Body, Claim, Disposition, Ending, Extent, Filter, Lookup, Owner, State, StoreError, Verdict,
 };
 use mpesa_callbacks_core::{Environment, Kind};
 use tokio::time::sleep;
@@ -295,6 +295,6 @@ pub async fn a_closed_store_says_so(store: Shared) {
     store.close().await.unwrap();
     assert!(matches!(store.record(&[failed("l")]).await, Err(StoreError::Closed)));
     assert!(matches!(store.get(recorded.id).await, Err(StoreError::Closed)));
-    let claim = Claim { kinds: &[Kind::Stk], lane: Lane::Main, limit: 1, lease: LONG };
+    let claim = Claim::new(&[Kind::Stk], 1, LONG);
     assert!(matches!(store.claim(&claim).await, Err(StoreError::Closed)));
 }

@@ -6,7 +6,7 @@ use super::Notice;
 use crate::delivery::Delivery;
 use crate::handler::{Call, Deciding, HandlerError, Handling, MpesaCallbacks, Noticing};
 use crate::kind::Kind;
-use crate::ledger::{Begun, Ledger, LedgerError, Mark};
+use crate::ledger::{Begun, Ledger, LedgerError, Marks, PaymentMarks};
 use crate::payload::{C2bValidation, Callback};
 use crate::receive::error_chain;
 use crate::validation::Validation;
@@ -14,7 +14,7 @@ use crate::validation::Validation;
 /// A handler set and its ledger, seen as one thing of no particular type.
 #[async_trait]
 pub(crate) trait Handle: Send + Sync + 'static {
-    async fn handle(&self, callback: Callback, delivery: &Delivery, mark: Option<Mark>) -> Result<(), Failure>;
+    async fn handle(&self, callback: Callback, delivery: &Delivery, marks: Option<Marks>) -> Result<(), Failure>;
     async fn decide(&self, request: C2bValidation, delivery: &Delivery) -> Result<Validation, HandlerError>;
     async fn notice(&self, notice: Notice, delivery: &Delivery);
     async fn prepare(&self) -> Result<(), LedgerError>;
@@ -36,17 +36,31 @@ where
     H: MpesaCallbacks<L::Tx> + 'static,
     L: Ledger,
 {
-    async fn handle(&self, callback: Callback, delivery: &Delivery, mark: Option<Mark>) -> Result<(), Failure> {
-        let Some(mark) = mark else {
+    async fn handle(&self, callback: Callback, delivery: &Delivery, marks: Option<Marks>) -> Result<(), Failure> {
+        let Some(marks) = marks else {
             return dispatch(&self.handler, callback, Call::new(delivery, None)).await.map_err(Failure::Handler);
         };
-        let mut tx = match self.ledger.begin(&mark).await.map_err(Failure::Ledger)? {
+        let mut tx = match self.ledger.begin(&marks.callback).await.map_err(Failure::Ledger)? {
             Begun::New(tx) => tx,
             Begun::AlreadyApplied => {
                 tracing::info!(callback = %delivery.id(), "applied before; nothing to do but to settle");
                 return Ok(());
             }
         };
+        if let Some(payment) = &marks.payment {
+            match accounts_for(&self.ledger, &mut tx, payment).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    tracing::info!(callback = %delivery.id(), "its payment was applied before; nothing to do but to settle");
+                    self.roll_back(tx).await;
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.roll_back(tx).await;
+                    return Err(Failure::Ledger(error));
+                }
+            }
+        }
         match dispatch(&self.handler, callback, Call::new(delivery, Some(&mut tx))).await {
             Ok(()) => match self.ledger.commit(tx).await {
                 Ok(()) => Ok(()),
@@ -54,9 +68,7 @@ where
                 Err(error) => Err(Failure::Ledger(error)),
             },
             Err(error) => {
-                if let Err(error) = self.ledger.rollback(tx).await {
-                    tracing::warn!(cause = error_chain(&error), "cannot roll back; the database will");
-                }
+                self.roll_back(tx).await;
                 Err(Failure::Handler(error))
             }
         }
@@ -80,6 +92,20 @@ where
         };
         noticing.await;
     }
+}
+
+impl<H, L: Ledger> WithLedger<H, L> {
+    async fn roll_back(&self, tx: L::Tx) {
+        if let Err(error) = self.ledger.rollback(tx).await {
+            tracing::warn!(cause = error_chain(&error), "cannot roll back; the database will");
+        }
+    }
+}
+
+/// Marks a payment as accounted for by a callback; `false` when `#[payment]` has handled it.
+async fn accounts_for<L: Ledger>(ledger: &L, tx: &mut L::Tx, payment: &PaymentMarks) -> Result<bool, LedgerError> {
+    let is_theirs = !ledger.mark_also(tx, &payment.by_callbacks).await?;
+    Ok(ledger.mark_also(tx, &payment.payment).await? || is_theirs)
 }
 
 fn dispatch<'a, H, Tx>(handler: &'a H, callback: Callback, call: Call<'a, Tx>) -> Handling<'a>

@@ -13,7 +13,7 @@ use super::dispatch::Failure;
 use crate::delivery::Delivery;
 use crate::engine::Engine;
 use crate::kind::Kind;
-use crate::ledger::{LedgerError, Mark};
+use crate::ledger::{LedgerError, Mark, Marks, PaymentMarks};
 use crate::observe;
 use crate::payload::{self, Callback, Expected, Payment, Private};
 use crate::receive::error_chain;
@@ -83,7 +83,7 @@ impl Engine {
             },
             _ => delivery,
         };
-        let Claimed { kind, key, attempt, meaning, reference, repetition, .. } = claimed;
+        let Claimed { kind, key, attempt, meaning, reference, repetition, payment: shown, .. } = claimed;
 
         let mut asked_after = None;
         if let Callback::Expected(expected) = &mut parsed.callback {
@@ -97,14 +97,18 @@ impl Engine {
         // A payment is marked by its receipt: its reference is that of whichever callback told of it first.
         let reference = reference.filter(|_| kind != Kind::Payment);
         let is_transactional = route.transactional && asked_after.is_none();
-        let mark = is_transactional.then(|| {
+        let marks = is_transactional.then(|| {
             let meaning = meaning.unwrap_or_else(|| parsed.meaning().under(reference.as_ref()));
-            Mark::new(&kind, &key, &meaning, repetition)
+            let payment = shown.and_then(|_| parsed.payment());
+            Marks {
+                callback: Mark::new(&kind, &key, &meaning, repetition),
+                payment: payment.map(|payment| PaymentMarks::new(&payment.receipt.as_str().into(), &payment.says())),
+            }
         });
         let limit = route.deadline.unwrap_or(self.limits.handling);
         let handling = self.handling.clone();
         let theirs = delivery.clone();
-        let call = async move { handling.handle(parsed.callback, &theirs, mark).await };
+        let call = async move { handling.handle(parsed.callback, &theirs, marks).await };
         // A task of its own, so that a panic stays there.
         let mut running = tokio::spawn(call.in_current_span());
         let mut overran = false;

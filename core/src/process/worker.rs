@@ -87,7 +87,9 @@ impl Engine {
     async fn claim(&self, kinds: &[Kind], lane: Lane, limit: usize) -> (Vec<Claimed>, Instant) {
         // The lease counts from before the question was asked, by a clock that nobody sets.
         let expires = Instant::now() + self.limits.lease;
-        let claim = Claim { kinds, lane, limit, lease: self.limits.lease };
+        // Whether or not there is room for payments just now.
+        let handles_payments = self.routes.of(&Kind::Payment).is_some();
+        let claim = Claim { kinds, lane, limit, lease: self.limits.lease, handles_payments };
         let claimed = match caught(self.store.claim(&claim)).await {
             Ok(claimed) => claimed,
             Err(error) => {

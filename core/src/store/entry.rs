@@ -63,12 +63,16 @@ pub struct Claim<'a> {
     pub limit: usize,
     /// For how long.
     pub lease: Duration,
+    /// Whether the claimant has a handler for payments, for which there may be no room just now: where it has none, its handlers
+    /// account for money themselves.
+    pub handles_payments: bool,
 }
 
 impl<'a> Claim<'a> {
     /// Callbacks of these kinds that are not suspect.
     pub fn new(kinds: &'a [Kind], limit: usize, lease: Duration) -> Claim<'a> {
-        Claim { kinds, lane: Lane::Main, limit, lease }
+        let handles_payments = kinds.contains(&Kind::Payment);
+        Claim { kinds, lane: Lane::Main, limit, lease, handles_payments }
     }
 }
 

@@ -97,7 +97,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// a claim must not grow with how many of those there are.
     ///
     /// # Claimants that do not handle payments
-    /// Where [`Kind::Payment`] is not among the kinds, the claimant's handlers account for money themselves, and a callback that
+    /// Where the claim says that there is [no handler for payments](Claim::handles_payments), the claimant's handlers account for
+    /// money themselves, and a callback that
     /// [is news](Verdict::is_news) and tells of a receipt is claimed together with its payment, so that nobody handles both:
     /// - a payment that is `Ready`, and was never claimed by itself, becomes `Running` under a lease of its own
     ///   ([`Claimed::payment`]), its attempts not counted;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use mpesa_callbacks::Kind;
 use mpesa_callbacks::payload::Private;
 use mpesa_callbacks::store::{
     ALONE_AFTER, Body, CallbackId, Claim, Claimed, Ending, Interruption, Lane, Lease, SUSPECT_AFTER, is_ahead,
@@ -33,10 +32,9 @@ pub(crate) async fn claim(
     }
     query.push(") ORDER BY due_us, event_no LIMIT ").push_bind(i64::try_from(claim.limit).unwrap_or(i64::MAX));
     let due: Vec<i64> = query.build_query_scalar().fetch_all(&mut *connection).await?;
-    let handles_payments = claim.kinds.contains(&Kind::Payment);
     let mut claimed = Vec::with_capacity(due.len());
     for id in due {
-        let payment = match handles_payments {
+        let payment = match claim.handles_payments {
             true => Payment::None,
             false => payment_of(&mut *connection, id).await?,
         };

@@ -57,6 +57,10 @@ impl Ledger for SqlxLedger<MySql> {
         beginning.await.unwrap_or_else(|error| Err(LedgerError::Unavailable(error.into())))
     }
 
+    async fn mark_also(&self, tx: &mut MySqlTx, mark: &Mark) -> Result<bool, LedgerError> {
+        set_mark(tx, mark).await.map_err(failed)
+    }
+
     async fn commit(&self, mut tx: MySqlTx) -> Result<(), LedgerError> {
         // It is gone when the transaction is: after a deadlock, which a handler may have gone on from, or a statement that commits.
         if let Err(error) = sqlx::query("RELEASE SAVEPOINT mpesa_callbacks").execute(&mut *tx).await {
@@ -106,7 +110,7 @@ const NO_SAVEPOINT: u16 = 1305;
 
 async fn begin_marked(pool: &MySqlPool, mark: &Mark) -> sqlx::Result<Begun<MySqlTx>> {
     let mut tx = SqlxTx::begin(pool, None).await?;
-    match set_mark(&mut tx, mark).await {
+    match mark_first(&mut tx, mark).await {
         Ok(true) => Ok(Begun::New(tx)),
         Ok(false) => {
             sqlx::query("ROLLBACK").execute(&mut *tx).await?;
@@ -120,28 +124,32 @@ async fn begin_marked(pool: &MySqlPool, mark: &Mark) -> sqlx::Result<Begun<MySql
     }
 }
 
-/// Writes the mark; `false` when it is there.
-async fn set_mark(tx: &mut MySqlTx, mark: &Mark) -> sqlx::Result<bool> {
-    // Not for long: a machine that is lost keeps its marks until the server notices, which may be hours. The attempt does
-    // not count, and the next one looks again.
-    let (usual, autocommit): (u64, i64) =
-        sqlx::query_as("SELECT CAST(@@innodb_lock_wait_timeout AS UNSIGNED), CAST(@@autocommit AS SIGNED)")
-            .fetch_one(&mut **tx)
-            .await?;
+/// Writes the mark, and a savepoint after it; `false` when it is there.
+async fn mark_first(tx: &mut MySqlTx, mark: &Mark) -> sqlx::Result<bool> {
+    let autocommit: i64 = sqlx::query_scalar("SELECT CAST(@@autocommit AS SIGNED)").fetch_one(&mut **tx).await?;
     tx.watch.is_changed.store(autocommit == 1, Ordering::SeqCst);
     // What is run after a deadlock must not take effect by itself.
-    let set = "SET SESSION innodb_lock_wait_timeout = CAST(? AS UNSIGNED), SESSION autocommit = 0";
-    sqlx::query(set).bind(PATIENCE).execute(&mut **tx).await?;
-    // Waits for whoever has the same mark in hand: their commit makes this one nothing, their rollback makes it ours.
-    let insert = sqlx::query("INSERT IGNORE INTO mpesa_callbacks_applied (mark, kind) VALUES (?, ?)");
-    let marked = insert.bind(mark.as_bytes()).bind(mark.kind().name()).execute(&mut **tx).await;
-    // The setting is the connection's, and that goes back to the pool.
-    wait_for(tx, usual).await?;
-    if marked?.rows_affected() == 0 {
+    sqlx::query("SET SESSION autocommit = 0").execute(&mut **tx).await?;
+    if !set_mark(tx, mark).await? {
         return Ok(false);
     }
     sqlx::query("SAVEPOINT mpesa_callbacks").execute(&mut **tx).await?;
     Ok(true)
+}
+
+/// Writes the mark; `false` when it is there.
+async fn set_mark(connection: &mut MySqlConnection, mark: &Mark) -> sqlx::Result<bool> {
+    // Not for long: a machine that is lost keeps its marks until the server notices, which may be hours. The attempt does
+    // not count, and the next one looks again.
+    let usual: u64 =
+        sqlx::query_scalar("SELECT CAST(@@innodb_lock_wait_timeout AS UNSIGNED)").fetch_one(&mut *connection).await?;
+    wait_for(connection, PATIENCE).await?;
+    // Waits for whoever has the same mark in hand: their commit makes this one nothing, their rollback makes it ours.
+    let insert = sqlx::query("INSERT IGNORE INTO mpesa_callbacks_applied (mark, kind) VALUES (?, ?)");
+    let marked = insert.bind(mark.as_bytes()).bind(mark.kind().name()).execute(&mut *connection).await;
+    // The setting is the connection's, and that goes back to the pool.
+    wait_for(connection, usual).await?;
+    Ok(marked?.rows_affected() > 0)
 }
 
 async fn wait_for(connection: &mut MySqlConnection, seconds: u64) -> sqlx::Result<()> {

@@ -48,7 +48,7 @@ impl Ledger for SqlxLedger<Postgres> {
 
     async fn begin(&self, mark: &Mark) -> Result<Begun<PgTx>, LedgerError> {
         let mut tx = begin(&self.pool).await.map_err(failed)?;
-        match set_mark(&mut tx, mark).await {
+        match begin_marked(&mut tx, mark).await {
             Ok(true) => Ok(Begun::New(tx)),
             Ok(false) => {
                 tx.rollback().await.map_err(unavailable)?;
@@ -59,6 +59,10 @@ impl Ledger for SqlxLedger<Postgres> {
                 Err(failed(error))
             }
         }
+    }
+
+    async fn mark_also(&self, tx: &mut PgTx, mark: &Mark) -> Result<bool, LedgerError> {
+        set_mark(tx, mark).await.map_err(failed)
     }
 
     async fn commit(&self, mut tx: PgTx) -> Result<(), LedgerError> {
@@ -87,6 +91,15 @@ async fn begin(pool: &PgPool) -> sqlx::Result<PgTx> {
     beginning.await.unwrap_or_else(|error| Err(sqlx::Error::Io(std::io::Error::other(error))))
 }
 
+/// Writes the mark, and a savepoint after it; `false` when it is there.
+async fn begin_marked(connection: &mut PgConnection, mark: &Mark) -> sqlx::Result<bool> {
+    if !set_mark(connection, mark).await? {
+        return Ok(false);
+    }
+    sqlx::query("SAVEPOINT mpesa_callbacks").execute(connection).await?;
+    Ok(true)
+}
+
 /// Writes the mark; `false` when it is there.
 async fn set_mark(connection: &mut PgConnection, mark: &Mark) -> sqlx::Result<bool> {
     // Not for long: a machine that is lost keeps its marks until the server notices, which may be hours. The attempt does
@@ -98,12 +111,8 @@ async fn set_mark(connection: &mut PgConnection, mark: &Mark) -> sqlx::Result<bo
     // Waits for whoever has the same mark in hand: their commit makes this one nothing, their rollback makes it theirs.
     let insert = sqlx::query("INSERT INTO mpesa_callbacks_applied (mark, kind) VALUES ($1, $2) ON CONFLICT DO NOTHING");
     let marked = insert.bind(mark.as_bytes()).bind(mark.kind().name()).execute(&mut *connection).await?;
-    if marked.rows_affected() == 0 {
-        return Ok(false);
-    }
-    sqlx::query(limit).bind(usual).execute(&mut *connection).await?;
-    sqlx::query("SAVEPOINT mpesa_callbacks").execute(connection).await?;
-    Ok(true)
+    sqlx::query(limit).bind(usual).execute(connection).await?;
+    Ok(marked.rows_affected() > 0)
 }
 
 fn code(error: &sqlx::Error) -> Option<String> {

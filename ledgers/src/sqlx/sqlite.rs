@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use mpesa_callbacks_core::ledger::{Begun, Ledger, LedgerError, Mark};
-use sqlx::{Sqlite, SqlitePool};
+use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 
 use super::{ENDED, SqlxLedger, SqlxTx, unavailable};
 
@@ -46,6 +46,10 @@ impl Ledger for SqlxLedger<Sqlite> {
         beginning.await.unwrap_or_else(|error| Err(LedgerError::Unavailable(error.into())))
     }
 
+    async fn mark_also(&self, tx: &mut SqliteTx, mark: &Mark) -> Result<bool, LedgerError> {
+        set_mark(tx, mark).await.map_err(failed)
+    }
+
     async fn commit(&self, tx: SqliteTx) -> Result<(), LedgerError> {
         if tx.watch.was_ended.load(Ordering::SeqCst) {
             tx.close().await;
@@ -68,21 +72,27 @@ impl Ledger for SqlxLedger<Sqlite> {
 async fn begin_marked(pool: &SqlitePool, mark: &Mark) -> sqlx::Result<Begun<SqliteTx>> {
     // IMMEDIATE: it waits for its turn to write here, and cannot lose it to somebody else between reading and writing.
     let mut tx = SqlxTx::begin(pool, Some("BEGIN IMMEDIATE")).await?;
-    let insert = sqlx::query("INSERT INTO mpesa_callbacks_applied (mark, kind) VALUES (?, ?) ON CONFLICT DO NOTHING");
-    let marked = match insert.bind(mark.as_bytes()).bind(mark.kind().name()).execute(&mut *tx).await {
-        Ok(marked) => marked,
+    let is_new = match set_mark(&mut tx, mark).await {
+        Ok(is_new) => is_new,
         Err(error) => {
             // On a full disk SQLite has ended the transaction by now.
             tx.close().await;
             return Err(error);
         }
     };
-    if marked.rows_affected() == 0 {
+    if !is_new {
         tx.rollback().await?;
         return Ok(Begun::AlreadyApplied);
     }
     watch(&mut tx).await?;
     Ok(Begun::New(tx))
+}
+
+/// Writes the mark; `false` when it is there.
+async fn set_mark(connection: &mut SqliteConnection, mark: &Mark) -> sqlx::Result<bool> {
+    let insert = sqlx::query("INSERT INTO mpesa_callbacks_applied (mark, kind) VALUES (?, ?) ON CONFLICT DO NOTHING");
+    let marked = insert.bind(mark.as_bytes()).bind(mark.kind().name()).execute(connection).await?;
+    Ok(marked.rows_affected() > 0)
 }
 
 /// From now on nothing is committed on this connection but by the ledger, and a rollback is noticed.

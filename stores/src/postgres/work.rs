@@ -36,7 +36,7 @@ pub(super) async fn claim(pool: &PgPool, place: Place<'_>, claim: &Claim<'_>) ->
         return Ok(Vec::new());
     }
     let mut payments = Payments::default();
-    if !claim.kinds.contains(&Kind::Payment) {
+    if !claim.handles_payments {
         payments = payments_of(&mut tx, schema, &due).await?;
         due.retain(|id| !payments.theirs.contains(id));
     }

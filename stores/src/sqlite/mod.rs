@@ -154,7 +154,8 @@ impl Store for SqliteStore {
 
     async fn claim(&self, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
         let now = self.now();
-        let asked = Asked { kinds: claim.kinds.to_vec(), lane: claim.lane, limit: claim.limit, lease: claim.lease };
+        let Claim { kinds, lane, limit, lease, handles_payments } = claim.clone();
+        let asked = Asked { kinds: kinds.to_vec(), lane, limit, lease, handles_payments };
         // Looking costs nothing to the writer, and most looks find nothing.
         let looked_for = asked.clone();
         if !self.read(move |connection| rows::is_due(connection, &looked_for, now)).await? {

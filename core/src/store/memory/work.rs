@@ -31,12 +31,11 @@ impl Rows {
     }
 
     pub(super) fn claim(&mut self, claim: &Claim<'_>, now: SystemTime) -> Vec<Claimed> {
-        let handles_payments = claim.kinds.contains(&Kind::Payment);
         let (mut claimed, mut left) = (Vec::new(), Vec::new());
         while claimed.len() < claim.limit
             && let Some(id) = self.next_due(claim, now)
         {
-            let payment = if handles_payments { Payment::None } else { self.payment_of(id) };
+            let payment = if claim.handles_payments { Payment::None } else { self.payment_of(id) };
             let payment = match payment {
                 Payment::Theirs => {
                     left.push(id);

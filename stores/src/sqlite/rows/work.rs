@@ -20,6 +20,7 @@ pub(in crate::sqlite) struct Asked {
     pub(in crate::sqlite) lane: Lane,
     pub(in crate::sqlite) limit: usize,
     pub(in crate::sqlite) lease: Duration,
+    pub(in crate::sqlite) handles_payments: bool,
 }
 
 impl Asked {
@@ -43,11 +44,10 @@ pub(in crate::sqlite) fn is_due(connection: &Connection, asked: &Asked, now: i64
 }
 
 pub(in crate::sqlite) fn claim(connection: &Connection, asked: &Asked, now: i64) -> Result<Vec<Claimed>> {
-    let handles_payments = asked.kinds.contains(&Kind::Payment);
     let hmac_key = hmac_key(connection)?;
     let mut claimed = Vec::new();
     for id in due(connection, asked, now)? {
-        let payment = if handles_payments { Payment::None } else { payment_of(connection, id)? };
+        let payment = if asked.handles_payments { Payment::None } else { payment_of(connection, id)? };
         let payment = match payment {
             Payment::Theirs => continue,
             Payment::With(payment) => Some(take(connection, payment, asked, now, 0)?),
