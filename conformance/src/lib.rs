@@ -55,6 +55,12 @@ macro_rules! store_tests {
             a_payment_is_settled_with_a_callback_that_accounts_for_it
             a_payment_is_given_back_with_a_callback_that_failed
             a_payment_is_left_alone_by_whoever_has_no_room_for_it
+            a_payment_that_another_release_failed_at_is_claimed_with_its_callback
+            what_is_left_to_others_holds_up_nothing
+            a_callback_is_not_settled_without_its_payment
+            the_payment_of_a_released_callback_is_claimed_with_it
+            a_payment_learns_its_reference_in_every_order
+            a_receipt_is_told_once_also_by_an_update
             a_payment_is_swept_with_a_callback_whose_process_ended
             a_callback_whose_payment_was_handled_is_left_to_others
             a_payment_that_waits_is_due_when_its_reference_is_known

@@ -253,6 +253,12 @@ impl Routes {
                 self.0.push(Arc::new(route));
             }
         }
+        // Nobody would ever take it.
+        if self.of(&Kind::PaymentCompleted).is_none() {
+            let mut route = Route::new(Kind::PaymentCompleted);
+            route.implied = true;
+            self.0.push(Arc::new(route));
+        }
     }
 }
 

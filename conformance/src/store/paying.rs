@@ -5,7 +5,7 @@ use std::time::Duration;
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::payload::{Payment, Private};
 use mpesa_callbacks_core::store::{
-    Claim, Claimed, Ending, Filter, Lane, Received, Settled, Settlement, State, Verdict,
+    Claim, Claimed, Ending, Filter, Lane, Lookup, Received, Reopening, Settled, Settlement, State, Verdict,
 };
 use tokio::time::sleep;
 
@@ -104,6 +104,92 @@ pub async fn a_callback_whose_payment_was_handled_is_left_to_others(store: Share
     assert_eq!(claim_without(&store, LONG).await.len(), 1, "others are not held up");
     let left = claim(&store, 10, LONG).await.pop().expect("the push");
     assert_eq!(left.key, "push");
+}
+
+/// After a release that failed at its payments was rolled back, the one before, which accounts for money itself, has them: what waits is
+/// claimed jointly, whoever tried before.
+pub async fn a_payment_that_another_release_failed_at_is_claimed_with_its_callback(store: Shared) {
+    record(&store, paid("push", "RCPT1")).await;
+    let failed = claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await.pop().expect("the payment");
+    settle(&store, &failed, Ending::Retry { after: Duration::ZERO, error: "a bad deployment".into() }).await;
+    let claimed = claim_without(&store, LONG).await.pop().expect("the push");
+    let payment = claimed.payment.expect("its payment");
+    let done = Settlement::new(claimed.lease, Ending::Done).with_payment(Some(payment));
+    assert_eq!(store.settle(&[done]).await.unwrap(), [Settled::Written]);
+    // It was told to nobody: so the other callback of the same payment is this release's, too.
+    record(&store, of_order(confirmed("RCPT1"), "order-1")).await;
+    assert_eq!(claim_without(&store, LONG).await.len(), 1, "the confirmation");
+    assert!(claim_of(&store, &[Kind::PaymentCompleted], Lane::Main, 10, LONG).await.is_empty());
+}
+
+/// However many callbacks are left to others, what comes after them is claimed.
+pub async fn what_is_left_to_others_holds_up_nothing(store: Shared) {
+    for number in 0..20 {
+        record(&store, paid(&format!("push-{number}"), &format!("RCPT{number}"))).await;
+    }
+    for payment in claim_of(&store, &[Kind::Payment], Lane::Main, 20, LONG).await {
+        settle(&store, &payment, Ending::Done).await;
+    }
+    let genuine = record(&store, paid("genuine", "GENUINE")).await;
+    let claimed = claim_of(&store, &WITHOUT, Lane::Main, 3, LONG).await;
+    assert_eq!(claimed.iter().map(|claimed| claimed.lease.id).collect::<Vec<_>>(), [genuine.id]);
+}
+
+/// A callback and its payment are settled together or not at all.
+pub async fn a_callback_is_not_settled_without_its_payment(store: Shared) {
+    record(&store, paid("push", "RCPT1")).await;
+    let claimed = claim_without(&store, LONG).await.pop().expect("the push");
+    let payment = claimed.payment.expect("its payment");
+    // Its lease was lost, as it is when only the callback's was renewed.
+    let lost = Settlement::new(payment, Ending::Released { after: LONG });
+    assert_eq!(store.settle(&[lost]).await.unwrap(), [Settled::Written]);
+    let done = Settlement::new(claimed.lease, Ending::Done).with_payment(Some(payment));
+    assert_eq!(store.settle(&[done]).await.unwrap(), [Settled::LeaseLost]);
+    assert_eq!(state(&store, claimed.lease.id).await, State::Running, "the sweep gives it back");
+}
+
+/// Whoever releases a contradiction where nobody handles payments has it accounted for by its callback.
+pub async fn the_payment_of_a_released_callback_is_claimed_with_it(store: Shared) {
+    record(&store, stk("push", "1032", 0, "", "cancelled")).await;
+    for claimed in claim_without(&store, LONG).await {
+        settle(&store, &claimed, Ending::Done).await;
+    }
+    let late = paid("push", "RCPT1");
+    let conflict = record(&store, late.clone()).await;
+    let reopening = Reopening { payment: late.payment.as_deref(), ..Reopening::from(State::Held) };
+    let reopened = store.reopen(conflict.id, &reopening).await.unwrap().expect("it was held");
+    let claimed = claim_without(&store, LONG).await.pop().expect("the released one");
+    assert_eq!(claimed.payment.map(|lease| lease.id), reopened.payment.map(|(id, _)| id));
+    assert!(claimed.payment.is_some());
+}
+
+/// In whatever order a confirmation, a push, and the reference that somebody finds for it come.
+pub async fn a_payment_learns_its_reference_in_every_order(store: Shared) {
+    for (round, order) in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]].into_iter().enumerate() {
+        let receipt = format!("RCPT{round}");
+        let push = || paid(&format!("push-{round}"), &receipt);
+        for which in order {
+            let received = match which {
+                0 => confirmed(&receipt),
+                1 => push(),
+                _ => *of_order(push(), "order-1").payment.expect("a payment"),
+            };
+            record(&store, received).await;
+            for claimed in claim(&store, 10, LONG).await {
+                settle(&store, &claimed, Ending::Done).await;
+            }
+        }
+        let of_receipt = store.find(&[Lookup::Receipt(receipt)]).await.unwrap();
+        let mut told = of_receipt.iter().filter(|entry| matches!(entry.kind, Kind::Payment | Kind::PaymentCompleted));
+        assert!(told.any(|entry| entry.verdict == Verdict::First && entry.reference.is_some()), "{order:?}");
+    }
+}
+
+/// A receipt belongs to one callback of a kind, also where an outcome was unknown before.
+pub async fn a_receipt_is_told_once_also_by_an_update(store: Shared) {
+    record(&store, paid("one", "RCPT1")).await;
+    record(&store, stk("other", "1037", 0, "", "nobody knows")).await;
+    assert_eq!(record(&store, paid("other", "RCPT1")).await.verdict, Verdict::Conflict);
 }
 
 /// The confirmation comes first and knows no order; the push's callback does. While the payment waits, it becomes due at once,

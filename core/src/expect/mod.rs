@@ -252,7 +252,7 @@ impl Engine {
         if early.verdict.is_news() && early.state != State::Held && early.reference.is_none() {
             self.tell_whose(early, &expected.reference).await?;
         }
-        if early.state != State::Held || early.verdict != Verdict::First || !is_unexpected {
+        if early.state != State::Held || !early.verdict.is_news() || !is_unexpected {
             return Ok(false);
         }
         Ok(self.release(early.id, Some(&expected.reference)).await?.is_some())

@@ -58,13 +58,21 @@ impl Engine {
             return (Ended::With(Ending::Released { after: UNHANDLED }, None), "released");
         };
         if route.implied {
+            if claimed.kind == Kind::PaymentCompleted {
+                tracing::warn!(
+                    "it is known now which order a payment was for, and there is no `#[payment_completed]` to tell"
+                );
+            }
             // Its payment was recorded with it.
             return (Ended::With(Ending::Done, None), "done");
         }
         let attempts = route.retries.unwrap_or(self.limits.retries).saturating_add(1);
         if claimed.attempt > attempts {
             let alone = claimed.interruptions_alone;
-            return dead(delivery, format!("the process ended {alone} times while nothing else ran beside it"));
+            return dead(
+                delivery,
+                format!("the process ended {alone} times while it ran alone among those that were interrupted"),
+            );
         }
         let mut parsed = match payload::parse_bytes(
             &claimed.kind,

@@ -1,11 +1,13 @@
 //! How much the URL of one payment may bring: what leaks by a log is one URL, and must not fill a disk.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::kind::Kind;
 use crate::payload::Digest;
 
 /// What one reference may bring at once, and again in the course of [`RENEWAL`].
@@ -16,9 +18,18 @@ const RENEWAL: Duration = Duration::from_secs(60 * 60);
 /// How many references are kept in mind at most. Those whose budget is whole again are forgotten.
 const REFERENCES: usize = 50_000;
 
+/// How often it is looked which those are.
+const FORGETTING: Duration = Duration::from_secs(60);
+
 /// The budgets of references that brought something lately.
 #[derive(Debug, Default)]
-pub(crate) struct Budgets(Mutex<HashMap<Digest, Budget>>);
+pub(crate) struct Budgets(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    budgets: HashMap<Digest, Budget>,
+    looked_at: Option<Instant>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Budget {
@@ -28,32 +39,54 @@ struct Budget {
 }
 
 impl Budgets {
-    /// Whether this reference may bring one more callback of this size.
-    pub(super) fn admits(&self, reference: &str, bytes: usize) -> bool {
-        let mut budgets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        if budgets.len() >= REFERENCES {
-            budgets.retain(|_, budget| now.duration_since(budget.at) < RENEWAL);
-        }
-        if budgets.len() >= REFERENCES {
-            // So many URLs did not leak; nothing is gained by refusing what they bring.
-            return true;
-        }
-        let whole = Budget { callbacks: CALLBACKS, bytes: BYTES, at: now };
-        let budget = budgets.entry(Digest::of(reference.as_bytes())).or_insert(whole);
-        let renewed = now.duration_since(budget.at).as_secs_f64() / RENEWAL.as_secs_f64();
-        budget.callbacks = (budget.callbacks + renewed * CALLBACKS).min(CALLBACKS);
-        budget.bytes = (budget.bytes + renewed * BYTES).min(BYTES);
-        budget.at = now;
-        #[allow(clippy::cast_precision_loss, reason = "bodies are limited far below 2^53 bytes")]
-        let bytes = bytes as f64;
-        if budget.callbacks < 1.0 || budget.bytes < bytes {
-            return false;
-        }
-        budget.callbacks -= 1.0;
-        budget.bytes -= bytes;
-        true
+    /// Whether the URL of this kind and reference may bring one more callback of this size.
+    pub(super) fn admits(&self, kind: &Kind, reference: &str, bytes: usize) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(budget) = known.budgets.get_mut(&name(kind, reference)) else { return true };
+        budget.renew(Instant::now());
+        budget.callbacks >= 1.0 && budget.bytes >= size(bytes)
     }
+
+    /// It brought one that was stored. What is repeated costs nothing, and neither does what could not be stored.
+    pub(super) fn charge(&self, kind: &Kind, reference: &str, bytes: usize) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if known.budgets.len() >= REFERENCES
+            && known.looked_at.is_none_or(|looked_at| now.duration_since(looked_at) >= FORGETTING)
+        {
+            known.budgets.retain(|_, budget| now.duration_since(budget.at) < RENEWAL);
+            known.looked_at = Some(now);
+        }
+        let is_full = known.budgets.len() >= REFERENCES;
+        let whole = Budget { callbacks: CALLBACKS, bytes: BYTES, at: now };
+        let budget = match known.budgets.entry(name(kind, reference)) {
+            Entry::Occupied(budget) => budget.into_mut(),
+            // So many URLs did not leak; nothing is gained by refusing what they bring.
+            Entry::Vacant(_) if is_full => return,
+            Entry::Vacant(vacant) => vacant.insert(whole),
+        };
+        budget.renew(now);
+        budget.callbacks -= 1.0;
+        budget.bytes -= size(bytes);
+    }
+}
+
+impl Budget {
+    fn renew(&mut self, now: Instant) {
+        let renewed = now.duration_since(self.at).as_secs_f64() / RENEWAL.as_secs_f64();
+        self.callbacks = (self.callbacks + renewed * CALLBACKS).min(CALLBACKS);
+        self.bytes = (self.bytes + renewed * BYTES).min(BYTES);
+        self.at = now;
+    }
+}
+
+fn name(kind: &Kind, reference: &str) -> Digest {
+    Digest::of(format!("{}\0{reference}", kind.name()).as_bytes())
+}
+
+#[allow(clippy::cast_precision_loss, reason = "bodies are limited far below 2^53 bytes")]
+fn size(bytes: usize) -> f64 {
+    bytes as f64
 }
 
 #[cfg(test)]
@@ -63,10 +96,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_reference_brings_some_callbacks_and_then_some_an_hour() {
         let budgets = Budgets::default();
-        let bring = |reference: &str, bytes| (0..1000).filter(|_| budgets.admits(reference, bytes)).count();
+        let bring = |reference: &str, bytes| {
+            let admitted = (0..1000).take_while(|_| budgets.admits(&Kind::Stk, reference, bytes));
+            admitted.map(|_| budgets.charge(&Kind::Stk, reference, bytes)).count()
+        };
         assert_eq!(bring("leaked", 1000), 20);
         assert_eq!(bring("large", 60 * 1024), 4);
         assert_eq!(bring("another", 1000), 20);
+        assert!(budgets.admits(&Kind::B2cResult, "another", 1000), "another kind");
         tokio::time::advance(RENEWAL / 2).await;
         assert_eq!(bring("leaked", 1000), 10);
         tokio::time::advance(RENEWAL * 24).await;

@@ -34,7 +34,7 @@ impl Engine {
             return received.decision.map(|_| Stored { route, kind, decision: None }).ok_or(Refusal::Flooded);
         }
         if let Some(reference) = &received.reference
-            && !self.budgets.admits(reference.as_str(), received.body().len())
+            && !self.budgets.admits(&route.kind, reference.as_str(), received.body().len())
         {
             tracing::error!(%kind, "too much comes by the URL of one payment; has it leaked?");
             return Err(Refusal::Flooded);
@@ -63,7 +63,7 @@ impl Engine {
         let spooling = self.spooling.as_ref();
         let spooled = spooling.map(|spooling| (spooling, Spooled::of(&came_to, &received)));
         if !spooling.is_some_and(|spooling| spooling.breaker.is_open()) {
-            match self.offer(received).await {
+            match self.offer(&came_to, received).await {
                 Ok(recorded) => return Ok(recorded.decision),
                 Err(RecordError::Away) => self.store_failed(),
                 // Nor would it be taken out of the spool.
@@ -72,19 +72,27 @@ impl Engine {
         }
         let (spooling, spooled) = spooled.ok_or(Refusal::Unavailable)?;
         let decision = spooled.decision.clone();
+        let brought = spooled.reference.clone().map(|reference| (reference, spooled.body.0.len()));
         // Apart, so that what goes straight into the store need not make room for it.
         Box::pin(spooling.put(spooled)).await?;
+        if let Some((reference, bytes)) = brought {
+            self.budgets.charge(&came_to, reference.as_str(), bytes);
+        }
         Ok(decision)
     }
 
     /// Into the store, if it takes it in time.
-    async fn offer(self: &Arc<Self>, received: Box<Received>) -> Result<Recorded, RecordError> {
+    async fn offer(self: &Arc<Self>, came_to: &Kind, received: Box<Received>) -> Result<Recorded, RecordError> {
         let until = Instant::now() + self.limits.recording;
+        let brought = received.reference.clone().map(|reference| (came_to.clone(), reference, received.body().len()));
         let answering = timeout_at(until, self.recorder.enter(received)).await.map_err(|_| RecordError::Away)??;
         let engine = self.clone();
         let mut recording = Box::pin(async move {
             let (received, recorded) = answering.await?;
             engine.store_worked();
+            if let Some((kind, reference, bytes)) = brought.filter(|_| recorded.verdict != Verdict::Duplicate) {
+                engine.budgets.charge(&kind, reference.as_str(), bytes);
+            }
             engine.notice(&received, &recorded);
             Ok(recorded)
         });

@@ -164,7 +164,13 @@ impl Store for PartnerEvents {
         let (now, mut tx) = (now(), self.begin().await?);
         let mut settled = Vec::with_capacity(batch.len());
         for Settlement { lease, ending, payment, .. } in batch {
-            let is_written = working::settle(&mut tx, *lease, ending, 1, now).await.map_err(failed)?;
+            // Both or neither.
+            let is_held = match payment {
+                Some(payment) => working::is_held(&mut tx, *payment).await.map_err(failed)?,
+                None => true,
+            };
+            let is_lost = !is_held && working::is_held(&mut tx, *lease).await.map_err(failed)?;
+            let is_written = !is_lost && working::settle(&mut tx, *lease, ending, 1, now).await.map_err(failed)?;
             if let Some(payment) = payment.filter(|_| is_written) {
                 // Its attempts were not counted, so there is none to give back.
                 let ending = match ending {

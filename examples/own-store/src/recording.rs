@@ -27,6 +27,7 @@ pub(crate) async fn record(
     let known = rows.iter().map(|row| known(row, received, secret)).collect::<sqlx::Result<Vec<_>>>()?;
 
     let told = who_told_receipt(&mut *connection, received, secret).await?;
+    let first = known.iter().find(|known| known.verdict == Verdict::First).map(|known| known.id);
     let Judgement { verdict, earlier } = received.judge(&known, told);
     let is_same = matches!(verdict, Verdict::Duplicate | Verdict::Variant);
     let same = earlier.filter(|_| is_same).and_then(|id| known.iter().position(|known| known.id == id));
@@ -41,11 +42,11 @@ pub(crate) async fn record(
             .bind(micros(received.received_at))
             .execute(&mut *connection)
             .await?;
-        complete_payment(connection, received, id, now).await?;
+        complete_payment(connection, received, first, now).await?;
         return Ok(Recorded::new(id, verdict, decision, None));
     }
     let id = insert(connection, received, verdict, earlier, decision.as_deref(), now).await?;
-    if let (Verdict::Variant, Some(first)) = (verdict, earlier) {
+    if verdict == Verdict::Variant {
         complete_payment(connection, received, first, now).await?;
     }
     // The money that a callback shows is recorded with it, or not at all.
@@ -124,12 +125,10 @@ async fn insert(
 async fn complete_payment(
     connection: &mut SqliteConnection,
     received: &Received,
-    first: CallbackId,
+    first: Option<CallbackId>,
     now: i64,
 ) -> sqlx::Result<()> {
-    if !received.completes(false, false) {
-        return Ok(());
-    }
+    let Some(first) = first.filter(|_| received.completes(false, false)) else { return Ok(()) };
     let known: Option<(String, i64, bool, bool)> = sqlx::query_as(
         "SELECT stage, tries, order_ref IS NOT NULL, detail IS NOT NULL FROM partner_event WHERE event_no = ?",
     )

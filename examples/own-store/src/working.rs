@@ -30,7 +30,16 @@ pub(crate) async fn claim(
     for kind in claim.kinds {
         topics.push_bind(kind.name());
     }
-    query.push(") ORDER BY due_us, event_no LIMIT ").push_bind(i64::try_from(claim.limit).unwrap_or(i64::MAX));
+    query.push(")");
+    if !claim.handles_payments {
+        // Those whose payments others have are left to them, however many there are.
+        query.push(
+            " AND (topic IN ('payment', 'payment_completed') OR NOT EXISTS (
+                  SELECT 1 FROM partner_event AS p WHERE p.topic = 'payment' AND p.external_id = partner_event.receipt
+                         AND p.judged = 'first' AND (p.stage = 'running' OR p.stage <> 'ready' AND p.tries > 0)))",
+        );
+    }
+    query.push(" ORDER BY due_us, event_no LIMIT ").push_bind(i64::try_from(claim.limit).unwrap_or(i64::MAX));
     let due: Vec<i64> = query.build_query_scalar().fetch_all(&mut *connection).await?;
     let mut claimed = Vec::with_capacity(due.len());
     for id in due {
@@ -65,19 +74,20 @@ async fn payment_of(connection: &mut SqliteConnection, id: i64) -> sqlx::Result<
     let payment: Option<(i64, String, i64)> = sqlx::query_as(
         "SELECT p.event_no, p.stage, p.tries
          FROM partner_event AS c JOIN partner_event AS p ON p.topic = 'payment' AND p.external_id = c.receipt
-         WHERE c.event_no = ? AND c.judged IN ('first', 'update') AND c.topic NOT IN ('payment', 'payment_completed')
+         WHERE c.event_no = ? AND c.topic NOT IN ('payment', 'payment_completed')
                AND p.judged = 'first'",
     )
     .bind(id)
     .fetch_optional(connection)
     .await?;
     Ok(match payment {
-        Some((_, stage, tries)) if tries > 0 || stage == "running" => Payment::Theirs,
         Some((payment, stage, _)) if stage == "ready" => Payment::With(payment),
+        Some((_, stage, tries)) if tries > 0 || stage == "running" => Payment::Theirs,
         _ => Payment::None,
     })
 }
 
+/// Takes one. A payment that is taken with a callback has no attempt: it is told to nobody, whoever tried before.
 async fn take(
     connection: &mut SqliteConnection,
     id: i64,
@@ -86,7 +96,7 @@ async fn take(
     tries: i64,
 ) -> sqlx::Result<Lease> {
     let fence = sqlx::query_scalar(
-        "UPDATE partner_event SET stage = 'running', lease_no = lease_no + 1, tries = tries + ?2, lease_until = ?3, due_us = NULL,
+        "UPDATE partner_event SET stage = 'running', lease_no = lease_no + 1, tries = CASE ?2 WHEN 0 THEN 0 ELSE tries + ?2 END, lease_until = ?3, due_us = NULL,
                 wait_us = ?4, lane = ?5
          WHERE event_no = ?1 RETURNING lease_no",
     )
@@ -120,6 +130,12 @@ async fn claimed_row(connection: &mut SqliteConnection, lease: Lease, secret: &[
         one.siblings = recording::siblings(connection, &receipt, &one.kind, secret).await?;
     }
     Ok(one)
+}
+
+/// Whether it runs under this lease.
+pub(crate) async fn is_held(connection: &mut SqliteConnection, lease: Lease) -> sqlx::Result<bool> {
+    let held = "SELECT EXISTS (SELECT 1 FROM partner_event WHERE event_no = ? AND lease_no = ? AND stage = 'running')";
+    sqlx::query_scalar(held).bind(lease.id.0).bind(lease.fence).fetch_one(connection).await
 }
 
 /// Whether it was written, or was before: under the lease's own number only, so that whoever lost it changes nothing.

@@ -149,7 +149,9 @@ async fn record_each(
                 Some(same) => same.decision.clone(),
                 None => received.decision.clone(),
             };
-            if let Some(first) = same.filter(|_| is_locked || verdict == Verdict::Duplicate)
+            let first = earlier.iter().find(|one| one.at == at && one.known.verdict == Verdict::First);
+            if same.is_some_and(|_| is_locked || verdict == Verdict::Duplicate)
+                && let Some(first) = first
                 && received.completes(false, first.known.detail.is_some())
             {
                 last.completing.push((first.known.id, received.clone()));

@@ -76,12 +76,19 @@ async fn due(connection: &mut PgConnection, schema: &Schema, claim: &Claim<'_>) 
               CROSS JOIN LATERAL (
                   SELECT callback_id, run_at FROM mpesa_callbacks.work AS w
                   WHERE w.state = 0 AND w.kind = asked.kind AND w.lane = asked_lane.lane AND w.run_at <= mpesa_callbacks.now_us()
+                        AND ($4 OR asked.kind IN ('payment', 'payment_completed') OR NOT EXISTS (
+                            SELECT 1 FROM mpesa_callbacks.callback AS c
+                                JOIN mpesa_callbacks.callback AS p ON p.key = c.receipt AND p.kind = 'payment' AND p.verdict = 0
+                                JOIN mpesa_callbacks.work AS pw ON pw.callback_id = p.id
+                            WHERE c.id = w.callback_id AND (pw.state = 1 OR pw.state >= 2 AND pw.attempts > 0)))
                   ORDER BY w.run_at, w.callback_id LIMIT $3 FOR UPDATE SKIP LOCKED) AS of_kind
          ORDER BY run_at, callback_id LIMIT $3",
     ))
     .bind(&kinds)
     .bind(&lanes)
     .bind(i64::try_from(claim.limit).unwrap_or(i64::MAX))
+    // Those whose payments others have are left to them, however many there are.
+    .bind(claim.handles_payments)
     .fetch_all(connection)
     .await
 }
@@ -91,7 +98,7 @@ async fn payments_of(connection: &mut PgConnection, schema: &Schema, due: &[i64]
     let rows: Vec<(i64, i64)> = sqlx::query_as(schema.sql(
         "SELECT c.id, p.id FROM mpesa_callbacks.callback AS c
               JOIN mpesa_callbacks.callback AS p ON p.key = c.receipt AND p.kind = 'payment' AND p.verdict = 0
-         WHERE c.id = ANY($1) AND c.verdict IN (0, 5) AND c.kind NOT IN ('payment', 'payment_completed') ORDER BY p.id, c.id",
+         WHERE c.id = ANY($1) AND c.kind NOT IN ('payment', 'payment_completed') ORDER BY p.id, c.id",
     ))
     .bind(due)
     .fetch_all(&mut *connection)
@@ -114,11 +121,11 @@ async fn payments_of(connection: &mut PgConnection, schema: &Schema, due: &[i64]
     let mut used = HashSet::new();
     for (callback, payment) in rows {
         match states.get(&payment) {
-            Some((0, 0)) if used.insert(payment) => {
+            Some((0, _)) if used.insert(payment) => {
                 payments.with.insert(callback, payment);
             }
             // Settled with another callback.
-            Some((2, 0)) => {}
+            Some((2.., 0)) => {}
             _ => {
                 payments.theirs.insert(callback);
             }
@@ -127,7 +134,7 @@ async fn payments_of(connection: &mut PgConnection, schema: &Schema, due: &[i64]
     Ok(payments)
 }
 
-/// Takes these, which are locked.
+/// Takes these, which are locked. A payment that is taken with a callback has no attempt: it is told to nobody, whoever tried before.
 async fn take(
     connection: &mut PgConnection,
     schema: &Schema,
@@ -138,7 +145,7 @@ async fn take(
     // Ids are asked for as a list, here and below: whatever the planner thinks of the tables, it looks up these and no others.
     sqlx::query(schema.sql(
         "UPDATE mpesa_callbacks.work AS w
-         SET state = 1, fence = fence + 1, attempts = attempts + $2, run_at = NULL, lease_until = mpesa_callbacks.now_us() + $3,
+         SET state = 1, fence = fence + 1, attempts = CASE $2 WHEN 0 THEN 0 ELSE attempts + $2 END, run_at = NULL, lease_until = mpesa_callbacks.now_us() + $3,
              wait = $3, lane = $4
          FROM mpesa_callbacks.callback AS c JOIN mpesa_callbacks.body AS b ON b.callback_id = c.id
          WHERE w.callback_id = ANY($1) AND c.id = ANY($1) AND b.callback_id = ANY($1) AND w.callback_id = c.id
@@ -270,11 +277,12 @@ impl Columns {
 }
 
 pub(super) async fn settle(pool: &PgPool, schema: &Schema, batch: &[Settlement]) -> sqlx::Result<Vec<Settled>> {
+    let mut tx = begin(pool).await?;
+    let lost = lost(&mut tx, schema, batch).await?;
     let mut columns = Columns::default();
-    for Settlement { lease, ending, .. } in batch {
+    for Settlement { lease, ending, .. } in batch.iter().filter(|settlement| !lost.contains(&settlement.lease.id)) {
         columns.add(*lease, ending, 1);
     }
-    let mut tx = begin(pool).await?;
     let settled = write(&mut tx, schema, &columns).await?;
     let is_settled = |settlement: &Settlement| settled.contains(&(settlement.lease.id.0, settlement.lease.fence));
     let mut with = Columns::default();
@@ -295,6 +303,36 @@ pub(super) async fn settle(pool: &PgPool, schema: &Schema, batch: &[Settlement])
         false => Settled::LeaseLost,
     };
     Ok(batch.iter().map(settled).collect())
+}
+
+/// Callbacks that are still leased, and whose payments are not: it is both or neither.
+async fn lost(
+    connection: &mut PgConnection,
+    schema: &Schema,
+    batch: &[Settlement],
+) -> sqlx::Result<HashSet<CallbackId>> {
+    let pairs: Vec<(Lease, Lease)> = batch.iter().filter_map(|one| Some((one.lease, one.payment?))).collect();
+    if pairs.is_empty() {
+        return Ok(HashSet::new());
+    }
+    // All that is written afterwards, in the order of ids.
+    let payments = batch.iter().filter_map(|one| one.payment);
+    let ids: Vec<i64> = batch.iter().map(|one| one.lease).chain(payments).map(|lease| lease.id.0).collect();
+    let running: HashSet<(i64, i64)> = sqlx::query_as(schema.sql(
+        "WITH locked AS MATERIALIZED (
+             SELECT callback_id, fence, state FROM mpesa_callbacks.work WHERE callback_id = ANY($1)
+             ORDER BY callback_id FOR NO KEY UPDATE
+         )
+         SELECT callback_id, fence FROM locked WHERE state = 1",
+    ))
+    .bind(&ids)
+    .fetch_all(connection)
+    .await?
+    .into_iter()
+    .collect();
+    let is_held = |lease: &Lease| running.contains(&(lease.id.0, lease.fence));
+    let lost = pairs.iter().filter(|(callback, payment)| is_held(callback) && !is_held(payment));
+    Ok(lost.map(|(callback, _)| callback.id).collect())
 }
 
 /// Writes settlements; those that are written now, or were before.

@@ -67,6 +67,9 @@ fn letter(body: &[u8], at: usize) -> Option<(u8, usize)> {
     Some(code.map_or((byte, 1), |letter| (letter, 6)))
 }
 
+/// How far an element's attributes are followed: there may be many such names, and this is looked for after each.
+const ATTRIBUTES: usize = 256;
+
 /// Where the value is that belongs to the name which ends here: behind `:`, `=` or `>`, or, of a list of parameters,
 /// behind a comma and `"Value":`.
 fn value_after(body: &[u8], name_end: usize) -> Option<Range<usize>> {
@@ -80,7 +83,8 @@ fn value_after(body: &[u8], name_end: usize) -> Option<Range<usize>> {
     // An element of XML may have attributes.
     let is_spaced = body.get(name_end).is_some_and(u8::is_ascii_whitespace);
     if is_spaced
-        && let Some(length) = body[at..].iter().position(|byte| matches!(byte, b'>' | b'<' | b',' | b'{' | b'&'))
+        && let Some(length) =
+            body[at..].iter().take(ATTRIBUTES).position(|byte| matches!(byte, b'>' | b'<' | b',' | b'{' | b'&'))
         && body[at + length] == b'>'
     {
         at += length;

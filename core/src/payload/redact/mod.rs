@@ -27,10 +27,12 @@ use serde_json::value::RawValue;
 /// assert_eq!(*strike_credentials(echoed), struck[..]);
 /// ```
 pub fn strike_credentials(body: &[u8]) -> Cow<'_, [u8]> {
-    match std::str::from_utf8(body) {
-        Ok(text) if is_json(text.trim_start_matches('\u{feff}')) => match members::strike(text) {
-            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    // Readers look past a byte order mark.
+    let marks = body.len() - body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).len();
+    match std::str::from_utf8(&body[marks..]) {
+        Ok(text) if is_json(text) => match members::strike(text) {
+            Cow::Borrowed(_) => Cow::Borrowed(body),
+            Cow::Owned(text) => Cow::Owned([&body[..marks], text.as_bytes()].concat()),
         },
         _ => bytes::strike(body),
     }

@@ -11,6 +11,7 @@ impl Rows {
     pub(super) fn record(&mut self, received: &Received, now: SystemTime) -> Recorded {
         let ids = self.ids_of(&received.kind, &received.key);
         let known: Vec<Known> = ids.iter().filter_map(|id| self.rows.get(id)).map(|row| row.known(received)).collect();
+        let first = known.iter().find(|known| known.verdict == Verdict::First).map(|known| known.id);
         let Judgement { verdict, earlier } = received.judge(&known, self.who_told_receipt(received));
         let same = earlier.filter(|_| matches!(verdict, Verdict::Duplicate | Verdict::Variant));
         let same = same.and_then(|id| self.rows.get_mut(&id));
@@ -22,11 +23,11 @@ impl Rows {
             row.entry.seen += 1;
             row.entry.last_seen_at = received.received_at;
             let id = row.entry.id;
-            self.complete_payment(received, id, now);
+            self.complete_payment(received, first, now);
             return Recorded::new(id, verdict, decision, None);
         }
         let id = self.insert(received, verdict, earlier, decision.clone(), now);
-        if let (Verdict::Variant, Some(first)) = (verdict, earlier) {
+        if verdict == Verdict::Variant {
             self.complete_payment(received, first, now);
         }
         let payment = received.payment.as_deref().filter(|_| verdict.is_news());
@@ -81,7 +82,8 @@ impl Rows {
     }
 
     /// A payment that is known without its order, and now with it.
-    fn complete_payment(&mut self, received: &Received, first: CallbackId, now: SystemTime) {
+    fn complete_payment(&mut self, received: &Received, first: Option<CallbackId>, now: SystemTime) {
+        let Some(first) = first else { return };
         let is_completed =
             |row: &&mut Box<Row>| received.completes(row.entry.reference.is_some(), row.detail.is_some());
         let Some(row) = self.rows.get_mut(&first).filter(is_completed) else { return };

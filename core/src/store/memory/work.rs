@@ -76,14 +76,14 @@ impl Rows {
 
     fn payment_of(&self, id: CallbackId) -> Payment {
         let entry = match self.rows.get(&id) {
-            Some(row) if row.entry.verdict.is_news() && !row.entry.kind.is_payment() => &row.entry,
+            Some(row) if !row.entry.kind.is_payment() => &row.entry,
             _ => return Payment::None,
         };
         let Some(receipt) = &entry.receipt else { return Payment::None };
         let payment = self.of_receipt(receipt).into_iter().map(|row| &row.entry);
         match payment.into_iter().find(|entry| entry.kind == Kind::Payment && entry.verdict.is_news()) {
-            Some(payment) if payment.attempts > 0 || payment.state == State::Running => Payment::Theirs,
             Some(payment) if payment.state == State::Ready => Payment::With(payment.id),
+            Some(payment) if payment.attempts > 0 || payment.state == State::Running => Payment::Theirs,
             _ => Payment::None,
         }
     }
@@ -91,7 +91,8 @@ impl Rows {
     fn take(&mut self, id: CallbackId, claim: &Claim<'_>, now: SystemTime, attempts: u32) -> Option<Lease> {
         let row = self.rows.get_mut(&id)?;
         row.entry.state = State::Running;
-        row.entry.attempts += attempts;
+        // A payment that is taken with a callback is told to nobody, whoever tried before.
+        row.entry.attempts = if attempts == 0 { 0 } else { row.entry.attempts + attempts };
         row.entry.run_at = None;
         row.fence += 1;
         row.lane = claim.lane;
@@ -134,6 +135,10 @@ impl Rows {
     pub(super) fn settle(&mut self, settlement: &Settlement, now: SystemTime) -> Settled {
         if self.was_settled(settlement) {
             return Settled::Written;
+        }
+        // Both or neither.
+        if settlement.payment.is_some_and(|payment| self.held(payment).is_none()) {
+            return Settled::LeaseLost;
         }
         let Some(row) = self.held(settlement.lease) else { return Settled::LeaseLost };
         row.settle(&settlement.ending, now);

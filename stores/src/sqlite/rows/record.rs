@@ -30,7 +30,8 @@ pub(super) fn record(
         known.extend(purged.into_iter().map(|one| shown(one, received, hmac_key)));
         known.sort_by_key(|known| known.id);
     }
-    let told_receipt = if known.is_empty() { who_told_receipt(connection, received, hmac_key)? } else { None };
+    let first = known.iter().find(|known| known.verdict == Verdict::First).map(|known| known.id);
+    let told_receipt = who_told_receipt(connection, received, hmac_key)?;
     let Judgement { verdict, earlier } = received.judge(&known, told_receipt);
     let same = earlier.filter(|_| matches!(verdict, Verdict::Duplicate | Verdict::Variant));
     let decision = match same {
@@ -43,11 +44,11 @@ pub(super) fn record(
         connection
             .prepare_cached("UPDATE callback SET seen = seen + 1, last_seen_at = ?2 WHERE id = ?1")?
             .execute(params![id.0, micros(received.received_at)])?;
-        complete_payment(connection, received, id, now)?;
+        complete_payment(connection, received, first, now)?;
         return Ok(Recorded::new(id, verdict, decision, None));
     }
     let id = insert(connection, received, verdict, earlier, decision.as_deref(), now)?;
-    if let (Verdict::Variant, Some(first)) = (verdict, same) {
+    if verdict == Verdict::Variant {
         complete_payment(connection, received, first, now)?;
     }
     let payment = match &received.payment {
@@ -103,10 +104,8 @@ fn insert(
 }
 
 /// A payment that is known without its order, and now with it.
-fn complete_payment(connection: &Connection, received: &Received, first: CallbackId, now: i64) -> Result<()> {
-    if !received.completes(false, false) {
-        return Ok(());
-    }
+fn complete_payment(connection: &Connection, received: &Received, first: Option<CallbackId>, now: i64) -> Result<()> {
+    let Some(first) = first.filter(|_| received.completes(false, false)) else { return Ok(()) };
     let known: Option<((i64, i64), bool, bool)> = connection
         .prepare_cached(
             "SELECT state, attempts, reference IS NOT NULL, detail IS NOT NULL FROM callback WHERE id = ?1",

@@ -69,10 +69,20 @@ pub(in crate::sqlite) fn claim(connection: &Connection, asked: &Asked, now: i64)
 fn due(connection: &Connection, asked: &Asked, now: i64) -> Result<Vec<i64>> {
     let limit = i64::try_from(asked.limit).unwrap_or(i64::MAX);
     // One kind after the other, each from its own part of the index: however much waits that nobody asks for.
-    let mut of_kind = connection.prepare_cached(
-        "SELECT run_at, id FROM callback WHERE state = 0 AND lane = ?1 AND kind = ?2 AND run_at <= ?3
-         ORDER BY run_at, id LIMIT ?4",
-    )?;
+    let mut of_kind = connection.prepare_cached(match asked.handles_payments {
+        true => {
+            "SELECT run_at, id FROM callback WHERE state = 0 AND lane = ?1 AND kind = ?2 AND run_at <= ?3
+             ORDER BY run_at, id LIMIT ?4"
+        }
+        // Those whose payments others have are left to them, however many there are.
+        false => {
+            "SELECT run_at, id FROM callback AS c WHERE state = 0 AND lane = ?1 AND kind = ?2 AND run_at <= ?3
+                    AND (kind IN ('payment', 'payment_completed') OR NOT EXISTS (
+                        SELECT 1 FROM callback AS p WHERE p.kind = 'payment' AND p.key = c.receipt AND p.verdict = 0
+                                                          AND (p.state = 1 OR p.state >= 2 AND p.attempts > 0)))
+             ORDER BY run_at, id LIMIT ?4"
+        }
+    })?;
     let mut due: Vec<(i64, i64)> = Vec::new();
     for (lane, kind) in asked.places() {
         let rows = of_kind.query_map(params![lane, kind, now, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -99,21 +109,22 @@ fn payment_of(connection: &Connection, id: i64) -> Result<Payment> {
     let payment: Option<(i64, i64, i64)> = connection
         .prepare_cached(
             "SELECT p.id, p.state, p.attempts FROM callback AS c JOIN callback AS p ON p.kind = 'payment' AND p.key = c.receipt
-             WHERE c.id = ?1 AND c.verdict IN (0, 5) AND c.kind NOT IN ('payment', 'payment_completed') AND p.verdict = 0",
+             WHERE c.id = ?1 AND c.kind NOT IN ('payment', 'payment_completed') AND p.verdict = 0",
         )?
         .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     Ok(match payment {
-        Some((_, state, attempts)) if attempts > 0 || state == state_number(State::Running) => Payment::Theirs,
         Some((payment, state, _)) if state == state_number(State::Ready) => Payment::With(payment),
+        Some((_, state, attempts)) if attempts > 0 || state == state_number(State::Running) => Payment::Theirs,
         _ => Payment::None,
     })
 }
 
+/// Takes one. A payment that is taken with a callback has no attempt: it is told to nobody, whoever tried before.
 fn take(connection: &Connection, id: i64, asked: &Asked, now: i64, attempts: i64) -> Result<Lease> {
     let fence = connection
         .prepare_cached(
-            "UPDATE callback SET state = 1, fence = fence + 1, attempts = attempts + ?2, run_at = NULL, lease_until = ?3,
+            "UPDATE callback SET state = 1, fence = fence + 1, attempts = CASE ?2 WHEN 0 THEN 0 ELSE attempts + ?2 END, run_at = NULL, lease_until = ?3,
                                  wait = ?4, lane = ?5
              WHERE id = ?1 RETURNING fence",
         )?
@@ -183,7 +194,12 @@ pub(in crate::sqlite) fn renew(
 pub(in crate::sqlite) fn settle_all(connection: &Connection, batch: &[Settlement], now: i64) -> Result<Vec<Settled>> {
     let mut settled = Vec::with_capacity(batch.len());
     for Settlement { lease, ending, payment, .. } in batch {
-        let is_written = settle(connection, *lease, ending, 1, now)?;
+        // Both or neither.
+        let is_held = match payment {
+            Some(payment) => is_held(connection, payment)?,
+            None => true,
+        };
+        let is_written = is_held && settle(connection, *lease, ending, 1, now)?;
         if let Some(payment) = payment.filter(|_| is_written) {
             // Its attempts were not counted, so there is none to give back.
             match ending {
@@ -195,6 +211,12 @@ pub(in crate::sqlite) fn settle_all(connection: &Connection, batch: &[Settlement
         settled.push(if is_written { Settled::Written } else { Settled::LeaseLost });
     }
     Ok(settled)
+}
+
+fn is_held(connection: &Connection, lease: &Lease) -> Result<bool> {
+    connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM callback WHERE id = ?1 AND fence = ?2 AND state = 1)")?
+        .query_row([lease.id.0, lease.fence], |row| row.get(0))
 }
 
 /// Whether it was written: under its own fence only.
