@@ -286,6 +286,20 @@ async fn money_that_nobody_asked_for_is_held_until_somebody_did() {
     assert_eq!(mounted.inbox.depth().await.unwrap().held, 2, "the other amount, and the one that nobody asked for");
 }
 
+/// Nobody knew, then it was paid, and only then did the application tell Daraja's id.
+#[tokio::test]
+async fn an_update_that_was_held_is_released_with_what_was_expected() {
+    let shop = Shop::default();
+    let inbox = builder(&shop, &MemoryStore::new()).require_expected([Kind::Stk]).start().await.unwrap();
+    let mounted = Mounted::new(inbox);
+    mounted.inbox.expect(&order("order-1").within(Duration::from_mins(1))).await.unwrap();
+    assert_eq!(mounted.post("/stk", push("ws_1", 1037, 0, "")).await.status, 200);
+    assert_eq!(mounted.post("/stk", push("ws_1", 0, 1500, "R1")).await.status, 200);
+    mounted.inbox.identify(&Kind::Stk, "order-1", "ws_1").await.unwrap();
+    until("it is handled", async || shop.heard().contains(&"paid R1 for order-1".to_owned())).await;
+    assert_eq!(mounted.inbox.depth().await.unwrap().held, 0);
+}
+
 /// What contradicts is somebody's to release, whoever asked for it.
 #[tokio::test]
 async fn telling_daraja_s_id_releases_no_contradiction() {

@@ -299,6 +299,71 @@ async fn a_store_that_belongs_to_another_application_or_environment_is_refused()
     drop(builder().start().await.unwrap());
 }
 
+/// Slow payment handlers are no reason to account for a payment without them.
+#[tokio::test]
+async fn payments_wait_for_their_handler_however_slow_it_is() {
+    #[derive(Clone)]
+    struct Slow {
+        heard: Heard,
+        open: Arc<tokio::sync::Semaphore>,
+    }
+
+    impl Slow {
+        fn new() -> Slow {
+            Slow { open: Arc::new(tokio::sync::Semaphore::new(0)), heard: Heard::default() }
+        }
+    }
+
+    #[mpesa_callbacks]
+    impl Slow {
+        #[stk]
+        async fn pushed(&self, _: StkCallback) {}
+
+        #[payment]
+        async fn paid(&self, payment: Payment) {
+            let _open = self.open.acquire().await;
+            self.heard.lock().unwrap().push(payment.receipt);
+        }
+    }
+    let (slow, store) = (Slow::new(), MemoryStore::new());
+    let inbox = Inbox::builder(slow.clone()).store(store).secret(SECRET);
+    let mounted = Mounted::new(inbox.counterpart_timeout(Duration::ZERO).start().await.unwrap());
+    for number in 0..100 {
+        let body = push(&format!("ws_{number}"), &format!("R{number:03}"), 10);
+        assert_eq!(mounted.post("/stk", body).await.status, 200);
+    }
+    let began = Instant::now();
+    let pushes = Filter::default().kind(Kind::Stk).state(State::Done).limit(1000);
+    while mounted.inbox.list(&pushes).await.unwrap().len() < 100 {
+        assert!(began.elapsed() < Duration::from_secs(20), "the pushes have room of their own");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    slow.open.add_permits(100);
+    mounted.settled().await;
+    assert_eq!(heard(&slow.heard).len(), 100);
+}
+
+/// A shop without `#[payment_completed]`: nothing waits for a handler that nobody has.
+#[tokio::test]
+async fn what_is_completed_waits_for_nobody_where_nobody_is_told() {
+    #[derive(Clone, Default)]
+    struct Plain(Heard);
+
+    #[mpesa_callbacks]
+    impl Plain {
+        #[payment]
+        async fn paid(&self, payment: Payment) {
+            self.0.lock().unwrap().push(payment.receipt);
+        }
+    }
+    let (shop, store) = (Plain::default(), MemoryStore::new());
+    let mounted = started!(shop, store.clone(), Duration::ZERO);
+    assert_eq!(mounted.post("/c2b/confirmation", to_till("R1")).await.status, 200);
+    until_heard(&shop.0, &["R1"]).await;
+    post_for(&mounted, "ORDER-1", push("ws_1", "R1", 10)).await;
+    mounted.settled().await;
+}
+
 // After the fact.
 
 /// Nobody knows, and minutes later it was paid: no person is needed.

@@ -38,10 +38,10 @@ impl Room {
     /// Room for so many handlers of these kinds. Payments have a quarter of it, the other kinds a quarter between them; where
     /// there is too little for that, all is shared.
     pub(crate) fn new(size: usize, kinds: Vec<Kind>) -> Room {
-        let others = kinds.iter().filter(|kind| !kind.is_payment()).count();
-        let share = |kind: &Kind| match kind.is_payment() {
-            true => size / 4,
-            false => (size / 4).checked_div(others).unwrap_or(0),
+        let others = kinds.iter().filter(|kind| **kind != Kind::Payment).count();
+        let share = |kind: &Kind| match kind {
+            Kind::Payment => size / 4,
+            _ => (size / 4).checked_div(others).unwrap_or(0),
         };
         let mut shares: Vec<usize> = kinds.iter().map(share).collect();
         if kinds.len() < 2 || shares.iter().sum::<usize>() >= size {

@@ -68,3 +68,17 @@ fn replaced<'t>(text: &'t str, spans: Vec<(Range<usize>, Cow<'_, str>)>) -> Cow<
     struck.push_str(&text[kept..]);
     Cow::Owned(struck)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_order_mark_hides_nothing() {
+        let body = "\u{feff}{\"SecurityCredential\":\"c2VjcmV0\",\"Remarks\":\"password: 1\"}";
+        let struck = "\u{feff}{\"SecurityCredential\":\"***\",\"Remarks\":\"password: 1\"}";
+        assert_eq!(*strike_credentials(body.as_bytes()), *struck.as_bytes());
+        let plain = "\u{feff}{\"Remarks\":\"password: 1\"}";
+        assert!(matches!(strike_credentials(plain.as_bytes()), Cow::Borrowed(body) if body == plain.as_bytes()));
+    }
+}
