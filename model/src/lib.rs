@@ -7,8 +7,10 @@
 //! Whatever goes wrong takes one of the `faults`. So there are no cycles, and every way has an end: what became of all once
 //! things had stopped going wrong.
 //!
-//! Left out: time, but for leases that run out whenever they like (a retry is due at once); contradictions, and whatever
-//! else is not a first or its duplicate; `reopen`, `dismiss`, `purge`; the spool, whose replay is a delivery like another;
+//! There are two callbacks: one that is delivered twice, and one whose outcome is unknown in one delivery and definite in another,
+//! which come in any order. What is definite updates what was unknown; an unknown outcome after it adds nothing.
+//!
+//! Left out: time, but for leases that run out whenever they like (a retry is due at once); contradictions; payments; `reopen`, `dismiss`, `purge`; the spool, whose replay is a delivery like another;
 //! handlers without a ledger.
 
 mod state;
@@ -27,6 +29,8 @@ pub struct Protocol {
     pub workers: usize,
     /// How often a handler is tried.
     pub attempts: u8,
+    /// How many interruptions of a callback are no attempts. (In the real protocol: while it was the only suspect in hand.)
+    pub forgiven: u8,
     /// How often something may go wrong.
     pub faults: u8,
     /// What is done otherwise, to see that it shows.
@@ -48,8 +52,12 @@ pub enum Mutant {
     Retakes,
     /// The same, and it counts the interruption. Nothing here finds fault with this one.
     RetakesAndCounts,
-    /// An attempt counts only when it is settled: as if a sweep took it back.
+    /// An attempt counts only when it is settled: a sweep takes it back, however often.
     CountsLate,
+    /// `record` takes a definite outcome for a repetition of the unknown one.
+    ForgetsUpdates,
+    /// `record` takes an unknown outcome for news, though the definite one is known.
+    UpdatesBackwards,
     /// The ledger's mark is not written with the effects, but when the callback is settled.
     MarksLate,
     /// `settle` asks for `state = 1` alone.

@@ -2,13 +2,23 @@
 
 use crate::steps::Action;
 
-/// How often each of two callbacks is delivered.
-pub(crate) const DELIVERIES: [u8; 2] = [2, 1];
+/// How often each of three sayings is delivered.
+pub(crate) const DELIVERIES: [u8; 3] = [2, 1, 1];
+
+/// The second callback says that its outcome is unknown, and then what it is: under one key.
+pub(crate) const UNKNOWN: usize = 1;
+pub(crate) const DEFINITE: usize = 2;
+
+/// Whether two sayings are under one key.
+pub(crate) fn are_of_one_key(one: usize, other: usize) -> bool {
+    one == other || (one != 0 && other != 0)
+}
 
 /// Everything there is, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
-    pub(crate) keys: [Key; 2],
+    /// By what is said.
+    pub(crate) keys: [Key; 3],
     /// The store's rows, by id: in the order in which they were inserted, not committed.
     pub(crate) rows: Vec<Row>,
     /// What workers have in hand, sorted, so that states which differ only in who has what are one.
@@ -19,7 +29,7 @@ pub struct State {
     pub(crate) trespassed: bool,
 }
 
-/// What the sender of a callback knows, and what is in the ledger.
+/// What the sender of a callback knows, and what is in the ledger. A mark is of a key and what it says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) unsent: u8,
@@ -92,7 +102,12 @@ impl Row {
 }
 
 impl State {
-    /// How many callbacks of this key everybody sees.
+    /// Whether this is known, or adds nothing to what is.
+    pub(crate) fn is_known(&self, key: usize) -> bool {
+        self.visible(key) > 0 || (key == UNKNOWN && self.visible(DEFINITE) > 0)
+    }
+
+    /// How many callbacks that say this everybody sees.
     pub(crate) fn visible(&self, key: usize) -> usize {
         self.rows.iter().filter(|row| row.key == key && !matches!(row.stage, Stage::Open | Stage::Gone)).count()
     }

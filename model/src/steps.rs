@@ -7,7 +7,7 @@ use self::Action::{
     Settle, SettleUnheard, Sweep,
 };
 use crate::properties::properties;
-use crate::state::{DELIVERIES, Key, Lease, Phase, Row, Run, Stage, State};
+use crate::state::{DEFINITE, DELIVERIES, Key, Lease, Phase, Row, Run, Stage, State, UNKNOWN, are_of_one_key};
 use crate::{Mutant, Protocol};
 
 /// What may happen next, and to whom. What is `Unheard` is done, and whoever asked for it gets no answer.
@@ -77,8 +77,14 @@ impl Model for Protocol {
         state.faults = state.faults.checked_sub(u8::from(before.is_fault(action)))?;
         match action {
             Record(key) => {
-                let is_known = before.visible(key) > 0;
-                let is_open = before.rows.iter().any(|row| row.key == key && row.stage == Stage::Open);
+                let is_known = match self.mutant {
+                    Some(Mutant::ForgetsUpdates) if key == DEFINITE => {
+                        before.is_known(key) || before.visible(UNKNOWN) > 0
+                    }
+                    Some(Mutant::UpdatesBackwards) => before.visible(key) > 0,
+                    _ => before.is_known(key),
+                };
+                let is_open = before.rows.iter().any(|row| are_of_one_key(row.key, key) && row.stage == Stage::Open);
                 // The unique index makes the second wait for the first, and look again.
                 when(is_known || !is_open || self.is(Mutant::RecordsWithoutIndex))?;
                 if !is_known {
@@ -120,7 +126,8 @@ impl Model for Protocol {
                 when(row.stage == Stage::Running && (!row.is_live(row.fence) || self.is(Mutant::SweepsEarly)))?;
                 row.stage = Stage::Ready;
                 row.interruptions += 1;
-                row.attempts -= u8::from(self.is(Mutant::CountsLate));
+                // Whatever ended the process, it need not have been this one.
+                row.attempts -= u8::from(row.interruptions <= self.forgiven || self.is(Mutant::CountsLate));
             }
             Expire(Lease(id, fence)) => state.rows[id].live &= !(1 << fence),
             Crash(lease) => state.runs.retain(|run| run.lease != lease),

@@ -5,7 +5,7 @@ use std::env;
 use mpesa_callbacks_model::{Action, Mutant, Protocol};
 use stateright::{Checker, HasDiscoveries, Model};
 
-const PROTOCOL: Protocol = Protocol { workers: 2, attempts: 2, faults: 3, mutant: None };
+const PROTOCOL: Protocol = Protocol { workers: 2, attempts: 1, forgiven: 1, faults: 2, mutant: None };
 
 /// `WORKERS`, `ATTEMPTS` and `FAULTS` make it larger: `cargo xtask model`.
 #[test]
@@ -15,6 +15,7 @@ fn the_protocol_holds() {
         workers: larger("WORKERS", 2).into(),
         attempts: larger("ATTEMPTS", PROTOCOL.attempts),
         faults: larger("FAULTS", PROTOCOL.faults),
+        forgiven: PROTOCOL.forgiven,
         mutant: None,
     };
     let checked = protocol.checker().spawn_bfs().join();
@@ -31,6 +32,8 @@ fn every_mutant_is_refuted() {
         (Mutant::ClaimsByCursor, "all is settled"),
         (Mutant::Retakes, "each claim is settled, or counted as interrupted"),
         (Mutant::CountsLate, "a handler is tried no more often than it may be"),
+        (Mutant::ForgetsUpdates, "what was acknowledged is in the store"),
+        (Mutant::UpdatesBackwards, "an unknown outcome is no news after a definite one"),
         (Mutant::MarksLate, "effects are made at most once"),
         (Mutant::SettlesWithoutFence, "one lease of a callback lives"),
         (Mutant::SettlesWithoutFence, "whoever lost the lease changes nothing"),

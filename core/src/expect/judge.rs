@@ -56,7 +56,7 @@ impl Expecting {
         recognise(store, batch, &attributed).await
     }
 
-    /// Whoever expected a callback while it was being recorded did not find it there, and it did not find them.
+    /// Whoever expected a callback while it was being recorded, or told its id, did not find it there, and it did not find them.
     pub(crate) async fn judge_again(
         &self,
         store: &dyn Store,
@@ -65,14 +65,19 @@ impl Expecting {
         recorded: &[Result<Recorded, RecordError>],
     ) -> Result<(), StoreError> {
         let is_held = |received: &Received| received.disposition == Disposition::Hold(UNEXPECTED.into());
-        if !batch.iter().any(is_held) {
+        let is_nobodys = |received: &Received| {
+            received.kind.can_be_expected()
+                && received.payment.as_ref().is_some_and(|payment| payment.reference.is_none())
+        };
+        if !batch.iter().any(|received| is_held(received) || is_nobodys(received)) {
             return Ok(());
         }
         let known = look(store, batch).await?;
         for ((received, payment), recorded) in batch.iter().zip(payments).zip(recorded) {
-            let first = recorded.as_ref().ok().filter(|recorded| recorded.verdict.is_news() && is_held(received));
+            let news = recorded.as_ref().ok().filter(|recorded| recorded.verdict.is_news());
             let expected = names(received).iter().find_map(|name| known.expected.get(name));
-            if let (Some(first), Some(expected)) = (first, expected)
+            if let (Some(news), Some(expected)) = (news, expected)
+                && (is_held(received) || is_nobodys(received))
                 && contradiction(&received.said, expected).is_none()
                 && !known.is_another_id(received, expected)
             {
@@ -80,8 +85,13 @@ impl Expecting {
                 if let Some(payment) = &mut payment {
                     payment.reference.get_or_insert_with(|| expected.reference.clone());
                 }
-                let reopening = Reopening { payment: payment.as_deref(), ..Reopening::from(State::Held) };
-                caught(store.reopen(first.id, &reopening)).await?;
+                match payment {
+                    Some(payment) if is_nobodys(received) => drop(caught(store.record(&[*payment])).await?),
+                    payment => {
+                        let reopening = Reopening { payment: payment.as_deref(), ..Reopening::from(State::Held) };
+                        caught(store.reopen(news.id, &reopening)).await?;
+                    }
+                }
             }
         }
         Ok(())
