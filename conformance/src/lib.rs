@@ -57,6 +57,7 @@ macro_rules! store_tests {
             a_payment_is_left_alone_by_whoever_has_no_room_for_it
             a_payment_that_another_release_failed_at_is_claimed_with_its_callback
             what_is_left_to_others_holds_up_nothing
+            a_payment_in_hand_with_its_callback_takes_over_its_reference
             a_callback_is_not_settled_without_its_payment
             the_payment_of_a_released_callback_is_claimed_with_it
             a_payment_learns_its_reference_in_every_order

@@ -1,7 +1,8 @@
 //! Bodies, and the texts in them that have a grammar of their own.
 
 use mpesa_callbacks_core::Kind;
-use mpesa_callbacks_core::payload::{AccountBalance, Amount, BalanceAmount, Charge, parse};
+use mpesa_callbacks_core::payload::{AccountBalance, Amount, BalanceAmount, Charge, parse, strike_credentials};
+use serde_json::Value;
 
 /// A body at the URL of every kind: read or refused, and read the same twice.
 pub fn body(body: &[u8]) {
@@ -15,6 +16,38 @@ pub fn body(body: &[u8]) {
         if let Some(payment) = parsed.payment() {
             assert!(!payment.receipt.is_empty() && !payment.amount.is_negative(), "a payment of nothing");
         }
+    }
+}
+
+/// A body out of which credentials are struck: JSON stays JSON and keeps its shape, and what has no such name in it stays as it was.
+pub fn striking(body: &[u8]) {
+    let struck = strike_credentials(body);
+    let Ok(before) = serde_json::from_slice::<Value>(body) else { return };
+    let after: Value = serde_json::from_slice(&struck).expect("JSON stays JSON");
+    assert!(is_same_shape(&before, &after), "{before} became {after}");
+    assert_eq!(*strike_credentials(&struck), *struck, "what was struck has nothing to strike");
+    let plain: String = String::from_utf8_lossy(body).to_lowercase().replace(['_', '-', ' '], "");
+    // A name may be written in escapes.
+    if !plain.contains(['\\'])
+        && !["securitycredential", "initiator", "password"].iter().any(|name| plain.contains(name))
+    {
+        assert_eq!(*struck, *body, "nothing was to be struck");
+    }
+}
+
+/// The same members and elements; a value may have been replaced by another one.
+fn is_same_shape(before: &Value, after: &Value) -> bool {
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => {
+            let same = |(name, value): (&String, &Value)| after.get(name).is_some_and(|it| is_same_shape(value, it));
+            before.len() == after.len() && before.iter().all(same)
+        }
+        (Value::Array(before), Value::Array(after)) => {
+            before.len() == after.len() && before.iter().zip(after).all(|(one, other)| is_same_shape(one, other))
+        }
+        // Struck, or JSON in a text.
+        (_, Value::String(_)) => true,
+        _ => before == after,
     }
 }
 

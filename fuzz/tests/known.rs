@@ -16,6 +16,7 @@ fn every_body_and_every_part_of_it_is_read_or_refused() {
     for fixture in fixtures::all() {
         let body = fixtures::body(&fixture.file);
         payloads::body(&body);
+        payloads::striking(&body);
         for cut in (0..body.len()).step_by(17) {
             payloads::body(&body[..cut]);
             payloads::result_parameters(&body[cut..]);
@@ -41,6 +42,36 @@ fn every_body_and_every_part_of_it_is_read_or_refused() {
         "1e-99",
     ] {
         payloads::amount(text.as_bytes());
+    }
+}
+
+#[test]
+fn credentials_are_struck_and_nothing_else() {
+    for text in [
+        r#"{"SecurityCredential":"x","a":{"Password":{"b":[1,2]}},"c":[{"Key":"InitiatorName","Value":"x"}]}"#,
+        r#"[{"Value":"x","Key":"security_credential"},["Password","x"],"{\"Initiator\":\"x\"}"]"#,
+        r#"{"BillRefNumber":"password: 7","Remarks":"Initiator=x","Password":null,"Initiator":[],"InitiatorName":1}"#,
+        r#"{"\u0050assword":"x","password ":"x"}"#,
+        r#""Password""#,
+        "[]",
+    ] {
+        payloads::striking(text.as_bytes());
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_stands_beside_credentials_stays(
+        names in vec(select(vec!["Password", "TransID", "Key", "Value", "Initiator_Name", "a", "\\u0041"]), 1..6),
+        values in vec(select(vec!["1", "null", "\"x\"", "[\"Password\",\"x\"]", "{\"Value\":\"x\",\"Key\":\"Password\"}", "\"password=1\""]), 6),
+    ) {
+        let mut members: Vec<String> = Vec::new();
+        for (at, (name, value)) in names.iter().zip(&values).enumerate() {
+            if !names[..at].contains(name) {
+                members.push(format!("\"{name}\": {value}"));
+            }
+        }
+        payloads::striking(format!("{{{}}}", members.join(" ,")).as_bytes());
     }
 }
 

@@ -122,6 +122,18 @@ pub async fn a_payment_that_another_release_failed_at_is_claimed_with_its_callba
     assert!(claim_of(&store, &[Kind::PaymentCompleted], Lane::Main, 10, LONG).await.is_empty());
 }
 
+/// A reference that becomes known while a payment is in hand with its callback, and then given back, is not lost.
+pub async fn a_payment_in_hand_with_its_callback_takes_over_its_reference(store: Shared) {
+    record(&store, paid("push", "RCPT1")).await;
+    let claimed = claim_without(&store, LONG).await.pop().expect("the push");
+    record(&store, *of_order(paid("push", "RCPT1"), "order-1").payment.expect("a payment")).await;
+    let released = Settlement::new(claimed.lease, Ending::Released { after: Duration::ZERO });
+    assert_eq!(store.settle(&[released.with_payment(claimed.payment)]).await.unwrap(), [Settled::Written]);
+    let payment = claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await.pop().expect("the payment");
+    assert_eq!(payment.reference.as_ref().map(Private::as_str), Some("order-1"));
+    assert!(claim_of(&store, &[Kind::PaymentCompleted], Lane::Main, 10, LONG).await.is_empty());
+}
+
 /// However many callbacks are left to others, what comes after them is claimed.
 pub async fn what_is_left_to_others_holds_up_nothing(store: Shared) {
     for number in 0..20 {

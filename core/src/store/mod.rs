@@ -79,7 +79,7 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// - while that is `Ready`, it takes over this one's reference, and becomes due at once: whoever claims it finds the sibling;
     /// - otherwise, when it was claimed by itself, this one is recorded as a callback of kind [`Kind::PaymentCompleted`], `Ready`,
     ///   under [its key](Received::completing), unless there is one. (When it was only [claimed with a callback](Claimed::payment),
-    ///   nobody was told of it.)
+    ///   nobody was told of it: it takes over the reference.)
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when nothing was recorded or the outcome is unknown: recording again is safe.

@@ -146,8 +146,14 @@ async fn complete_payment(
                 .execute(connection)
                 .await?;
         }
-        // Nobody was told of it: it was settled with a callback that accounted for it.
-        Some((_, 0)) => {}
+        // Nobody was told of it: it is in hand, or settled, with a callback that accounts for it.
+        Some((_, 0)) => {
+            sqlx::query("UPDATE partner_event SET order_ref = ?2 WHERE event_no = ?1")
+                .bind(first.0)
+                .bind(received.reference.as_ref().map(Private::as_str))
+                .execute(connection)
+                .await?;
+        }
         Some(_) => {
             let completing = received.clone().completing();
             let is_known: bool =

@@ -371,7 +371,12 @@ async fn complete_payments(
             "UPDATE mpesa_callbacks.work SET run_at = mpesa_callbacks.now_us(), wait = 0 WHERE callback_id = ANY($1)",
         );
         sqlx::query(due).bind(&waiting).execute(&mut *connection).await?;
-        let known = completing.iter().filter(|(first, _)| waiting.contains(&first.0));
+    }
+    // Where there was no attempt, nobody was told of it: it is in hand, or settled, with a callback that accounts for it.
+    let is_told = |(state, attempts): &(i16, i32)| *state != 0 && *attempts > 0;
+    let is_late = |first: &CallbackId| lacking.get(&first.0).is_some_and(is_told);
+    if lacking.values().any(|one| !is_told(one)) {
+        let known = completing.iter().filter(|(first, _)| lacking.contains_key(&first.0) && !is_late(first));
         let known = known.filter_map(|(first, one)| Some((first.0, text(one.reference.as_ref()?.as_str()))));
         let (ids, references): (Vec<i64>, Vec<_>) = known.unzip();
         let whose = place.schema.sql(
@@ -380,9 +385,6 @@ async fn complete_payments(
         );
         sqlx::query(whose).bind(&ids).bind(&references).execute(&mut *connection).await?;
     }
-    // Where there was no attempt, nobody was told of it: it was settled with a callback that accounted for it.
-    let is_told = |(state, attempts): &(i16, i32)| *state != 0 && *attempts > 0;
-    let is_late = |first: &CallbackId| lacking.get(&first.0).is_some_and(is_told);
     let mut late: Vec<(CallbackId, Received)> = completing
         .iter()
         .filter(|(first, _)| is_late(first))

@@ -87,13 +87,17 @@ impl Rows {
         let is_completed =
             |row: &&mut Box<Row>| received.completes(row.entry.reference.is_some(), row.detail.is_some());
         let Some(row) = self.rows.get_mut(&first).filter(is_completed) else { return };
-        if row.entry.state == State::Ready {
-            (row.entry.run_at, row.wait) = (Some(now), Duration::ZERO);
+        let is_waiting = row.entry.state == State::Ready;
+        // Where there was no attempt, nobody was told of it: it is in hand, or settled, with a callback that accounts for it.
+        let is_told = !is_waiting && row.entry.attempts > 0;
+        if !is_told {
             row.entry.reference.clone_from(&received.reference);
-            self.note_due(first);
-            return;
         }
-        if row.entry.attempts == 0 {
+        if is_waiting {
+            (row.entry.run_at, row.wait) = (Some(now), Duration::ZERO);
+            self.note_due(first);
+        }
+        if !is_told {
             return;
         }
         let completing = received.clone().completing();

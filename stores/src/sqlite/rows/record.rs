@@ -120,8 +120,12 @@ fn complete_payment(connection: &Connection, received: &Received, first: Option<
                 .prepare_cached("UPDATE callback SET run_at = ?2, wait = 0, reference = ?3 WHERE id = ?1")?
                 .execute(params![first.0, now, received.reference.as_ref().map(Private::as_str)])?;
         }
-        // Nobody was told of it: it was settled with a callback that accounted for it.
-        Some((_, 0)) => {}
+        // Nobody was told of it: it is in hand, or settled, with a callback that accounts for it.
+        Some((_, 0)) => {
+            connection
+                .prepare_cached("UPDATE callback SET reference = ?2 WHERE id = ?1")?
+                .execute(params![first.0, received.reference.as_ref().map(Private::as_str)])?;
+        }
         Some(_) => {
             let completing = received.clone().completing();
             let is_known: bool = connection
