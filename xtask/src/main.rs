@@ -46,14 +46,14 @@ enum Command {
         #[arg(default_value_t = 3000)]
         cuts: u64,
     },
-    /// The protocol's model, larger than `test` checks it: 3 workers and 4 faults are 3 million states, and each fault more some
-    /// seven times as many.
+    /// The protocol's model, larger than `test` checks it, which stops at 2 faults and 600,000 states; each fault more is some seven times
+    /// as many, and a worker more is some ten times.
     Model {
         /// How many callbacks may be in hand at once.
-        #[arg(default_value_t = 3)]
+        #[arg(default_value_t = 2)]
         workers: u8,
         /// How often something may go wrong.
-        #[arg(default_value_t = 4)]
+        #[arg(default_value_t = 3)]
         faults: u8,
     },
     /// `kill -9` of the shop, and of PostgreSQL, more often than `test` does it: 1,000 times each unless said otherwise.
