@@ -47,7 +47,7 @@ enum Command {
         cuts: u64,
     },
     /// The protocol's model, larger than `test` checks it, which stops at 2 faults and 600,000 states; each fault more is some seven times
-    /// as many, and a worker more is some ten times.
+    /// as many.
     Model {
         /// How many callbacks may be in hand at once.
         #[arg(default_value_t = 2)]
