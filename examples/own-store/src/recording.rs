@@ -180,7 +180,7 @@ async fn who_told_receipt(
     let (kind, key) = (received.kind.name(), received.key.as_str());
     let told: Option<i64> = sqlx::query_scalar(
         "SELECT event_no FROM partner_event
-         WHERE receipt IN (?1, ?2) AND topic = ?3 AND external_id NOT IN (?4, ?5) AND judged IN ('first', 'update')
+         WHERE receipt IN (?1, ?2) AND +topic = ?3 AND external_id NOT IN (?4, ?5) AND judged IN ('first', 'update')
          ORDER BY event_no LIMIT 1",
     )
     .bind(receipt)

@@ -97,7 +97,7 @@ pub(in crate::sqlite) fn find(connection: &Connection, lookups: &[Lookup]) -> Re
 
 pub(in crate::sqlite) fn waiting(connection: &Connection) -> Result<Vec<Waiting>> {
     let mut waiting = connection.prepare_cached(
-        "SELECT kind, count(*), min(run_at) FROM callback WHERE state = 0 AND lane >= 0 GROUP BY kind",
+        "SELECT kind, count(*), min(run_at) FROM callback INDEXED BY callback_ready WHERE state = 0 AND lane >= 0 GROUP BY kind",
     )?;
     let waiting = waiting.query_map([], |row| {
         let kind = Kind::from_name(row.get_ref(0)?.as_str()?);
