@@ -19,9 +19,15 @@ macro_rules! unlocked {
 
 mod open;
 
+mod claim;
+
+mod decide;
+
 mod record;
 
-mod work;
+mod settle;
+
+mod sweep;
 
 mod look;
 
@@ -53,7 +59,7 @@ use self::hints::Hints;
 use self::open::{open, store_error};
 use self::record::Place;
 use self::schema::Schema;
-use self::work::ServerClock;
+use self::sweep::ServerClock;
 
 /// Keeps callbacks in PostgreSQL 13 or newer, in a schema of its own, `mpesa_callbacks` unless [another](PostgresStore::in_schema) is
 /// chosen.
@@ -296,22 +302,22 @@ impl Store for PostgresStore {
     }
 
     async fn claim(&self, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
-        work::claim(&self.pool, self.place().await?, claim).await.map_err(store_error)
+        claim::claim(&self.pool, self.place().await?, claim).await.map_err(store_error)
     }
 
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
         let pool = self.pool().await?;
-        unlocked!(work::renew(pool, &self.schema, leases, lease)).map_err(store_error)
+        unlocked!(settle::renew(pool, &self.schema, leases, lease)).map_err(store_error)
     }
 
     async fn settle(&self, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
         let pool = self.pool().await?;
-        unlocked!(work::settle(pool, &self.schema, batch)).map_err(store_error)
+        unlocked!(settle::settle(pool, &self.schema, batch)).map_err(store_error)
     }
 
     async fn sweep(&self) -> Result<u64, StoreError> {
         let pool = self.pool().await?;
-        unlocked!(work::sweep(pool, &self.schema, &self.clock)).map_err(store_error)
+        unlocked!(sweep::sweep(pool, &self.schema, &self.clock)).map_err(store_error)
     }
 
     async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError> {
@@ -332,7 +338,7 @@ impl Store for PostgresStore {
         let reopen = || async {
             let mut tx = begin(&self.pool).await?;
             let mut reopened = None;
-            if work::reopen(&mut tx, place.schema, id, reopening).await? {
+            if decide::reopen(&mut tx, place.schema, id, reopening).await? {
                 let payment = match reopening.payment {
                     Some(payment) => record::record_all(&mut tx, std::slice::from_ref(payment), place).await?.pop(),
                     None => None,
@@ -346,7 +352,7 @@ impl Store for PostgresStore {
     }
 
     async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError> {
-        work::dismiss(self.pool().await?, &self.schema, id).await.map_err(store_error)
+        decide::dismiss(self.pool().await?, &self.schema, id).await.map_err(store_error)
     }
 
     async fn purge(&self, age: Duration, extent: Extent) -> Result<u64, StoreError> {

@@ -1,0 +1,236 @@
+//! Writing what was judged.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use mpesa_callbacks_core::store::{CallbackId, Received, Verdict};
+use sqlx::postgres::PgConnection;
+
+use super::Place;
+use crate::postgres::schema::Schema;
+use crate::postgres::text;
+use crate::words::{hidden_receipt, micros, outcome_number, pseudonym, span, state_number, verdict_number};
+
+/// What is to be written of a delivery.
+pub(super) struct New {
+    pub(super) at: usize,
+    pub(super) verdict: Verdict,
+    pub(super) earlier: Option<CallbackId>,
+    pub(super) decision: Option<String>,
+}
+
+/// They came again.
+pub(super) async fn repeat(
+    connection: &mut PgConnection,
+    schema: &Schema,
+    repeated: &[(CallbackId, i64)],
+) -> sqlx::Result<()> {
+    if repeated.is_empty() {
+        return Ok(());
+    }
+    let (ids, times): (Vec<i64>, Vec<i64>) = repeated.iter().map(|(id, at)| (id.0, *at)).unzip();
+    sqlx::query(schema.sql(
+        "WITH locked AS MATERIALIZED (
+             SELECT id FROM mpesa_callbacks.callback WHERE id = ANY($1)
+             ORDER BY kind COLLATE \"C\", key COLLATE \"C\", id FOR NO KEY UPDATE
+         ), again AS (
+             SELECT id, count(DISTINCT at) AS times, max(at) AS at FROM unnest($1::bigint[], $2::bigint[]) AS again (id, at) GROUP BY id
+         )
+         UPDATE mpesa_callbacks.callback SET seen = seen + again.times, last_seen_at = again.at
+         FROM again WHERE callback.id = ANY(ARRAY(SELECT id FROM locked)) AND callback.id = again.id AND last_seen_at <> again.at",
+    ))
+    .bind(&ids)
+    .bind(&times)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Payments that are known without their order, and now with it: those that wait become due, and what was handled is completed.
+pub(super) async fn complete_payments(
+    connection: &mut PgConnection,
+    place: Place<'_>,
+    completing: &[(CallbackId, Received)],
+) -> sqlx::Result<()> {
+    if completing.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<i64> = completing.iter().map(|(first, _)| first.0).collect();
+    // Whoever claims one of them just now has it first, and is not seen to have found what is recorded here.
+    let lacking: HashMap<i64, (i16, i32)> = sqlx::query_as(place.schema.sql(
+        "SELECT w.callback_id, w.state, w.attempts FROM mpesa_callbacks.work AS w JOIN mpesa_callbacks.callback AS c ON c.id = w.callback_id
+         WHERE w.callback_id = ANY($1) AND c.id = ANY($1) AND c.reference IS NULL ORDER BY w.callback_id FOR NO KEY UPDATE OF w",
+    ))
+    .bind(&ids)
+    .fetch_all(&mut *connection)
+    .await?
+    .into_iter()
+    .map(|(id, state, attempts): (i64, i16, i32)| (id, (state, attempts)))
+    .collect();
+    let waiting: Vec<i64> = lacking.iter().filter(|(_, (state, _))| *state == 0).map(|(id, _)| *id).collect();
+    if !waiting.is_empty() {
+        let due = place.schema.sql(
+            "UPDATE mpesa_callbacks.work SET run_at = mpesa_callbacks.now_us(), wait = 0 WHERE callback_id = ANY($1)",
+        );
+        sqlx::query(due).bind(&waiting).execute(&mut *connection).await?;
+    }
+    // Where there was no attempt, nobody was told of it: it is in hand, or settled, with a callback that accounts for it.
+    let is_told = |(state, attempts): &(i16, i32)| *state != 0 && *attempts > 0;
+    let is_late = |first: &CallbackId| lacking.get(&first.0).is_some_and(is_told);
+    if lacking.values().any(|one| !is_told(one)) {
+        let known = completing.iter().filter(|(first, _)| lacking.contains_key(&first.0) && !is_late(first));
+        let known = known.filter_map(|(first, one)| Some((first.0, text(one.reference.as_ref()?.as_str()))));
+        let (ids, references): (Vec<i64>, Vec<_>) = known.unzip();
+        let whose = place.schema.sql(
+            "UPDATE mpesa_callbacks.callback AS c SET reference = told.reference
+             FROM unnest($1::bigint[], $2::text[]) AS told (id, reference) WHERE c.id = told.id",
+        );
+        sqlx::query(whose).bind(&ids).bind(&references).execute(&mut *connection).await?;
+    }
+    let mut late: Vec<(CallbackId, Received)> = completing
+        .iter()
+        .filter(|(first, _)| is_late(first))
+        .map(|(first, one)| (*first, one.clone().completing()))
+        .collect();
+    late.sort_by(|(_, one), (_, other)| one.key.cmp(&other.key));
+    late.dedup_by(|(_, one), (_, other)| one.key == other.key);
+    let deliveries: Vec<&Received> = late.iter().map(|(_, received)| received).collect();
+    let new = |(at, (first, _)): (usize, &(CallbackId, Received))| New {
+        at,
+        verdict: Verdict::First,
+        earlier: Some(*first),
+        decision: None,
+    };
+    let new: Vec<New> = late.iter().enumerate().map(new).collect();
+    insert(connection, &deliveries, &new, place, Beside::Nothing).await.map(drop)
+}
+
+fn small(number: i64) -> i16 {
+    i16::try_from(number).unwrap_or(i16::MAX)
+}
+
+/// Beside what a callback is written that is to be the first of its key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// Where nothing is known under its key, nor under what hides it once it is purged, nor of its receipt.
+    Nothing,
+    /// It was judged beside what is known, which is locked.
+    Judged,
+}
+
+/// Writes what nobody has written yet, and tells the ids of what was.
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    deliveries: &[&Received],
+    new: &[New],
+    place: Place<'_>,
+    beside: Beside,
+) -> sqlx::Result<HashMap<usize, CallbackId>> {
+    if new.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let hmac_key = place.hmac_key;
+    let all = || new.iter().map(|one| (deliveries[one.at], one.verdict));
+    let kinds: Vec<&str> = all().map(|(received, _)| received.kind.name()).collect();
+    let keys: Vec<_> = all().map(|(received, _)| text(received.key.as_str())).collect();
+    let verdicts: Vec<i16> = all().map(|(_, verdict)| small(verdict_number(verdict))).collect();
+    let digests: Vec<&[u8]> = all().map(|(received, _)| &received.digest.as_bytes()[..]).collect();
+    let meanings: Vec<&[u8]> = all().map(|(received, _)| &received.meaning.as_bytes()[..]).collect();
+    let details: Vec<Option<&[u8]>> =
+        all().map(|(received, _)| received.detail.as_ref().map(|detail| &detail.as_bytes()[..])).collect();
+    let outcomes: Vec<Option<i16>> =
+        all().map(|(received, _)| received.outcome.and_then(outcome_number).map(small)).collect();
+    let earlier: Vec<Option<i64>> = new.iter().map(|one| one.earlier.map(|earlier| earlier.0)).collect();
+    let times: Vec<i64> = all().map(|(received, _)| micros(received.received_at)).collect();
+    let receipts: Vec<_> = all().map(|(received, _)| received.receipt.as_deref().map(text)).collect();
+    let peers: Vec<Option<String>> = all().map(|(received, _)| received.peer.map(|peer| peer.to_string())).collect();
+    let references: Vec<_> =
+        all().map(|(received, _)| received.reference.as_ref().map(|reference| text(reference.as_str()))).collect();
+    let decisions: Vec<_> = new.iter().map(|one| one.decision.as_deref().map(text)).collect();
+    // What was judged beside what is locked needs no second look: nothing hides it then.
+    let is_alone = beside == Beside::Nothing;
+    let hide_key = |(kind, key): (&&str, &Cow<'_, str>)| pseudonym(hmac_key, kind, key);
+    let hidden_keys: Vec<Option<String>> = kinds.iter().zip(&keys).map(|one| is_alone.then(|| hide_key(one))).collect();
+    let hide_receipt =
+        |receipt: &Option<Cow<'_, str>>| receipt.as_ref().map(|receipt| hidden_receipt(hmac_key, receipt));
+    let hidden_receipts: Vec<Option<String>> =
+        receipts.iter().map(|receipt| if is_alone { hide_receipt(receipt) } else { None }).collect();
+    let written: Vec<(i64, String, String)> = sqlx::query_as(place.schema.sql(
+        "INSERT INTO mpesa_callbacks.callback (kind, key, verdict, digest, meaning, received_at, last_seen_at, receipt, peer, reference,
+                                               decision, detail, outcome, earlier)
+         SELECT kind, key, verdict, digest, meaning, received_at, received_at, receipt, peer, reference, decision, detail, outcome, earlier
+         FROM unnest($1::text[], $2::text[], $3::smallint[], $4::bytea[], $5::bytea[], $6::bigint[], $7::text[], $8::text[], $9::text[],
+                     $10::text[], $11::text[], $12::text[], $13::bytea[], $14::smallint[], $15::bigint[]) WITH ORDINALITY
+              AS new (kind, key, verdict, digest, meaning, received_at, receipt, peer, reference, decision, hidden_key, hidden_receipt,
+                      detail, outcome, earlier, nth)
+         WHERE hidden_key IS NULL OR (
+             SELECT id FROM mpesa_callbacks.callback AS c WHERE c.kind = new.kind AND c.key IN (new.key, new.hidden_key) LIMIT 1) IS NULL
+             AND (hidden_receipt IS NULL OR (
+             SELECT id FROM mpesa_callbacks.callback AS c
+             WHERE c.kind = new.kind AND c.receipt = new.hidden_receipt AND c.verdict IN (0, 5) LIMIT 1) IS NULL)
+         ORDER BY nth
+         ON CONFLICT DO NOTHING RETURNING id, kind, key",
+    ))
+    .bind(&kinds)
+    .bind(&keys)
+    .bind(&verdicts)
+    .bind(&digests)
+    .bind(&meanings)
+    .bind(&times)
+    .bind(&receipts)
+    .bind(&peers)
+    .bind(&references)
+    .bind(&decisions)
+    .bind(&hidden_keys)
+    .bind(&hidden_receipts)
+    .bind(&details)
+    .bind(&outcomes)
+    .bind(&earlier)
+    .fetch_all(&mut *connection)
+    .await?;
+    let by_name: HashMap<(&str, &str), i64> =
+        written.iter().map(|(id, kind, key)| ((kind.as_str(), key.as_str()), *id)).collect();
+    let id = |at: usize| by_name.get(&(deliveries[at].kind.name(), &*text(deliveries[at].key.as_str()))).copied();
+    let inserted: Vec<(usize, i64, Verdict)> =
+        new.iter().filter_map(|one| Some((one.at, id(one.at)?, one.verdict))).collect();
+    begin_work(connection, place.schema, deliveries, &inserted).await?;
+    Ok(inserted.into_iter().map(|(at, id, _)| (at, CallbackId(id))).collect())
+}
+
+/// Writes the bodies of what was written, and what is to be done about it.
+async fn begin_work(
+    connection: &mut PgConnection,
+    schema: &Schema,
+    deliveries: &[&Received],
+    inserted: &[(usize, i64, Verdict)],
+) -> sqlx::Result<()> {
+    if inserted.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<i64> = inserted.iter().map(|(_, id, _)| *id).collect();
+    let all = || inserted.iter().map(|(at, _, verdict)| (deliveries[*at], *verdict));
+    let bodies: Vec<&[u8]> = all().map(|(received, _)| received.body()).collect();
+    let states: Vec<i16> = all().map(|(received, verdict)| small(state_number(received.state(verdict)))).collect();
+    let delays: Vec<i64> = all().map(|(received, _)| span(received.due_after)).collect();
+    let reasons: Vec<_> = all().map(|(received, _)| received.reason().map(text)).collect();
+    let kinds: Vec<&str> = all().map(|(received, _)| received.kind.name()).collect();
+    sqlx::query(schema.sql(
+        "WITH bodies AS (
+             INSERT INTO mpesa_callbacks.body (callback_id, body) SELECT * FROM unnest($1::bigint[], $2::bytea[])
+         )
+         INSERT INTO mpesa_callbacks.work (callback_id, state, run_at, settled_at, error, wait, kind)
+         SELECT callback_id, state, CASE WHEN state = 0 THEN mpesa_callbacks.now_us() + due_after END,
+                CASE WHEN state = 2 THEN mpesa_callbacks.now_us() END, error, due_after, kind
+         FROM unnest($1::bigint[], $3::smallint[], $4::bigint[], $5::text[], $6::text[])
+              AS new (callback_id, state, due_after, error, kind)",
+    ))
+    .bind(&ids)
+    .bind(&bodies)
+    .bind(&states)
+    .bind(&delays)
+    .bind(&reasons)
+    .bind(&kinds)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
