@@ -2,7 +2,28 @@
 
 use std::time::Duration;
 
-use super::{ALONE_AFTER, FORGIVEN_ALONE, Lane, SUSPECT_AFTER};
+/// Callbacks that were in hand when their process ended, [several times](SUSPECT_AFTER), are claimed apart from the others:
+/// one of them may be what ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Lane {
+    /// Callbacks that are not suspect.
+    Main,
+    /// Suspects, several at once.
+    Suspects,
+    /// Suspects, those too that were interrupted [again and again](ALONE_AFTER) or in this lane before, one at a time. Should the process end meanwhile,
+    /// that is evidence against the one, and the store notes it.
+    Alone,
+}
+
+/// After so many interruptions a callback is suspect.
+pub const SUSPECT_AFTER: u32 = 2;
+
+/// After so many interruptions, or one of them while it ran alone, a callback runs in no other company.
+pub const ALONE_AFTER: u32 = 6;
+
+/// So many interruptions of a callback that ran [alone](Lane::Alone) cost it nothing; each one more counts as an attempt.
+/// Interruptions beside others never do: whatever ended the process, it need not have been this one.
+pub const FORGIVEN_ALONE: u32 = 3;
 
 /// What a sweep makes of a callback whose lease expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,31 +1,35 @@
 //! Where callbacks are kept: the contract.
 
 mod caught;
+mod claim;
 mod entry;
+mod error;
 mod interruption;
 mod memory;
 mod received;
+mod reopening;
+mod settlement;
 mod spool;
 mod verdict;
 
-use std::error::Error;
 use std::fmt::Debug;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 pub(crate) use self::caught::caught;
-pub use self::entry::{
-    ALONE_AFTER, Body, Claim, Claimed, Entry, FORGIVEN_ALONE, Filter, Lane, Lease, Lookup, SUSPECT_AFTER, Sibling,
-    State, Waiting,
-};
-pub use self::interruption::{Interruption, is_ahead};
+pub use self::claim::{Claim, Claimed, Lease, Sibling};
+pub use self::entry::{Body, Entry, Filter, Lookup, State, Waiting};
+pub use self::error::{Cause, StoreError};
+pub use self::interruption::{ALONE_AFTER, FORGIVEN_ALONE, Interruption, Lane, SUSPECT_AFTER, is_ahead};
 pub use self::memory::MemoryStore;
 pub use self::received::{Disposition, Received};
+pub use self::reopening::{Reopened, Reopening};
+pub use self::settlement::{Ending, Settled, Settlement};
 pub use self::spool::{Spool, SpoolDepth, SpoolId, Spooled};
 pub use self::verdict::{Judgement, Known, Verdict};
 use crate::kind::Kind;
-use crate::payload::{Digest, Private};
+use crate::payload::Digest;
 use crate::urls::Environment;
 
 /// A journal of what was received, and of what became of it. Implement it to keep callbacks in a database of your own;
@@ -212,65 +216,6 @@ impl Recorded {
     }
 }
 
-/// How handling one callback ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Settlement {
-    /// Under which lease.
-    pub lease: Lease,
-    /// How.
-    pub ending: Ending,
-    /// The payment that was [claimed with it](Claimed::payment): `Done` with it, and `Ready` again otherwise, both or neither.
-    pub payment: Option<Lease>,
-}
-
-impl Settlement {
-    /// How handling under this lease ended.
-    pub fn new(lease: Lease, ending: Ending) -> Settlement {
-        Settlement { lease, ending, payment: None }
-    }
-
-    /// The payment that was claimed with it.
-    #[must_use]
-    pub fn with_payment(mut self, payment: Option<Lease>) -> Settlement {
-        self.payment = payment;
-        self
-    }
-}
-
-/// How to make a callback ready once more.
-#[derive(Clone, Copy, Debug)]
-pub struct Reopening<'a> {
-    /// The state that it is in: `Held`, `Dead` or `Done`.
-    pub from: State,
-    /// The payment that it shows, to be recorded with it.
-    pub payment: Option<&'a Received>,
-    /// Why, to be kept with it; nothing keeps what is there.
-    pub reason: Option<&'a str>,
-}
-
-impl<'a> Reopening<'a> {
-    /// From this state.
-    pub fn from(state: State) -> Reopening<'a> {
-        Reopening { from: state, payment: None, reason: None }
-    }
-}
-
-/// A callback was made ready once more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Reopened {
-    /// Its payment, and what that is beside what was known; `None` when none was recorded.
-    pub payment: Option<(CallbackId, Verdict)>,
-}
-
-impl Reopened {
-    /// With what became of its payment.
-    pub fn new(payment: Option<(CallbackId, Verdict)>) -> Reopened {
-        Reopened { payment }
-    }
-}
-
 /// Whose a store is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
@@ -298,57 +243,6 @@ pub enum Extent {
     WhileOld,
     /// At all of them.
     All,
-}
-
-/// How handling ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Ending {
-    /// It is handled.
-    Done,
-    /// It failed and is due again after this long.
-    Retry {
-        /// How long.
-        after: Duration,
-        /// Why it failed.
-        error: Private,
-    },
-    /// It failed for the last time.
-    Dead {
-        /// Why.
-        error: Private,
-    },
-    /// It waits for somebody to decide: nothing here handles its kind.
-    Held {
-        /// Why.
-        error: Private,
-    },
-    /// It was not handled at all (shutdown, ledger away): due again after this long, and the attempt does not count.
-    Released {
-        /// How long.
-        after: Duration,
-    },
-}
-
-impl Ending {
-    /// The state that it leads to.
-    pub fn state(&self) -> State {
-        match self {
-            Ending::Done => State::Done,
-            Ending::Retry { .. } | Ending::Released { .. } => State::Ready,
-            Ending::Dead { .. } => State::Dead,
-            Ending::Held { .. } => State::Held,
-        }
-    }
-}
-
-/// What became of a settlement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settled {
-    /// It was written.
-    Written,
-    /// The lease was lost; nothing was changed.
-    LeaseLost,
 }
 
 /// How many callbacks are in which state.
@@ -379,86 +273,4 @@ impl Depth {
             State::Done => {}
         }
     }
-}
-
-/// Whatever a database reports.
-pub type Cause = Box<dyn Error + Send + Sync>;
-
-/// What can go wrong in a store.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// The database cannot be reached, or is out of room; nothing was written, or the outcome is unknown. Try again.
-    #[error("store unavailable")]
-    Unavailable(#[source] Cause),
-    /// The database refuses these rows and always will.
-    #[error("store refuses the callback")]
-    Refused(#[source] Cause),
-    /// The database cannot be opened.
-    #[error("cannot open the store at {place}")]
-    Open {
-        /// Which file or server.
-        place: String,
-        /// Why.
-        #[source]
-        source: Cause,
-    },
-    /// The file is not a store, or is damaged.
-    #[error(
-        "{place} is not a store of callbacks, or is damaged: {reason}; restore it from a backup, or name another file"
-    )]
-    Damaged {
-        /// Which file or server.
-        place: String,
-        /// What was found.
-        reason: String,
-    },
-    /// The database was written by a newer version of this library.
-    #[error(
-        "{place} has schema version {found}, and this version of the library knows up to {known}; upgrade the library"
-    )]
-    NewerSchema {
-        /// Which file or server.
-        place: String,
-        /// Its version.
-        found: i64,
-        /// The newest that this library knows.
-        known: i64,
-    },
-    /// A setting that durability hangs on is not what it must be.
-    #[error("{place} is not durable: {setting} is {found}, and must be {needed}")]
-    NotDurable {
-        /// Which file or server.
-        place: String,
-        /// The setting.
-        setting: &'static str,
-        /// What it is.
-        found: String,
-        /// What it must be.
-        needed: &'static str,
-    },
-    /// The database's encoding has no room for all that a callback may say.
-    #[error("{place} has the encoding {found}; make the database with `ENCODING 'UTF8'`")]
-    Encoding {
-        /// Which server.
-        place: String,
-        /// Its encoding.
-        found: String,
-    },
-    /// The store belongs to another inbox, or to one of the other environment.
-    #[error(
-        "{place} belongs to the inbox {found}, and this one is {wanted}; give each inbox a store of its own (another file or schema), or, \
-         where it is the same inbox under another name, say `.name(…)`"
-    )]
-    OtherOwner {
-        /// Which file or server.
-        place: String,
-        /// Whose it is.
-        found: String,
-        /// Who asked for it.
-        wanted: String,
-    },
-    /// The store was closed.
-    #[error("the store is closed")]
-    Closed,
 }
