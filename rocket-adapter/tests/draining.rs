@@ -1,13 +1,13 @@
-//! What has come when the server is told to stop is acknowledged.
+//! Requests in progress when the server is told to stop are acknowledged.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+mod common;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use mpesa_callbacks_core::payload::StkCallback;
 use mpesa_callbacks_core::store::MemoryStore;
 use mpesa_callbacks_core::{Call, Handling, Inbox, Kind, MpesaCallbacks, Route, Routes};
-use rocket::Config;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -33,25 +33,14 @@ impl MpesaCallbacks for Shop {
 async fn requests_whose_bodies_come_after_the_signal_are_acknowledged() {
     let handled = Arc::new(Semaphore::new(0));
     let inbox = Inbox::builder(Shop(handled.clone())).store(MemoryStore::new()).secret(SECRET).start().await.unwrap();
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-    let shutdown = rocket::config::Shutdown { ctrlc: false, grace: 5, ..Default::default() };
-    let config = Config {
-        address: Ipv4Addr::LOCALHOST.into(),
-        port,
-        shutdown,
-        log_level: rocket::config::LogLevel::Off,
-        ..Config::debug_default()
-    };
+    let (config, address) = common::config(5);
     let rocket = rocket::custom(config)
         .mount("/pay", mpesa_callbacks_rocket::routes(&inbox))
         .attach(mpesa_callbacks_rocket::fairing(&inbox));
     let rocket = rocket.ignite().await.unwrap();
     let stop = rocket.shutdown();
     let serving = tokio::spawn(rocket.launch());
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    while TcpStream::connect(address).await.is_err() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    common::until_it_listens(address).await;
     let mut requests = Vec::new();
     for number in 0..20 {
         let body = format!(r#"{{"Body":{{"stkCallback":{{"CheckoutRequestID":"k{number}","ResultCode":1032}}}}}}"#);

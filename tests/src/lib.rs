@@ -10,6 +10,9 @@ pub use self::body::{Chunks, Dribble};
 pub use self::flaky::FlakyStore;
 pub use self::mounted::{Answer, Mounted, SECRET};
 
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
 use mpesa_callbacks_conformance::fixtures;
 
 /// A push that was paid: receipt `NLJ7RT61SV`, KES 100, `CheckoutRequestID` `ws_CO_191220191020363925`.
@@ -40,4 +43,44 @@ pub fn question(trans_id: &str, amount: &str, account: &str) -> Vec<u8> {
         "BusinessShortCode":"600638","BillRefNumber":"{account}","MSISDN":"2547 ***** 126","FirstName":"John"}}"#
     )
     .into_bytes()
+}
+
+/// A push that was paid.
+pub fn push(id: &str, receipt: &str, amount: impl Display) -> String {
+    push_described(id, receipt, amount, "The service request is processed successfully.")
+}
+
+/// A push that was paid, with this `ResultDesc`.
+pub fn push_described(id: &str, receipt: &str, amount: impl Display, description: &str) -> String {
+    format!(
+        r#"{{"Body":{{"stkCallback":{{"CheckoutRequestID":"{id}","ResultCode":0,"ResultDesc":"{description}",
+        "CallbackMetadata":{{"Item":[{{"Name":"Amount","Value":{amount}}},{{"Name":"MpesaReceiptNumber","Value":"{receipt}"}}]}}}}}}}}"#
+    )
+}
+
+/// A push that was not paid, or of which that is not known.
+pub fn unpaid_push(id: &str, code: u32) -> String {
+    format!(
+        r#"{{"Body":{{"stkCallback":{{"CheckoutRequestID":"{id}","ResultCode":{code},"ResultDesc":"not paid"}}}}}}"#
+    )
+}
+
+/// Waits for a condition.
+///
+/// # Panics
+/// When it does not hold within 20 seconds.
+pub async fn until(what: &str, is_so: impl AsyncFnMut() -> bool) {
+    until_within(Duration::from_secs(20), what, is_so).await;
+}
+
+/// Waits for a condition, at most so long.
+///
+/// # Panics
+/// When it does not hold within that time.
+pub async fn until_within(limit: Duration, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so().await {
+        assert!(began.elapsed() < limit, "still not so: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, header};
-use mpesa_callbacks::Inbox;
 use mpesa_callbacks::axum_adapter;
 use mpesa_callbacks::store::{Entry, Filter};
+use mpesa_callbacks::{Inbox, Kind};
 use tower::ServiceExt;
+
+/// Where the world reaches the application.
+const BASE: &str = "https://shop.example.com/pay";
 
 /// The secret of the tests' inboxes.
 pub const SECRET: &str = "00112233445566778899aabbccddeeff";
@@ -46,6 +49,17 @@ impl Mounted {
     /// When the application does not answer.
     pub async fn post(&self, path: &str, body: impl Into<Body>) -> Answer {
         self.send("POST", &format!("/pay/{SECRET}{path}"), body).await
+    }
+
+    /// Posts a body to the URL that is minted for this kind and reference.
+    ///
+    /// # Panics
+    /// When there is no such URL, or the application does not answer.
+    pub async fn post_for(&self, kind: &Kind, reference: &str, body: impl Into<Body>) -> Answer {
+        let urls = self.inbox.urls(BASE).expect("a base");
+        let url = urls.url_for(kind, reference).expect("a kind with minted URLs").into_string();
+        let path = url.strip_prefix("https://shop.example.com").expect("the base's host");
+        self.send("POST", path, body).await
     }
 
     /// Sends a request.

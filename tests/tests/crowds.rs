@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{Filter, MemoryStore, State, Verdict};
-use mpesa_callbacks_tests::{Dribble, Mounted, SECRET, cancelled_push, question};
+use mpesa_callbacks_tests::{Dribble, Mounted, SECRET, cancelled_push, push, question, until};
 use tokio::sync::Notify;
 
 #[derive(Clone, Default)]
@@ -48,28 +48,8 @@ async fn mounted(shop: &Shop, in_flight: usize) -> Mounted {
     Mounted::new(builder.counterpart_timeout(Duration::ZERO).start().await.unwrap())
 }
 
-fn push(id: &str, receipt: &str) -> String {
-    format!(
-        r#"{{"Body":{{"stkCallback":{{"CheckoutRequestID":"{id}","ResultCode":0,"CallbackMetadata":{{"Item":[
-        {{"Name":"Amount","Value":10}},{{"Name":"MpesaReceiptNumber","Value":"{receipt}"}}]}}}}}}}}"#
-    )
-}
-
 fn confirmation(receipt: &str) -> String {
     format!(r#"{{"TransID":"{receipt}","TransAmount":"10","BillRefNumber":"ORDER-1","BusinessShortCode":"600638"}}"#)
-}
-
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let began = Instant::now();
-    while !is_so().await {
-        assert!(began.elapsed() < Duration::from_secs(20), "{what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-fn path_of(mounted: &Mounted, kind: &Kind, reference: &str) -> String {
-    let urls = mounted.inbox.urls("https://shop.example.com/pay").unwrap();
-    urls.url_for(kind, reference).unwrap().as_str().strip_prefix("https://shop.example.com").unwrap().to_owned()
 }
 
 /// F7: a slow validation handler is the merchant's database on a slow day.
@@ -105,19 +85,21 @@ async fn validations_that_hang_keep_out_no_confirmation_and_are_answered_all_the
 async fn a_leaked_url_takes_no_place_of_the_secret() {
     let shop = Shop::default();
     let mounted = mounted(&shop, 16).await;
-    let path = path_of(&mounted, &Kind::Stk, "ORDER-1");
-    let hold = |path: String| {
+    let hold = || {
         let mounted = mounted.clone();
-        tokio::spawn(async move { mounted.send("POST", &path, Body::from_stream(Dribble)).await.status })
+        tokio::spawn(async move { mounted.post_for(&Kind::Stk, "ORDER-1", Body::from_stream(Dribble)).await.status })
     };
-    let held: Vec<_> = (0..50).map(|_| hold(path.clone())).collect();
+    let held: Vec<_> = (0..50).map(|_| hold()).collect();
     // Four wait for their bodies; one more for the same payment is refused.
     until("the others are refused", async || held.iter().filter(|one| one.is_finished()).count() == 46).await;
     for number in 0..20 {
-        assert_eq!(mounted.post("/stk", push(&format!("ws_{number}"), &format!("R{number}"))).await.status, 200);
+        assert_eq!(mounted.post("/stk", push(&format!("ws_{number}"), &format!("R{number}"), 10)).await.status, 200);
     }
-    let other = path_of(&mounted, &Kind::Stk, "ORDER-2");
-    assert_eq!(mounted.send("POST", &other, push("ws_other", "ROTHER")).await.status, 200, "nor of another payment");
+    assert_eq!(
+        mounted.post_for(&Kind::Stk, "ORDER-2", push("ws_other", "ROTHER", 10)).await.status,
+        200,
+        "nor of another payment"
+    );
     for one in held {
         one.abort();
     }
@@ -128,20 +110,18 @@ async fn a_leaked_url_takes_no_place_of_the_secret() {
 async fn a_leaked_url_stores_little_and_repetitions_are_taken() {
     let shop = Shop::default();
     let mounted = mounted(&shop, 1024).await;
-    let path = path_of(&mounted, &Kind::Stk, "ORDER-1");
     let mut refused = 0;
     for number in 0..200 {
-        let answer = mounted.send("POST", &path, cancelled_push(&format!("ws_{number}"))).await;
+        let answer = mounted.post_for(&Kind::Stk, "ORDER-1", cancelled_push(&format!("ws_{number}"))).await;
         refused += usize::from(answer.status == 503);
     }
     assert_eq!(refused, 180);
     assert_eq!(mounted.entries().await.len(), 20);
-    let other = path_of(&mounted, &Kind::Stk, "ORDER-2");
-    assert_eq!(mounted.send("POST", &other, push("ws_genuine", "R1")).await.status, 200);
-    assert_eq!(mounted.post("/stk", push("ws_secret", "R2")).await.status, 200);
+    assert_eq!(mounted.post_for(&Kind::Stk, "ORDER-2", push("ws_genuine", "R1", 10)).await.status, 200);
+    assert_eq!(mounted.post("/stk", push("ws_secret", "R2", 10)).await.status, 200);
     for _ in 0..100 {
         assert_eq!(
-            mounted.send("POST", &other, push("ws_genuine", "R1")).await.status,
+            mounted.post_for(&Kind::Stk, "ORDER-2", push("ws_genuine", "R1", 10)).await.status,
             200,
             "repetitions cost nothing"
         );
@@ -155,9 +135,8 @@ async fn another_id_under_an_identified_reference_contradicts() {
     let mounted = mounted(&shop, 1024).await;
     mounted.inbox.expect(&Expected::new(Kind::Stk, "ORDER-1").amount(Amount::from_shillings(10))).await.unwrap();
     mounted.inbox.identify(&Kind::Stk, "ORDER-1", "ws_genuine").await.unwrap();
-    let path = path_of(&mounted, &Kind::Stk, "ORDER-1");
-    assert_eq!(mounted.send("POST", &path, push("ws_forged", "FORGED")).await.status, 200);
-    assert_eq!(mounted.send("POST", &path, push("ws_genuine", "R1")).await.status, 200);
+    assert_eq!(mounted.post_for(&Kind::Stk, "ORDER-1", push("ws_forged", "FORGED", 10)).await.status, 200);
+    assert_eq!(mounted.post_for(&Kind::Stk, "ORDER-1", push("ws_genuine", "R1", 10)).await.status, 200);
     until("the genuine one is handled", async || shop.paid.load(Ordering::SeqCst) == 1).await;
     let held = mounted.inbox.list(&Filter::default().state(State::Held)).await.unwrap();
     let held: Vec<_> = held.iter().map(|entry| (entry.key.as_str(), entry.verdict)).collect();
@@ -171,9 +150,9 @@ async fn the_genuine_callback_is_first_after_one_that_contradicts_what_was_expec
     let mounted = mounted(&shop, 1024).await;
     mounted.inbox.expect(&Expected::new(Kind::Stk, "ORDER-1").amount(Amount::from_shillings(10))).await.unwrap();
     mounted.inbox.identify(&Kind::Stk, "ORDER-1", "ws_1").await.unwrap();
-    let forged = push("ws_1", "FORGED").replace("\"Value\":10", "\"Value\":1");
+    let forged = push("ws_1", "FORGED", 10).replace("\"Value\":10", "\"Value\":1");
     assert_eq!(mounted.post("/stk", forged).await.status, 200);
-    assert_eq!(mounted.post("/stk", push("ws_1", "R1")).await.status, 200);
+    assert_eq!(mounted.post("/stk", push("ws_1", "R1", 10)).await.status, 200);
     until("the genuine one is handled", async || shop.paid.load(Ordering::SeqCst) == 1).await;
     let verdicts: Vec<_> = mounted.inbox.list(&Filter::default().kind(Kind::Stk)).await.unwrap();
     let verdicts: Vec<_> = verdicts.iter().map(|entry| (entry.verdict, entry.state)).collect();
@@ -186,9 +165,8 @@ async fn two_successes_under_one_reference_are_not_both_handled() {
     let shop = Shop::default();
     let mounted = mounted(&shop, 1024).await;
     mounted.inbox.expect(&Expected::new(Kind::Stk, "ORDER-1").amount(Amount::from_shillings(10))).await.unwrap();
-    let path = path_of(&mounted, &Kind::Stk, "ORDER-1");
-    assert_eq!(mounted.send("POST", &path, push("ws_1", "R1")).await.status, 200);
-    assert_eq!(mounted.send("POST", &path, push("ws_2", "R2")).await.status, 200);
+    assert_eq!(mounted.post_for(&Kind::Stk, "ORDER-1", push("ws_1", "R1", 10)).await.status, 200);
+    assert_eq!(mounted.post_for(&Kind::Stk, "ORDER-1", push("ws_2", "R2", 10)).await.status, 200);
     until("the first is handled", async || shop.paid.load(Ordering::SeqCst) == 1).await;
     until("the second is held", async || mounted.inbox.depth().await.unwrap().held == 1).await;
 }
@@ -234,10 +212,9 @@ async fn only_compressions_are_refused() {
 async fn an_echoed_timeout_without_ids_is_known_by_its_reference() {
     let shop = Shop::default();
     let mounted = mounted(&shop, 1024).await;
-    let path = path_of(&mounted, &Kind::B2cTimeout, "payout-1");
     let body = r#"{"InitiatorName":"apiop","SecurityCredential":"c2VjcmV0","CommandID":"BusinessPayment","Amount":10,
         "PartyA":600638,"PartyB":254700000031,"Remarks":"payout"}"#;
-    assert_eq!(mounted.send("POST", &path, body).await.status, 200);
+    assert_eq!(mounted.post_for(&Kind::B2cTimeout, "payout-1", body).await.status, 200);
     until("it is handled", async || shop.timeouts.load(Ordering::SeqCst) == 1).await;
     let entry = &mounted.entries().await[0];
     let entry = mounted.inbox.get(entry.id).await.unwrap().unwrap();

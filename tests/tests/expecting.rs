@@ -1,12 +1,12 @@
 //! What the application asked for: held against what comes, and asked after when nothing does.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{Entry, Filter, MemoryStore, State, Verdict};
 use mpesa_callbacks::{Backoff, ExpectError, InboxBuilder, StartError};
-use mpesa_callbacks_tests::{Mounted, SECRET};
+use mpesa_callbacks_tests::{Mounted, SECRET, until};
 
 #[derive(Clone, Default)]
 struct Shop {
@@ -100,22 +100,6 @@ fn confirmation(receipt: &str, amount: &str, account: &str, short_code: &str) ->
     )
 }
 
-/// Posts to the URL that was minted for this reference.
-async fn post_for(mounted: &Mounted, reference: &str, body: String) -> u16 {
-    let urls = mounted.inbox.urls("https://shop.example.com/pay").unwrap();
-    let url = urls.stk_for(reference).unwrap();
-    let path = url.as_str().strip_prefix("https://shop.example.com").unwrap();
-    mounted.send("POST", path, body).await.status
-}
-
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let began = Instant::now();
-    while !is_so().await {
-        assert!(began.elapsed() < Duration::from_secs(20), "{what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
 async fn of_kind(mounted: &Mounted, kind: Kind) -> Vec<Entry> {
     mounted.inbox.list(&Filter::default().kind(kind)).await.unwrap()
 }
@@ -125,7 +109,7 @@ async fn what_was_expected_is_handled_and_nothing_is_overdue() {
     let (shop, mounted) = shop().await;
     mounted.inbox.expect(&order("order-1")).await.unwrap();
     mounted.inbox.expect(&order("order-1")).await.unwrap();
-    assert_eq!(post_for(&mounted, "order-1", push("ws_1", 0, 1500, "R1")).await, 200);
+    assert_eq!(mounted.post_for(&Kind::Stk, "order-1", push("ws_1", 0, 1500, "R1")).await.status, 200);
     // The expectation, too, is over once it is due.
     mounted.settled().await;
     assert_eq!(shop.heard(), ["paid R1 for order-1", "stk 0 for order-1"]);
@@ -135,7 +119,7 @@ async fn what_was_expected_is_handled_and_nothing_is_overdue() {
 async fn another_amount_is_a_conflict_and_makes_no_payment_until_somebody_releases_it() {
     let (shop, mounted) = shop().await;
     mounted.inbox.expect(&order("order-1")).await.unwrap();
-    assert_eq!(post_for(&mounted, "order-1", push("ws_1", 0, 1, "R1")).await, 200);
+    assert_eq!(mounted.post_for(&Kind::Stk, "order-1", push("ws_1", 0, 1, "R1")).await.status, 200);
     until("the conflict is told", async || !shop.heard().is_empty()).await;
     assert_eq!(shop.heard(), ["conflict for order-1"]);
     let held = of_kind(&mounted, Kind::Stk).await.remove(0);
@@ -196,8 +180,8 @@ async fn when_no_callback_comes_the_application_asks_and_what_it_finds_closes_th
     );
 
     // The callbacks come after all: one says the same, the other does not.
-    assert_eq!(post_for(&mounted, "order-1", push("ws_1", 0, 1500, "R1")).await, 200);
-    assert_eq!(post_for(&mounted, "order-2", push("ws_2", 0, 1500, "R3")).await, 200);
+    assert_eq!(mounted.post_for(&Kind::Stk, "order-1", push("ws_1", 0, 1500, "R1")).await.status, 200);
+    assert_eq!(mounted.post_for(&Kind::Stk, "order-2", push("ws_2", 0, 1500, "R3")).await.status, 200);
     until("they are judged", async || of_kind(&mounted, Kind::Stk).await.len() == 4).await;
     let verdicts: Vec<_> = of_kind(&mounted, Kind::Stk).await.iter().rev().map(|entry| entry.verdict).collect();
     assert_eq!(verdicts[2..], [Verdict::Variant, Verdict::Conflict]);
@@ -209,7 +193,7 @@ async fn an_application_that_finds_nothing_out_is_asked_again_and_in_the_end_som
     let (shop, mounted) = shop().await;
     mounted.inbox.expect(&order("order-1").within(Duration::from_millis(10))).await.unwrap();
     // A code that says that nobody knows is no answer.
-    assert_eq!(post_for(&mounted, "order-1", push("ws_1", 1037, 0, "")).await, 200);
+    assert_eq!(mounted.post_for(&Kind::Stk, "order-1", push("ws_1", 1037, 0, "")).await.status, 200);
     until("it is dead", async || mounted.inbox.depth().await.unwrap().dead == 1).await;
     let heard = shop.heard();
     assert_eq!(heard.iter().filter(|heard| heard.starts_with("overdue")).count(), 4, "{heard:?}");
@@ -344,7 +328,7 @@ async fn what_comes_for_another_request_is_a_conflict_and_answers_nothing() {
         mounted.inbox.expect(&order(reference)).await.unwrap();
         mounted.inbox.identify(&Kind::Stk, reference, id).await.unwrap();
     }
-    assert_eq!(post_for(&mounted, "order-1", push("ws_2", 1032, 0, "")).await, 200);
+    assert_eq!(mounted.post_for(&Kind::Stk, "order-1", push("ws_2", 1032, 0, "")).await.status, 200);
     until("order 2 is asked after", async || shop.heard().contains(&"overdue order-2 (ws_2)".to_owned())).await;
     assert!(shop.heard().contains(&"conflict for order-1".to_owned()), "{:?}", shop.heard());
     assert!(!shop.heard().iter().any(|heard| heard.starts_with("stk 1032")), "{:?}", shop.heard());

@@ -14,12 +14,15 @@ use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{Filter, Lookup, PostgresStore, SqliteSpool, SqliteStore, State, Store};
 use mpesa_callbacks::{Backoff, Clock, InboxBuilder, MpesaCallbacks};
 use mpesa_callbacks_test_servers::Postgres;
-use mpesa_callbacks_tests::{FlakyStore, Mounted, SECRET, question};
+use mpesa_callbacks_tests::{FlakyStore, Mounted, SECRET, push, push_described, question, unpaid_push, until_within};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 use tokio::runtime::Runtime;
 
 const DAYS: usize = 30;
+
+/// How long a backlog may take on a slow machine.
+const LIMIT: Duration = Duration::from_mins(3);
 
 /// What both releases write into the merchant's own books.
 async fn book(tx: &mut SqliteConnection, receipt: &str, part: &str, order: Option<&str>) -> sqlx::Result<()> {
@@ -179,7 +182,7 @@ impl Process {
     /// In good order, and handlers that run come to their end.
     fn stop(self) {
         self.runtime.block_on(async {
-            until("handlers end", async || self.mounted.inbox.depth().await.unwrap().running == 0).await;
+            until_within(LIMIT, "handlers end", async || self.mounted.inbox.depth().await.unwrap().running == 0).await;
             self.mounted.inbox.shutdown(Duration::from_secs(30)).await.unwrap();
         });
     }
@@ -190,31 +193,9 @@ impl Process {
     }
 
     async fn post_for(&self, order: &str, body: &str) {
-        let urls = self.mounted.inbox.urls("https://shop.example.com/pay").unwrap();
-        let url = urls.stk_for(order).unwrap();
-        let path = url.as_str().strip_prefix("https://shop.example.com").unwrap();
-        assert_eq!(self.mounted.send("POST", path, body.to_owned()).await.status, 200, "{order} {body}");
+        let answer = self.mounted.post_for(&Kind::Stk, order, body.to_owned()).await;
+        assert_eq!(answer.status, 200, "{order} {body}");
     }
-}
-
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let began = Instant::now();
-    while !is_so().await {
-        assert!(began.elapsed() < Duration::from_mins(3), "{what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-fn push(id: &str, receipt: &str, amount: &str, description: &str) -> String {
-    format!(
-        r#"{{"Body":{{"stkCallback":{{"MerchantRequestID":"m","CheckoutRequestID":"{id}","ResultCode":0,"ResultDesc":"{description}",
-        "CallbackMetadata":{{"Item":[{{"Name":"Amount","Value":{amount}}},{{"Name":"MpesaReceiptNumber","Value":"{receipt}"}},
-        {{"Name":"PhoneNumber","Value":254708374149}}]}}}}}}}}"#
-    )
-}
-
-fn unpaid(id: &str, code: u32) -> String {
-    format!(r#"{{"Body":{{"stkCallback":{{"CheckoutRequestID":"{id}","ResultCode":{code},"ResultDesc":"no"}}}}}}"#)
 }
 
 fn confirmation(receipt: &str, account: &str, msisdn: &str) -> String {
@@ -236,7 +217,7 @@ impl Truth {
     async fn pay(&mut self, process: &Process, number: usize, random: &mut fastrand::Rng) {
         let (order, id, receipt) = (format!("ORDER-{number}"), format!("ws_{number}"), format!("RCPT{number:07}"));
         self.order_of.insert(receipt.clone(), order.clone());
-        let paid = push(&id, &receipt, "10.00", "done");
+        let paid = push(&id, &receipt, "10.00");
         let till = confirmation(&receipt, "", "2547 ***** 149");
         match random.u8(0..8) {
             0 => process.post_for(&order, &paid).await,
@@ -250,10 +231,10 @@ impl Truth {
             }
             2 => process.post("/c2b/confirmation", &confirmation(&receipt, &order, "254708374149")).await,
             3 => {
-                process.post_for(&order, &unpaid(&id, 1037)).await;
+                process.post_for(&order, &unpaid_push(&id, 1037)).await;
                 process.post_for(&order, &paid).await;
                 process.post_for(&order, &paid).await;
-                process.post_for(&order, &unpaid(&id, 1037)).await;
+                process.post_for(&order, &unpaid_push(&id, 1037)).await;
             }
             4 => {
                 let expected = Expected::new(Kind::Stk, order.as_str()).amount(Amount::from_shillings(10));
@@ -263,13 +244,15 @@ impl Truth {
             }
             5 => {
                 process.post_for(&order, &paid).await;
-                process.post_for(&order, &push(&id, &receipt, "10", "The service request is processed.")).await;
+                process
+                    .post_for(&order, &push_described(&id, &receipt, "10", "The service request is processed."))
+                    .await;
             }
             6 => {
                 process.post("/c2b/confirmation", &confirmation(&receipt, &order, "254708374149")).await;
                 process.post("/c2b/confirmation", &confirmation(&receipt, &order, "2547 ***** 149")).await;
             }
-            _ => process.post_for(&order, &format!("[{}]", push(&id, &receipt, "1.0e1", "by a relay"))).await,
+            _ => process.post_for(&order, &format!("[{}]", push_described(&id, &receipt, "1.0e1", "by a relay"))).await,
         }
     }
 
@@ -280,12 +263,12 @@ impl Truth {
         process.mounted.inbox.expect(&expected.within(Duration::from_hours(24))).await.unwrap();
         process.mounted.inbox.identify(&Kind::Stk, &order, &format!("ws_{number}")).await.unwrap();
         let forged = format!("forged_{number}");
-        process.post_for(&order, &push(&forged, &format!("FORGED{number}"), "10.00", "done")).await;
+        process.post_for(&order, &push(&forged, &format!("FORGED{number}"), "10.00")).await;
         self.held.insert(forged);
         let other = format!("ORDER-{number}-cancelled");
         let id = format!("ws_{number}_cancelled");
-        process.post_for(&other, &unpaid(&id, 1032)).await;
-        process.post_for(&other, &push(&id, &format!("LATE{number}"), "10.00", "done")).await;
+        process.post_for(&other, &unpaid_push(&id, 1032)).await;
+        process.post_for(&other, &push(&id, &format!("LATE{number}"), "10.00")).await;
         self.held.insert(id);
     }
 }
@@ -330,7 +313,7 @@ fn play(place: &Place) {
                 let mut sent = next;
                 while sent < end {
                     let (order, receipt) = (format!("ORDER-{sent}"), format!("RCPT{sent:07}"));
-                    let paid = push(&format!("ws_{sent}"), &receipt, "10.00", "done");
+                    let paid = push(&format!("ws_{sent}"), &receipt, "10.00");
                     process.runtime.block_on(process.post_for(&order, &paid));
                     truth.order_of.insert(receipt, order);
                     sent += 1;
@@ -387,7 +370,7 @@ async fn check(process: &Process, truth: &Truth) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // What is completed comes a little later.
-    until("what was completed is told", async || {
+    until_within(LIMIT, "what was completed is told", async || {
         let waiting = process.mounted.inbox.waiting().await.unwrap();
         waiting.iter().all(|waiting| !matches!(waiting.kind, Kind::Payment | Kind::PaymentCompleted))
     })

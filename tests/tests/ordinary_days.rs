@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{CallbackId, Filter, Lookup, MemoryStore, SqliteStore, State, Verdict};
 use mpesa_callbacks::{Backoff, StartError};
-use mpesa_callbacks_tests::{Mounted, SECRET};
+use mpesa_callbacks_tests::{Mounted, SECRET, push, unpaid_push, until};
 
 type Heard = Arc<Mutex<Vec<String>>>;
 
@@ -103,32 +103,12 @@ macro_rules! started {
 
 const LONG: Duration = Duration::from_mins(10);
 
-fn push(id: &str, receipt: &str, amount: u32) -> String {
-    format!(
-        r#"{{"Body":{{"stkCallback":{{"CheckoutRequestID":"{id}","ResultCode":0,"CallbackMetadata":{{"Item":[
-        {{"Name":"Amount","Value":{amount}}},{{"Name":"MpesaReceiptNumber","Value":"{receipt}"}}]}}}}}}}}"#
-    )
-}
-
-fn unknown(id: &str) -> String {
-    format!(
-        r#"{{"Body":{{"stkCallback":{{"CheckoutRequestID":"{id}","ResultCode":1037,"ResultDesc":"DS timeout."}}}}}}"#
-    )
-}
-
 /// What a till tells: no account, but a name.
 fn to_till(receipt: &str) -> String {
     format!(
         r#"{{"TransactionType":"Buy Goods","TransID":"{receipt}","TransAmount":"10.00","BusinessShortCode":"600638","BillRefNumber":"",
         "FirstName":"Jane"}}"#
     )
-}
-
-async fn post_for(mounted: &Mounted, reference: &str, body: String) {
-    let urls = mounted.inbox.urls("https://shop.example.com/pay").unwrap();
-    let url = urls.stk_for(reference).unwrap();
-    let path = url.as_str().strip_prefix("https://shop.example.com").unwrap();
-    assert_eq!(mounted.send("POST", path, body).await.status, 200);
 }
 
 async fn held(mounted: &Mounted) -> u64 {
@@ -141,7 +121,7 @@ async fn held(mounted: &Mounted) -> u64 {
 async fn the_push_first_and_its_order_is_known() {
     let (shop, store) = (Shop::default(), MemoryStore::new());
     let mounted = started!(shop, store.clone(), LONG);
-    post_for(&mounted, "ORDER-1", push("ws_1", "R1", 10)).await;
+    assert_eq!(mounted.post_for(&Kind::Stk, "ORDER-1", push("ws_1", "R1", 10)).await.status, 200);
     until_heard(&shop.heard, &["paid R1 for ORDER-1 by somebody, ws_1"]).await;
     mounted.post("/c2b/confirmation", to_till("R1")).await;
     mounted.settled().await;
@@ -153,7 +133,7 @@ async fn the_confirmation_first_and_its_payment_waits_for_the_order() {
     let (shop, store) = (Shop::default(), MemoryStore::new());
     let mounted = started!(shop, store.clone(), LONG);
     assert_eq!(mounted.post("/c2b/confirmation", to_till("R1")).await.status, 200);
-    post_for(&mounted, "ORDER-1", push("ws_1", "R1", 10)).await;
+    assert_eq!(mounted.post_for(&Kind::Stk, "ORDER-1", push("ws_1", "R1", 10)).await.status, 200);
     until_heard(&shop.heard, &["paid R1 for ORDER-1 by Jane, ws_1"]).await;
     assert_eq!(held(&mounted).await, 0);
 }
@@ -164,8 +144,9 @@ async fn both_at_once_and_the_order_is_known() {
         let (shop, store) = (Shop::default(), MemoryStore::new());
         let mounted = started!(shop, store.clone(), LONG);
         let confirmation = mounted.post("/c2b/confirmation", to_till("R1"));
-        let (answer, ()) = tokio::join!(confirmation, post_for(&mounted, "ORDER-1", push("ws_1", "R1", 10)));
-        assert_eq!(answer.status, 200);
+        let (answer, push) =
+            tokio::join!(confirmation, mounted.post_for(&Kind::Stk, "ORDER-1", push("ws_1", "R1", 10)));
+        assert_eq!((answer.status, push.status), (200, 200));
         mounted.settled().await;
         let [paid] = &heard(&shop.heard)[..] else { panic!("round {round}: {:?}", heard(&shop.heard)) };
         assert!(paid.starts_with("paid R1 for ORDER-1"), "round {round}: {paid}");
@@ -179,7 +160,7 @@ async fn the_push_after_a_restart_and_its_payment_still_waits() {
     assert_eq!(mounted.post("/c2b/confirmation", to_till("R1")).await.status, 200);
     mounted.inbox.shutdown(Duration::from_secs(5)).await.unwrap();
     let mounted = started!(shop, store.store(), LONG);
-    post_for(&mounted, "ORDER-1", push("ws_1", "R1", 10)).await;
+    assert_eq!(mounted.post_for(&Kind::Stk, "ORDER-1", push("ws_1", "R1", 10)).await.status, 200);
     until_heard(&shop.heard, &["paid R1 for ORDER-1 by Jane, ws_1"]).await;
 }
 
@@ -189,8 +170,8 @@ async fn a_push_that_comes_too_late_for_its_payment_tells_the_order_all_the_same
     let mounted = started!(shop, store.clone(), Duration::from_millis(1));
     assert_eq!(mounted.post("/c2b/confirmation", to_till("R1")).await.status, 200);
     until_heard(&shop.heard, &["paid R1 for no order by Jane, no push"]).await;
-    post_for(&mounted, "ORDER-1", push("ws_1", "R1", 10)).await;
-    post_for(&mounted, "ORDER-1", push("ws_1", "R1", 10)).await;
+    assert_eq!(mounted.post_for(&Kind::Stk, "ORDER-1", push("ws_1", "R1", 10)).await.status, 200);
+    assert_eq!(mounted.post_for(&Kind::Stk, "ORDER-1", push("ws_1", "R1", 10)).await.status, 200);
     until_heard(&shop.heard, &["R1 was for ORDER-1", "paid R1 for no order by Jane, no push"]).await;
     assert_eq!(held(&mounted).await, 0);
 }
@@ -283,7 +264,7 @@ async fn what_nobody_handles_waits_and_is_shown() {
     assert_eq!(kinds, [(&Kind::Payment, 1)]);
     inbox.shutdown(Duration::from_secs(5)).await.unwrap();
     let mounted = started!(shop, store.store(), LONG);
-    post_for(&mounted, "ORDER-1", push("ws_1", "R1", 10)).await;
+    assert_eq!(mounted.post_for(&Kind::Stk, "ORDER-1", push("ws_1", "R1", 10)).await.status, 200);
     until_heard(&shop.heard, &["paid R1 for ORDER-1 by Jane, ws_1"]).await;
 }
 
@@ -332,12 +313,8 @@ async fn payments_wait_for_their_handler_however_slow_it_is() {
         let body = push(&format!("ws_{number}"), &format!("R{number:03}"), 10);
         assert_eq!(mounted.post("/stk", body).await.status, 200);
     }
-    let began = Instant::now();
     let pushes = Filter::default().kind(Kind::Stk).state(State::Done).limit(1000);
-    while mounted.inbox.list(&pushes).await.unwrap().len() < 100 {
-        assert!(began.elapsed() < Duration::from_secs(20), "the pushes have room of their own");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("the pushes are handled", async || mounted.inbox.list(&pushes).await.unwrap().len() == 100).await;
     slow.open.add_permits(100);
     mounted.settled().await;
     assert_eq!(heard(&slow.heard).len(), 100);
@@ -360,7 +337,7 @@ async fn what_is_completed_waits_for_nobody_where_nobody_is_told() {
     let mounted = started!(shop, store.clone(), Duration::ZERO);
     assert_eq!(mounted.post("/c2b/confirmation", to_till("R1")).await.status, 200);
     until_heard(&shop.0, &["R1"]).await;
-    post_for(&mounted, "ORDER-1", push("ws_1", "R1", 10)).await;
+    assert_eq!(mounted.post_for(&Kind::Stk, "ORDER-1", push("ws_1", "R1", 10)).await.status, 200);
     mounted.settled().await;
 }
 
@@ -371,8 +348,8 @@ async fn what_is_completed_waits_for_nobody_where_nobody_is_told() {
 async fn paid_after_nobody_knew_is_handled_with_what_was_known() {
     let (shop, store) = (Shop::default(), MemoryStore::new());
     let mounted = started!(shop, store.clone(), Duration::ZERO);
-    post_for(&mounted, "ORDER-1", unknown("ws_1")).await;
-    post_for(&mounted, "ORDER-1", push("ws_1", "R1", 10)).await;
+    assert_eq!(mounted.post_for(&Kind::Stk, "ORDER-1", unpaid_push("ws_1", 1037)).await.status, 200);
+    assert_eq!(mounted.post_for(&Kind::Stk, "ORDER-1", push("ws_1", "R1", 10)).await.status, 200);
     until_heard(&shop.heard, &["paid R1 for ORDER-1 by somebody, ws_1"]).await;
     let stk = mounted.inbox.list(&Filter::default().kind(Kind::Stk)).await.unwrap();
     assert_eq!(stk[0].verdict, Verdict::Update);
@@ -421,11 +398,7 @@ async fn everything_that_died_in_a_bad_deployment_is_requeued_at_once() {
         let body = push(&format!("ws_{number}"), &format!("R{number}"), 10);
         assert_eq!(mounted.post("/stk", body).await.status, 200);
     }
-    let began = Instant::now();
-    while mounted.inbox.depth().await.unwrap().dead < 50 {
-        assert!(began.elapsed() < Duration::from_secs(20), "they fail for the last time");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("they fail for the last time", async || mounted.inbox.depth().await.unwrap().dead == 50).await;
     mounted.inbox.shutdown(Duration::from_secs(5)).await.unwrap();
     let mended = ShopBefore::default();
     let mounted = started!(mended, store.store(), Duration::ZERO);

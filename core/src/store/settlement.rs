@@ -13,7 +13,7 @@ pub struct Settlement {
     pub lease: Lease,
     /// How.
     pub ending: Ending,
-    /// The payment that was [claimed with it](Claimed::payment): `Done` with it, and `Ready` again otherwise, both or neither.
+    /// The payment that was [claimed with it](super::Claimed::payment): `Done` with it, and `Ready` again otherwise, both or neither.
     pub payment: Option<Lease>,
 }
 
