@@ -8,7 +8,7 @@ use mpesa_callbacks::Kind;
 use mpesa_callbacks::store::{CallbackId, Entry, Filter, State, Store, Verdict};
 use tokio::time::sleep;
 
-use crate::deliveries::Delivery;
+use crate::deliveries::{Delivery, Meaning};
 use crate::journal::Journal;
 use crate::place::Place;
 
@@ -74,20 +74,21 @@ pub async fn check(place: &Place, store: &dyn Store, journal: &Journal) -> anyho
     let effects: HashMap<String, i64> = place.effects().await?.into_iter().collect();
     let mut rows: HashMap<usize, Vec<Entry>> = HashMap::new();
     for entry in all(store).await? {
-        match entry.receipt.as_deref().and_then(Delivery::of_receipt) {
-            Some(delivery) => rows.entry(delivery.number).or_default().push(entry),
+        match Delivery::number_of(entry.key.as_str()) {
+            Some(number) => rows.entry(number).or_default().push(entry),
             None => findings.phantom += 1,
         }
     }
     for (number, sent) in journal.sent().into_iter().enumerate() {
         let there = rows.remove(&number).unwrap_or_default();
-        let first = there.iter().filter(|entry| entry.verdict == Verdict::First).count();
-        findings.misclassified += usize::from(first != usize::from(!there.is_empty()));
-        for contradicts in [false, true] {
-            let delivery = Delivery { number, contradicts };
-            let sent = sent[usize::from(contradicts)];
-            let made = effects.get(&delivery.receipt()).copied().unwrap_or_default();
-            let mut of_it = there.iter().filter(|entry| entry.receipt.as_deref() == Some(&delivery.receipt()));
+        let news: Vec<&Entry> = there.iter().filter(|entry| entry.verdict.is_news()).collect();
+        findings.misclassified += usize::from(!is_progress(&news, &there));
+        for meaning in Meaning::ALL {
+            let delivery = Delivery { number, meaning };
+            let receipt = delivery.receipt();
+            let sent = sent[meaning as usize];
+            let made = receipt.as_ref().and_then(|receipt| effects.get(receipt)).copied().unwrap_or_default();
+            let mut of_it = there.iter().filter(|entry| entry.receipt == receipt);
             let Some(entry) = of_it.next() else {
                 findings.lost += usize::from(sent.acknowledged > 0);
                 findings.doubled += usize::from(made > 0);
@@ -97,12 +98,15 @@ pub async fn check(place: &Place, store: &dyn Store, journal: &Journal) -> anyho
             findings.phantom += usize::from(sent.all() == 0);
             findings.misclassified += of_it.count();
             findings.misclassified += usize::from(!(sent.acknowledged.max(1)..=sent.all()).contains(&entry.seen));
-            match entry.verdict {
-                Verdict::First => {
+            match (entry.verdict, meaning) {
+                (Verdict::First | Verdict::Variant, Meaning::Unknown) => {
+                    findings.unapplied += usize::from(entry.state != State::Done);
+                }
+                (Verdict::First | Verdict::Update, Meaning::Paid | Meaning::PaidOtherwise) => {
                     findings.unapplied += usize::from(entry.state != State::Done || made == 0);
                     findings.doubled += usize::from(made > 1);
                 }
-                Verdict::Conflict => {
+                (Verdict::Conflict, Meaning::Paid | Meaning::PaidOtherwise) => {
                     findings.held += usize::from(entry.state == State::Held);
                     findings.misclassified += usize::from(entry.state != State::Held);
                     findings.doubled += usize::from(made > 0);
@@ -113,6 +117,20 @@ pub async fn check(place: &Place, store: &dyn Store, journal: &Journal) -> anyho
     }
     findings.phantom += rows.len();
     Ok(findings)
+}
+
+/// Whether exactly one is the first, and one definite outcome updates an unknown one and nothing else.
+fn is_progress(news: &[&Entry], there: &[Entry]) -> bool {
+    let verdicts: Vec<Verdict> = news.iter().rev().map(|entry| entry.verdict).collect();
+    let is_unknown = |entry: &Entry| entry.receipt.is_none();
+    let has_definite = there.iter().any(|entry| !is_unknown(entry));
+    match verdicts[..] {
+        [] => there.is_empty(),
+        [Verdict::First] => is_unknown(news[0]) != has_definite,
+        // Newest first.
+        [Verdict::First, Verdict::Update] => is_unknown(news[1]) && !is_unknown(news[0]),
+        _ => false,
+    }
 }
 
 async fn all(store: &dyn Store) -> anyhow::Result<Vec<Entry>> {

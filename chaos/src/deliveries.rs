@@ -1,25 +1,45 @@
 //! What is sent, in which order.
 
-/// One delivery: a callback, in one of two meanings.
+/// One delivery: a callback, in one of three meanings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// Which callback.
     pub number: usize,
-    /// Whether it contradicts the usual one.
-    pub contradicts: bool,
+    /// What it says.
+    pub meaning: Meaning,
 }
 
-/// So many callbacks; one in five comes twice, three in a hundred are contradicted, and all are out of order.
+/// What a delivery says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// It was paid.
+    Paid,
+    /// It was paid, by another receipt: one of the two contradicts.
+    PaidOtherwise,
+    /// The outcome is unknown.
+    Unknown,
+}
+
+impl Meaning {
+    /// All of them, in the order of their values.
+    pub const ALL: [Meaning; 3] = [Meaning::Paid, Meaning::PaidOtherwise, Meaning::Unknown];
+}
+
+/// So many callbacks; one in five comes twice, three in a hundred are contradicted, of five in a hundred the outcome is also told
+/// as unknown, and all are out of order.
 pub fn deliveries(callbacks: usize, random: &mut fastrand::Rng) -> Vec<Delivery> {
     let mut all = Vec::with_capacity(callbacks * 5 / 4);
     for number in 0..callbacks {
-        let usual = Delivery { number, contradicts: false };
+        let usual = Delivery { number, meaning: Meaning::Paid };
         all.push(usual);
         if random.u32(0..100) < 20 {
             all.push(usual);
         }
         if random.u32(0..100) < 3 {
-            all.push(Delivery { number, contradicts: true });
+            all.push(Delivery { number, meaning: Meaning::PaidOtherwise });
+        }
+        if random.u32(0..100) < 5 {
+            all.push(Delivery { number, meaning: Meaning::Unknown });
         }
     }
     // Each is moved by at most this much, so that duplicates come soon and late.
@@ -37,24 +57,35 @@ impl Delivery {
         format!("ws_CO_{number:09}")
     }
 
-    /// The receipt, which tells the two meanings apart.
-    pub fn receipt(self) -> String {
-        format!("{}{:09}", if self.contradicts { 'B' } else { 'A' }, self.number)
+    /// The callback whose key this is.
+    pub fn number_of(key: &str) -> Option<usize> {
+        key.strip_prefix("ws_CO_")?.parse().ok()
     }
 
-    /// The delivery whose receipt this is.
-    pub fn of_receipt(receipt: &str) -> Option<Delivery> {
-        Some(Delivery { number: receipt.get(1..)?.parse().ok()?, contradicts: receipt.starts_with('B') })
+    /// The receipt, where there is one: it tells the meanings apart.
+    pub fn receipt(self) -> Option<String> {
+        let letter = match self.meaning {
+            Meaning::Paid => 'A',
+            Meaning::PaidOtherwise => 'B',
+            Meaning::Unknown => return None,
+        };
+        Some(format!("{letter}{:09}", self.number))
     }
 
     /// Its body.
     pub fn body(self) -> String {
+        let Some(receipt) = self.receipt() else {
+            return format!(
+                r#"{{"Body":{{"stkCallback":{{"MerchantRequestID":"1-1-1","CheckoutRequestID":"{}","ResultCode":1037,"ResultDesc":""}}}}}}"#,
+                Delivery::key(self.number)
+            );
+        };
         format!(
             r#"{{"Body":{{"stkCallback":{{"MerchantRequestID":"1-1-1","CheckoutRequestID":"{}","ResultCode":0,"ResultDesc":"",
             "CallbackMetadata":{{"Item":[{{"Name":"Amount","Value":10.00}},{{"Name":"MpesaReceiptNumber","Value":"{}"}},
             {{"Name":"TransactionDate","Value":20260101120000}},{{"Name":"PhoneNumber","Value":254700000001}}]}}}}}}}}"#,
             Delivery::key(self.number),
-            self.receipt()
+            receipt
         )
     }
 }

@@ -78,10 +78,18 @@ impl Fleet {
     /// # Errors
     /// When it does not.
     pub fn revive(&self, at: usize) -> anyhow::Result<()> {
+        self.revive_as(at, &[])
+    }
+
+    /// Starts one that is not running, with these flags beside the usual ones: another release.
+    ///
+    /// # Errors
+    /// When it does not listen.
+    pub fn revive_as(&self, at: usize, flags: &[&str]) -> anyhow::Result<()> {
         let mut replica = lock(&self.replicas[at]);
         let mut command = Command::new(&self.program);
         command.args(["replica", "--place", &self.manner.place.argument(), "--port", &replica.port.to_string()]);
-        command.args(["--lease", &self.manner.lease.as_millis().to_string()]).args(&self.manner.flags);
+        command.args(["--lease", &self.manner.lease.as_millis().to_string()]).args(&self.manner.flags).args(flags);
         if let Some(spools) = &self.manner.spools {
             command.arg("--spool").arg(spools.join(at.to_string()));
         }

@@ -35,14 +35,14 @@ pub enum Heard {
 /// What the client knows.
 #[derive(Debug)]
 pub struct Journal {
-    sent: Mutex<Vec<[Sent; 2]>>,
+    sent: Mutex<Vec<[Sent; 3]>>,
     latencies: Mutex<Vec<Duration>>,
 }
 
 impl Journal {
     /// Nothing was sent yet of so many callbacks.
     pub fn new(callbacks: usize) -> Journal {
-        Journal { sent: Mutex::new(vec![[Sent::default(); 2]; callbacks]), latencies: Mutex::default() }
+        Journal { sent: Mutex::new(vec![[Sent::default(); 3]; callbacks]), latencies: Mutex::default() }
     }
 
     /// Writes down what was heard of a delivery.
@@ -51,7 +51,7 @@ impl Journal {
     /// When it is a status that no replica may answer.
     pub fn note(&self, delivery: Delivery, heard: Heard, took: Duration) {
         let mut all = self.sent.lock().expect("nobody panicked");
-        let sent = &mut all[delivery.number][usize::from(delivery.contradicts)];
+        let sent = &mut all[delivery.number][delivery.meaning as usize];
         match heard {
             Heard::Status(200) => {
                 sent.acknowledged += 1;
@@ -63,8 +63,8 @@ impl Journal {
         }
     }
 
-    /// What was sent of this callback: of the usual meaning, and of the other.
-    pub fn sent(&self) -> Vec<[Sent; 2]> {
+    /// What was sent of each callback, by [meaning](crate::deliveries::Meaning).
+    pub fn sent(&self) -> Vec<[Sent; 3]> {
         self.sent.lock().expect("nobody panicked").clone()
     }
 

@@ -40,6 +40,9 @@ pub struct Options {
     /// Handlers never end.
     #[arg(long)]
     pub hangs: bool,
+    /// The newer release: it books by payments, and not by pushes.
+    #[arg(long)]
+    pub payments: bool,
 }
 
 /// What handlers do beside their work.
@@ -97,14 +100,28 @@ pub fn thinks(trans_id: &str) -> Duration {
     Duration::from_millis(trans_id.bytes().map(u64::from).sum::<u64>() * 7 % 50 * 100)
 }
 
+/// Books what a receipt brought; the same in every release.
+async fn book_on_sqlite(tx: &mut SqliteTx, receipt: &str) -> Result<(), Trouble> {
+    let write = sqlx::query("INSERT INTO effect (receipt) VALUES (?)").bind(receipt);
+    write.execute(&mut **tx).await.map(drop).map_err(Trouble::Database)
+}
+
+/// The same.
+async fn book_on_postgres(tx: &mut PgTx, receipt: &str) -> Result<(), Trouble> {
+    let write = sqlx::query("INSERT INTO effect (receipt) VALUES ($1)").bind(receipt);
+    write.execute(&mut **tx).await.map(drop).map_err(Trouble::Database)
+}
+
+/// The older release, which books by pushes.
 struct OnSqlite(Mood);
 
 #[mpesa_callbacks]
 impl OnSqlite {
     #[stk]
-    async fn paid(&self, callback: StkCallback, delivery: &Delivery, tx: &mut SqliteTx) -> Result<(), Trouble> {
-        let write = sqlx::query("INSERT INTO effect (receipt) VALUES (?)").bind(callback.receipt);
-        write.execute(&mut **tx).await.map_err(Trouble::Database)?;
+    async fn pushed(&self, callback: StkCallback, delivery: &Delivery, tx: &mut SqliteTx) -> Result<(), Trouble> {
+        if let Some(receipt) = &callback.receipt {
+            book_on_sqlite(tx, receipt).await?;
+        }
         self.0.shows(delivery).await
     }
 
@@ -114,20 +131,46 @@ impl OnSqlite {
     }
 }
 
+/// The newer release, which books by payments.
+struct PaymentsOnSqlite(Mood);
+
+#[mpesa_callbacks]
+impl PaymentsOnSqlite {
+    #[payment]
+    async fn paid(&self, payment: Payment, delivery: &Delivery, tx: &mut SqliteTx) -> Result<(), Trouble> {
+        book_on_sqlite(tx, &payment.receipt).await?;
+        self.0.shows(delivery).await
+    }
+}
+
+/// The older release on PostgreSQL.
 struct OnPostgres(Mood);
 
 #[mpesa_callbacks]
 impl OnPostgres {
     #[stk]
-    async fn paid(&self, callback: StkCallback, delivery: &Delivery, tx: &mut PgTx) -> Result<(), Trouble> {
-        let write = sqlx::query("INSERT INTO effect (receipt) VALUES ($1)").bind(callback.receipt);
-        write.execute(&mut **tx).await.map_err(Trouble::Database)?;
+    async fn pushed(&self, callback: StkCallback, delivery: &Delivery, tx: &mut PgTx) -> Result<(), Trouble> {
+        if let Some(receipt) = &callback.receipt {
+            book_on_postgres(tx, receipt).await?;
+        }
         self.0.shows(delivery).await
     }
 
     #[c2b_validation(deadline = "1s")]
     async fn check(&self, request: C2bValidation) -> Validation {
         decide(&request).await
+    }
+}
+
+/// The newer release on PostgreSQL.
+struct PaymentsOnPostgres(Mood);
+
+#[mpesa_callbacks]
+impl PaymentsOnPostgres {
+    #[payment]
+    async fn paid(&self, payment: Payment, delivery: &Delivery, tx: &mut PgTx) -> Result<(), Trouble> {
+        book_on_postgres(tx, &payment.receipt).await?;
+        self.0.shows(delivery).await
     }
 }
 
@@ -157,14 +200,19 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         place @ Place::Sqlite(_) => {
             let Place::Sqlite(directory) = &place else { unreachable!("it was just looked at") };
             let store = SqliteStore::open(directory.join("inbox.db"))?;
-            let builder = Inbox::builder(OnSqlite(mood)).store(store).ledger(SqlxLedger::new(place.sqlite().await?));
-            start(builder, &options).await?
+            let ledger = SqlxLedger::new(place.sqlite().await?);
+            match options.payments {
+                false => start(Inbox::builder(OnSqlite(mood)).store(store).ledger(ledger), &options).await?,
+                true => start(Inbox::builder(PaymentsOnSqlite(mood)).store(store).ledger(ledger), &options).await?,
+            }
         }
         place @ Place::Postgres(_) => {
             let store = PostgresStore::connect(&place.argument()).await?;
-            let builder =
-                Inbox::builder(OnPostgres(mood)).store(store).ledger(SqlxLedger::new(place.postgres().await?));
-            start(builder, &options).await?
+            let ledger = SqlxLedger::new(place.postgres().await?);
+            match options.payments {
+                false => start(Inbox::builder(OnPostgres(mood)).store(store).ledger(ledger), &options).await?,
+                true => start(Inbox::builder(PaymentsOnPostgres(mood)).store(store).ledger(ledger), &options).await?,
+            }
         }
     };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
@@ -185,7 +233,9 @@ where
 {
     let lease = Duration::from_millis(options.lease);
     let mut builder = builder
+        .name("chaos")
         .secret(SECRET)
+        .counterpart_timeout(Duration::from_millis(50))
         .clock(Arc::new(Unsteady))
         .lease(lease)
         .sweep_every(lease / 6)

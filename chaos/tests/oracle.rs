@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chaos::check::{Findings, check, settled};
-use chaos::deliveries::{Delivery, deliveries};
+use chaos::deliveries::{Delivery, Meaning, deliveries};
 use chaos::fleet::{Fleet, Manner};
 use chaos::journal::{Heard, Journal};
 use chaos::load::send;
@@ -30,14 +30,15 @@ async fn whatever_is_lost_doubled_or_made_up_is_found() {
     assert!(clean.is_clean() && clean.callbacks >= 200 && clean.held > 0, "{clean}");
 
     // An acknowledgement of something that is not there.
-    journal.note(Delivery { number: 200, contradicts: false }, Heard::Status(200), Duration::ZERO);
+    journal.note(Delivery { number: 200, meaning: Meaning::Paid }, Heard::Status(200), Duration::ZERO);
     assert_eq!(judged().await, Findings { lost: 1, ..clean });
 
     let effects = place.sqlite().await.unwrap();
-    let held = all.iter().find(|delivery| delivery.contradicts).unwrap().number;
-    let usual = |at: usize| {
-        (0..200).filter(|number| *number != held).nth(at).map(|number| Delivery { number, contradicts: false })
+    let says_one_thing = |number: &usize| {
+        all.iter().filter(|delivery| delivery.number == *number).all(|delivery| delivery.meaning == Meaning::Paid)
     };
+    let usual =
+        |at: usize| (0..200).filter(says_one_thing).nth(at).map(|number| Delivery { number, meaning: Meaning::Paid });
     let spoil = async |sql: &'static str, delivery: Option<Delivery>| {
         sqlx::query(sql).bind(delivery.unwrap().receipt()).execute(&effects).await.unwrap();
     };
@@ -46,7 +47,7 @@ async fn whatever_is_lost_doubled_or_made_up_is_found() {
     spoil("DELETE FROM effect WHERE receipt = ?", usual(1)).await;
     assert_eq!(judged().await, Findings { lost: 1, doubled: 1, unapplied: 1, ..clean });
     // What was never sent.
-    spoil("INSERT INTO effect (receipt) VALUES (?)", Some(Delivery { number: 201, contradicts: false })).await;
+    spoil("INSERT INTO effect (receipt) VALUES (?)", Some(Delivery { number: 201, meaning: Meaning::Paid })).await;
     assert_eq!(judged().await, Findings { lost: 1, doubled: 2, unapplied: 1, ..clean });
     // A row that was counted more often than it was sent.
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(directory.path().join("inbox.db"));
@@ -54,4 +55,9 @@ async fn whatever_is_lost_doubled_or_made_up_is_found() {
     let seen = "UPDATE callback SET seen = seen + 5 WHERE receipt = ?";
     sqlx::query(seen).bind(usual(2).unwrap().receipt()).execute(&inbox).await.unwrap();
     assert_eq!(judged().await, Findings { lost: 1, doubled: 2, unapplied: 1, misclassified: 1, ..clean });
+    // An update that was taken for a first.
+    let first =
+        "UPDATE callback SET verdict = 0 WHERE id = (SELECT min(id) FROM callback WHERE verdict = 5 AND kind = 'stk')";
+    assert_eq!(sqlx::query(first).execute(&inbox).await.unwrap().rows_affected(), 1, "some are updated");
+    assert_eq!(judged().await, Findings { lost: 1, doubled: 2, unapplied: 1, misclassified: 2, ..clean });
 }

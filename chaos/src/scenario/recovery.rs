@@ -6,7 +6,7 @@ use anyhow::ensure;
 use tokio::time::sleep;
 
 use super::Stage;
-use crate::deliveries::Delivery;
+use crate::deliveries::{Delivery, Meaning};
 use crate::fleet::{Fleet, Manner};
 use crate::journal::Journal;
 use crate::load::send;
@@ -25,7 +25,7 @@ pub(super) async fn play(stage: &mut Stage) -> anyhow::Result<()> {
         let journal = Journal::new((round + 1) * CALLBACKS);
         let hanging = Fleet::start(stage.program.clone(), manner("--hangs"), 1)?;
         let deliveries: Vec<_> = (round * CALLBACKS..(round + 1) * CALLBACKS)
-            .map(|number| Delivery { number, contradicts: false })
+            .map(|number| Delivery { number, meaning: Meaning::Paid })
             .collect();
         tokio::task::block_in_place(|| send(&hanging, &journal, &deliveries, None, &mut stage.random, |_| Ok(())))?;
         let store = stage.place.store().await?;

@@ -1,4 +1,5 @@
-//! Replicas are restarted one after the other, as an orchestrator does it: no traffic, then `SIGTERM`, then a new one.
+//! Replicas are restarted one after the other, as an orchestrator does it: no traffic, then `SIGTERM`, then a new one. Every round
+//! is a deployment of the other release: forward to the one that handles payments, and back to the one that handles pushes.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -28,14 +29,16 @@ pub(super) async fn play(stage: &mut Stage) -> anyhow::Result<()> {
                 fleet.is_not_ready(at);
                 sleep(DRAIN);
                 fleet.stop(at)?;
-                fleet.revive(at)?;
                 happened += 1;
+                // The last one is of the newer release: what the others left to it must not wait for ever.
+                let is_newer = happened / fleet.len() % 2 == 0 || happened == times;
+                fleet.revive_as(at, if is_newer { &["--payments"] } else { &[] })?;
             }
             Ok(())
         })
     })?;
     let sent = journal.totals();
-    println!("{happened} restarts");
+    println!("{happened} restarts, of two releases");
     ensure!(sent.refused + sent.unknown == 0, "{} refused, {} not answered", sent.refused, sent.unknown);
     stage.judge(&journal).await.map(drop)
 }

@@ -8,7 +8,7 @@ use mpesa_callbacks::store::{Spool, Spooled, SqliteSpool, Verdict};
 use tokio::time::sleep;
 
 use super::Stage;
-use crate::deliveries::Delivery;
+use crate::deliveries::{Delivery, Meaning};
 use crate::fleet::{Fleet, Manner};
 
 /// What comes in an hour at 100 a second, and how long draining that may take.
@@ -21,7 +21,7 @@ pub(super) async fn play(stage: &mut Stage) -> anyhow::Result<()> {
     let spool = SqliteSpool::open_with_budget(spools.join("0"), 1 << 30)?;
     let now = SystemTime::now();
     let spooled =
-        |number| Spooled::new(Kind::Stk, Delivery { number, contradicts: false }.body().into_bytes().into(), now);
+        |number| Spooled::new(Kind::Stk, Delivery { number, meaning: Meaning::Paid }.body().into_bytes().into(), now);
     for from in (0..callbacks).step_by(1000) {
         let batch: Vec<_> = (from..callbacks.min(from + 1000)).map(spooled).collect();
         spool.put(&batch).await?;
