@@ -66,6 +66,11 @@ impl Fleet {
         self.replicas.is_empty()
     }
 
+    /// The port of this one.
+    pub fn port_of(&self, at: usize) -> u16 {
+        lock(&self.replicas[at]).port
+    }
+
     /// The port of one that clients may be sent to, if any.
     pub fn port(&self, random: &mut fastrand::Rng) -> Option<u16> {
         let ready = self.replicas.iter().map(|replica| self::lock(replica));
@@ -144,13 +149,14 @@ impl Fleet {
         lock(&self.replicas[at]).is_ready = false;
     }
 
-    /// Asks it to stop, and waits until it has.
+    /// Asks it to stop, does something meanwhile, and waits until it has stopped.
     ///
     /// # Errors
     /// When it ended otherwise.
-    pub fn stop(&self, at: usize) -> anyhow::Result<()> {
+    pub fn stop(&self, at: usize, meanwhile: impl FnOnce()) -> anyhow::Result<()> {
         self.is_not_ready(at);
         self.signal(at, "TERM")?;
+        meanwhile();
         let mut child = lock(&self.replicas[at]).child.take().context("a replica")?;
         anyhow::ensure!(child.wait()?.success(), "a replica did not stop in good order");
         Ok(())

@@ -11,6 +11,8 @@ pub mod deliveries;
 
 pub mod fleet;
 
+pub mod half;
+
 pub mod journal;
 
 pub mod load;
@@ -20,3 +22,5 @@ pub mod place;
 pub mod replica;
 
 pub mod scenario;
+
+pub mod serving;

@@ -1,7 +1,6 @@
 //! One replica: an application as anybody would write it, whose handlers fail, dawdle and panic now and then.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,12 +8,11 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{PostgresStore, SqliteSpool, SqliteStore};
-use mpesa_callbacks::{Backoff, Clock, InboxBuilder, MpesaCallbacks, axum_adapter};
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use mpesa_callbacks::{Backoff, Clock, InboxBuilder, MpesaCallbacks};
 use tokio::time::sleep;
 
 use crate::place::Place;
+use crate::serving::Framework;
 
 /// The secret of all replicas.
 pub const SECRET: &str = "00112233445566778899aabbccddeeff";
@@ -43,6 +41,9 @@ pub struct Options {
     /// The newer release: it books by payments, and not by pushes.
     #[arg(long)]
     pub payments: bool,
+    /// What it is served by.
+    #[arg(long, default_value = "axum")]
+    pub framework: Framework,
 }
 
 /// What handlers do beside their work.
@@ -215,15 +216,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             }
         }
     };
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
-    let app = axum::Router::new().nest("/pay", axum_adapter::router(&inbox));
-    let mut asked = signal(SignalKind::terminate())?;
-    let server = axum_adapter::serve(listener, app).with_graceful_shutdown(async move {
-        asked.recv().await;
-    });
-    server.await?;
-    inbox.shutdown(Duration::from_secs(20)).await?;
-    Ok(())
+    options.framework.serve(inbox, options.port).await
 }
 
 async fn start<H, L>(builder: InboxBuilder<H, L>, options: &Options) -> anyhow::Result<Inbox>

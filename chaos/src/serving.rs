@@ -1,0 +1,82 @@
+//! The frameworks that a replica may be served by, each stopped by `SIGTERM` as its documentation has it.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use mpesa_callbacks::{Inbox, actix_adapter, axum_adapter, rocket_adapter};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The framework of an application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Framework {
+    /// axum.
+    Axum,
+    /// actix-web.
+    Actix,
+    /// Rocket.
+    Rocket,
+}
+
+/// How long requests and handlers may take once the replica was asked to stop.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// How long Rocket serves what has come once it was asked to stop; it waits for this long in any case.
+const ROCKET_GRACE_SECONDS: u32 = 2;
+
+impl Framework {
+    /// The name, as a replica is told it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Framework::Axum => "axum",
+            Framework::Actix => "actix",
+            Framework::Rocket => "rocket",
+        }
+    }
+
+    /// Serves the inbox on 127.0.0.1 until `SIGTERM`, and closes it in good order.
+    ///
+    /// # Errors
+    /// When it cannot listen, or cannot close the inbox.
+    pub async fn serve(self, inbox: Inbox, port: u16) -> anyhow::Result<()> {
+        match self {
+            Framework::Axum => by_axum(&inbox, port).await?,
+            Framework::Actix => by_actix(&inbox, port).await?,
+            // The fairing closes the inbox.
+            Framework::Rocket => return by_rocket(&inbox, port).await,
+        }
+        Ok(inbox.shutdown(GRACE).await?)
+    }
+}
+
+async fn by_axum(inbox: &Inbox, port: u16) -> anyhow::Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    let app = axum::Router::new().nest("/pay", axum_adapter::router(inbox));
+    let mut asked = signal(SignalKind::terminate())?;
+    let server = axum_adapter::serve(listener, app).with_graceful_shutdown(async move {
+        asked.recv().await;
+    });
+    Ok(server.await?)
+}
+
+async fn by_actix(inbox: &Inbox, port: u16) -> anyhow::Result<()> {
+    use actix_web::{App, HttpServer, web};
+
+    let inbox = inbox.clone();
+    let app = move || App::new().service(web::scope("/pay").configure(actix_adapter::routes(&inbox)));
+    let server = HttpServer::new(app).workers(2).shutdown_timeout(GRACE.as_secs());
+    Ok(server.bind((Ipv4Addr::LOCALHOST, port))?.run().await?)
+}
+
+async fn by_rocket(inbox: &Inbox, port: u16) -> anyhow::Result<()> {
+    use rocket::config::{Config, LogLevel, Shutdown};
+
+    let shutdown = Shutdown { grace: ROCKET_GRACE_SECONDS, ..Shutdown::default() };
+    let config =
+        Config { address: Ipv4Addr::LOCALHOST.into(), port, shutdown, log_level: LogLevel::Off, ..Config::default() };
+    let rocket =
+        rocket::custom(config).mount("/pay", rocket_adapter::routes(inbox)).attach(rocket_adapter::fairing(inbox));
+    rocket.launch().await?;
+    Ok(())
+}
