@@ -3,7 +3,6 @@
 mod common;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use mpesa_callbacks_core::payload::StkCallback;
 use mpesa_callbacks_core::store::MemoryStore;
@@ -44,16 +43,21 @@ async fn requests_whose_bodies_come_after_the_signal_are_acknowledged() {
     let mut requests = Vec::new();
     for number in 0..20 {
         let body = format!(r#"{{"Body":{{"stkCallback":{{"CheckoutRequestID":"k{number}","ResultCode":1032}}}}}}"#);
-        let head = format!("POST /pay/{SECRET}/stk HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head = format!(
+            "POST /pay/{SECRET}/stk HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\r\n",
+            body.len()
+        );
         let mut connection = TcpStream::connect(address).await.unwrap();
         connection.write_all(head.as_bytes()).await.unwrap();
+        // Rocket has read the head once it asks for the body; a connection that it has not read from is idle to it.
+        let mut asked = [0; 25];
+        connection.read_exact(&mut asked).await.unwrap();
+        assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
         // Of half of them a part has come, too: those are under way in the inbox.
         let (now, later) = body.split_at(if number % 2 == 0 { 0 } else { 20 });
         connection.write_all(now.as_bytes()).await.unwrap();
         requests.push((connection, later.to_owned()));
     }
-    // Nothing tells when Rocket has read a head, and a connection that it has not read from is idle to it.
-    tokio::time::sleep(Duration::from_secs(1)).await;
     stop.notify();
     for (connection, later) in &mut requests {
         connection.write_all(later.as_bytes()).await.unwrap();

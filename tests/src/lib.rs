@@ -6,9 +6,14 @@ mod flaky;
 
 mod mounted;
 
+#[cfg(unix)]
+mod tmpfs;
+
 pub use self::body::{Chunks, Dribble};
 pub use self::flaky::FlakyStore;
 pub use self::mounted::{Answer, Mounted, SECRET};
+#[cfg(unix)]
+pub use self::tmpfs::Tmpfs;
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};

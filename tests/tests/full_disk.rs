@@ -1,28 +1,10 @@
 //! On a full disk nothing is acknowledged that is not stored, and service resumes when there is room.
-//!
-//! It mounts a small tmpfs, for which it needs to be root on Linux; elsewhere it says that it was skipped.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::SqliteStore;
-use mpesa_callbacks_tests::{Mounted, SECRET};
-
-struct Tmpfs(PathBuf);
-
-impl Tmpfs {
-    fn mount(directory: &Path) -> Option<Tmpfs> {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(directory).output();
-        mounted.is_ok_and(|output| output.status.success()).then(|| Tmpfs(directory.to_owned()))
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
+use mpesa_callbacks_tests::{Mounted, SECRET, Tmpfs};
 
 struct Quiet;
 
@@ -47,14 +29,9 @@ async fn inbox(directory: &Path) -> Inbox {
 
 #[tokio::test]
 async fn what_does_not_fit_on_the_disk_is_not_acknowledged() {
-    let directory = tempfile::tempdir().unwrap();
-    let Some(tmpfs) = Tmpfs::mount(directory.path()) else {
-        eprintln!("skipped: cannot mount a tmpfs here (Linux, as root)");
-        return;
-    };
-    let ballast = directory.path().join("ballast");
-    std::fs::write(&ballast, vec![0; 512 * 1024]).unwrap();
-    let mounted = Mounted::new(inbox(directory.path()).await);
+    let Some(disk) = Tmpfs::mount(2 << 20) else { return };
+    disk.fill_all_but(3 << 19);
+    let mounted = Mounted::new(inbox(disk.path()).await);
     let mut acknowledged = Vec::new();
     let mut refused = 0;
     for number in 0..1000 {
@@ -67,7 +44,7 @@ async fn what_does_not_fit_on_the_disk_is_not_acknowledged() {
     assert!(refused > 500, "the disk did not fill up: {refused} were refused");
     assert!(!acknowledged.is_empty());
 
-    std::fs::remove_file(&ballast).unwrap();
+    disk.make_room();
     let mut resumed = false;
     for number in 1000..1010 {
         if mounted.post("/stk", push(number)).await.status == 200 {
@@ -78,10 +55,8 @@ async fn what_does_not_fit_on_the_disk_is_not_acknowledged() {
     assert!(resumed, "there is room again, and nothing is taken");
     mounted.inbox.shutdown(std::time::Duration::from_secs(5)).await.unwrap();
 
-    let mounted = Mounted::new(inbox(directory.path()).await);
+    let mounted = Mounted::new(inbox(disk.path()).await);
     let stored: Vec<_> = mounted.entries().await.iter().map(|entry| entry.key.as_str().to_owned()).collect();
     let lost: Vec<_> = acknowledged.iter().filter(|number| !stored.contains(&format!("k{number}"))).collect();
     assert!(lost.is_empty(), "acknowledged and not there: {lost:?}");
-    drop(mounted);
-    drop(tmpfs);
 }
