@@ -4,16 +4,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A small disk, on which there is little room until somebody makes some. It is gone when this is dropped.
+/// A small disk for tests of full disks: a tmpfs, unmounted on drop.
 #[derive(Debug)]
 pub struct Tmpfs(tempfile::TempDir);
 
 impl Tmpfs {
-    /// A disk of so many bytes, which any user may write to; `None`, with a word on why, where none can be mounted: that takes
-    /// Linux, and root.
+    /// Mounts a tmpfs of `bytes` bytes that every user may write to. This needs Linux and root;
+    /// elsewhere it prints that the test is skipped, and returns `None`.
     ///
     /// # Panics
-    /// When there is no room for a directory.
+    /// If it cannot make the directory to mount on.
     pub fn mount(bytes: usize) -> Option<Tmpfs> {
         let directory = tempfile::tempdir().expect("a directory");
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("its owner may");
@@ -26,15 +26,15 @@ impl Tmpfs {
         None
     }
 
-    /// Where it is.
+    /// The directory that it is mounted on.
     pub fn path(&self) -> &Path {
         self.0.path()
     }
 
-    /// Takes all room but so many bytes.
+    /// Writes a ballast file that leaves `bytes` bytes free.
     ///
     /// # Panics
-    /// When that much is not there any more.
+    /// If less than that is free already.
     pub fn fill_all_but(&self, bytes: usize) {
         let mut ballast = File::create(self.ballast()).expect("ballast");
         while ballast.write_all(&[0; 4096]).is_ok() {}
@@ -42,10 +42,10 @@ impl Tmpfs {
         ballast.set_len(length - bytes as u64).expect("as much room as asked for");
     }
 
-    /// Gives the room back.
+    /// Deletes the ballast file.
     ///
     /// # Panics
-    /// When it was not taken.
+    /// If there is none.
     pub fn make_room(&self) {
         fs::remove_file(self.ballast()).expect("ballast");
     }
@@ -57,7 +57,7 @@ impl Tmpfs {
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        // Whoever still has a file open keeps it until then.
+        // Lazily: a server may still have files open on it.
         let _ = Command::new("umount").arg("-l").arg(self.path()).status();
     }
 }

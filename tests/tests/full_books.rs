@@ -1,5 +1,6 @@
-//! The disk of the application's own database fills up: more handlers fail than its pool has connections, nothing is done by halves,
-//! and everything is booked once there is room again, without a restart.
+//! The disk of the application's own database fills up. More attempts fail than the pool has
+//! connections, every booking stays atomic, and every payment is booked once there is room again,
+//! without a restart.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,27 +18,30 @@ use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection};
 
 const DISK: usize = 16 << 20;
 
-/// How much room there is at first: for some of the payments.
+/// Bytes left free on the disk: enough for some of the payments.
 const ROOM: usize = 1 << 19;
 
 const PAYMENTS: usize = 40;
 
-/// How many rows each payment brings, of so many bytes. They fit on a page: InnoDB ends its server when it has no room to roll back
-/// what does not.
+/// Rows that each payment writes.
 const ROWS: usize = 25;
+
+/// Bytes in each row. A row fits on a page: InnoDB stops the server when the disk has no room to
+/// roll back a larger value (seen with MariaDB's `longblob` of 100 kB).
 const BYTES: usize = 1500;
 
 const CONNECTIONS: u32 = 4;
 
-/// How long it may take on a slow machine.
+/// Timeout on a slow machine.
 const LIMIT: Duration = Duration::from_mins(2);
 
-/// Bytes that no database can make fewer.
+/// Random, so that no database compresses them.
 fn bytes() -> Vec<u8> {
     std::iter::repeat_with(|| fastrand::u8(..)).take(BYTES).collect()
 }
 
-/// Books in three steps, the second of which needs room. Every other handler goes on when that fails, as if nothing were.
+/// Books in three steps, the second of which needs room. Every other handler ignores its errors and
+/// goes on.
 macro_rules! booking {
     ($handlers:ident, $tx:ty, $before:literal, $filler:literal, $after:literal) => {
         struct $handlers(Arc<AtomicUsize>);
@@ -82,7 +86,7 @@ booking!(
     "INSERT INTO ended (receipt) VALUES (?)"
 );
 
-/// The receipts that were booked, in order; both halves of each, or it panics.
+/// Returns the booked receipts in order. Panics if one was begun and not ended, or the reverse.
 macro_rules! booked {
     ($pool:expr) => {
         async || {
@@ -133,6 +137,9 @@ async fn on_sqlite() {
     let Some(disk) = Tmpfs::mount(DISK) else { return };
     let options = SqliteConnectOptions::new().filename(disk.path().join("shop.db")).create_if_missing(true);
     let options = options.journal_mode(sqlx::sqlite::SqliteJournalMode::Wal);
+    // Too few pages for a booking: SQLite writes some before the commit, meets the full disk in the
+    // middle of a handler, and rolls back by itself.
+    let options = options.pragma("cache_size", "4");
     let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await.unwrap();
     let tables =
         "CREATE TABLE begun (receipt TEXT); CREATE TABLE filler (bytes BLOB); CREATE TABLE ended (receipt TEXT)";
@@ -148,7 +155,7 @@ async fn on_postgres() {
     let (name, url) = server.next_database();
     let mut connection = PgConnection::connect(&server.url()).await.unwrap();
     let space = disk.path().join("space");
-    // The server must own the directory, and it runs as somebody else.
+    // PostgreSQL makes the directory itself: it must own it, and it runs as another user.
     let prepare = [
         format!("CREATE DATABASE {name}"),
         format!("COPY (SELECT 1) TO PROGRAM 'mkdir {}'", space.display()),
