@@ -66,7 +66,7 @@ impl Fleet {
         self.replicas.is_empty()
     }
 
-    /// The port of this one.
+    /// The port of the replica at this index.
     pub fn port_of(&self, at: usize) -> u16 {
         lock(&self.replicas[at]).port
     }
@@ -149,7 +149,7 @@ impl Fleet {
         lock(&self.replicas[at]).is_ready = false;
     }
 
-    /// Asks it to stop, does something meanwhile, and waits until it has stopped.
+    /// Sends `SIGTERM`, runs `meanwhile`, and waits until the replica has exited.
     ///
     /// # Errors
     /// When it ended otherwise.

@@ -1,4 +1,4 @@
-//! Requests that are under way when a replica is asked to stop.
+//! Requests that are in flight when a replica gets `SIGTERM`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -8,7 +8,7 @@ use crate::deliveries::Delivery;
 use crate::journal::{Heard, Journal};
 use crate::replica::SECRET;
 
-/// A request of which the replica has read the head and got the first bytes of the body.
+/// A request whose head the replica has read, and of whose body half was sent.
 #[derive(Debug)]
 pub struct Half {
     delivery: Delivery,
@@ -17,11 +17,12 @@ pub struct Half {
     began: Instant,
 }
 
-/// How long an answer may take.
+/// Timeout for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Half {
-    /// Sends the first part, and waits until the replica asks for the body: from then on the request is its own.
+    /// Sends the head, waits for `100 Continue`, which shows that the replica reads the request,
+    /// and sends half of the body.
     ///
     /// # Errors
     /// When the replica does not ask for the body.
@@ -42,7 +43,7 @@ impl Half {
         Ok(Half { delivery, connection, rest: rest.to_owned(), began })
     }
 
-    /// Sends the rest, and writes down what is heard.
+    /// Sends the rest, and records the answer in the journal.
     pub fn end(mut self, journal: &Journal) {
         let sent = self.connection.get_mut().write_all(self.rest.as_bytes());
         let answer = sent.and_then(|()| Half::head(&mut self.connection)).unwrap_or_default();
@@ -51,7 +52,7 @@ impl Half {
         journal.note(self.delivery, heard, self.began.elapsed());
     }
 
-    /// The head of the next answer, up to its empty line; empty if there is none.
+    /// Reads the head of the next answer, up to its empty line. Empty if the connection is closed.
     fn head(connection: &mut BufReader<TcpStream>) -> std::io::Result<String> {
         let mut head = String::new();
         while connection.read_line(&mut head)? > 2 {}

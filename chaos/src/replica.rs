@@ -41,7 +41,7 @@ pub struct Options {
     /// The newer release: it books by payments, and not by pushes.
     #[arg(long)]
     pub payments: bool,
-    /// What it is served by.
+    /// The web framework that serves it.
     #[arg(long, default_value = "axum")]
     pub framework: Framework,
 }

@@ -1,4 +1,4 @@
-//! The frameworks that a replica may be served by, each stopped by `SIGTERM` as its documentation has it.
+//! Serves a replica with one of the supported frameworks, with a graceful shutdown on `SIGTERM`.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use mpesa_callbacks::{Inbox, actix_adapter, axum_adapter, rocket_adapter};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The framework of an application.
+/// The web framework that serves a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Framework {
     /// axum.
@@ -19,23 +19,14 @@ pub enum Framework {
     Rocket,
 }
 
-/// How long requests and handlers may take once the replica was asked to stop.
+/// Timeout for requests and handlers after `SIGTERM`.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// How long Rocket serves what has come once it was asked to stop; it waits for this long in any case.
+/// Rocket's grace period after `SIGTERM`. The fairing always waits for all of it.
 const ROCKET_GRACE_SECONDS: u32 = 2;
 
 impl Framework {
-    /// The name, as a replica is told it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Framework::Axum => "axum",
-            Framework::Actix => "actix",
-            Framework::Rocket => "rocket",
-        }
-    }
-
-    /// Serves the inbox on 127.0.0.1 until `SIGTERM`, and closes it in good order.
+    /// Serves the inbox on 127.0.0.1 until `SIGTERM`, then shuts it down gracefully.
     ///
     /// # Errors
     /// When it cannot listen, or cannot close the inbox.
