@@ -43,6 +43,7 @@ macro_rules! store_tests {
             confirmations_agree_where_both_tell
             a_receipt_under_two_keys_of_one_kind_is_a_contradiction
             the_deliveries_of_one_batch_see_each_other
+            deliveries_of_the_same_moment_are_two
             of_racing_recorders_exactly_one_is_first
             a_payment_is_recorded_with_the_first_callback_that_shows_it
             what_cannot_be_read_is_kept_once

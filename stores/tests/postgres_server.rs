@@ -33,9 +33,7 @@ fn push(key: usize, code: usize, words: usize) -> Received {
 
 /// The same, received later.
 fn again(received: &Received) -> Received {
-    let mut again = received.clone();
-    again.received_at = SystemTime::now();
-    again
+    Received::parse(&received.kind, received.body(), SystemTime::now()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

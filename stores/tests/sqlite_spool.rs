@@ -24,7 +24,8 @@ fn delivery(number: u64) -> Spooled {
 async fn what_was_put_is_there_for_the_next_process_whole_and_oldest_first() {
     let directory = tempfile::tempdir().unwrap();
     let spool = SqliteSpool::open(directory.path()).unwrap();
-    spool.put(&[delivery(1), delivery(2)]).await.unwrap();
+    let put = delivery(1);
+    spool.put(&[put.clone(), delivery(2)]).await.unwrap();
     spool.put(&[delivery(3)]).await.unwrap();
     spool.close().await.unwrap();
     assert!(matches!(spool.put(&[delivery(4)]).await, Err(StoreError::Closed)));
@@ -35,6 +36,7 @@ async fn what_was_put_is_there_for_the_next_process_whole_and_oldest_first() {
     let oldest = spool.oldest(SpoolId::default(), 2).await.unwrap();
     let [(first, one), (second, _)] = &oldest[..] else { panic!("{}", oldest.len()) };
     let asked = delivery(1);
+    assert_eq!(one.delivery_id, put.delivery_id);
     assert_eq!(one.came_to, asked.came_to);
     assert_eq!(one.body, asked.body);
     assert_eq!((one.received_at, one.peer), (asked.received_at, asked.peer));

@@ -1,8 +1,10 @@
 //! What a delivery is found to be, beside what is known.
 
+use std::time::SystemTime;
+
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::payload::Outcome;
-use mpesa_callbacks_core::store::{Disposition, Filter, State, Verdict};
+use mpesa_callbacks_core::store::{Disposition, Filter, Received, State, Verdict};
 
 use super::{LONG, Shared, claim, failed, payment, received, record, state, stk};
 
@@ -104,6 +106,22 @@ pub async fn the_deliveries_of_one_batch_see_each_other(store: Shared) {
     use Verdict::{Conflict, Duplicate, First};
     assert_eq!(verdicts, [First, First, Duplicate, Conflict, Duplicate]);
     assert_eq!(store.record(&[]).await.unwrap(), []);
+}
+
+/// Two deliveries are two, also when they have the same bytes and arrive in the same microsecond.
+pub async fn deliveries_of_the_same_moment_are_two(store: Shared) {
+    let now = SystemTime::now();
+    let delivery = || {
+        let body = br#"{"TransID":"T","TransAmount":"5.00"}"#;
+        Received::parse(&Kind::C2bConfirmation, body, now).expect("a readable body")
+    };
+    let first = record(&store, delivery()).await;
+    assert_eq!((first.verdict, payment(&first)), (Verdict::First, Some(Verdict::First)));
+    for seen in 2..4 {
+        let again = record(&store, delivery()).await;
+        assert_eq!((again.verdict, again.payment), (Verdict::Duplicate, None));
+        assert_eq!(store.get(first.id).await.unwrap().expect("an entry").seen, seen);
+    }
 }
 
 /// Of any number of callers with one key, one is first; the others are judged beside it.

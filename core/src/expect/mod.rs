@@ -17,7 +17,9 @@ use crate::inbox::Inbox;
 use crate::kind::Kind;
 use crate::payload::{self, Expected, Outcome, Parsed, Private, Reconciled};
 use crate::receive::received;
-use crate::store::{Disposition, Entry, Lookup, Received, Recorded, State, Store, StoreError, Verdict, caught};
+use crate::store::{
+    DeliveryId, Disposition, Entry, Lookup, Received, Recorded, State, Store, StoreError, Verdict, caught,
+};
 use crate::token::LONGEST_REFERENCE;
 use crate::urls::is_reference;
 
@@ -214,6 +216,7 @@ impl Inbox {
         let is_asked_after = due_after.is_some() && engine.routes.of(&Kind::Overdue).is_some();
         let body = expected.to_body();
         let received = Received {
+            delivery_id: DeliveryId::random(),
             kind: Kind::Overdue,
             key,
             digest: payload::Digest::of(&body),

@@ -14,7 +14,7 @@ use crate::payload::{
     self, C2bValidation, Callback, Digest, Outcome, Parsed, Payment, Private, Said, Unreadable, strike_credentials,
 };
 use crate::routes::{Route, Routes};
-use crate::store::{Body, Disposition, Received, Spooled};
+use crate::store::{Body, DeliveryId, Disposition, Received, Spooled};
 
 /// A delivery that was read, or was found unreadable and is kept as it came. (In boxes: it is handed on from step to step.)
 pub(super) struct Understood {
@@ -41,10 +41,11 @@ impl Engine {
 
     /// What is recorded of a delivery that waited in the spool. The handlers may be others by now.
     pub(crate) fn parse_spooled(&self, spooled: Spooled) -> Received {
-        let Spooled { came_to, body, received_at, peer, reference, decision } = spooled;
+        let Spooled { delivery_id, came_to, body, received_at, peer, reference, decision } = spooled;
         let route = Arc::new(self.routes.of(&came_to).cloned().unwrap_or_else(|| Route::new(came_to)));
         let understood = self.parse(Heard { route, source: peer, reference, body: body.0, received_at });
         let mut received = *understood.received;
+        received.is_delivery(delivery_id);
         if understood.request.is_some() {
             // It was answered when it came.
             received.disposition = Disposition::Decided;
@@ -109,8 +110,10 @@ fn without_credentials(body: Bytes) -> Bytes {
 
 /// What is recorded of a body that was read, with the payment that it shows: whether or not anybody handles payments yet.
 pub(crate) fn received(parsed: &Parsed, body: Bytes, received_at: SystemTime, routes: &Routes) -> Received {
-    let payment = parsed.payment().map(|payment| Box::new(received_payment(&payment, received_at)));
+    let delivery_id = DeliveryId::random();
+    let payment = parsed.payment().map(|payment| Box::new(received_payment(&payment, delivery_id, received_at)));
     Received {
+        delivery_id,
         kind: parsed.kind.clone(),
         key: parsed.key.clone(),
         digest: Digest::of(&body),
@@ -130,9 +133,10 @@ pub(crate) fn received(parsed: &Parsed, body: Bytes, received_at: SystemTime, ro
     }
 }
 
-fn received_payment(payment: &Payment, received_at: SystemTime) -> Received {
+fn received_payment(payment: &Payment, delivery_id: DeliveryId, received_at: SystemTime) -> Received {
     let body = payment.to_body();
     Received {
+        delivery_id,
         kind: Kind::Payment,
         key: payment.receipt.as_str().into(),
         digest: Digest::of(&body),
@@ -172,6 +176,7 @@ fn quarantined(route: &Route, body: Bytes, received_at: SystemTime, reason: &Unr
         None => reason.to_string(),
     };
     Received {
+        delivery_id: DeliveryId::random(),
         kind: route.kind.clone(),
         key: Private::from(format!("sha256:{digest}")),
         digest,

@@ -2,6 +2,7 @@
 
 mod caught;
 mod claim;
+mod delivery_id;
 mod entry;
 mod error;
 mod interruption;
@@ -19,6 +20,7 @@ use async_trait::async_trait;
 
 pub(crate) use self::caught::caught;
 pub use self::claim::{Claim, Claimed, Lease, Sibling};
+pub use self::delivery_id::DeliveryId;
 pub use self::entry::{Body, Entry, Filter, Lookup, State, Waiting};
 pub use self::error::{Cause, StoreError};
 pub use self::interruption::{ALONE_AFTER, FORGIVEN_ALONE, Interruption, Lane, SUSPECT_AFTER, is_ahead};

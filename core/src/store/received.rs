@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use super::{Body, State, Verdict};
+use super::{Body, DeliveryId, State, Verdict};
 use crate::kind::Kind;
 use crate::payload::{self, Digest, Outcome, Private, Said, Unreadable};
 use crate::routes::{Route, Routes};
@@ -14,6 +14,8 @@ use crate::routes::{Route, Routes};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Received {
+    /// Which delivery it is; a payment has the id of the delivery that shows it.
+    pub delivery_id: DeliveryId,
     /// Which callback it is.
     pub kind: Kind,
     /// What makes two deliveries the same callback, within the kind. Of a body that cannot be read: its digest.
@@ -79,6 +81,14 @@ impl Received {
         let routes = [parsed.kind.clone(), Kind::Payment].map(Route::new);
         let routes = routes.into_iter().fold(Routes::new(), Routes::with);
         Ok(crate::receive::received(&parsed, body, received_at, &routes))
+    }
+
+    /// The same delivery as before: the spool kept its id.
+    pub(crate) fn is_delivery(&mut self, id: DeliveryId) {
+        self.delivery_id = id;
+        if let Some(payment) = &mut self.payment {
+            payment.delivery_id = id;
+        }
     }
 
     /// Who sent it, and what it tells of.

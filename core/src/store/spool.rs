@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use super::{Body, Received, StoreError};
+use super::{Body, DeliveryId, Received, StoreError};
 use crate::kind::Kind;
 use crate::payload::Private;
 
@@ -47,6 +47,8 @@ pub struct SpoolId(pub i64);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Spooled {
+    /// Which delivery it is.
+    pub delivery_id: DeliveryId,
     /// To the URL of which kind it came.
     pub came_to: Kind,
     /// Its bytes.
@@ -64,11 +66,13 @@ pub struct Spooled {
 impl Spooled {
     /// These bytes, come to the URL of this kind; a spool sets what else it knows.
     pub fn new(came_to: Kind, body: Body, received_at: SystemTime) -> Spooled {
-        Spooled { came_to, body, received_at, peer: None, reference: None, decision: None }
+        let delivery_id = DeliveryId::random();
+        Spooled { delivery_id, came_to, body, received_at, peer: None, reference: None, decision: None }
     }
 
     pub(crate) fn of(came_to: &Kind, received: &Received) -> Spooled {
         Spooled {
+            delivery_id: received.delivery_id,
             came_to: came_to.clone(),
             body: received.body.clone(),
             received_at: received.received_at,

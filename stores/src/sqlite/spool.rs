@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::payload::Private;
-use mpesa_callbacks_core::store::{Spool, SpoolDepth, SpoolId, Spooled, StoreError};
+use mpesa_callbacks_core::store::{DeliveryId, Spool, SpoolDepth, SpoolId, Spooled, StoreError};
 use rusqlite::{Connection, Result, Row, params};
 
 use super::errors::{place, store_error};
@@ -125,7 +125,7 @@ impl Spool for SqliteSpool {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.query(move |connection| {
             let mut oldest = connection.prepare_cached(
-                "SELECT id, came_to, body, received_at, peer, reference, decision FROM spooled
+                "SELECT id, came_to, body, received_at, peer, reference, decision, delivery_id FROM spooled
                  WHERE id > ?1 ORDER BY id LIMIT ?2",
             )?;
             oldest.query_map([behind.0, limit], spooled)?.collect()
@@ -167,7 +167,8 @@ impl Spool for SqliteSpool {
 
 fn put_all(connection: &Connection, batch: &[Spooled]) -> Result<()> {
     let mut put = connection.prepare_cached(
-        "INSERT INTO spooled (came_to, body, received_at, peer, reference, decision) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO spooled (came_to, body, received_at, peer, reference, decision, delivery_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     for spooled in batch {
         put.execute(params![
@@ -177,6 +178,7 @@ fn put_all(connection: &Connection, batch: &[Spooled]) -> Result<()> {
             spooled.peer.map(|peer| peer.to_string()),
             spooled.reference.as_ref().map(Private::as_str),
             spooled.decision,
+            spooled.delivery_id.number(),
         ])?;
     }
     Ok(())
@@ -195,6 +197,7 @@ fn spooled(row: &Row<'_>) -> Result<(SpoolId, Spooled)> {
     spooled.peer = peer(row.get(4)?);
     spooled.reference = row.get::<_, Option<String>>(5)?.map(Private::from);
     spooled.decision = row.get(6)?;
+    spooled.delivery_id = DeliveryId::from_stored(row.get(7)?);
     Ok((SpoolId(row.get(0)?), spooled))
 }
 

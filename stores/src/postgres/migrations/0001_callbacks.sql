@@ -18,6 +18,8 @@ CREATE TABLE mpesa_callbacks.callback (
     earlier      bigint,                      -- the callback that it varies, updates or contradicts
     received_at  bigint   NOT NULL,           -- microseconds since 1970 UTC, like all times here
     last_seen_at bigint   NOT NULL,
+    delivery     bigint   NOT NULL,           -- id of the first delivery: recorded again, it gets the same verdict
+    last_delivery bigint  NOT NULL,           -- id of the last delivery that `seen` counts
     seen         integer  NOT NULL DEFAULT 1,
     receipt      text,                        -- 'hmac:…' once the body was purged
     peer         text,

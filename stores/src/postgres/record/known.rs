@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use mpesa_callbacks_core::payload::Digest;
-use mpesa_callbacks_core::store::{CallbackId, Known, Received};
+use mpesa_callbacks_core::store::{CallbackId, DeliveryId, Known, Received};
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
-use super::Place;
+use super::{Again, Place};
 use crate::postgres::schema::Schema;
 use crate::postgres::text;
 use crate::words::{hidden_receipt, outcome, pseudonym, shown, verdict};
@@ -47,7 +47,7 @@ pub(super) struct Earlier {
     pub(super) at: usize,
     pub(super) known: Known,
     pub(super) is_purged: bool,
-    pub(super) received_at: i64,
+    pub(super) delivery: DeliveryId,
     pub(super) decision: Option<String>,
 }
 
@@ -60,7 +60,7 @@ impl Earlier {
 /// What is known under the keys.
 pub(super) async fn look(connection: &mut PgConnection, schema: &Schema, names: &Names) -> sqlx::Result<Vec<Earlier>> {
     let rows = sqlx::query(schema.sql(
-        "SELECT at, id, digest, meaning, detail, outcome, verdict, received_at, decision, callback.key LIKE 'hmac:%' AS is_purged
+        "SELECT at, id, digest, meaning, detail, outcome, verdict, delivery, decision, callback.key LIKE 'hmac:%' AS is_purged
          FROM mpesa_callbacks.callback JOIN unnest($1::int[], $2::text[], $3::text[]) AS asked (at, kind, key) USING (kind, key)
          WHERE callback.kind = ANY($2) AND callback.key = ANY($3)
          ORDER BY id",
@@ -79,7 +79,7 @@ pub(super) async fn look(connection: &mut PgConnection, schema: &Schema, names: 
                 verdict: verdict(row.try_get::<i16, _>("verdict")?.into()),
             },
             is_purged: row.try_get("is_purged")?,
-            received_at: row.try_get("received_at")?,
+            delivery: DeliveryId::from_stored(row.try_get("delivery")?),
             decision: row.try_get("decision")?,
         })
     });
@@ -92,10 +92,10 @@ pub(super) async fn look_locked(
     connection: &mut PgConnection,
     schema: &Schema,
     names: &Names,
-    repeated: &[(CallbackId, i64)],
+    repeated: &[Again],
 ) -> sqlx::Result<Vec<Earlier>> {
     // What will be written because it came again is locked with the others, for the sake of the order.
-    let repeated: Vec<i64> = repeated.iter().map(|(id, _)| id.0).collect();
+    let repeated: Vec<i64> = repeated.iter().map(|again| again.id.0).collect();
     // Locked, and then read: others may have added to a key while we waited for its lock. What was not there to be locked
     // is locked the next time.
     let mut locked: HashSet<i64> = HashSet::new();

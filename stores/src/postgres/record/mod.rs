@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::payload::Digest;
-use mpesa_callbacks_core::store::{CallbackId, Judgement, Known, Received, Recorded, Verdict};
+use mpesa_callbacks_core::store::{CallbackId, DeliveryId, Judgement, Known, Received, Recorded, Verdict};
 use sqlx::postgres::{PgConnection, PgPool};
 
 use self::known::{Names, look, look_locked, who_told};
@@ -28,6 +28,14 @@ const ROUNDS: usize = 16;
 /// What became of one delivery.
 type Found = (CallbackId, Verdict, Option<String>);
 
+/// A delivery that repeats the bytes of a stored callback.
+#[derive(Clone, Copy)]
+struct Again {
+    id: CallbackId,
+    received_at: i64,
+    delivery: DeliveryId,
+}
+
 /// In which schema, and how purged keys are hidden in it.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
@@ -38,8 +46,8 @@ pub(super) struct Place<'a> {
 /// What is written last of all, because it locks what others handle.
 #[derive(Default)]
 struct Last {
-    /// What came again, and when.
-    repeated: Vec<(CallbackId, i64)>,
+    /// What came again.
+    repeated: Vec<Again>,
     /// Payments that tell a reference, and the first of their receipts, which may not have it.
     completing: Vec<(CallbackId, Received)>,
 }
@@ -151,12 +159,13 @@ async fn record_each(
             }
             match (verdict, same) {
                 (Verdict::Duplicate, Some(same)) => {
-                    let (id, received_at) = (same.known.id, micros(received.received_at));
+                    let id = same.known.id;
                     // The same delivery, whose commit nobody heard of: what it was then is what it is. (The server's own word on a
                     // transaction will not do: a crash gives its id to another one.)
-                    let is_itself = same.received_at == received_at;
+                    let is_itself = same.delivery == received.delivery_id;
                     found[at] = Some((id, if is_itself { same.known.verdict } else { verdict }, decision));
-                    last.repeated.extend((!is_itself).then_some((id, received_at)));
+                    let (received_at, delivery) = (micros(received.received_at), received.delivery_id);
+                    last.repeated.extend((!is_itself).then_some(Again { id, received_at, delivery }));
                 }
                 _ if is_locked => new.push(New { at, verdict, earlier: beside, decision }),
                 _ => {}

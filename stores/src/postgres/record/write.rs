@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use mpesa_callbacks_core::store::{CallbackId, Received, Verdict};
 use sqlx::postgres::PgConnection;
 
-use super::Place;
+use super::{Again, Place};
 use crate::postgres::schema::Schema;
 use crate::postgres::text;
 use crate::words::{hidden_receipt, micros, outcome_number, pseudonym, span, state_number, verdict_number};
@@ -20,27 +20,28 @@ pub(super) struct New {
 }
 
 /// They came again.
-pub(super) async fn repeat(
-    connection: &mut PgConnection,
-    schema: &Schema,
-    repeated: &[(CallbackId, i64)],
-) -> sqlx::Result<()> {
+pub(super) async fn repeat(connection: &mut PgConnection, schema: &Schema, repeated: &[Again]) -> sqlx::Result<()> {
     if repeated.is_empty() {
         return Ok(());
     }
-    let (ids, times): (Vec<i64>, Vec<i64>) = repeated.iter().map(|(id, at)| (id.0, *at)).unzip();
+    let ids: Vec<i64> = repeated.iter().map(|again| again.id.0).collect();
+    let times: Vec<i64> = repeated.iter().map(|again| again.received_at).collect();
+    let deliveries: Vec<i64> = repeated.iter().map(|again| again.delivery.number()).collect();
     sqlx::query(schema.sql(
         "WITH locked AS MATERIALIZED (
              SELECT id FROM mpesa_callbacks.callback WHERE id = ANY($1)
              ORDER BY kind COLLATE \"C\", key COLLATE \"C\", id FOR NO KEY UPDATE
          ), again AS (
-             SELECT id, count(DISTINCT at) AS times, max(at) AS at FROM unnest($1::bigint[], $2::bigint[]) AS again (id, at) GROUP BY id
+             SELECT id, count(DISTINCT delivery) AS times, max(at) AS at, (array_agg(delivery ORDER BY at, delivery))[count(*)] AS delivery
+             FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS again (id, at, delivery) GROUP BY id
          )
-         UPDATE mpesa_callbacks.callback SET seen = seen + again.times, last_seen_at = again.at
-         FROM again WHERE callback.id = ANY(ARRAY(SELECT id FROM locked)) AND callback.id = again.id AND last_seen_at <> again.at",
+         UPDATE mpesa_callbacks.callback SET seen = seen + again.times, last_seen_at = again.at, last_delivery = again.delivery
+         FROM again
+         WHERE callback.id = ANY(ARRAY(SELECT id FROM locked)) AND callback.id = again.id AND last_delivery <> again.delivery",
     ))
     .bind(&ids)
     .bind(&times)
+    .bind(&deliveries)
     .execute(connection)
     .await?;
     Ok(())
@@ -136,6 +137,7 @@ pub(super) async fn insert(
     let verdicts: Vec<i16> = all().map(|(_, verdict)| small(verdict_number(verdict))).collect();
     let digests: Vec<&[u8]> = all().map(|(received, _)| &received.digest.as_bytes()[..]).collect();
     let meanings: Vec<&[u8]> = all().map(|(received, _)| &received.meaning.as_bytes()[..]).collect();
+    let first_deliveries: Vec<i64> = all().map(|(received, _)| received.delivery_id.number()).collect();
     let details: Vec<Option<&[u8]>> =
         all().map(|(received, _)| received.detail.as_ref().map(|detail| &detail.as_bytes()[..])).collect();
     let outcomes: Vec<Option<i16>> =
@@ -157,12 +159,13 @@ pub(super) async fn insert(
         receipts.iter().map(|receipt| if is_alone { hide_receipt(receipt) } else { None }).collect();
     let written: Vec<(i64, String, String)> = sqlx::query_as(place.schema.sql(
         "INSERT INTO mpesa_callbacks.callback (kind, key, verdict, digest, meaning, received_at, last_seen_at, receipt, peer, reference,
-                                               decision, detail, outcome, earlier)
-         SELECT kind, key, verdict, digest, meaning, received_at, received_at, receipt, peer, reference, decision, detail, outcome, earlier
+                                               decision, detail, outcome, earlier, delivery, last_delivery)
+         SELECT kind, key, verdict, digest, meaning, received_at, received_at, receipt, peer, reference, decision, detail, outcome, earlier,
+                delivery, delivery
          FROM unnest($1::text[], $2::text[], $3::smallint[], $4::bytea[], $5::bytea[], $6::bigint[], $7::text[], $8::text[], $9::text[],
-                     $10::text[], $11::text[], $12::text[], $13::bytea[], $14::smallint[], $15::bigint[]) WITH ORDINALITY
+                     $10::text[], $11::text[], $12::text[], $13::bytea[], $14::smallint[], $15::bigint[], $16::bigint[]) WITH ORDINALITY
               AS new (kind, key, verdict, digest, meaning, received_at, receipt, peer, reference, decision, hidden_key, hidden_receipt,
-                      detail, outcome, earlier, nth)
+                      detail, outcome, earlier, delivery, nth)
          WHERE hidden_key IS NULL OR (
              SELECT id FROM mpesa_callbacks.callback AS c WHERE c.kind = new.kind AND c.key IN (new.key, new.hidden_key) LIMIT 1) IS NULL
              AND (hidden_receipt IS NULL OR (
@@ -186,6 +189,7 @@ pub(super) async fn insert(
     .bind(&details)
     .bind(&outcomes)
     .bind(&earlier)
+    .bind(&first_deliveries)
     .fetch_all(&mut *connection)
     .await?;
     let by_name: HashMap<(&str, &str), i64> =

@@ -1,6 +1,7 @@
 -- Deliveries that wait for the store to be back, as they came.
 CREATE TABLE IF NOT EXISTS spooled (
     id          INTEGER PRIMARY KEY AUTOINCREMENT, -- in the order of arrival, and never given twice
+    delivery_id INTEGER NOT NULL,
     came_to     TEXT    NOT NULL,                  -- the URL of which kind
     body        BLOB    NOT NULL,
     received_at INTEGER NOT NULL,                  -- microseconds since 1970 UTC
