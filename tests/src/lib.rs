@@ -2,6 +2,8 @@
 
 mod body;
 
+mod captured_log;
+
 mod flaky;
 
 mod mounted;
@@ -10,6 +12,7 @@ mod mounted;
 mod tmpfs;
 
 pub use self::body::{Chunks, Dribble};
+pub use self::captured_log::CapturedLog;
 pub use self::flaky::FlakyStore;
 pub use self::mounted::{Answer, Mounted, SECRET};
 #[cfg(unix)]

@@ -2,7 +2,6 @@
 //!
 //! Everything that could give something away has a canary in it; then everything that was put out is searched for them.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,9 +10,8 @@ use metrics_util::debugging::DebuggingRecorder;
 use mpesa_callbacks::Backoff;
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{Filter, SqliteStore};
-use mpesa_callbacks_tests::{Mounted, SECRET};
+use mpesa_callbacks_tests::{CapturedLog, Mounted, SECRET};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use tracing_subscriber::fmt::MakeWriter;
 
 /// The canaries: each is in some member of some body below, and nowhere else.
 const CANARIES: [&str; 16] = [
@@ -34,28 +32,6 @@ const CANARIES: [&str; 16] = [
     "canary-error",
     "canary-conversation",
 ];
-
-#[derive(Clone, Default)]
-struct Output(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Output {
-    type Writer = Output;
-
-    fn make_writer(&'a self) -> Output {
-        self.clone()
-    }
-}
 
 #[derive(Default)]
 struct Leaky {
@@ -138,9 +114,10 @@ const ECHO: &str = r#"{"InitiatorName":"canary-credential","SecurityCredential":
 
 #[tokio::test]
 async fn nothing_private_gets_out() {
-    let output = Output::default();
+    let output = CapturedLog::default();
+    let writer = output.clone();
     let subscriber =
-        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(output.clone()).finish();
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
     tracing::subscriber::set_global_default(subscriber).unwrap();
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
@@ -209,7 +186,7 @@ async fn nothing_private_gets_out() {
     mounted.inbox.shutdown(Duration::from_secs(1)).await.unwrap();
     post(format!("{base}/{SECRET}/stk"), push(0, "").replace("ws_CO_", "ws_CO_canary-account-3")).await;
 
-    let logs = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
+    let logs = output.text();
     let metrics = format!("{:?}", snapshotter.snapshot().into_vec());
     debug += &shown.lock().unwrap();
     assert!(debug.contains("StkCallback") && debug.contains("Payment"));
