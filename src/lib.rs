@@ -1,15 +1,15 @@
-#![cfg_attr(all(feature = "axum", feature = "sqlite", feature = "sqlx-sqlite"), doc = include_str!("../README.md"))]
+#![cfg_attr(all(feature = "axum", feature = "sqlite", feature = "sqlx-sqlite-tx"), doc = include_str!("../README.md"))]
 #![cfg_attr(
-    not(all(feature = "axum", feature = "sqlite", feature = "sqlx-sqlite")),
+    not(all(feature = "axum", feature = "sqlite", feature = "sqlx-sqlite-tx")),
     doc = "Receive M-Pesa (Daraja) callbacks; the whole documentation shows with all features on."
 )]
 
 pub use mpesa_callbacks_core::{
-    Acknowledgement, AddressError, Backoff, Call, CallbackUrl, Clock, CustomKind, Deciding, Delivery, Environment,
-    ExpectError, ForwardedHeader, HandlerError, Handling, Inbox, InboxBuilder, IntoDecided, IntoHandled, Kind,
-    MpesaCallbacks, Noticing, Rejection, ReplayError, Request, Route, RouteError, Routes, SAFARICOM_ADDRESSES, Secret,
-    Sources, StartError, SystemClock, TrustedProxies, UnknownSource, UrlError, UrlFinding, Urls, Validation,
-    WeakSecret, lint_url, payload,
+    Acknowledgement, AddressError, Backoff, CallbackContext, CallbackUrl, ClientIpError, Clock, CustomKind,
+    Environment, ExpectError, Fallback, ForwardedHeader, HandlerArgs, HandlerError, HandlerFuture, HookFuture, Inbox,
+    InboxBuilder, IntoHandlerResult, IntoValidationResult, IpAllowlist, Kind, MpesaCallbacks, Rejection, ReplayError,
+    Request, Route, RouteError, Routes, SAFARICOM_ADDRESSES, Secret, SecretError, StartError, SystemClock,
+    TrustedProxies, UrlError, UrlFinding, Urls, Validation, ValidationFuture, lint_url, payload,
 };
 
 /// Where callbacks are kept.
@@ -22,16 +22,16 @@ pub mod store {
 }
 
 /// The application's own database, where effects are made exactly once.
-pub mod ledger {
-    pub use mpesa_callbacks_core::ledger::*;
-    #[cfg(feature = "sqlx-mysql")]
+pub mod transactor {
+    pub use mpesa_callbacks_core::transactor::*;
+    #[cfg(feature = "sqlx-mysql-tx")]
     pub use mpesa_callbacks_ledgers::sqlx::MySqlTx;
-    #[cfg(feature = "sqlx-postgres")]
+    #[cfg(feature = "sqlx-postgres-tx")]
     pub use mpesa_callbacks_ledgers::sqlx::PgTx;
-    #[cfg(feature = "sqlx-sqlite")]
+    #[cfg(feature = "sqlx-sqlite-tx")]
     pub use mpesa_callbacks_ledgers::sqlx::SqliteTx;
-    #[cfg(any(feature = "sqlx-mysql", feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
-    pub use mpesa_callbacks_ledgers::sqlx::SqlxLedger;
+    #[cfg(any(feature = "sqlx-mysql-tx", feature = "sqlx-postgres-tx", feature = "sqlx-sqlite-tx"))]
+    pub use mpesa_callbacks_ledgers::sqlx::SqlxTransactor;
 }
 
 /// Mounts the inbox into an actix-web application.
@@ -49,7 +49,7 @@ pub use mpesa_callbacks_axum as axum_adapter;
 /// Makes a handler set of an `impl` block.
 ///
 /// Mark the methods that handle a callback with its kind. A method takes its payload by value, then, if it wants them,
-/// `&Delivery` and `&mut` a transaction of the inbox's ledger; it returns `()` or `Result<(), E>`, where `E` is any error.
+/// `&CallbackContext` and `&mut` a transaction of the inbox's transactor; it returns `()` or `Result<(), E>`, where `E` is any error.
 /// Unmarked methods, constants and types are left alone.
 ///
 /// ```
@@ -62,12 +62,12 @@ pub use mpesa_callbacks_axum as axum_adapter;
 ///     /// Money came in, once per receipt, whichever callbacks told of it.
 ///     #[payment]
 ///     async fn paid(&self, payment: Payment) -> Result<(), std::io::Error> {
-///         println!("received {} by {}", payment.amount, payment.told_by);
+///         println!("received {} by {}", payment.amount, payment.first_reported_by);
 ///         Ok(())
 ///     }
 ///
 ///     /// M-Pesa waits for this answer: about 8 seconds, of which the network takes its share.
-///     #[c2b_validation(deadline = "3s", otherwise = "accept")]
+///     #[c2b_validation(timeout = "3s", fallback = "accept")]
 ///     async fn check(&self, request: C2bValidation) -> Validation {
 ///         match request.bill_ref_number {
 ///             Some(account) if account.trimmed().starts_with("ORDER-") => Validation::accept(),
@@ -75,9 +75,9 @@ pub use mpesa_callbacks_axum as axum_adapter;
 ///         }
 ///     }
 ///
-///     #[b2c_result(path = "/payouts/result", retries = 20)]
-///     async fn sent(&self, result: B2cResult, delivery: &Delivery) {
-///         println!("attempt {}: {:?}", delivery.attempt(), result.outcome());
+///     #[b2c_result(path = "/payouts/result", max_retries = 20)]
+///     async fn sent(&self, result: B2cResult, ctx: &CallbackContext) {
+///         println!("attempt {}: {:?}", ctx.attempt(), result.outcome());
 ///     }
 ///
 ///     /// A timeout means that nobody knows: ask the transaction status API, do not pay again.
@@ -88,8 +88,8 @@ pub use mpesa_callbacks_axum as axum_adapter;
 ///
 ///     /// Somebody should look at this.
 ///     #[on_conflict]
-///     async fn contradicted(&self, delivery: &Delivery) {
-///         eprintln!("callback {} contradicts an earlier one", delivery.id());
+///     async fn contradicted(&self, ctx: &CallbackContext) {
+///         eprintln!("callback {} contradicts an earlier one", ctx.id());
 ///     }
 /// }
 /// ```
@@ -113,10 +113,10 @@ pub use mpesa_callbacks_axum as axum_adapter;
 /// | `payment` | `Payment` | – | receipt |
 /// | `payment_completed` | `Payment` | – | receipt |
 /// | `lipia` | `LipiaCallback` | `/lipia` | CheckoutRequestID |
-/// | `overdue` | `Expected` | – | kind and reference |
+/// | `overdue` | `Expectation` | – | kind and reference |
 /// | `callback(path = "…", key = "/json/pointer")` | any `Deserialize` type | as given | as given |
 ///
-/// Hooks take `&Delivery`, and are told once, with nothing hanging on it: `on_duplicate`; `on_conflict`, of whatever is held and waits
+/// Hooks take `&CallbackContext`, and are told once, with nothing hanging on it: `on_duplicate`; `on_conflict`, of whatever is held and waits
 /// for a person; `on_dead`; and `on_quarantine`.
 ///
 /// # Options of a kind
@@ -124,9 +124,9 @@ pub use mpesa_callbacks_axum as axum_adapter;
 /// | option | of | |
 /// |---|---|---|
 /// | `path = "/…"` | all but `payment`, `payment_completed` and `overdue` | where it is received, below the secret |
-/// | `retries = 60` | all but `c2b_validation` | how often to try again after the first failure |
-/// | `deadline = "3s"` | all | how long the method may take; a validation's answer must have left by then (at most 8 s) |
-/// | `otherwise = "accept"` | `c2b_validation` | the answer when the method fails or overruns: `"accept"` or `"reject"` |
+/// | `max_retries = 60` | all but `c2b_validation` | how often to try again after the first failure |
+/// | `timeout = "3s"` | all | how long the method may take; a validation's answer must have left by then (at most 8 s) |
+/// | `fallback = "accept"` | `c2b_validation` | the answer when the method fails or overruns: `"accept"` or `"reject"` |
 /// | `key = "/…"` | `callback` | the JSON pointer to what makes two deliveries the same |
 /// | `answer = "…"` | `callback` | what the sender must hear, in place of `{"ResultCode":0,"ResultDesc":"Success"}` |
 ///
@@ -145,23 +145,23 @@ pub use mpesa_callbacks_macros::mpesa_callbacks;
 pub mod prelude {
     pub use crate::payload::{
         Amount, B2bExpressCallback, B2bResult, B2cResult, BalanceResult, BillManagerPayment, C2bConfirmation,
-        C2bValidation, Class, DarajaTime, Expected, LipiaCallback, Msisdn, Outcome, Payment, QueueTimeout,
-        RatibaCallback, Reconciled, ResultCode, ReversalResult, StatusResult, StkCallback, TaxResult,
+        C2bValidation, DarajaTime, Expectation, LipiaCallback, Msisdn, Outcome, Payment, QueueTimeout, RatibaCallback,
+        Reconciliation, ResultCategory, ResultCode, ReversalResult, StatusResult, StkCallback, TaxResult,
     };
-    pub use crate::{Delivery, Inbox, Kind, Rejection, Validation, mpesa_callbacks};
+    pub use crate::{CallbackContext, Inbox, Kind, Rejection, Validation, mpesa_callbacks};
 
-    #[cfg(feature = "sqlx-mysql")]
-    pub use crate::ledger::MySqlTx;
-    #[cfg(feature = "sqlx-postgres")]
-    pub use crate::ledger::PgTx;
-    #[cfg(feature = "sqlx-sqlite")]
-    pub use crate::ledger::SqliteTx;
-    #[cfg(any(feature = "sqlx-mysql", feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
-    pub use crate::ledger::SqlxLedger;
     #[cfg(feature = "postgres")]
     pub use crate::store::PostgresStore;
     #[cfg(feature = "sqlite")]
     pub use crate::store::{SqliteSpool, SqliteStore};
+    #[cfg(feature = "sqlx-mysql-tx")]
+    pub use crate::transactor::MySqlTx;
+    #[cfg(feature = "sqlx-postgres-tx")]
+    pub use crate::transactor::PgTx;
+    #[cfg(feature = "sqlx-sqlite-tx")]
+    pub use crate::transactor::SqliteTx;
+    #[cfg(any(feature = "sqlx-mysql-tx", feature = "sqlx-postgres-tx", feature = "sqlx-sqlite-tx"))]
+    pub use crate::transactor::SqlxTransactor;
 }
 
 /// What the macro writes refers to. Not for anybody else: it changes without notice.
@@ -169,11 +169,11 @@ pub mod prelude {
 pub mod __private {
     pub use mpesa_callbacks_core::payload::{
         B2bExpressCallback, B2bResult, B2cResult, BalanceResult, BillManagerPayment, C2bConfirmation, C2bValidation,
-        CustomCallback, Expected, LipiaCallback, Payment, QueueTimeout, RatibaCallback, ReversalResult, StatusResult,
-        StkCallback, TaxResult,
+        CustomCallback, Expectation, LipiaCallback, Payment, QueueTimeout, RatibaCallback, ReversalResult,
+        StatusResult, StkCallback, TaxResult,
     };
     pub use mpesa_callbacks_core::{
-        Call, Deciding, Delivery, Handling, IntoDecided, IntoHandled, Kind, Marked, MpesaCallbacks, Noticing, Route,
-        Routes, inbox_name, unhandled,
+        CallbackContext, Fallback, HandlerArgs, HandlerFuture, HookFuture, IntoHandlerResult, IntoValidationResult,
+        Kind, Marked, MpesaCallbacks, Route, Routes, ValidationFuture, inbox_name, unhandled,
     };
 }

@@ -16,7 +16,7 @@ async fn the_limit_of_open_files_is_raised_or_respected() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let app = Router::new().route("/", get(async || "here"));
-    let serving = mpesa_callbacks_axum::serve(listener, app).head_deadline(Duration::from_secs(1));
+    let serving = mpesa_callbacks_axum::serve(listener, app).head_timeout(Duration::from_secs(1));
     tokio::spawn(serving.into_future());
     let exchange = async || {
         let mut connection = TcpStream::connect(address).await.unwrap();

@@ -74,7 +74,7 @@ where
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = mpesa_callbacks_axum::serve(listener, app()).head_deadline(HEAD).idle_deadline(IDLE);
+    let server = mpesa_callbacks_axum::serve(listener, app()).head_timeout(HEAD).idle_timeout(IDLE);
     tokio::spawn(configure(server).into_future());
     address
 }
@@ -176,7 +176,7 @@ async fn an_answer_may_take_and_stream_as_long_as_it_likes() {
 async fn an_answer_may_be_read_as_slowly_as_the_client_likes() {
     // Without room to stay, too: what is still being written is not cut off.
     for kept in [0, 10] {
-        let mut stream = connect(served(|server| server.kept_connections(kept).idle_deadline(HEAD)).await).await;
+        let mut stream = connect(served(|server| server.kept_connections(kept).idle_timeout(HEAD)).await).await;
         stream.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         sleep(HEAD * 4).await;
         assert_eq!(answer(&mut stream).await.split_once("\r\n\r\n").unwrap().1.len(), LARGE);

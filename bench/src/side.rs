@@ -49,8 +49,8 @@ pub(crate) enum Work {
     Acknowledge,
     /// An ordinary handler runs, and it is settled.
     Handle,
-    /// A handler writes a row in a transaction of the ledger's, and it is settled.
-    Ledger,
+    /// A handler writes a row in a transaction of the transactor's, and it is settled.
+    Transactor,
 }
 
 /// All of them, in the order in which they are measured.
@@ -60,7 +60,7 @@ pub(crate) fn all() -> Vec<Side> {
     sides.extend([W::Acknowledge, W::Handle].map(|work| Side::Ours(F::Axum, K::Memory, work)));
     for kept in [K::Sqlite, K::Postgres] {
         sides.push(Side::ByHand(kept));
-        sides.extend([W::Acknowledge, W::Handle, W::Ledger].map(|work| Side::Ours(F::Axum, kept, work)));
+        sides.extend([W::Acknowledge, W::Handle, W::Transactor].map(|work| Side::Ours(F::Axum, kept, work)));
     }
     for framework in [F::Actix, F::Rocket] {
         for kept in [K::Memory, K::Sqlite, K::Postgres] {
@@ -80,7 +80,7 @@ impl Side {
 
     /// Whether callbacks are handled once they were acknowledged.
     pub(crate) fn handles(self) -> bool {
-        matches!(self, Side::Ours(_, _, Work::Handle | Work::Ledger))
+        matches!(self, Side::Ours(_, _, Work::Handle | Work::Transactor))
     }
 }
 

@@ -56,7 +56,7 @@ impl fmt::Display for Findings {
 pub async fn settled(store: &dyn Store, limit: Duration) -> anyhow::Result<()> {
     let began = Instant::now();
     loop {
-        let depth = store.depth().await?;
+        let depth = store.counts().await?;
         if depth.ready + depth.running == 0 {
             return Ok(());
         }

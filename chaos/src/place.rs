@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use mpesa_callbacks::store::{PostgresStore, SqliteStore, Store};
 use sqlx::{PgPool, SqlitePool};
 
-/// Which store, and which ledger.
+/// Which store, and which transactor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kept {
     /// SQLite files, and one replica.

@@ -56,12 +56,12 @@ struct Mood {
 
 impl Mood {
     /// Of a thousand attempts fifty fail after they have written, two take longer than a lease, and two panic.
-    async fn shows(self, delivery: &Delivery) -> Result<(), Trouble> {
+    async fn shows(self, ctx: &CallbackContext) -> Result<(), Trouble> {
         if self.hangs {
             std::future::pending::<()>().await;
         }
         let mut hasher = DefaultHasher::new();
-        (delivery.key(), delivery.attempt()).hash(&mut hasher);
+        (ctx.key(), ctx.attempt()).hash(&mut hasher);
         match hasher.finish() % 1000 {
             _ if self.good => {}
             0..50 => return Err(Trouble::Failed),
@@ -119,14 +119,14 @@ struct OnSqlite(Mood);
 #[mpesa_callbacks]
 impl OnSqlite {
     #[stk]
-    async fn pushed(&self, callback: StkCallback, delivery: &Delivery, tx: &mut SqliteTx) -> Result<(), Trouble> {
+    async fn pushed(&self, callback: StkCallback, ctx: &CallbackContext, tx: &mut SqliteTx) -> Result<(), Trouble> {
         if let Some(receipt) = &callback.receipt {
             book_on_sqlite(tx, receipt).await?;
         }
-        self.0.shows(delivery).await
+        self.0.shows(ctx).await
     }
 
-    #[c2b_validation(deadline = "1s")]
+    #[c2b_validation(timeout = "1s")]
     async fn check(&self, request: C2bValidation) -> Validation {
         decide(&request).await
     }
@@ -138,9 +138,9 @@ struct PaymentsOnSqlite(Mood);
 #[mpesa_callbacks]
 impl PaymentsOnSqlite {
     #[payment]
-    async fn paid(&self, payment: Payment, delivery: &Delivery, tx: &mut SqliteTx) -> Result<(), Trouble> {
+    async fn paid(&self, payment: Payment, ctx: &CallbackContext, tx: &mut SqliteTx) -> Result<(), Trouble> {
         book_on_sqlite(tx, &payment.receipt).await?;
-        self.0.shows(delivery).await
+        self.0.shows(ctx).await
     }
 }
 
@@ -150,14 +150,14 @@ struct OnPostgres(Mood);
 #[mpesa_callbacks]
 impl OnPostgres {
     #[stk]
-    async fn pushed(&self, callback: StkCallback, delivery: &Delivery, tx: &mut PgTx) -> Result<(), Trouble> {
+    async fn pushed(&self, callback: StkCallback, ctx: &CallbackContext, tx: &mut PgTx) -> Result<(), Trouble> {
         if let Some(receipt) = &callback.receipt {
             book_on_postgres(tx, receipt).await?;
         }
-        self.0.shows(delivery).await
+        self.0.shows(ctx).await
     }
 
-    #[c2b_validation(deadline = "1s")]
+    #[c2b_validation(timeout = "1s")]
     async fn check(&self, request: C2bValidation) -> Validation {
         decide(&request).await
     }
@@ -169,9 +169,9 @@ struct PaymentsOnPostgres(Mood);
 #[mpesa_callbacks]
 impl PaymentsOnPostgres {
     #[payment]
-    async fn paid(&self, payment: Payment, delivery: &Delivery, tx: &mut PgTx) -> Result<(), Trouble> {
+    async fn paid(&self, payment: Payment, ctx: &CallbackContext, tx: &mut PgTx) -> Result<(), Trouble> {
         book_on_postgres(tx, &payment.receipt).await?;
-        self.0.shows(delivery).await
+        self.0.shows(ctx).await
     }
 }
 
@@ -201,18 +201,23 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         place @ Place::Sqlite(_) => {
             let Place::Sqlite(directory) = &place else { unreachable!("it was just looked at") };
             let store = SqliteStore::open(directory.join("inbox.db"))?;
-            let ledger = SqlxLedger::new(place.sqlite().await?);
+            let transactor = SqlxTransactor::new(place.sqlite().await?);
             match options.payments {
-                false => start(Inbox::builder(OnSqlite(mood)).store(store).ledger(ledger), &options).await?,
-                true => start(Inbox::builder(PaymentsOnSqlite(mood)).store(store).ledger(ledger), &options).await?,
+                false => start(Inbox::builder(OnSqlite(mood)).store(store).transactor(transactor), &options).await?,
+                true => {
+                    start(Inbox::builder(PaymentsOnSqlite(mood)).store(store).transactor(transactor), &options).await?
+                }
             }
         }
         place @ Place::Postgres(_) => {
             let store = PostgresStore::connect(&place.argument()).await?;
-            let ledger = SqlxLedger::new(place.postgres().await?);
+            let transactor = SqlxTransactor::new(place.postgres().await?);
             match options.payments {
-                false => start(Inbox::builder(OnPostgres(mood)).store(store).ledger(ledger), &options).await?,
-                true => start(Inbox::builder(PaymentsOnPostgres(mood)).store(store).ledger(ledger), &options).await?,
+                false => start(Inbox::builder(OnPostgres(mood)).store(store).transactor(transactor), &options).await?,
+                true => {
+                    start(Inbox::builder(PaymentsOnPostgres(mood)).store(store).transactor(transactor), &options)
+                        .await?
+                }
             }
         }
     };
@@ -222,7 +227,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 async fn start<H, L>(builder: InboxBuilder<H, L>, options: &Options) -> anyhow::Result<Inbox>
 where
     H: MpesaCallbacks<L::Tx> + 'static,
-    L: mpesa_callbacks::ledger::Ledger,
+    L: mpesa_callbacks::transactor::Transactor,
 {
     let lease = Duration::from_millis(options.lease);
     let mut builder = builder
@@ -231,9 +236,9 @@ where
         .counterpart_timeout(Duration::from_millis(50))
         .clock(Arc::new(Unsteady))
         .lease(lease)
-        .sweep_every(lease / 6)
-        .retries(10_000)
-        .recording_deadline(Duration::from_secs(2))
+        .lease_check_interval(lease / 6)
+        .max_retries(10_000)
+        .recording_timeout(Duration::from_secs(2))
         .backoff(Backoff::new(Duration::from_millis(5), Duration::from_millis(200)));
     if let Some(spool) = &options.spool {
         builder = builder.spool(SqliteSpool::open(spool)?);

@@ -24,8 +24,8 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use mpesa_callbacks_core::ledger::NoLedger;
 use mpesa_callbacks_core::store::{Entry, Filter, MemoryStore, State, Verdict};
+use mpesa_callbacks_core::transactor::NoTransactor;
 use mpesa_callbacks_core::{Inbox, InboxBuilder, Kind};
 use tokio::time::sleep;
 
@@ -50,7 +50,7 @@ const SLOW: Duration = Duration::from_millis(150);
 /// How long a body may take in these tests.
 const BODY_DEADLINE: Duration = Duration::from_millis(400);
 
-type Builder = InboxBuilder<Everything, NoLedger>;
+type Builder = InboxBuilder<Everything, NoTransactor>;
 
 struct Served {
     address: SocketAddr,
@@ -64,7 +64,7 @@ impl Served {
 
     async fn with(serve: &Serve, configure: impl FnOnce(Builder) -> Builder) -> Served {
         let builder =
-            Inbox::builder(Everything).store(MemoryStore::new()).secret(SECRET).body_deadline(BODY_DEADLINE).sandbox();
+            Inbox::builder(Everything).store(MemoryStore::new()).secret(SECRET).body_timeout(BODY_DEADLINE).sandbox();
         let inbox = configure(builder).start().await.expect("an inbox");
         Served { address: serve(inbox.clone()).await, inbox }
     }
@@ -128,7 +128,7 @@ pub async fn every_kind_is_acknowledged_byte_for_byte(serve: &Serve) {
         let answer = served.post(path, &fixtures::body(fixture)).await;
         assert_eq!(answer, acknowledged(expected), "{fixture} at {path}");
     }
-    let quarantined = served.inbox.depth().await.expect("depth").quarantined;
+    let quarantined = served.inbox.counts().await.expect("depth").quarantined;
     assert_eq!(quarantined, 1);
 }
 
@@ -329,7 +329,7 @@ pub async fn the_peer_is_the_other_end_of_the_connection(serve: &Serve) {
         ("forwarded", "for=196.201.214.200"),
     ];
     exchange(served.address, &request("POST", &path, &headers, &push("k"))).await;
-    assert_eq!(served.entries().await[0].peer, Some(served.address.ip()));
+    assert_eq!(served.entries().await[0].client_ip, Some(served.address.ip()));
 }
 
 /// A closed inbox acknowledges nothing.

@@ -9,14 +9,14 @@
 //! # fn main() {}
 //! ```
 //!
-//! The expression makes a new, empty store each time; it may `.await`. A ledger is checked by [`ledger_tests!`], through
-//! a [`LedgerBench`](ledger::LedgerBench) that says how to write something in its transactions.
+//! The expression makes a new, empty store each time; it may `.await`. A transactor is checked by [`transactor_tests!`], through
+//! a [`TransactorBench`](transactor::TransactorBench) that says how to write something in its transactions.
 
 pub mod fixtures;
 
 pub mod http;
 
-pub mod ledger;
+pub mod transactor;
 
 pub mod program;
 
@@ -139,11 +139,11 @@ macro_rules! http_tests {
     };
 }
 
-/// One `#[test]` per behaviour of the contract of ledgers.
+/// One `#[test]` per behaviour of the contract of transactors.
 #[macro_export]
-macro_rules! ledger_tests {
+macro_rules! transactor_tests {
     ($bench:expr) => {
-        $crate::ledger_tests! { @each $bench;
+        $crate::transactor_tests! { @each $bench;
             preparing_twice_is_preparing_once
             effects_and_mark_are_committed_together
             another_mark_is_committed_with_the_first
@@ -158,7 +158,7 @@ macro_rules! ledger_tests {
         $(
             #[test]
             fn $behaviour() {
-                $crate::run(async { $crate::ledger::$behaviour(&$bench).await });
+                $crate::run(async { $crate::transactor::$behaviour(&$bench).await });
             }
         )*
     };

@@ -7,11 +7,11 @@ use std::time::Duration;
 use crate::engine::Engine;
 use crate::inbox::Inbox;
 use crate::kind::Kind;
-use crate::payload::{self, Parsed, Private, strike_credentials};
-use crate::receive::received;
+use crate::payload::{self, Parsed, Sensitive, strike_credentials};
+use crate::receive::delivery_of;
 use crate::store::{
-    CallbackId, Depth, Disposition, Entry, Extent, Filter, Lookup, Received, Recorded, Reopened, Reopening, SpoolDepth,
-    State, StoreError, Verdict, Waiting, caught,
+    CallbackId, Delivery, Disposition, Entry, Extent, Filter, Lookup, Recorded, Requeue, Requeued, SpoolDepth, State,
+    StateCounts, StoreError, Verdict, Waiting, catch_panic,
 };
 use crate::urls::is_reference;
 
@@ -69,8 +69,8 @@ impl Inbox {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn depth(&self) -> Result<Depth, StoreError> {
-        self.engine().store.depth().await
+    pub async fn counts(&self) -> Result<StateCounts, StoreError> {
+        self.engine().store.counts().await
     }
 
     /// What waits to be handled, kind by kind. Kinds that [this process does not handle](Inbox::routes) wait for one that
@@ -111,7 +111,7 @@ impl Inbox {
     ///
     /// What is returned says what became of the payment. When that contradicts another payment of the same receipt, it is
     /// held in its turn, `#[on_conflict]` is told, and the verdict is [`Verdict::Conflict`]: release it by its own id, and
-    /// `#[payment]` runs for it in place of the other one, whose effects are yours to undo. [`Delivery::earlier`](crate::Delivery::earlier) names that one.
+    /// `#[payment]` runs for it in place of the other one, whose effects are yours to undo. [`CallbackContext::earlier`](crate::CallbackContext::earlier) names that one.
     ///
     /// ```no_run
     /// # use mpesa_callbacks_core::store::{CallbackId, StoreError, Verdict};
@@ -128,19 +128,19 @@ impl Inbox {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn release(&self, id: CallbackId) -> Result<Option<Reopened>, StoreError> {
+    pub async fn release(&self, id: CallbackId) -> Result<Option<Requeued>, StoreError> {
         self.engine().release(id, None).await
     }
 
     /// Lets a dead callback be handled again, with all its attempts before it. `false` when it is not dead.
     ///
-    /// Dead is not undone: a process that died between its ledger's commit and the settlement, at the last attempt, leaves a dead
-    /// callback whose effects are made. Requeue it, and the ledger finds its mark; do not make the effects by hand.
+    /// Dead is not undone: a process that died between its transactor's commit and the settlement, at the last attempt, leaves a dead
+    /// callback whose effects are made. Requeue it, and the transactor finds its mark; do not make the effects by hand.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn requeue(&self, id: CallbackId) -> Result<bool, StoreError> {
-        let requeued = self.engine().store.reopen(id, &Reopening::from(State::Dead)).await?;
+        let requeued = self.engine().store.requeue(id, &Requeue::from(State::Dead)).await?;
         self.engine().wake.notify_one();
         Ok(requeued.is_some())
     }
@@ -177,15 +177,15 @@ impl Inbox {
     /// Handles a callback again that is done, deliberately: after a handler's mistake was mended, or the application's own
     /// database was restored from a backup. `false` when it is not done, or its body was purged.
     ///
-    /// The handler runs as if the callback had just come, in a transaction under another mark, so that a ledger which
-    /// knows the first time does not keep it from running. [`Delivery::repetition`](crate::Delivery::repetition) tells it.
+    /// The handler runs as if the callback had just come, in a transaction under another mark, so that a transactor which
+    /// knows the first time does not keep it from running. [`CallbackContext::repetition`](crate::CallbackContext::repetition) tells it.
     /// The reason is kept with the callback until it is done, for whoever looks at it.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn handle_again(&self, id: CallbackId, reason: &str) -> Result<bool, StoreError> {
-        let reopening = Reopening { reason: Some(reason), ..Reopening::from(State::Done) };
-        let reopened = self.engine().store.reopen(id, &reopening).await?;
+        let reopening = Requeue { reason: Some(reason), ..Requeue::from(State::Done) };
+        let reopened = self.engine().store.requeue(id, &reopening).await?;
         self.engine().wake.notify_one();
         Ok(reopened.is_some())
     }
@@ -247,7 +247,7 @@ impl Inbox {
         payload::looks_like(&entry.kind, &entry.body.as_ref()?.0)
     }
 
-    async fn replay_to(&self, kind: &Kind, reference: Option<Private>, body: &[u8]) -> Result<Recorded, ReplayError> {
+    async fn replay_to(&self, kind: &Kind, reference: Option<Sensitive>, body: &[u8]) -> Result<Recorded, ReplayError> {
         let engine = self.engine();
         let route = engine.routes.of(kind).ok_or_else(|| ReplayError::NotHandled { kind: kind.clone() })?;
         let mut body = bytes::Bytes::copy_from_slice(body);
@@ -255,15 +255,15 @@ impl Inbox {
             body = bytes::Bytes::copy_from_slice(&strike_credentials(&body));
         }
         let parsed = payload::parse_bytes(kind, &body, route.key.as_deref(), reference.as_ref())?;
-        let mut received = received(&parsed, body, engine.clock.now(), &engine.routes);
-        engine.await_counterpart(&mut received, reference.as_ref());
-        let mut received = received.under(reference);
+        let mut delivery = delivery_of(&parsed, body, engine.clock.now(), &engine.routes);
+        engine.await_counterpart(&mut delivery, reference.as_ref());
+        let mut delivery = delivery.under(reference);
         if parsed.kind == Kind::C2bValidation {
-            received.disposition =
+            delivery.disposition =
                 Disposition::Hold("a validation that was replayed: M-Pesa waits for no answer".into());
         }
-        let (received, recorded) = engine.recorder.record(received).await.map_err(|_| ReplayError::NotRecorded)?;
-        engine.notice(&received, &recorded);
+        let (delivery, recorded) = engine.recorder.record(delivery).await.map_err(|_| ReplayError::NotRecorded)?;
+        engine.notice(&delivery, &recorded);
         Ok(recorded)
     }
 }
@@ -273,15 +273,15 @@ impl Engine {
     pub(crate) async fn release(
         self: &Arc<Self>,
         id: CallbackId,
-        reference: Option<&Private>,
-    ) -> Result<Option<Reopened>, StoreError> {
-        let Some(entry) = caught(self.store.get(id)).await?.filter(|entry| entry.state == State::Held) else {
+        reference: Option<&Sensitive>,
+    ) -> Result<Option<Requeued>, StoreError> {
+        let Some(entry) = catch_panic(self.store.get(id)).await?.filter(|entry| entry.state == State::Held) else {
             return Ok(None);
         };
         let payment = self.payment_of(&entry, reference);
-        let reopening = Reopening { payment: payment.as_deref(), ..Reopening::from(State::Held) };
-        let reopened = caught(self.store.reopen(id, &reopening)).await?;
-        if let (Some(Reopened { payment: Some((id, verdict)) }), Some(payment)) = (&reopened, &payment) {
+        let reopening = Requeue { payment: payment.as_deref(), ..Requeue::from(State::Held) };
+        let reopened = catch_panic(self.store.requeue(id, &reopening)).await?;
+        if let (Some(Requeued { payment: Some((id, verdict)) }), Some(payment)) = (&reopened, &payment) {
             self.notice_one(payment, *id, *verdict);
         }
         self.wake.notify_one();
@@ -289,10 +289,10 @@ impl Engine {
     }
 
     /// The payment that a callback shows, as it would have been recorded with it.
-    pub(crate) fn payment_of(&self, entry: &Entry, reference: Option<&Private>) -> Option<Box<Received>> {
+    pub(crate) fn payment_of(&self, entry: &Entry, reference: Option<&Sensitive>) -> Option<Box<Delivery>> {
         let parsed = self.parsed(entry).filter(|_| !entry.kind.is_payment())?;
-        let received = received(&parsed, entry.body.clone()?.0, entry.received_at, &self.routes);
-        received.sent_by(entry.peer).under(reference.cloned().or(entry.reference.clone())).payment
+        let delivery = delivery_of(&parsed, entry.body.clone()?.0, entry.received_at, &self.routes);
+        delivery.sent_by(entry.client_ip).under(reference.cloned().or(entry.reference.clone())).payment
     }
 }
 
@@ -313,7 +313,7 @@ impl fmt::Display for Contradiction {
 }
 
 fn differences(one: &Parsed, other: &Parsed) -> Vec<&'static str> {
-    let (one_said, other_said) = (one.said(), other.said());
+    let (one_said, other_said) = (one.facts(), other.facts());
     let differs = [
         ("outcome", one.callback.outcome() != other.callback.outcome()),
         ("amount", one_said.amount != other_said.amount),
@@ -345,7 +345,7 @@ pub enum ReplayError {
     NotQuarantined,
     /// The body cannot be read.
     #[error("the body cannot be read")]
-    Unreadable(#[from] payload::Unreadable),
+    ParseError(#[from] payload::ParseError),
     /// The store did not take it; its own words are in the log.
     #[error("the store did not take it")]
     NotRecorded,

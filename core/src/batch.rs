@@ -4,7 +4,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::yield_now;
 
 /// Lets whoever else is ready to hand something over do it now, and takes that along, up to so much in all.
-pub(crate) async fn take_along<T>(receiver: &mut Receiver<T>, batch: &mut Vec<T>, most: usize) {
+pub(crate) async fn drain_ready<T>(receiver: &mut Receiver<T>, batch: &mut Vec<T>, most: usize) {
     yield_now().await;
     while batch.len() < most
         && let Ok(one) = receiver.try_recv()
@@ -29,9 +29,9 @@ mod tests {
                 sender.send(one).await.unwrap();
             }
         });
-        take_along(&mut receiver, &mut batch, 3).await;
+        drain_ready(&mut receiver, &mut batch, 3).await;
         assert_eq!(batch, [0, 1, 2]);
-        take_along(&mut receiver, &mut batch, 9).await;
+        drain_ready(&mut receiver, &mut batch, 9).await;
         assert_eq!(batch, [0, 1, 2, 3, 4]);
     }
 }

@@ -17,27 +17,27 @@ use crate::expect::Expecting;
 use crate::handler::MpesaCallbacks;
 use crate::inbox::Inbox;
 use crate::kind::Kind;
-use crate::ledger::{Ledger, LedgerError, NoLedger};
 use crate::process::{
-    Backoff, InFlight, Room, Settler, WithLedger, drain, keep_up, prepare, retain, work, work_suspects,
+    Backoff, HeldLeases, Room, Settler, WithTransactor, drain, maintain, poll_suspects, prepare, retain, work,
 };
 use crate::quarantine::Quarantine;
-use crate::receive::{Budgets, Guard, Pending, PlaceLimits, Places, Recorder, Spooling, error_chain};
+use crate::receive::{Budgets, Guard, InFlightLimiter, InFlightLimits, Pending, Recorder, Spooling, error_chain};
 use crate::secret::Secret;
-use crate::source::{Sources, TrustedProxies};
+use crate::source::{IpAllowlist, TrustedProxies};
 use crate::start_error::StartError;
 use crate::store::{Owner, Spool, Store, StoreError};
+use crate::transactor::{NoTransactor, Transactor, TransactorError};
 use crate::urls::{Environment, Urls};
 
 /// Puts an inbox together; [`start`](InboxBuilder::start) checks everything and begins.
 pub struct InboxBuilder<H, L> {
     handler: H,
-    ledger: L,
+    transactor: L,
     store: Option<Arc<dyn Store>>,
     spool: Option<Arc<dyn Spool>>,
     required: Vec<Kind>,
     secrets: Vec<String>,
-    sources: Option<Sources>,
+    allowlist: Option<IpAllowlist>,
     proxies: Option<TrustedProxies>,
     name: Option<String>,
     environment: Environment,
@@ -46,16 +46,16 @@ pub struct InboxBuilder<H, L> {
     limits: Limits,
 }
 
-impl<H> InboxBuilder<H, NoLedger> {
-    pub(crate) fn new(handler: H) -> InboxBuilder<H, NoLedger> {
+impl<H> InboxBuilder<H, NoTransactor> {
+    pub(crate) fn new(handler: H) -> InboxBuilder<H, NoTransactor> {
         InboxBuilder {
             handler,
-            ledger: NoLedger,
+            transactor: NoTransactor,
             store: None,
             spool: None,
             required: Vec::new(),
             secrets: Vec::new(),
-            sources: None,
+            allowlist: None,
             proxies: None,
             name: None,
             environment: Environment::Production,
@@ -66,15 +66,15 @@ impl<H> InboxBuilder<H, NoLedger> {
     }
 
     /// The application's own database, for handlers that take a `tx`.
-    pub fn ledger<L: Ledger>(self, ledger: L) -> InboxBuilder<H, L> {
+    pub fn transactor<L: Transactor>(self, transactor: L) -> InboxBuilder<H, L> {
         InboxBuilder {
             handler: self.handler,
-            ledger,
+            transactor,
             store: self.store,
             spool: self.spool,
             required: self.required,
             secrets: self.secrets,
-            sources: self.sources,
+            allowlist: self.allowlist,
             proxies: self.proxies,
             name: self.name,
             environment: self.environment,
@@ -108,7 +108,7 @@ impl<H, L> InboxBuilder<H, L> {
     }
 
     /// Money of these kinds that nobody asked for is held and shown, and not handled: callbacks that tell of a success and
-    /// for which nothing was [expected](Inbox::expect).
+    /// for which nothing was [expected](Inbox::expect_callback).
     #[must_use]
     pub fn require_expected(mut self, kinds: impl IntoIterator<Item = Kind>) -> InboxBuilder<H, L> {
         self.required.extend(kinds);
@@ -124,11 +124,11 @@ impl<H, L> InboxBuilder<H, L> {
         self
     }
 
-    /// The addresses from which callbacks are taken: [`Sources::safaricom`]. From anywhere, unless said otherwise; the secret
+    /// The addresses from which callbacks are taken: [`IpAllowlist::safaricom`]. From anywhere, unless said otherwise; the secret
     /// is the first fence, and this the second.
     #[must_use]
-    pub fn sources(mut self, sources: Sources) -> InboxBuilder<H, L> {
-        self.sources = Some(sources);
+    pub fn ip_allowlist(mut self, allowlist: IpAllowlist) -> InboxBuilder<H, L> {
+        self.allowlist = Some(allowlist);
         self
     }
 
@@ -170,16 +170,16 @@ impl<H, L> InboxBuilder<H, L> {
     /// Others have places of their own and cannot keep these out: C2B validations a quarter as many (one more is answered at once
     /// as if nobody had decided), URLs of one payment half as many, four of them for each payment.
     #[must_use]
-    pub fn in_flight(mut self, requests: usize) -> InboxBuilder<H, L> {
+    pub fn max_in_flight(mut self, requests: usize) -> InboxBuilder<H, L> {
         let per_source = self.limits.in_flight.per_source;
-        self.limits.in_flight = PlaceLimits { per_source, ..PlaceLimits::new(requests) };
+        self.limits.in_flight = InFlightLimits { per_source, ..InFlightLimits::new(requests) };
         self
     }
 
     /// How many of the requests that know the secret may come from one address. Default: no limit. Safaricom calls from few
     /// addresses, and through a proxy that is not [trusted](InboxBuilder::trusted_proxies) everything comes from one.
     #[must_use]
-    pub fn in_flight_per_source(mut self, requests: usize) -> InboxBuilder<H, L> {
+    pub fn max_in_flight_per_ip(mut self, requests: usize) -> InboxBuilder<H, L> {
         self.limits.in_flight.per_source = Some(requests);
         self
     }
@@ -187,8 +187,15 @@ impl<H, L> InboxBuilder<H, L> {
     /// How many callbacks that cannot be read are kept, and how many bytes of them; 10,000 and 64 MiB unless said
     /// otherwise. The oldest go first, and it is logged as an error.
     #[must_use]
-    pub fn quarantine_limit(mut self, callbacks: u64, bytes: u64) -> InboxBuilder<H, L> {
+    pub fn max_quarantined(mut self, callbacks: u64) -> InboxBuilder<H, L> {
         self.limits.quarantine.rows = callbacks;
+        self
+    }
+
+    /// Limit of the quarantine's size, in bytes of bodies. Default: 64 MiB. When it is exceeded, the oldest are deleted, and
+    /// that is logged as an error.
+    #[must_use]
+    pub fn max_quarantined_bytes(mut self, bytes: u64) -> InboxBuilder<H, L> {
         self.limits.quarantine.bytes = bytes;
         self
     }
@@ -196,7 +203,7 @@ impl<H, L> InboxBuilder<H, L> {
     /// How many callbacks a second may come that cannot be read; 50 unless said otherwise, and ten times as many at once
     /// after a pause. One more hears 503, and is not kept.
     #[must_use]
-    pub fn quarantine_rate(mut self, per_second: u32) -> InboxBuilder<H, L> {
+    pub fn max_quarantined_per_second(mut self, per_second: u32) -> InboxBuilder<H, L> {
         self.limits.quarantine.per_second = per_second;
         self
     }
@@ -205,16 +212,16 @@ impl<H, L> InboxBuilder<H, L> {
     /// out among the other kinds, so that handlers of one kind that hang do not stop the others. Callbacks that were
     /// interrupted again and again have a quarter more, beside the others.
     #[must_use]
-    pub fn concurrency(mut self, handlers: usize) -> InboxBuilder<H, L> {
-        self.limits.concurrency = handlers;
+    pub fn max_concurrent_handlers(mut self, handlers: usize) -> InboxBuilder<H, L> {
+        self.limits.max_concurrent_handlers = handlers;
         self
     }
 
     /// How often a handler that failed is tried again; 60 times unless said otherwise, here or at the handler. With the default
     /// [`Backoff`] that is more than a day.
     #[must_use]
-    pub fn retries(mut self, retries: u32) -> InboxBuilder<H, L> {
-        self.limits.retries = retries;
+    pub fn max_retries(mut self, max_retries: u32) -> InboxBuilder<H, L> {
+        self.limits.max_retries = max_retries;
         self
     }
 
@@ -227,8 +234,8 @@ impl<H, L> InboxBuilder<H, L> {
 
     /// How long a handler may take; 2 minutes unless said otherwise, here or at the handler.
     #[must_use]
-    pub fn handler_deadline(mut self, deadline: Duration) -> InboxBuilder<H, L> {
-        self.limits.handling = deadline;
+    pub fn handler_timeout(mut self, timeout: Duration) -> InboxBuilder<H, L> {
+        self.limits.handler_timeout = timeout;
         self
     }
 
@@ -242,30 +249,30 @@ impl<H, L> InboxBuilder<H, L> {
 
     /// How often expired leases are looked for; every 5 seconds unless said otherwise.
     #[must_use]
-    pub fn sweep_every(mut self, period: Duration) -> InboxBuilder<H, L> {
-        self.limits.sweep = period;
+    pub fn lease_check_interval(mut self, interval: Duration) -> InboxBuilder<H, L> {
+        self.limits.lease_check_interval = interval;
         self
     }
 
     /// The largest body that is read, in bytes; 64 KiB unless said otherwise.
     #[must_use]
-    pub fn body_limit(mut self, bytes: usize) -> InboxBuilder<H, L> {
-        self.limits.body = bytes;
+    pub fn max_body_bytes(mut self, bytes: usize) -> InboxBuilder<H, L> {
+        self.limits.max_body_bytes = bytes;
         self
     }
 
     /// How long a body may take to come; 5 seconds unless said otherwise.
     #[must_use]
-    pub fn body_deadline(mut self, deadline: Duration) -> InboxBuilder<H, L> {
-        self.limits.body_deadline = deadline;
+    pub fn body_timeout(mut self, timeout: Duration) -> InboxBuilder<H, L> {
+        self.limits.body_timeout = timeout;
         self
     }
 
     /// How long recording may take before the callback goes to the spool, or its sender hears 503; 5 seconds unless said
     /// otherwise.
     #[must_use]
-    pub fn recording_deadline(mut self, deadline: Duration) -> InboxBuilder<H, L> {
-        self.limits.recording = deadline;
+    pub fn recording_timeout(mut self, timeout: Duration) -> InboxBuilder<H, L> {
+        self.limits.recording_timeout = timeout;
         self
     }
 
@@ -275,10 +282,10 @@ impl<H, L> InboxBuilder<H, L> {
     /// A push to a short code with C2B URLs is told of twice, in either order: the STK callback knows the order from its URL,
     /// the C2B confirmation has the account that the customer typed. Should the order become known later than this,
     /// `#[payment_completed]` is told. Nothing waits whose order is known from its URL, from what was
-    /// [expected](Inbox::expect), or where only one of the two is received.
+    /// [expected](Inbox::expect_callback), or where only one of the two is received.
     #[must_use]
     pub fn counterpart_timeout(mut self, timeout: Duration) -> InboxBuilder<H, L> {
-        self.limits.counterpart = timeout;
+        self.limits.counterpart_timeout = timeout;
         self
     }
 
@@ -305,7 +312,7 @@ impl<H, L> InboxBuilder<H, L> {
     pub async fn start(self) -> Result<Inbox, StartError>
     where
         H: MpesaCallbacks<L::Tx> + 'static,
-        L: Ledger,
+        L: Transactor,
     {
         let store = self.store.ok_or(StartError::NoStore)?;
         let mut secrets = self.secrets.into_iter().map(Secret::new).collect::<Result<Vec<_>, _>>()?;
@@ -313,38 +320,38 @@ impl<H, L> InboxBuilder<H, L> {
             return Err(StartError::NoSecret);
         }
         let limits = self.limits;
-        for (what, is_zero) in [
-            ("concurrency", limits.concurrency == 0),
-            ("body_limit", limits.body == 0),
-            ("sources", self.sources.as_ref().is_some_and(Sources::is_empty)),
-            ("in_flight", limits.in_flight.by_secret == 0 || limits.in_flight.per_source == Some(0)),
+        for (option, is_zero) in [
+            ("max_concurrent_handlers", limits.max_concurrent_handlers == 0),
+            ("max_body_bytes", limits.max_body_bytes == 0),
+            ("ip_allowlist", self.allowlist.as_ref().is_some_and(IpAllowlist::is_empty)),
+            ("max_in_flight", limits.in_flight.by_secret == 0 || limits.in_flight.per_source == Some(0)),
             ("lease", limits.lease.is_zero()),
-            ("sweep_every", limits.sweep.is_zero()),
-            ("handler_deadline", limits.handling.is_zero()),
+            ("lease_check_interval", limits.lease_check_interval.is_zero()),
+            ("handler_timeout", limits.handler_timeout.is_zero()),
         ] {
             if is_zero {
-                return Err(StartError::Zero { what });
+                return Err(StartError::InvalidOption { option, reason: "must not be 0 or empty" });
             }
         }
-        for (what, is_too_much) in [
-            ("concurrency", limits.concurrency > Semaphore::MAX_PERMITS.min(u32::MAX as usize)),
+        for (option, is_too_large) in [
+            ("max_concurrent_handlers", limits.max_concurrent_handlers > Semaphore::MAX_PERMITS.min(u32::MAX as usize)),
             ("lease", limits.lease > LONGEST),
-            ("sweep_every", limits.sweep > LONGEST),
-            ("handler_deadline", limits.handling > LONGEST),
-            ("body_deadline", limits.body_deadline > LONGEST),
-            ("recording_deadline", limits.recording > LONGEST),
-            ("counterpart_timeout", limits.counterpart > LONGEST),
+            ("lease_check_interval", limits.lease_check_interval > LONGEST),
+            ("handler_timeout", limits.handler_timeout > LONGEST),
+            ("body_timeout", limits.body_timeout > LONGEST),
+            ("recording_timeout", limits.recording_timeout > LONGEST),
+            ("counterpart_timeout", limits.counterpart_timeout > LONGEST),
         ] {
-            if is_too_much {
-                return Err(StartError::TooMuch { what });
+            if is_too_large {
+                return Err(StartError::InvalidOption { option, reason: "is too large; durations are at most a week" });
             }
         }
-        let sources = self.sources.map(Sources::checked).transpose()?;
+        let allowlist = self.allowlist.map(IpAllowlist::checked).transpose()?;
         let proxies = self.proxies.map(TrustedProxies::checked).transpose()?;
         let routes = self.handler.routes().checked()?;
         let transactional = routes.iter().find(|route| route.transactional);
-        if let Some(route) = transactional.filter(|_| TypeId::of::<L>() == TypeId::of::<NoLedger>()) {
-            return Err(StartError::NoLedger { kind: route.kind.clone() });
+        if let Some(route) = transactional.filter(|_| TypeId::of::<L>() == TypeId::of::<NoTransactor>()) {
+            return Err(StartError::NoTransactor { kind: route.kind.clone() });
         }
         if let Some(kind) = self.required.iter().find(|kind| !kind.can_be_expected()) {
             return Err(StartError::NotExpectable { kind: kind.clone() });
@@ -366,13 +373,13 @@ impl<H, L> InboxBuilder<H, L> {
             adopted => adopted.map(|()| true)?,
         };
         if is_adopted {
-            store.sweep().await?;
+            store.reclaim_expired().await?;
         }
-        let is_prepared = match self.ledger.prepare().await {
-            Err(error @ LedgerError::Unavailable(_)) if can_wait => {
+        let is_prepared = match self.transactor.prepare().await {
+            Err(error @ TransactorError::Unavailable(_)) if can_wait => {
                 tracing::error!(
                     cause = error_chain(&error),
-                    "started while the ledger is away: nothing is handled in transactions"
+                    "started while the transactor is away: nothing is handled in transactions"
                 );
                 false
             }
@@ -384,13 +391,13 @@ impl<H, L> InboxBuilder<H, L> {
         let (recorder, recording) = Recorder::start(
             store.clone(),
             expecting.clone(),
-            limits.recording.saturating_mul(HANGING),
+            limits.recording_timeout.saturating_mul(HANGING),
             closing.clone(),
         );
         let (settler, settling) = Settler::start(store.clone(), limits.lease);
         let engine = Arc::new(Engine {
-            guard: Guard::new(&secrets, sources, proxies),
-            places: Places::new(limits.in_flight),
+            guard: Guard::new(&secrets, allowlist, proxies),
+            in_flight_limiter: InFlightLimiter::new(limits.in_flight),
             quarantine: Quarantine::new(limits.quarantine),
             budgets: Budgets::default(),
             owner,
@@ -398,10 +405,13 @@ impl<H, L> InboxBuilder<H, L> {
             shown: Mutex::default(),
             secret: secrets.swap_remove(0),
             environment: self.environment,
-            room: Arc::new(Room::new(limits.concurrency, routes.iter().map(|route| route.kind().clone()).collect())),
+            room: Arc::new(Room::new(
+                limits.max_concurrent_handlers,
+                routes.iter().map(|route| route.kind().clone()).collect(),
+            )),
             routes,
             store,
-            handling: Arc::new(WithLedger { handler: self.handler, ledger: self.ledger }),
+            handling: Arc::new(WithTransactor { handler: self.handler, transactor: self.transactor }),
             clock: self.clock,
             limits,
             recorder,
@@ -409,10 +419,10 @@ impl<H, L> InboxBuilder<H, L> {
             spooling: self.spool.map(Spooling::new),
             settler,
             wake: Arc::new(Notify::new()),
-            in_flight: InFlight::new(giving_up.clone()),
+            held_leases: HeldLeases::new(giving_up.clone()),
             hooks: Arc::new(Semaphore::new(HOOKS)),
             pending: Pending::default(),
-            ledger_failures: AtomicU32::new(0),
+            transactor_failures: AtomicU32::new(0),
             giving_up,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -433,8 +443,8 @@ impl<H, L> InboxBuilder<H, L> {
         }
         tokio::spawn(settling);
         engine.tasks.spawn(work(engine.clone()));
-        engine.tasks.spawn(work_suspects(engine.clone()));
-        engine.keepers.spawn(keep_up(engine.clone()));
+        engine.tasks.spawn(poll_suspects(engine.clone()));
+        engine.keepers.spawn(maintain(engine.clone()));
         if let Some(url) = &self.public_url {
             Urls::warn_about(&engine, url);
         }
@@ -446,7 +456,7 @@ impl<H, L: fmt::Debug> fmt::Debug for InboxBuilder<H, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InboxBuilder")
             .field("store", &self.store)
-            .field("ledger", &self.ledger)
+            .field("transactor", &self.transactor)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }

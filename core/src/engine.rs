@@ -13,19 +13,19 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::expect::Expecting;
 use crate::kind::Kind;
-use crate::process::{Backoff, Handle, InFlight, RETRIES, Room, Settler};
+use crate::process::{Backoff, Handle, HeldLeases, RETRIES, Room, Settler};
 use crate::quarantine::{Quarantine, QuarantineLimits};
-use crate::receive::{Budgets, Guard, Pending, PlaceLimits, Places, Recorder, Spooling, error_chain};
+use crate::receive::{Budgets, Guard, InFlightLimiter, InFlightLimits, Pending, Recorder, Spooling, error_chain};
 use crate::routes::Routes;
 use crate::secret::Secret;
-use crate::store::{Owner, Store, caught};
+use crate::store::{Owner, Store, catch_panic};
 use crate::urls::Environment;
 
 /// What all steps work with.
 pub(crate) struct Engine {
     pub(crate) guard: Guard,
     /// One for each request that may be in flight.
-    pub(crate) places: Places,
+    pub(crate) in_flight_limiter: InFlightLimiter,
     pub(crate) quarantine: Quarantine,
     /// What URLs of one payment may still bring.
     pub(crate) budgets: Budgets,
@@ -52,13 +52,13 @@ pub(crate) struct Engine {
     pub(crate) wake: Arc<Notify>,
     /// Where handlers run.
     pub(crate) room: Arc<Room>,
-    pub(crate) in_flight: InFlight,
+    pub(crate) held_leases: HeldLeases,
     /// One for each hook that may run at once.
     pub(crate) hooks: Arc<Semaphore>,
     /// Decisions of validations that may not be on disk yet.
     pub(crate) pending: Pending,
-    /// How often in a row the ledger was away.
-    pub(crate) ledger_failures: AtomicU32,
+    /// How often in a row the transactor was away.
+    pub(crate) transactor_failures: AtomicU32,
     /// Requests of those who may speak.
     pub(crate) requests: TaskTracker,
     /// Handlers and hooks.
@@ -80,7 +80,7 @@ impl Engine {
     /// Waits until the store is known to be this inbox's; `false` when the inbox stops before.
     pub(crate) async fn adopted(&self) -> bool {
         while !self.is_adopted.load(Ordering::Relaxed) {
-            match caught(self.store.adopt(&self.owner)).await {
+            match catch_panic(self.store.adopt(&self.owner)).await {
                 Ok(()) => self.is_adopted.store(true, Ordering::Relaxed),
                 Err(error) => {
                     tracing::error!(
@@ -101,38 +101,38 @@ impl Engine {
 /// The numbers of an inbox.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
-    pub(crate) body: usize,
-    pub(crate) body_deadline: Duration,
-    pub(crate) recording: Duration,
-    pub(crate) in_flight: PlaceLimits,
+    pub(crate) max_body_bytes: usize,
+    pub(crate) body_timeout: Duration,
+    pub(crate) recording_timeout: Duration,
+    pub(crate) in_flight: InFlightLimits,
     pub(crate) quarantine: QuarantineLimits,
-    pub(crate) concurrency: usize,
-    pub(crate) retries: u32,
+    pub(crate) max_concurrent_handlers: usize,
+    pub(crate) max_retries: u32,
     pub(crate) backoff: Backoff,
     pub(crate) lease: Duration,
-    pub(crate) sweep: Duration,
-    pub(crate) handling: Duration,
+    pub(crate) lease_check_interval: Duration,
+    pub(crate) handler_timeout: Duration,
     pub(crate) retention: Option<Duration>,
-    pub(crate) counterpart: Duration,
+    pub(crate) counterpart_timeout: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
             // Daraja's bodies are under 2 KiB.
-            body: 64 * 1024,
-            body_deadline: Duration::from_secs(5),
-            recording: Duration::from_secs(5),
-            in_flight: PlaceLimits::new(1024),
+            max_body_bytes: 64 * 1024,
+            body_timeout: Duration::from_secs(5),
+            recording_timeout: Duration::from_secs(5),
+            in_flight: InFlightLimits::new(1024),
             quarantine: QuarantineLimits::default(),
-            concurrency: 64,
-            retries: RETRIES,
+            max_concurrent_handlers: 64,
+            max_retries: RETRIES,
             backoff: Backoff::default(),
             lease: Duration::from_secs(30),
-            sweep: Duration::from_secs(5),
-            handling: Duration::from_secs(2 * 60),
+            lease_check_interval: Duration::from_secs(5),
+            handler_timeout: Duration::from_secs(2 * 60),
             retention: None,
-            counterpart: Duration::from_secs(3),
+            counterpart_timeout: Duration::from_secs(3),
         }
     }
 }

@@ -5,40 +5,40 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::delivery::Delivery;
+use crate::context::CallbackContext;
 use crate::kind::Kind;
-use crate::ledger::NoTx;
 use crate::payload::{
     B2bExpressCallback, B2bResult, B2cResult, BalanceResult, BillManagerPayment, C2bConfirmation, C2bValidation,
-    CustomCallback, Expected, LipiaCallback, Payment, QueueTimeout, RatibaCallback, ReversalResult, StatusResult,
+    CustomCallback, Expectation, LipiaCallback, Payment, QueueTimeout, RatibaCallback, ReversalResult, StatusResult,
     StkCallback, TaxResult,
 };
 use crate::routes::Routes;
 use crate::store::Cause;
+use crate::transactor::NoTx;
 use crate::validation::Validation;
 
 /// A handler's work.
-pub type Handling<'a> = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send + 'a>>;
+pub type HandlerFuture<'a> = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send + 'a>>;
 
 /// A validation handler's work.
-pub type Deciding<'a> = Pin<Box<dyn Future<Output = Result<Validation, HandlerError>> + Send + 'a>>;
+pub type ValidationFuture<'a> = Pin<Box<dyn Future<Output = Result<Validation, HandlerError>> + Send + 'a>>;
 
 /// A hook's work.
-pub type Noticing<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+pub type HookFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// What a handler is called with beside its payload.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Call<'a, Tx> {
+pub struct HandlerArgs<'a, Tx> {
     /// Which callback it is, which attempt, and so on.
-    pub delivery: &'a Delivery,
+    pub ctx: &'a CallbackContext,
     /// The transaction of the application's database; there when the route [asks for it](crate::Route::transactional).
     pub tx: Option<&'a mut Tx>,
 }
 
-impl<'a, Tx> Call<'a, Tx> {
-    pub(crate) fn new(delivery: &'a Delivery, tx: Option<&'a mut Tx>) -> Call<'a, Tx> {
-        Call { delivery, tx }
+impl<'a, Tx> HandlerArgs<'a, Tx> {
+    pub(crate) fn new(ctx: &'a CallbackContext, tx: Option<&'a mut Tx>) -> HandlerArgs<'a, Tx> {
+        HandlerArgs { ctx, tx }
     }
 
     /// The transaction, or an error that says why there is none.
@@ -55,22 +55,22 @@ macro_rules! handlers {
         /// A handler for each kind of callback. `#[mpesa_callbacks]` on an `impl` block writes it; here is how to by hand.
         ///
         /// Say in [`routes`](MpesaCallbacks::routes) which kinds are handled, and write those methods; the others are
-        /// never called. `Tx` is the transaction type of the ledger, for handlers that take one.
+        /// never called. `Tx` is the transaction type of the transactor, for handlers that take one.
         ///
         /// ```
         /// use mpesa_callbacks_core::payload::StkCallback;
-        /// use mpesa_callbacks_core::{Call, Handling, Kind, MpesaCallbacks, Route, Routes};
+        /// use mpesa_callbacks_core::{HandlerArgs, HandlerFuture, Kind, MpesaCallbacks, Route, Routes};
         ///
         /// struct Shop;
         ///
         /// impl<Tx: Send> MpesaCallbacks<Tx> for Shop {
         ///     fn routes(&self) -> Routes {
-        ///         Routes::new().with(Route::new(Kind::Stk).retries(5))
+        ///         Routes::new().with(Route::new(Kind::Stk).max_retries(5))
         ///     }
         ///
-        ///     fn stk<'a>(&'a self, callback: StkCallback, call: Call<'a, Tx>) -> Handling<'a> {
+        ///     fn stk<'a>(&'a self, callback: StkCallback, call: HandlerArgs<'a, Tx>) -> HandlerFuture<'a> {
         ///         Box::pin(async move {
-        ///             println!("attempt {}: {:?}", call.delivery.attempt(), callback.outcome());
+        ///             println!("attempt {}: {:?}", call.ctx.attempt(), callback.outcome());
         ///             Ok(())
         ///         })
         ///     }
@@ -80,7 +80,7 @@ macro_rules! handlers {
             message = "`{Self}` does not handle M-Pesa callbacks with transactions of type `{Tx}`",
             label = "not a handler set for this inbox",
             note = "put `#[mpesa_callbacks]` on an `impl` block of `{Self}`",
-            note = "when one of its handlers takes a `tx`, give the inbox a ledger of that transaction: `.ledger(…)`"
+            note = "when one of its handlers takes a `tx`, give the inbox a transactor of that transaction: `.transactor(…)`"
         )]
         pub trait MpesaCallbacks<Tx: Send = NoTx>: Send + Sync {
             /// Which kinds are handled, where, and how.
@@ -98,40 +98,40 @@ macro_rules! handlers {
                 /// Runs in the background, after the callback was recorded and acknowledged. When it fails, it runs
                 /// again after a while, until its attempts are used up. It may be dropped at any `await` when it
                 /// overruns or the process shuts down; the callback is then handled again.
-                fn $method<'a>(&'a self, payload: $payload, call: Call<'a, Tx>) -> Handling<'a> {
+                fn $method<'a>(&'a self, payload: $payload, call: HandlerArgs<'a, Tx>) -> HandlerFuture<'a> {
                     let _ = payload;
-                    unhandled(call.delivery)
+                    unhandled(call.ctx)
                 }
             )*
 
             /// M-Pesa asks whether a payment is welcome. Runs while M-Pesa waits, under the route's deadline.
-            fn c2b_validation<'a>(&'a self, request: C2bValidation, delivery: &'a Delivery) -> Deciding<'a> {
+            fn c2b_validation<'a>(&'a self, request: C2bValidation, ctx: &'a CallbackContext) -> ValidationFuture<'a> {
                 let _ = request;
-                let kind = delivery.kind().clone();
+                let kind = ctx.kind().clone();
                 Box::pin(async move { Err(HandlerError::unhandled(&kind)) })
             }
 
             /// The same bytes came again. Nothing needs to be done; it is told once, after the acknowledgement.
-            fn on_duplicate<'a>(&'a self, delivery: &'a Delivery) -> Noticing<'a> {
-                nothing(delivery)
+            fn on_duplicate<'a>(&'a self, ctx: &'a CallbackContext) -> HookFuture<'a> {
+                nothing(ctx)
             }
 
             /// A callback is held, and waits for a person: it contradicts one of the same key, or what was expected, or it tells
             /// of money in a way that no payment can be made of. The reading side shows it; it is told once, after the
-            /// acknowledgement. [`Delivery::error`] says why.
-            fn on_conflict<'a>(&'a self, delivery: &'a Delivery) -> Noticing<'a> {
-                nothing(delivery)
+            /// acknowledgement. [`CallbackContext::error`] says why.
+            fn on_conflict<'a>(&'a self, ctx: &'a CallbackContext) -> HookFuture<'a> {
+                nothing(ctx)
             }
 
             /// A body came that cannot be read. It is kept as it came, and shown by the reading side; it is told once, after the
-            /// acknowledgement. [`Delivery::error`] says why, and which kind it looks like.
-            fn on_quarantine<'a>(&'a self, delivery: &'a Delivery) -> Noticing<'a> {
-                nothing(delivery)
+            /// acknowledgement. [`CallbackContext::error`] says why, and which kind it looks like.
+            fn on_quarantine<'a>(&'a self, ctx: &'a CallbackContext) -> HookFuture<'a> {
+                nothing(ctx)
             }
 
-            /// A callback failed for the last time. The reading side shows it; it is told once. [`Delivery::error`] says why.
-            fn on_dead<'a>(&'a self, delivery: &'a Delivery) -> Noticing<'a> {
-                nothing(delivery)
+            /// A callback failed for the last time. The reading side shows it; it is told once. [`CallbackContext::error`] says why.
+            fn on_dead<'a>(&'a self, ctx: &'a CallbackContext) -> HookFuture<'a> {
+                nothing(ctx)
             }
         }
     };
@@ -179,10 +179,10 @@ handlers! {
     payment_completed(Payment);
     /// An STK outcome from Lipia.
     lipia(LipiaCallback);
-    /// No callback came in time: ask M-Pesa's query API, and feed what it tells to [`Inbox::reconciled`](crate::Inbox::reconciled),
+    /// No callback came in time: ask M-Pesa's query API, and feed what it tells to [`Inbox::reconcile`](crate::Inbox::reconcile),
     /// here or once the answer comes. Runs again, after as long as it was given or longer, until there is an answer.
-    overdue(Expected);
-    /// A callback of the application's own; [`Delivery::kind`] says which.
+    overdue(Expectation);
+    /// A callback of the application's own; [`CallbackContext::kind`] says which.
     callback(CustomCallback);
 }
 
@@ -192,8 +192,8 @@ pub trait Marked {}
 
 /// The answer of a handler that is not there.
 #[doc(hidden)]
-pub fn unhandled(delivery: &Delivery) -> Handling<'_> {
-    let error = HandlerError::unhandled(delivery.kind());
+pub fn unhandled(ctx: &CallbackContext) -> HandlerFuture<'_> {
+    let error = HandlerError::unhandled(ctx.kind());
     Box::pin(async move { Err(error) })
 }
 
@@ -206,7 +206,7 @@ pub fn inbox_name(package: Option<&str>, handlers: &str) -> String {
     }
 }
 
-fn nothing(_: &Delivery) -> Noticing<'_> {
+fn nothing(_: &CallbackContext) -> HookFuture<'_> {
     Box::pin(async {})
 }
 
@@ -260,18 +260,18 @@ impl fmt::Debug for HandlerError {
     message = "a callback handler returns `()` or `Result<(), E>`, not `{Self}`",
     note = "`E` is any error that converts into `Box<dyn Error + Send + Sync>`"
 )]
-pub trait IntoHandled {
+pub trait IntoHandlerResult {
     /// The result as the engine takes it.
     fn into_handled(self) -> Result<(), HandlerError>;
 }
 
-impl IntoHandled for () {
+impl IntoHandlerResult for () {
     fn into_handled(self) -> Result<(), HandlerError> {
         Ok(())
     }
 }
 
-impl<E: Into<Cause>> IntoHandled for Result<(), E> {
+impl<E: Into<Cause>> IntoHandlerResult for Result<(), E> {
     fn into_handled(self) -> Result<(), HandlerError> {
         self.map_err(HandlerError::new)
     }
@@ -282,18 +282,18 @@ impl<E: Into<Cause>> IntoHandled for Result<(), E> {
     message = "a `c2b_validation` handler returns `Validation` or `Result<Validation, E>`, not `{Self}`",
     note = "`E` is any error that converts into `Box<dyn Error + Send + Sync>`"
 )]
-pub trait IntoDecided {
+pub trait IntoValidationResult {
     /// The result as the engine takes it.
     fn into_decided(self) -> Result<Validation, HandlerError>;
 }
 
-impl IntoDecided for Validation {
+impl IntoValidationResult for Validation {
     fn into_decided(self) -> Result<Validation, HandlerError> {
         Ok(self)
     }
 }
 
-impl<E: Into<Cause>> IntoDecided for Result<Validation, E> {
+impl<E: Into<Cause>> IntoValidationResult for Result<Validation, E> {
     fn into_decided(self) -> Result<Validation, HandlerError> {
         self.map_err(HandlerError::new)
     }

@@ -11,10 +11,10 @@ use tokio_util::sync::DropGuard;
 use crate::builder::InboxBuilder;
 use crate::engine::Engine;
 use crate::kind::Kind;
-use crate::ledger::NoLedger;
 use crate::store::StoreError;
+use crate::transactor::NoTransactor;
 
-/// Handlers, store, ledger and the machinery between: what gets mounted into a web application.
+/// Handlers, store, transactor and the machinery between: what gets mounted into a web application.
 ///
 /// Clones are the same inbox. When the last one is dropped it stops claiming; [`shutdown`](Inbox::shutdown) is the
 /// orderly way.
@@ -27,7 +27,7 @@ pub struct Inbox {
 
 impl Inbox {
     /// Begins an inbox for these handlers. [`start`](InboxBuilder::start) checks everything.
-    pub fn builder<H>(handler: H) -> InboxBuilder<H, NoLedger> {
+    pub fn builder<H>(handler: H) -> InboxBuilder<H, NoTransactor> {
         InboxBuilder::new(handler)
     }
 

@@ -134,7 +134,7 @@ static TABLE: [Row; 22] = {
         Row { kind: K::Payment, name: "payment", path: None, payload: "Payment", answer: RESULT_CODE_0, twin: None },
         Row { kind: K::PaymentCompleted, name: "payment_completed", path: None, payload: "Payment", answer: RESULT_CODE_0, twin: None },
         row(K::Lipia,           "lipia",            "/lipia",            "LipiaCallback",      OK,              None),
-        Row { kind: K::Overdue, name: "overdue", path: None, payload: "Expected", answer: RESULT_CODE_0, twin: None },
+        Row { kind: K::Overdue, name: "overdue", path: None, payload: "Expectation", answer: RESULT_CODE_0, twin: None },
     ]
 };
 
@@ -186,7 +186,7 @@ impl Kind {
     }
 
     /// The other one of a result/timeout pair.
-    pub fn twin(&self) -> Option<Kind> {
+    pub fn counterpart(&self) -> Option<Kind> {
         self.row().and_then(|row| row.twin.clone())
     }
 
@@ -266,7 +266,7 @@ mod tests {
     fn twins_point_at_each_other() {
         for row in &TABLE {
             if let Some(twin) = &row.twin {
-                assert_eq!(twin.twin().as_ref(), Some(&row.kind));
+                assert_eq!(twin.counterpart().as_ref(), Some(&row.kind));
                 assert_ne!(twin.is_timeout(), row.kind.is_timeout());
             }
         }

@@ -1,7 +1,7 @@
 //! The life of an M-Pesa callback, free of web frameworks and databases.
 //!
 //! Applications depend on `mpesa-callbacks`, which re-exports all of this. Depend on this crate to write an adapter, a
-//! store or a ledger of your own.
+//! store or a transactor of your own.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -11,7 +11,7 @@
 //! | `source`, `token`, `urls` | who may speak: addresses, proxies, per-payment URLs |
 //! | `expect` | what the application asked for: held against what comes, asked after when nothing does |
 //! | [`store`] | the contract of stores, and the memory store |
-//! | [`ledger`] | the contract of ledgers |
+//! | [`transactor`] | the contract of transactors |
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod kind;
@@ -22,7 +22,7 @@ mod handler;
 mod routes;
 mod validation;
 
-mod delivery;
+mod context;
 mod secret;
 mod source;
 mod token;
@@ -34,8 +34,8 @@ mod expect;
 
 mod process;
 
-pub mod ledger;
 pub mod store;
+pub mod transactor;
 
 mod admin;
 mod batch;
@@ -50,9 +50,12 @@ mod start_error;
 pub use self::admin::{Contradiction, ReplayError};
 pub use self::builder::InboxBuilder;
 pub use self::clock::{Clock, SystemClock};
-pub use self::delivery::Delivery;
+pub use self::context::CallbackContext;
 pub use self::expect::ExpectError;
-pub use self::handler::{Call, Deciding, HandlerError, Handling, IntoDecided, IntoHandled, MpesaCallbacks, Noticing};
+pub use self::handler::{
+    HandlerArgs, HandlerError, HandlerFuture, HookFuture, IntoHandlerResult, IntoValidationResult, MpesaCallbacks,
+    ValidationFuture,
+};
 #[doc(hidden)]
 pub use self::handler::{Marked, inbox_name, unhandled};
 pub use self::inbox::Inbox;
@@ -60,8 +63,10 @@ pub use self::kind::{CustomKind, Kind};
 pub use self::process::Backoff;
 pub use self::receive::{Acknowledgement, Request};
 pub use self::routes::{Route, RouteError, Routes};
-pub use self::secret::{FORBIDDEN_WORDS, Secret, WeakSecret, forbidden_word};
-pub use self::source::{AddressError, ForwardedHeader, SAFARICOM_ADDRESSES, Sources, TrustedProxies, UnknownSource};
+pub use self::secret::{FORBIDDEN_WORDS, Secret, SecretError, forbidden_word};
+pub use self::source::{
+    AddressError, ClientIpError, ForwardedHeader, IpAllowlist, SAFARICOM_ADDRESSES, TrustedProxies,
+};
 pub use self::start_error::StartError;
 pub use self::urls::{CallbackUrl, Environment, UrlError, UrlFinding, Urls, lint_url};
-pub use self::validation::{Rejection, Validation};
+pub use self::validation::{Fallback, Rejection, Validation};

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use metrics::{SharedString, counter, gauge, histogram};
 
 use crate::kind::Kind;
-use crate::store::{Depth, SpoolDepth, Verdict, Waiting};
+use crate::store::{SpoolDepth, StateCounts, Verdict, Waiting};
 
 /// A kind's name; that of a built-in kind is not copied.
 fn label(kind: &Kind) -> SharedString {
@@ -78,9 +78,9 @@ pub(crate) fn validation_fell_back(reason: &'static str) {
     counter!("mpesa_callbacks_validation_fallbacks_total", "reason" => reason).increment(1);
 }
 
-/// The ledger is `away`, which passes, or `broken`, which does not.
-pub(crate) fn ledger_failed(nature: &'static str) {
-    counter!("mpesa_callbacks_ledger_failures_total", "nature" => nature).increment(1);
+/// The transactor is `away`, which passes, or `broken`, which does not.
+pub(crate) fn transactor_failed(nature: &'static str) {
+    counter!("mpesa_callbacks_transactor_failures_total", "nature" => nature).increment(1);
 }
 
 /// How long the callback of each kind waits that has been due for longest.
@@ -101,7 +101,7 @@ pub(crate) fn swept(count: u64) {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a gauge is a float, and 2^53 callbacks do not wait")]
-pub(crate) fn depth(depth: &Depth) {
+pub(crate) fn depth(depth: &StateCounts) {
     let states = [
         ("ready", depth.ready),
         ("running", depth.running),

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::store::Received;
+use crate::store::Delivery;
 
 /// How much is kept that cannot be read.
 #[derive(Clone, Copy, Debug)]
@@ -50,8 +50,8 @@ impl Quarantine {
     }
 
     /// Whether this one may enter now.
-    pub(crate) fn admits(&self, received: &Received) -> bool {
-        self.admits_one(if received.reference.is_some() { &self.by_token } else { &self.by_secret })
+    pub(crate) fn admits(&self, delivery: &Delivery) -> bool {
+        self.admits_one(if delivery.reference.is_some() { &self.by_token } else { &self.by_secret })
     }
 
     fn admits_one(&self, bucket: &Mutex<Bucket>) -> bool {

@@ -7,12 +7,12 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use crate::kind::{Answer, JSON, Kind};
-use crate::payload::{CustomCallback, Unreadable};
+use crate::payload::{CustomCallback, ParseError};
 use crate::secret::forbidden_word;
-use crate::validation::{Rejection, Validation};
+use crate::validation::{Fallback, Validation};
 
 /// Whether a body fits a type.
-type Check = fn(&CustomCallback) -> Result<(), Unreadable>;
+type Check = fn(&CustomCallback) -> Result<(), ParseError>;
 
 /// How one kind is handled.
 #[derive(Clone)]
@@ -20,9 +20,9 @@ pub struct Route {
     pub(crate) kind: Kind,
     pub(crate) path: Option<String>,
     pub(crate) key: Option<String>,
-    pub(crate) retries: Option<u32>,
-    pub(crate) deadline: Option<Duration>,
-    pub(crate) otherwise: Validation,
+    pub(crate) max_retries: Option<u32>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) fallback: Validation,
     pub(crate) transactional: bool,
     pub(crate) answer: Answer,
     /// Nothing handles it but the payment that it tells of.
@@ -39,9 +39,9 @@ impl Route {
             answer: kind.answer(),
             kind,
             key: None,
-            retries: None,
-            deadline: None,
-            otherwise: Validation::accept(),
+            max_retries: None,
+            timeout: None,
+            fallback: Validation::accept(),
             transactional: false,
             implied: false,
             check: None,
@@ -65,23 +65,23 @@ impl Route {
 
     /// How often to try again after the first failure, in place of the inbox's default.
     #[must_use]
-    pub fn retries(mut self, retries: u32) -> Route {
-        self.retries = Some(retries);
+    pub fn max_retries(mut self, max_retries: u32) -> Route {
+        self.max_retries = Some(max_retries);
         self
     }
 
     /// How long the handler may take. For a validation: how long until the answer has left, at most 8 seconds, because
     /// M-Pesa waits no longer.
     #[must_use]
-    pub fn deadline(mut self, deadline: Duration) -> Route {
-        self.deadline = Some(deadline);
+    pub fn timeout(mut self, timeout: Duration) -> Route {
+        self.timeout = Some(timeout);
         self
     }
 
-    /// What a validation answers when the deadline passes or the handler fails; accepting, unless said otherwise.
+    /// The answer of a validation whose handler fails or exceeds its timeout. Default: [`Fallback::Accept`].
     #[must_use]
-    pub fn otherwise(mut self, accept: bool) -> Route {
-        self.otherwise = if accept { Validation::accept() } else { Validation::reject(Rejection::Other) };
+    pub fn fallback(mut self, fallback: Fallback) -> Route {
+        self.fallback = fallback.into();
         self
     }
 
@@ -94,7 +94,7 @@ impl Route {
 
     /// What the sender of a custom kind must hear, in place of `{"ResultCode":0,"ResultDesc":"Success"}`.
     #[must_use]
-    pub fn answer(mut self, body: &'static str) -> Route {
+    pub fn ack_body(mut self, body: &'static str) -> Route {
         let content_type = if body.starts_with(['{', '[']) { JSON } else { "text/plain" };
         self.answer = Answer { content_type, body };
         self
@@ -102,7 +102,7 @@ impl Route {
 
     /// A custom body must fit this type, or it is quarantined.
     #[must_use]
-    pub fn reads<T: DeserializeOwned>(mut self) -> Route {
+    pub fn payload<T: DeserializeOwned>(mut self) -> Route {
         self.check = Some(|callback| callback.to::<T>().map(drop));
         self
     }
@@ -113,7 +113,7 @@ impl Route {
     }
 
     /// Where it is received, below the secret.
-    pub fn received_at(&self) -> Option<&str> {
+    pub fn url_path(&self) -> Option<&str> {
         self.path.as_deref()
     }
 }
@@ -167,7 +167,7 @@ pub enum RouteError {
     },
     /// A validation may take longer than M-Pesa waits.
     #[error("a validation's deadline is over 0 and at most 8 seconds, because M-Pesa waits no longer")]
-    Deadline,
+    ValidationTimeout,
     /// The key of a custom kind is not a JSON pointer.
     #[error("`{pointer}` is not a JSON pointer: it begins with `/`")]
     NotAPointer {
@@ -221,9 +221,9 @@ impl Routes {
             if let Some(pointer) = route.key.as_ref().filter(|pointer| !pointer.starts_with('/')) {
                 return Err(RouteError::NotAPointer { pointer: pointer.clone() });
             }
-            let too_long = |deadline: &Duration| *deadline > MPESA_WAITS || deadline.is_zero();
-            if route.kind == Kind::C2bValidation && route.deadline.as_ref().is_some_and(too_long) {
-                return Err(RouteError::Deadline);
+            let too_long = |timeout: &Duration| *timeout > MPESA_WAITS || timeout.is_zero();
+            if route.kind == Kind::C2bValidation && route.timeout.as_ref().is_some_and(too_long) {
+                return Err(RouteError::ValidationTimeout);
             }
         }
         self.imply();
@@ -296,8 +296,8 @@ mod tests {
             Routes::new().with(Route::custom("/a", "id")).checked().unwrap_err(),
             RouteError::NotAPointer { .. }
         ));
-        let late = Route::new(Kind::C2bValidation).deadline(Duration::from_secs(9));
-        assert_eq!(Routes::new().with(late).checked().unwrap_err(), RouteError::Deadline);
+        let late = Route::new(Kind::C2bValidation).timeout(Duration::from_secs(9));
+        assert_eq!(Routes::new().with(late).checked().unwrap_err(), RouteError::ValidationTimeout);
     }
 
     #[test]

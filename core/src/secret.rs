@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 /// let secret = Secret::generate()?;
 /// assert_eq!(secret.expose().len(), 32);
 /// assert!(Secret::new("letmein").is_err());
-/// # Ok::<_, mpesa_callbacks_core::WeakSecret>(())
+/// # Ok::<_, mpesa_callbacks_core::SecretError>(())
 /// ```
 #[derive(Clone)]
 pub struct Secret(SecretString);
@@ -21,7 +21,7 @@ pub struct Secret(SecretString);
 /// Why a text cannot be the secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum WeakSecret {
+pub enum SecretError {
     /// It has too few characters for 128 bits.
     #[error(
         "the secret is too short to hold 128 random bits: {length} characters, where at least {least} are needed; \
@@ -66,26 +66,26 @@ impl Secret {
     /// Takes a text that was drawn at random: 128 bits at least, in characters that a URL leaves alone.
     ///
     /// # Errors
-    /// [`WeakSecret`], which says what to do.
-    pub fn new(text: impl Into<String>) -> Result<Secret, WeakSecret> {
+    /// [`SecretError`], which says what to do.
+    pub fn new(text: impl Into<String>) -> Result<Secret, SecretError> {
         let text = text.into();
         let length = text.len();
         if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
-            return Err(WeakSecret::NotUrlSafe);
+            return Err(SecretError::NotUrlSafe);
         }
         let least = if text.bytes().all(|byte| byte.is_ascii_hexdigit()) { 32 } else { 22 };
         if length < least {
-            return Err(WeakSecret::TooShort { length, least });
+            return Err(SecretError::TooShort { length, least });
         }
         let mut bytes = text.clone().into_bytes();
         bytes.sort_unstable();
         bytes.dedup();
         // 32 random hexadecimal digits have fewer than 8 different ones once in a million times a million.
         if bytes.len() < 8 {
-            return Err(WeakSecret::NotRandom { distinct: bytes.len() });
+            return Err(SecretError::NotRandom { distinct: bytes.len() });
         }
         if let Some(word) = forbidden_word(&text) {
-            return Err(WeakSecret::Forbidden { word });
+            return Err(SecretError::Forbidden { word });
         }
         Ok(Secret(text.into()))
     }
@@ -93,10 +93,10 @@ impl Secret {
     /// Draws one: 128 bits from the operating system, in hexadecimal, which spells none of the forbidden words.
     ///
     /// # Errors
-    /// [`WeakSecret::NoRandomness`].
-    pub fn generate() -> Result<Secret, WeakSecret> {
+    /// [`SecretError::NoRandomness`].
+    pub fn generate() -> Result<Secret, SecretError> {
         let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).map_err(|_| WeakSecret::NoRandomness)?;
+        getrandom::fill(&mut bytes).map_err(|_| SecretError::NoRandomness)?;
         let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
         Secret::new(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect::<String>())
     }
@@ -121,9 +121,9 @@ mod tests {
     fn a_secret_needs_128_bits_in_characters_that_a_url_leaves_alone() {
         assert!(Secret::new("0123456789abcdef0123456789abcdef").is_ok());
         assert!(Secret::new("Zp3vRk9LwTx2NbVfJhGd-_").is_ok());
-        assert_eq!(Secret::new("0123456789abcdef").unwrap_err(), WeakSecret::TooShort { length: 16, least: 32 });
-        assert_eq!(Secret::new("a".repeat(64)).unwrap_err(), WeakSecret::NotRandom { distinct: 1 });
-        assert_eq!(Secret::new("a/b?c".repeat(10)).unwrap_err(), WeakSecret::NotUrlSafe);
-        assert_eq!(Secret::new("Zp3vRk9LwTMPesaVfJhGd-_").unwrap_err(), WeakSecret::Forbidden { word: "mpesa" });
+        assert_eq!(Secret::new("0123456789abcdef").unwrap_err(), SecretError::TooShort { length: 16, least: 32 });
+        assert_eq!(Secret::new("a".repeat(64)).unwrap_err(), SecretError::NotRandom { distinct: 1 });
+        assert_eq!(Secret::new("a/b?c".repeat(10)).unwrap_err(), SecretError::NotUrlSafe);
+        assert_eq!(Secret::new("Zp3vRk9LwTMPesaVfJhGd-_").unwrap_err(), SecretError::Forbidden { word: "mpesa" });
     }
 }

@@ -1,11 +1,11 @@
 //! Why an inbox cannot start.
 
 use crate::kind::Kind;
-use crate::ledger::LedgerError;
 use crate::routes::RouteError;
-use crate::secret::WeakSecret;
+use crate::secret::SecretError;
 use crate::source::AddressError;
 use crate::store::StoreError;
+use crate::transactor::TransactorError;
 
 /// Why an inbox cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -21,16 +21,18 @@ pub enum StartError {
     NoSecret,
     /// A secret will not do.
     #[error(transparent)]
-    Secret(#[from] WeakSecret),
-    /// A number that must be larger than 0 is not, or a list that must have something in it.
-    #[error("`{what}` is 0 or empty, and nothing would be handled")]
-    Zero {
-        /// Which.
-        what: &'static str,
+    Secret(#[from] SecretError),
+    /// The value of an option of the builder cannot be used.
+    #[error("the option `{option}` {reason}")]
+    InvalidOption {
+        /// The builder's method, `max_body_bytes` for example.
+        option: &'static str,
+        /// What is wrong with the value.
+        reason: &'static str,
     },
-    /// A handler asks for a transaction, and there is no ledger to open it.
-    #[error("the handler of `{kind}` takes a transaction, and the inbox has no ledger: say `.ledger(…)`")]
-    NoLedger {
+    /// A handler asks for a transaction, and there is no transactor to open it.
+    #[error("the handler of `{kind}` takes a transaction, and the inbox has no transactor: say `.transactor(…)`")]
+    NoTransactor {
         /// Whose handler.
         kind: Kind,
     },
@@ -39,12 +41,6 @@ pub enum StartError {
     NotExpectable {
         /// Which.
         kind: Kind,
-    },
-    /// A number is too large; durations are at most a week.
-    #[error("`{what}` is too large")]
-    TooMuch {
-        /// Which.
-        what: &'static str,
     },
     /// An address of the sources or proxies is none.
     #[error(transparent)]
@@ -55,7 +51,7 @@ pub enum StartError {
     /// The store fails.
     #[error("the store fails")]
     Store(#[from] StoreError),
-    /// The ledger fails.
-    #[error("the ledger fails")]
-    Ledger(#[from] LedgerError),
+    /// The transactor fails.
+    #[error("the transactor fails")]
+    Transactor(#[from] TransactorError),
 }

@@ -17,6 +17,25 @@ pub struct Validation {
     third_party_trans_id: Option<String>,
 }
 
+/// The answer of a C2B validation whose handler fails or exceeds its timeout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Fallback {
+    /// The payment is accepted.
+    #[default]
+    Accept,
+    /// The payment is rejected with [`Rejection::Other`].
+    Reject,
+}
+
+impl From<Fallback> for Validation {
+    fn from(fallback: Fallback) -> Validation {
+        match fallback {
+            Fallback::Accept => Validation::accept(),
+            Fallback::Reject => Validation::reject(Rejection::Other),
+        }
+    }
+}
+
 /// Why a payment is not welcome. The code decides which SMS the customer gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

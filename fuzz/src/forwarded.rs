@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use mpesa_callbacks_core::{ForwardedHeader, TrustedProxies, UnknownSource};
+use mpesa_callbacks_core::{ClientIpError, ForwardedHeader, TrustedProxies};
 
 /// Which proxies there are.
 #[derive(Clone, Copy, Debug)]
@@ -23,16 +23,16 @@ pub fn forwarded(data: &[u8]) {
 }
 
 /// What the library says.
-pub fn source(header: ForwardedHeader, proxies: Proxies, lines: &[&[u8]]) -> Result<IpAddr, UnknownSource> {
+pub fn source(header: ForwardedHeader, proxies: Proxies, lines: &[&[u8]]) -> Result<IpAddr, ClientIpError> {
     let trusted = match proxies {
-        Proxies::Network => TrustedProxies::at(["10.0.0.0/8"]),
+        Proxies::Network => TrustedProxies::addresses(["10.0.0.0/8"]),
         Proxies::Hops(hops) => TrustedProxies::hops(hops),
     };
-    trusted.header(header).source(Some(Ipv4Addr::new(10, 0, 0, 1).into()), lines)
+    trusted.header(header).client_ip(Some(Ipv4Addr::new(10, 0, 0, 1).into()), lines)
 }
 
 /// What the rules say, one character after the other, with everything read before anything is decided.
-pub fn slowly(header: ForwardedHeader, proxies: Proxies, lines: &[&[u8]]) -> Result<IpAddr, UnknownSource> {
+pub fn slowly(header: ForwardedHeader, proxies: Proxies, lines: &[&[u8]]) -> Result<IpAddr, ClientIpError> {
     let mut elements: Vec<Vec<u8>> = Vec::new();
     for line in lines.iter().rev() {
         let (mut element, mut quoted) = (Vec::new(), false);
@@ -59,8 +59,8 @@ pub fn slowly(header: ForwardedHeader, proxies: Proxies, lines: &[&[u8]]) -> Res
         })
         .collect();
     let hop = |index: usize| match addresses.get(index) {
-        None => Err(UnknownSource::TooFewHops),
-        Some(None) => Err(UnknownSource::Hidden),
+        None => Err(ClientIpError::TooFewHops),
+        Some(None) => Err(ClientIpError::Hidden),
         Some(Some(address)) => Ok(*address),
     };
     match proxies {

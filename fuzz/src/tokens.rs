@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use mpesa_callbacks_core::ledger::NoTx;
 use mpesa_callbacks_core::store::MemoryStore;
+use mpesa_callbacks_core::transactor::NoTx;
 use mpesa_callbacks_core::{Inbox, Kind, MpesaCallbacks, Request, Route, Routes};
 use tokio::runtime::{Builder, Runtime};
 
@@ -34,7 +34,14 @@ const SECRET: &str = "00112233445566778899aabbccddeeff";
 static SERVER: LazyLock<(Runtime, Inbox, String)> = LazyLock::new(|| {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let inbox = runtime
-        .block_on(Inbox::builder(Shop).store(MemoryStore::new()).secret(SECRET).quarantine_limit(1, 1).start())
+        .block_on(
+            Inbox::builder(Shop)
+                .store(MemoryStore::new())
+                .secret(SECRET)
+                .max_quarantined(1)
+                .max_quarantined_bytes(1)
+                .start(),
+        )
         .expect("an inbox");
     let url = inbox.urls("https://shop.example.com/pay").and_then(|urls| urls.stk_for("order-123")).expect("a url");
     let token = url.as_str().split('/').nth(4).expect("a token").to_owned();

@@ -1,13 +1,13 @@
-//! The sqlx ledger on MySQL keeps the contract; shown on MariaDB.
-#![cfg(feature = "sqlx-mysql")]
+//! The sqlx transactor on MySQL keeps the contract; shown on MariaDB.
+#![cfg(feature = "sqlx-mysql-tx")]
 
 use std::pin::Pin;
 use std::sync::Arc;
 
-use mpesa_callbacks_conformance::ledger::{LedgerBench, Writing};
+use mpesa_callbacks_conformance::transactor::{TransactorBench, Writing};
 use mpesa_callbacks_core::Kind;
-use mpesa_callbacks_core::ledger::{Begun, Ledger, LedgerError, Mark};
-use mpesa_callbacks_ledgers::sqlx::{MySqlTx, SqlxLedger};
+use mpesa_callbacks_core::transactor::{BeginOutcome, IdempotencyKey, Transactor, TransactorError};
+use mpesa_callbacks_ledgers::sqlx::{MySqlTx, SqlxTransactor};
 use mpesa_callbacks_test_servers::MariaDb as Server;
 use sqlx::mysql::MySqlPoolOptions;
 use sqlx::{Connection, MySql, MySqlConnection, MySqlPool};
@@ -17,7 +17,7 @@ const ENDINGS: [&str; 2] = ["KILL CONNECTION_ID()", "ROLLBACK"];
 
 struct Bench {
     pool: MySqlPool,
-    ledger: Arc<SqlxLedger<MySql>>,
+    transactor: Arc<SqlxTransactor<MySql>>,
 }
 
 impl Bench {
@@ -33,15 +33,15 @@ impl Bench {
             .await
             .unwrap();
         sqlx::raw_sql("INSERT INTO shelf VALUES (1, 0), (2, 0)").execute(&pool).await.unwrap();
-        Bench { ledger: Arc::new(SqlxLedger::new(pool.clone())), pool }
+        Bench { transactor: Arc::new(SqlxTransactor::new(pool.clone())), pool }
     }
 }
 
-impl LedgerBench for Bench {
-    type Ledger = SqlxLedger<MySql>;
+impl TransactorBench for Bench {
+    type Transactor = SqlxTransactor<MySql>;
 
-    fn ledger(&self) -> Arc<SqlxLedger<MySql>> {
-        self.ledger.clone()
+    fn transactor(&self) -> Arc<SqlxTransactor<MySql>> {
+        self.transactor.clone()
     }
 
     fn write<'a>(&'a self, tx: &'a mut MySqlTx, text: &'a str) -> Writing<'a> {
@@ -70,15 +70,15 @@ impl LedgerBench for Bench {
     }
 }
 
-mpesa_callbacks_conformance::ledger_tests!(match Server::shared() {
+mpesa_callbacks_conformance::transactor_tests!(match Server::shared() {
     Some(server) => Bench::new(server).await,
     None => return,
 });
 
 async fn begun(bench: &Bench, key: &str) -> MySqlTx {
-    match bench.ledger.begin(&Mark::for_test(Kind::Stk, key)).await.unwrap() {
-        Begun::New(tx) => tx,
-        Begun::AlreadyApplied => panic!("it was never applied"),
+    match bench.transactor.begin(&IdempotencyKey::for_test(Kind::Stk, key)).await.unwrap() {
+        BeginOutcome::New(tx) => tx,
+        BeginOutcome::AlreadyApplied => panic!("it was never applied"),
     }
 }
 
@@ -87,7 +87,7 @@ async fn begun(bench: &Bench, key: &str) -> MySqlTx {
 async fn a_handler_that_goes_on_after_a_deadlock_is_run_again() {
     let Some(server) = Server::shared() else { return };
     let bench = Bench::new(server).await;
-    bench.ledger.prepare().await.unwrap();
+    bench.transactor.prepare().await.unwrap();
     let take = |id: i32| sqlx::query("UPDATE shelf SET stock = stock + 1 WHERE id = ?").bind(id);
     let mut tx = begun(&bench, "k").await;
     take(1).execute(&mut *tx).await.unwrap();
@@ -105,10 +105,10 @@ async fn a_handler_that_goes_on_after_a_deadlock_is_run_again() {
     let broken = take(2).execute(&mut *tx).await;
     assert!(broken.is_err_and(|error| error.to_string().contains("Deadlock")));
     other.await.unwrap();
-    assert!(matches!(bench.ledger.commit(tx).await, Err(LedgerError::Refused(_))));
+    assert!(matches!(bench.transactor.commit(tx).await, Err(TransactorError::Refused(_))));
     let mut tx = begun(&bench, "k").await;
     assert!(bench.write(&mut tx, "effect").await);
-    bench.ledger.commit(tx).await.unwrap();
+    bench.transactor.commit(tx).await.unwrap();
     assert_eq!(bench.count("effect").await, 1);
 }
 
@@ -116,11 +116,11 @@ async fn a_handler_that_goes_on_after_a_deadlock_is_run_again() {
 async fn waiting_for_a_mark_leaves_the_connection_as_it_was() {
     let Some(server) = Server::shared() else { return };
     let bench = Bench::new(server).await;
-    bench.ledger.prepare().await.unwrap();
+    bench.transactor.prepare().await.unwrap();
     let first = begun(&bench, "k").await;
-    let second = bench.ledger.begin(&Mark::for_test(Kind::Stk, "k")).await;
-    assert!(matches!(second, Err(LedgerError::Unavailable(_))), "{second:?}");
-    bench.ledger.rollback(first).await.unwrap();
+    let second = bench.transactor.begin(&IdempotencyKey::for_test(Kind::Stk, "k")).await;
+    assert!(matches!(second, Err(TransactorError::Unavailable(_))), "{second:?}");
+    bench.transactor.rollback(first).await.unwrap();
     for _ in 0..8 {
         let wait: u64 = sqlx::query_scalar("SELECT CAST(@@innodb_lock_wait_timeout AS UNSIGNED)")
             .fetch_one(&bench.pool)
@@ -138,7 +138,7 @@ async fn a_server_that_forgets_what_it_confirmed_is_refused() {
     ] {
         let Some(server) = Server::start(options) else { return };
         let pool = MySqlPool::connect(&server.url()).await.unwrap();
-        let refused = SqlxLedger::new(pool).prepare().await.unwrap_err();
-        assert!(matches!(refused, LedgerError::NotDurable { setting, .. } if setting == name), "{refused}");
+        let refused = SqlxTransactor::new(pool).prepare().await.unwrap_err();
+        assert!(matches!(refused, TransactorError::NotDurable { setting, .. } if setting == name), "{refused}");
     }
 }

@@ -1,13 +1,13 @@
-//! The sqlx ledger on PostgreSQL keeps the contract.
-#![cfg(feature = "sqlx-postgres")]
+//! The sqlx transactor on PostgreSQL keeps the contract.
+#![cfg(feature = "sqlx-postgres-tx")]
 
 use std::pin::Pin;
 use std::sync::Arc;
 
-use mpesa_callbacks_conformance::ledger::{LedgerBench, Writing};
+use mpesa_callbacks_conformance::transactor::{TransactorBench, Writing};
 use mpesa_callbacks_core::Kind;
-use mpesa_callbacks_core::ledger::{Begun, Ledger, LedgerError, Mark};
-use mpesa_callbacks_ledgers::sqlx::{PgTx, SqlxLedger};
+use mpesa_callbacks_core::transactor::{BeginOutcome, IdempotencyKey, Transactor, TransactorError};
+use mpesa_callbacks_ledgers::sqlx::{PgTx, SqlxTransactor};
 use mpesa_callbacks_test_servers::Postgres as Server;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection, PgPool, Postgres};
@@ -16,7 +16,7 @@ const ENDINGS: [&str; 2] = ["SELECT 1/0", "SELECT pg_terminate_backend(pg_backen
 
 struct Bench {
     pool: PgPool,
-    ledger: Arc<SqlxLedger<Postgres>>,
+    transactor: Arc<SqlxTransactor<Postgres>>,
 }
 
 impl Bench {
@@ -31,15 +31,15 @@ impl Bench {
             .execute(&pool)
             .await
             .unwrap();
-        Bench { ledger: Arc::new(SqlxLedger::new(pool.clone())), pool }
+        Bench { transactor: Arc::new(SqlxTransactor::new(pool.clone())), pool }
     }
 }
 
-impl LedgerBench for Bench {
-    type Ledger = SqlxLedger<Postgres>;
+impl TransactorBench for Bench {
+    type Transactor = SqlxTransactor<Postgres>;
 
-    fn ledger(&self) -> Arc<SqlxLedger<Postgres>> {
-        self.ledger.clone()
+    fn transactor(&self) -> Arc<SqlxTransactor<Postgres>> {
+        self.transactor.clone()
     }
 
     fn write<'a>(&'a self, tx: &'a mut PgTx, text: &'a str) -> Writing<'a> {
@@ -68,15 +68,15 @@ impl LedgerBench for Bench {
     }
 }
 
-mpesa_callbacks_conformance::ledger_tests!(match Server::shared() {
+mpesa_callbacks_conformance::transactor_tests!(match Server::shared() {
     Some(server) => Bench::new(server).await,
     None => return,
 });
 
 async fn begun(bench: &Bench, key: &str) -> PgTx {
-    match bench.ledger.begin(&Mark::for_test(Kind::Stk, key)).await.unwrap() {
-        Begun::New(tx) => tx,
-        Begun::AlreadyApplied => panic!("it was never applied"),
+    match bench.transactor.begin(&IdempotencyKey::for_test(Kind::Stk, key)).await.unwrap() {
+        BeginOutcome::New(tx) => tx,
+        BeginOutcome::AlreadyApplied => panic!("it was never applied"),
     }
 }
 
@@ -85,16 +85,16 @@ async fn begun(bench: &Bench, key: &str) -> PgTx {
 async fn an_error_that_a_handler_swallowed_is_no_success() {
     let Some(server) = Server::shared() else { return };
     let bench = Bench::new(server).await;
-    bench.ledger.prepare().await.unwrap();
+    bench.transactor.prepare().await.unwrap();
     let mut tx = begun(&bench, "k").await;
     assert!(bench.write(&mut tx, "effect").await);
     assert!(sqlx::query("SELECT 1/0").execute(&mut *tx).await.is_err());
-    assert!(matches!(bench.ledger.commit(tx).await, Err(LedgerError::Refused(_))));
+    assert!(matches!(bench.transactor.commit(tx).await, Err(TransactorError::Refused(_))));
     assert_eq!(bench.count("effect").await, 0);
     // And it is run again.
     let mut tx = begun(&bench, "k").await;
     assert!(bench.write(&mut tx, "effect").await);
-    bench.ledger.commit(tx).await.unwrap();
+    bench.transactor.commit(tx).await.unwrap();
     assert_eq!(bench.count("effect").await, 1);
 }
 
@@ -102,11 +102,11 @@ async fn an_error_that_a_handler_swallowed_is_no_success() {
 async fn a_constraint_that_is_broken_at_the_commit_is_the_handlers_fault() {
     let Some(server) = Server::shared() else { return };
     let bench = Bench::new(server).await;
-    bench.ledger.prepare().await.unwrap();
+    bench.transactor.prepare().await.unwrap();
     let mut tx = begun(&bench, "k").await;
     assert!(bench.write(&mut tx, "twice").await);
     assert!(bench.write(&mut tx, "twice").await);
-    assert!(matches!(bench.ledger.commit(tx).await, Err(LedgerError::Refused(_))));
+    assert!(matches!(bench.transactor.commit(tx).await, Err(TransactorError::Refused(_))));
     assert_eq!(bench.count("twice").await, 0);
 }
 
@@ -115,7 +115,7 @@ async fn a_server_that_forgets_what_it_confirmed_is_refused() {
     for (setting, name) in [("fsync=off", "fsync"), ("synchronous_commit=off", "synchronous_commit")] {
         let Some(server) = Server::start(&[setting]) else { return };
         let pool = PgPool::connect(&server.url()).await.unwrap();
-        let refused = SqlxLedger::new(pool).prepare().await.unwrap_err();
-        assert!(matches!(refused, LedgerError::NotDurable { setting, .. } if setting == name), "{refused}");
+        let refused = SqlxTransactor::new(pool).prepare().await.unwrap_err();
+        assert!(matches!(refused, TransactorError::NotDurable { setting, .. } if setting == name), "{refused}");
     }
 }

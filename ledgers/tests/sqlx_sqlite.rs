@@ -1,11 +1,11 @@
-//! The sqlx ledger on SQLite keeps the contract.
-#![cfg(feature = "sqlx-sqlite")]
+//! The sqlx transactor on SQLite keeps the contract.
+#![cfg(feature = "sqlx-sqlite-tx")]
 
 use std::pin::Pin;
 use std::sync::Arc;
 
-use mpesa_callbacks_conformance::ledger::{LedgerBench, Writing};
-use mpesa_callbacks_ledgers::sqlx::{SqliteTx, SqlxLedger};
+use mpesa_callbacks_conformance::transactor::{TransactorBench, Writing};
+use mpesa_callbacks_ledgers::sqlx::{SqliteTx, SqlxTransactor};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{Sqlite, SqlitePool};
 
@@ -15,7 +15,7 @@ const ENDINGS: [&str; 4] =
 
 struct Bench {
     pool: SqlitePool,
-    ledger: Arc<SqlxLedger<Sqlite>>,
+    transactor: Arc<SqlxTransactor<Sqlite>>,
     _directory: tempfile::TempDir,
 }
 
@@ -33,15 +33,15 @@ impl Bench {
         .execute(&pool)
         .await
         .unwrap();
-        Bench { ledger: Arc::new(SqlxLedger::new(pool.clone())), pool, _directory: directory }
+        Bench { transactor: Arc::new(SqlxTransactor::new(pool.clone())), pool, _directory: directory }
     }
 }
 
-impl LedgerBench for Bench {
-    type Ledger = SqlxLedger<Sqlite>;
+impl TransactorBench for Bench {
+    type Transactor = SqlxTransactor<Sqlite>;
 
-    fn ledger(&self) -> Arc<SqlxLedger<Sqlite>> {
-        self.ledger.clone()
+    fn transactor(&self) -> Arc<SqlxTransactor<Sqlite>> {
+        self.transactor.clone()
     }
 
     fn write<'a>(&'a self, tx: &'a mut SqliteTx, text: &'a str) -> Writing<'a> {
@@ -70,4 +70,4 @@ impl LedgerBench for Bench {
     }
 }
 
-mpesa_callbacks_conformance::ledger_tests!(Bench::new().await);
+mpesa_callbacks_conformance::transactor_tests!(Bench::new().await);

@@ -145,7 +145,8 @@ fn handler<'b>(
     let mut extras: Vec<Extra<'b>> = Vec::new();
     for argument in types {
         let Some(extra) = extra(argument) else {
-            let message = "behind its payload, a callback takes `&Delivery` and `&mut` a transaction, and nothing else";
+            let message =
+                "behind its payload, a callback takes `&CallbackContext` and `&mut` a transaction, and nothing else";
             mistakes.at(argument, message);
             continue;
         };
@@ -182,7 +183,7 @@ fn check_payload(payload: &Type, kind: KindOf, marker: &Ident, mistakes: &mut Mi
     }
     let (KindOf::BuiltIn(row), Type::Path(path)) = (kind, payload) else { return };
     let Some(last) = path.path.segments.last() else { return };
-    let is_another = KINDS.iter().any(|other| last.ident == other.payload) || last.ident == "Delivery";
+    let is_another = KINDS.iter().any(|other| last.ident == other.payload) || last.ident == "CallbackContext";
     if is_another && last.ident != row.payload {
         mistakes.at(payload, format!("`#[{marker}]` takes a `{}`, not a `{}`", row.payload, last.ident));
     }
@@ -191,8 +192,8 @@ fn check_payload(payload: &Type, kind: KindOf, marker: &Ident, mistakes: &mut Mi
 /// What a reference is for: `&` to look at the delivery, whatever the type is called here, `&mut` to write.
 fn extra(argument: &Type) -> Option<Extra<'_>> {
     match argument {
-        Type::Reference(reference) if reference.mutability.is_none() => Some(Extra::Delivery),
-        Type::Reference(reference) if last_segment(argument).as_deref() != Some("Delivery") => {
+        Type::Reference(reference) if reference.mutability.is_none() => Some(Extra::Context),
+        Type::Reference(reference) if last_segment(argument).as_deref() != Some("CallbackContext") => {
             Some(Extra::Tx(&reference.elem))
         }
         _ => None,
@@ -215,13 +216,15 @@ fn hook<'b>(method: &'b Method, attribute: &Attribute, name: &'b Ident, mistakes
         return None;
     }
     if let [argument] = types[..]
-        && matches!(extra(argument), Some(Extra::Delivery))
+        && matches!(extra(argument), Some(Extra::Context))
     {
         return Some(Hook { name, method, cfgs });
     }
     match types.first() {
-        Some(argument) if types.len() == 1 => mistakes.at(argument, format!("hook `{method}` takes a `&Delivery`")),
-        _ => mistakes.at(method, format!("hook `{method}` takes `&self` and a `&Delivery`")),
+        Some(argument) if types.len() == 1 => {
+            mistakes.at(argument, format!("hook `{method}` takes a `&CallbackContext`"));
+        }
+        _ => mistakes.at(method, format!("hook `{method}` takes `&self` and a `&CallbackContext`")),
     }
     None
 }
@@ -287,12 +290,12 @@ fn timeouts(handlers: &[Handler<'_>], mistakes: &mut Mistakes) {
     }
 }
 
-/// There is one ledger, so there is one type of transaction; behind `#[cfg]`s there may be others.
+/// There is one transactor, so there is one type of transaction; behind `#[cfg]`s there may be others.
 fn one_tx<'b>(handlers: &[Handler<'b>], mistakes: &mut Mistakes) {
     let takes = |handler: &Handler<'b>| {
         handler.extras.iter().find_map(|extra| match extra {
             Extra::Tx(tx) => Some(*tx),
-            Extra::Delivery => None,
+            Extra::Context => None,
         })
     };
     let takers: Vec<_> = handlers.iter().filter_map(|handler| Some((handler, takes(handler)?))).collect();

@@ -140,8 +140,9 @@ fn route(handler: &Handler<'_>, model: &Model<'_>) -> TokenStream {
     let Handler { cfgs, options, payload, .. } = handler;
     let mut route = match handler.kind {
         KindOf::BuiltIn(row) => {
-            let name = row.name;
-            let route = quote!(#krate::__private::Route::new(#krate::__private::Kind::from_name(#name)));
+            // The variant, so that a kind which this version of the library lacks does not compile.
+            let variant = row.variant();
+            let route = quote!(#krate::__private::Route::new(#krate::__private::Kind::#variant));
             match &options.path {
                 Some(path) => quote!(#route.path(#path)),
                 None => route,
@@ -150,21 +151,21 @@ fn route(handler: &Handler<'_>, model: &Model<'_>) -> TokenStream {
         KindOf::Custom => {
             let (path, key) = (&options.path, &options.key);
             // Said at the payload's type, where it must implement `Deserialize`.
-            let reads = quote_spanned!(at(payload.span())=> .reads::<#payload>());
+            let reads = quote_spanned!(at(payload.span())=> .payload::<#payload>());
             quote!(#krate::__private::Route::custom(#path, #key) #reads)
         }
     };
-    if let Some(answer) = &options.answer {
-        route.extend(quote!(.answer(#answer)));
+    if let Some(ack_body) = &options.ack_body {
+        route.extend(quote!(.ack_body(#ack_body)));
     }
-    if let Some(retries) = options.retries {
-        route.extend(quote!(.retries(#retries)));
+    if let Some(max_retries) = options.max_retries {
+        route.extend(quote!(.max_retries(#max_retries)));
     }
-    if let Some(deadline) = options.deadline.map(|deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)) {
-        route.extend(quote!(.deadline(::core::time::Duration::from_millis(#deadline))));
+    if let Some(timeout) = options.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)) {
+        route.extend(quote!(.timeout(::core::time::Duration::from_millis(#timeout))));
     }
-    if let Some(accept) = options.accept_otherwise {
-        route.extend(quote!(.otherwise(#accept)));
+    if let Some(fallback) = &options.fallback {
+        route.extend(quote!(.fallback(#krate::__private::Fallback::#fallback)));
     }
     if handler.takes_tx() {
         route.extend(quote!(.transactional()));
@@ -184,7 +185,7 @@ fn method(handler: &Handler<'_>, model: &Model<'_>, tx: &TokenStream) -> TokenSt
     let core_payload = format_ident!("{}", row.payload);
     let call = call(handler, model);
     // Said at the user's type, should it be another one than the trait's.
-    let (said, delivery, called) = (local("payload"), local("delivery"), local("call"));
+    let (said, ctx, called) = (local("payload"), local("ctx"), local("call"));
     let there = Ident::new(&said.to_string(), Span::mixed_site().located_at(payload.span()));
     let payload = quote_spanned!(at(payload.span())=> let #said: #payload = #there;);
     let boxed = boxed(handler, quote!(#payload #call));
@@ -194,8 +195,8 @@ fn method(handler: &Handler<'_>, model: &Model<'_>, tx: &TokenStream) -> TokenSt
             fn #name<'__a>(
                 &'__a self,
                 #said: #krate::__private::#core_payload,
-                #delivery: &'__a #krate::__private::Delivery,
-            ) -> #krate::__private::Deciding<'__a> {
+                #ctx: &'__a #krate::__private::CallbackContext,
+            ) -> #krate::__private::ValidationFuture<'__a> {
                 #boxed
             }
         };
@@ -207,8 +208,8 @@ fn method(handler: &Handler<'_>, model: &Model<'_>, tx: &TokenStream) -> TokenSt
         fn #name<'__a>(
             &'__a self,
             #said: #krate::__private::#core_payload,
-            #called: #krate::__private::Call<'__a, #tx>,
-        ) -> #krate::__private::Handling<'__a> {
+            #called: #krate::__private::HandlerArgs<'__a, #tx>,
+        ) -> #krate::__private::HandlerFuture<'__a> {
             #boxed
         }
     }
@@ -231,7 +232,7 @@ fn callbacks(model: &Model<'_>, tx: &TokenStream) -> TokenStream {
         let takes = takes(handler);
         quote! {
             #(#cfgs)*
-            if *#calling.delivery.kind() == #krate::__private::Kind::custom(#path) {
+            if *#calling.ctx.kind() == #krate::__private::Kind::custom(#path) {
                 #takes
                 return #boxed;
             }
@@ -241,21 +242,21 @@ fn callbacks(model: &Model<'_>, tx: &TokenStream) -> TokenStream {
         fn callback<'__a>(
             &'__a self,
             #said: #krate::__private::CustomCallback,
-            #calling: #krate::__private::Call<'__a, #tx>,
-        ) -> #krate::__private::Handling<'__a> {
+            #calling: #krate::__private::HandlerArgs<'__a, #tx>,
+        ) -> #krate::__private::HandlerFuture<'__a> {
             #(#arms)*
-            #krate::__private::unhandled(#calling.delivery)
+            #krate::__private::unhandled(#calling.ctx)
         }
     }
 }
 
 /// What is taken out of the call before the future is made.
 fn takes(handler: &Handler<'_>) -> TokenStream {
-    let (delivery, tx, call) = (local("delivery"), local("tx"), local("call"));
-    let takes_delivery = handler.extras.iter().any(|extra| matches!(extra, Extra::Delivery));
-    let take_delivery = takes_delivery.then(|| quote!(let #delivery = #call.delivery;));
+    let (ctx, tx, call) = (local("ctx"), local("tx"), local("call"));
+    let takes_context = handler.extras.iter().any(|extra| matches!(extra, Extra::Context));
+    let take_context = takes_context.then(|| quote!(let #ctx = #call.ctx;));
     let take_tx = if handler.takes_tx() { quote!(let #tx = #call.into_tx();) } else { quote!(let _ = #call;) };
-    quote!(#take_delivery #take_tx)
+    quote!(#take_context #take_tx)
 }
 
 /// The call of the user's method, its result turned into the engine's.
@@ -263,7 +264,7 @@ fn call(handler: &Handler<'_>, model: &Model<'_>) -> TokenStream {
     let krate = &model.krate;
     let method = handler.method;
     let extras = handler.extras.iter().map(|extra| match extra {
-        Extra::Delivery => local("delivery").into_token_stream(),
+        Extra::Context => local("ctx").into_token_stream(),
         Extra::Tx(ty) => {
             let tx = local("tx");
             quote_spanned!(at(ty.span())=> #tx?)
@@ -274,9 +275,9 @@ fn call(handler: &Handler<'_>, model: &Model<'_>) -> TokenStream {
     let payload = local("payload");
     let called = quote_spanned!(span=> Self::#method(self, #payload #(, #extras)*).await);
     if handler.kind.is_validation() {
-        quote_spanned!(span=> #krate::__private::IntoDecided::into_decided(#called))
+        quote_spanned!(span=> #krate::__private::IntoValidationResult::into_decided(#called))
     } else {
-        quote_spanned!(span=> #krate::__private::IntoHandled::into_handled(#called))
+        quote_spanned!(span=> #krate::__private::IntoHandlerResult::into_handled(#called))
     }
 }
 
@@ -288,11 +289,12 @@ fn boxed(handler: &Handler<'_>, body: TokenStream) -> TokenStream {
 fn hook_method(hook: &Hook<'_>, model: &Model<'_>) -> TokenStream {
     let krate = &model.krate;
     let Hook { name, method, cfgs } = hook;
-    let delivery = local("delivery");
-    let called = quote_spanned!(at(method.span())=> ::std::boxed::Box::pin(async move { Self::#method(self, #delivery).await; }));
+    let ctx = local("ctx");
+    let called =
+        quote_spanned!(at(method.span())=> ::std::boxed::Box::pin(async move { Self::#method(self, #ctx).await; }));
     quote! {
         #(#cfgs)*
-        fn #name<'__a>(&'__a self, #delivery: &'__a #krate::__private::Delivery) -> #krate::__private::Noticing<'__a> {
+        fn #name<'__a>(&'__a self, #ctx: &'__a #krate::__private::CallbackContext) -> #krate::__private::HookFuture<'__a> {
             #called
         }
     }

@@ -38,8 +38,8 @@ pub(crate) enum KindOf {
 
 /// What a method may take behind its payload.
 pub(crate) enum Extra<'b> {
-    /// `&Delivery`
-    Delivery,
+    /// `&CallbackContext`
+    Context,
     /// `&mut Tx`
     Tx(&'b Type),
 }
@@ -49,10 +49,11 @@ pub(crate) enum Extra<'b> {
 pub(crate) struct Options {
     pub(crate) path: Option<LitStr>,
     pub(crate) key: Option<LitStr>,
-    pub(crate) answer: Option<LitStr>,
-    pub(crate) retries: Option<u32>,
-    pub(crate) deadline: Option<Duration>,
-    pub(crate) accept_otherwise: Option<bool>,
+    pub(crate) ack_body: Option<LitStr>,
+    pub(crate) max_retries: Option<u32>,
+    pub(crate) timeout: Option<Duration>,
+    /// The variant of `Fallback`.
+    pub(crate) fallback: Option<Ident>,
 }
 
 /// A method that is told of something.
@@ -89,7 +90,7 @@ impl Handler<'_> {
     pub(crate) fn tx(&self) -> Option<&Type> {
         self.extras.iter().find_map(|extra| match extra {
             Extra::Tx(tx) => Some(*tx),
-            Extra::Delivery => None,
+            Extra::Context => None,
         })
     }
 

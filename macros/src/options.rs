@@ -11,7 +11,7 @@ use crate::check::Mistakes;
 use crate::model::{KindOf, Options};
 use crate::table::FORBIDDEN_WORDS;
 
-/// Reads `path = "…", deadline = "3s", …`.
+/// Reads `path = "…", timeout = "3s", …`.
 pub(crate) fn options(attribute: &Attribute, kind: KindOf, mistakes: &mut Mistakes) -> Options {
     let mut options = Options::default();
     if let Meta::Path(_) = attribute.meta {
@@ -45,10 +45,10 @@ pub(crate) fn options(attribute: &Attribute, kind: KindOf, mistakes: &mut Mistak
 
 fn allowed(kind: KindOf) -> &'static [&'static str] {
     match kind {
-        KindOf::Custom => &["path", "key", "answer", "retries", "deadline"],
-        KindOf::BuiltIn(row) if row.path.is_none() => &["retries", "deadline"],
-        KindOf::BuiltIn(_) if kind.is_validation() => &["path", "deadline", "otherwise"],
-        KindOf::BuiltIn(_) => &["path", "retries", "deadline"],
+        KindOf::Custom => &["path", "key", "ack_body", "max_retries", "timeout"],
+        KindOf::BuiltIn(row) if row.path.is_none() => &["max_retries", "timeout"],
+        KindOf::BuiltIn(_) if kind.is_validation() => &["path", "timeout", "fallback"],
+        KindOf::BuiltIn(_) => &["path", "max_retries", "timeout"],
     }
 }
 
@@ -74,29 +74,29 @@ fn option(options: &mut Options, kind: KindOf, name: &Ident, meta: &ParseNestedM
                 ));
             }
         }
-        "answer" => options.answer = Some(text(meta)?),
-        "otherwise" => {
-            let otherwise = text(meta)?;
-            options.accept_otherwise = Some(match otherwise.value().as_str() {
-                "accept" => true,
-                "reject" => false,
-                _ => return Err(syn::Error::new(otherwise.span(), "`otherwise` is `\"accept\"` or `\"reject\"`")),
+        "ack_body" => options.ack_body = Some(text(meta)?),
+        "fallback" => {
+            let fallback = text(meta)?;
+            options.fallback = Some(match fallback.value().as_str() {
+                "accept" => Ident::new("Accept", fallback.span()),
+                "reject" => Ident::new("Reject", fallback.span()),
+                _ => return Err(syn::Error::new(fallback.span(), "`fallback` is `\"accept\"` or `\"reject\"`")),
             });
         }
-        "deadline" => {
-            let deadline = text(meta)?;
-            let duration = duration(&deadline.value()).ok_or_else(|| {
-                syn::Error::new(deadline.span(), "a deadline is a number and `ms`, `s` or `m`, as in `\"3s\"`")
+        "timeout" => {
+            let timeout = text(meta)?;
+            let duration = duration(&timeout.value()).ok_or_else(|| {
+                syn::Error::new(timeout.span(), "a timeout is a number and `ms`, `s` or `m`, as in `\"3s\"`")
             })?;
             if kind.is_validation() && duration > Duration::from_secs(8) {
-                let message = "a validation's deadline is at most 8 s: M-Pesa waits no longer";
-                return Err(syn::Error::new(deadline.span(), message));
+                let message = "a validation's timeout is at most 8 s: M-Pesa waits no longer";
+                return Err(syn::Error::new(timeout.span(), message));
             }
-            options.deadline = Some(duration);
+            options.timeout = Some(duration);
         }
         _ => {
-            let retries: LitInt = value(meta, "`retries` is a whole number, as in `retries = 5`")?;
-            options.retries = Some(retries.base10_parse()?);
+            let max_retries: LitInt = value(meta, "`max_retries` is a whole number, as in `max_retries = 5`")?;
+            options.max_retries = Some(max_retries.base10_parse()?);
         }
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! The names that may stand before a method. A test holds them against the table in core.
 
+use proc_macro2::{Ident, Span};
+
 /// One built-in kind.
 #[derive(Debug)]
 pub(crate) struct Row {
@@ -9,6 +11,14 @@ pub(crate) struct Row {
     pub(crate) payload: &'static str,
     /// Where it is received unless the attribute says otherwise.
     pub(crate) path: Option<&'static str>,
+}
+
+impl Row {
+    /// The variant of `Kind`: `stk` is `Stk`, `c2b_validation` is `C2bValidation`.
+    pub(crate) fn variant(&self) -> Ident {
+        let word = |word: &str| word[..1].to_ascii_uppercase() + &word[1..];
+        Ident::new(&self.name.split('_').map(word).collect::<String>(), Span::call_site())
+    }
 }
 
 const fn row(name: &'static str, payload: &'static str, path: &'static str) -> Row {
@@ -38,7 +48,7 @@ pub(crate) const KINDS: [Row; 22] = [
     Row { name: "payment", payload: "Payment", path: None },
     Row { name: "payment_completed", payload: "Payment", path: None },
     row("lipia", "LipiaCallback", "/lipia"),
-    Row { name: "overdue", payload: "Expected", path: None },
+    Row { name: "overdue", payload: "Expectation", path: None },
 ];
 
 /// The open kind.
@@ -62,7 +72,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 
 /// Whether a type of this name is taken by our methods only.
 pub(crate) fn is_payload(name: &str) -> bool {
-    name == "Delivery" || KINDS.iter().any(|row| row.payload == name)
+    name == "CallbackContext" || KINDS.iter().any(|row| row.payload == name)
 }
 
 /// Attributes that are the compiler's or everybody's, and never a misspelling of ours.

@@ -13,7 +13,11 @@ fn the_table_is_cores_table() {
         assert_eq!(kind.name(), row.name);
         assert_eq!(kind.payload(), Some(row.payload), "{kind}");
         assert_eq!(kind.default_path(), row.path, "{kind}");
-        assert_eq!(kind.twin().is_some(), row.name.ends_with("_result") || row.name.ends_with("_timeout"), "{kind}");
+        assert_eq!(
+            kind.counterpart().is_some(),
+            row.name.ends_with("_result") || row.name.ends_with("_timeout"),
+            "{kind}"
+        );
     }
     assert_eq!(table::FORBIDDEN_WORDS, FORBIDDEN_WORDS);
 }
@@ -44,18 +48,18 @@ fn a_misspelling_is_known_and_a_stranger_is_left_alone() {
 fn the_expansion_stays_readable() {
     let item = quote! {
         impl Shop {
-            #[stk(path = "/push", retries = 3)]
-            async fn paid(&self, callback: StkCallback, delivery: &Delivery, tx: &mut SqliteTx) -> Result<(), ShopError> {
+            #[stk(path = "/push", max_retries = 3)]
+            async fn paid(&self, callback: StkCallback, ctx: &CallbackContext, tx: &mut SqliteTx) -> Result<(), ShopError> {
                 todo!()
             }
 
-            #[c2b_validation(deadline = "2s", otherwise = "reject")]
+            #[c2b_validation(timeout = "2s", fallback = "reject")]
             async fn check(&self, request: C2bValidation) -> Validation {
                 todo!()
             }
 
             #[on_dead]
-            async fn dead(&self, delivery: &Delivery) {}
+            async fn dead(&self, ctx: &CallbackContext) {}
         }
     };
     let written = syn::parse2(crate::write::write(quote!(), item)).expect("the expansion is Rust");

@@ -11,7 +11,7 @@
 //! which come in any order. What is definite updates what was unknown; an unknown outcome after it adds nothing.
 //!
 //! Left out: time, but for leases that run out whenever they like (a retry is due at once); contradictions; payments; `reopen`, `dismiss`, `purge`; the spool, whose replay is a delivery like another;
-//! handlers without a ledger.
+//! handlers without a transactor.
 
 mod state;
 
@@ -58,7 +58,7 @@ pub enum Mutant {
     ForgetsUpdates,
     /// `record` takes an unknown outcome for news, though the definite one is known.
     UpdatesBackwards,
-    /// The ledger's mark is not written with the effects, but when the callback is settled.
+    /// The transactor's mark is not written with the effects, but when the callback is settled.
     MarksLate,
     /// `settle` asks for `state = 1` alone.
     SettlesWithoutFence,

@@ -29,7 +29,7 @@ pub struct State {
     pub(crate) trespassed: bool,
 }
 
-/// What the sender of a callback knows, and what is in the ledger. A mark is of a key and what it says.
+/// What the sender of a callback knows, and what is in the transactor. A mark is of a key and what it says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) unsent: u8,
@@ -81,8 +81,8 @@ pub(crate) struct Run {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Phase {
     Claimed,
-    /// The handler runs, in the ledger's transaction.
-    Handling,
+    /// The handler runs, in the transactor's transaction.
+    HandlerFuture,
     /// From here on it has ended, and is to be settled so.
     Done,
     Retry,

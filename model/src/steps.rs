@@ -25,15 +25,15 @@ pub enum Action {
     Claim(usize),
     /// It is swept.
     Sweep(usize),
-    /// The ledger's transaction and the handler in it begin, unless there is nothing to do.
+    /// The transactor's transaction and the handler in it begin, unless there is nothing to do.
     Begin(Lease),
-    /// The ledger's transaction is committed.
+    /// The transactor's transaction is committed.
     Apply(Lease),
     /// The same, and the worker does not hear of it.
     ApplyUnheard(Lease),
     /// The handler fails.
     Fail(Lease),
-    /// The process stops in good order, or the ledger is away: the attempt is given back.
+    /// The process stops in good order, or the transactor is away: the attempt is given back.
     GiveBack(Lease),
     /// How it ended is written.
     Settle(Lease),
@@ -141,22 +141,23 @@ impl Model for Protocol {
                     (Begin(_), Phase::Claimed) if key.marked => Phase::Done,
                     (Begin(_), Phase::Claimed) => {
                         // The mark's index makes the second wait, until the first is committed or rolled back.
-                        let marks = |run: &Run| run.phase == Phase::Handling && before.rows[run.lease.0].key == row.key;
+                        let marks =
+                            |run: &Run| run.phase == Phase::HandlerFuture && before.rows[run.lease.0].key == row.key;
                         when(!before.runs.iter().any(marks) || self.is(Mutant::MarksLate))?;
                         row.begun += 1;
-                        Phase::Handling
+                        Phase::HandlerFuture
                     }
-                    (Apply(_) | ApplyUnheard(_), Phase::Handling) => {
+                    (Apply(_) | ApplyUnheard(_), Phase::HandlerFuture) => {
                         key.effects += 1;
                         key.marked |= !self.is(Mutant::MarksLate);
                         if action == Apply(lease) { Phase::Done } else { Phase::Released }
                     }
-                    (Fail(_), Phase::Handling) if run.attempt >= self.attempts => Phase::Dead,
-                    (Fail(_), Phase::Handling) => Phase::Retry,
-                    (GiveBack(_), Phase::Claimed | Phase::Handling) => Phase::Released,
+                    (Fail(_), Phase::HandlerFuture) if run.attempt >= self.attempts => Phase::Dead,
+                    (Fail(_), Phase::HandlerFuture) => Phase::Retry,
+                    (GiveBack(_), Phase::Claimed | Phase::HandlerFuture) => Phase::Released,
                     _ => return None,
                 };
-                row.begun -= u8::from(was == Phase::Handling && run.phase == Phase::Released);
+                row.begun -= u8::from(was == Phase::HandlerFuture && run.phase == Phase::Released);
             }
             Settle(lease) | SettleUnheard(lease) => {
                 let phase = state.runs.iter().find(|run| run.lease == lease && run.phase >= Phase::Done)?.phase;

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use mpesa_callbacks::Kind;
-use mpesa_callbacks::store::{Claim, Ending, PostgresStore, Received, Settlement, Store};
+use mpesa_callbacks::store::{Claim, Completion, Delivery, PostgresStore, Settlement, Store};
 use mpesa_callbacks_power_cut::{Drive, Losses, Machine};
 use mpesa_callbacks_test_servers::{Postgres, libraries, within_reach};
 use sqlx::{Connection, PgConnection};
@@ -146,12 +146,12 @@ impl Cluster {
     }
 }
 
-fn push(number: u64, padding: usize) -> Received {
+fn push(number: u64, padding: usize) -> Delivery {
     let padding = "x".repeat(padding);
     let body = format!(
         r#"{{"Body":{{"stkCallback":{{"CheckoutRequestID":"{number}","ResultCode":1032,"ResultDesc":"{padding}"}}}}}}"#
     );
-    Received::parse(&Kind::Stk, body.as_bytes(), SystemTime::now()).unwrap()
+    Delivery::parse(&Kind::Stk, body.as_bytes(), SystemTime::now()).unwrap()
 }
 
 type Acknowledged = Arc<Mutex<HashSet<u64>>>;
@@ -168,7 +168,7 @@ async fn work(store: PostgresStore, next: Arc<AtomicU64>, acknowledged: Acknowle
             else {
                 return;
             };
-            let done: Vec<_> = claimed.iter().map(|one| Settlement::new(one.lease, Ending::Done)).collect();
+            let done: Vec<_> = claimed.iter().map(|one| Settlement::new(one.lease, Completion::Done)).collect();
             let _ = store.settle(&done).await;
         }
     }

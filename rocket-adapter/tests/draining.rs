@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mpesa_callbacks_core::payload::StkCallback;
 use mpesa_callbacks_core::store::MemoryStore;
-use mpesa_callbacks_core::{Call, Handling, Inbox, Kind, MpesaCallbacks, Route, Routes};
+use mpesa_callbacks_core::{HandlerArgs, HandlerFuture, Inbox, Kind, MpesaCallbacks, Route, Routes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -20,7 +20,11 @@ impl MpesaCallbacks for Shop {
         Routes::new().with(Route::new(Kind::Stk))
     }
 
-    fn stk<'a>(&'a self, _: StkCallback, _: Call<'a, mpesa_callbacks_core::ledger::NoTx>) -> Handling<'a> {
+    fn stk<'a>(
+        &'a self,
+        _: StkCallback,
+        _: HandlerArgs<'a, mpesa_callbacks_core::transactor::NoTx>,
+    ) -> HandlerFuture<'a> {
         Box::pin(async {
             self.0.add_permits(1);
             Ok(())

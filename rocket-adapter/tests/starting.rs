@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mpesa_callbacks_core::store::{Filter, MemoryStore, State as Stage, Store, StoreError};
-use mpesa_callbacks_core::{Call, Handling, Inbox, Kind, MpesaCallbacks, Route, Routes};
+use mpesa_callbacks_core::{HandlerArgs, HandlerFuture, Inbox, Kind, MpesaCallbacks, Route, Routes};
 use rocket::local::asynchronous::Client;
 use rocket::{Config, State, get, routes};
 
@@ -20,8 +20,8 @@ impl MpesaCallbacks for Shop {
     fn stk<'a>(
         &'a self,
         _: mpesa_callbacks_core::payload::StkCallback,
-        _: Call<'a, mpesa_callbacks_core::ledger::NoTx>,
-    ) -> Handling<'a> {
+        _: HandlerArgs<'a, mpesa_callbacks_core::transactor::NoTx>,
+    ) -> HandlerFuture<'a> {
         Box::pin(async {
             rocket::tokio::time::sleep(std::time::Duration::from_millis(200)).await;
             Ok(())
@@ -56,7 +56,7 @@ async fn it_starts_with_the_server_is_managed_and_is_drained() {
     client.rocket().shutdown().notify();
     client.terminate().await;
     // What was running ended, and the store was closed.
-    assert!(matches!(store.depth().await, Err(StoreError::Closed)));
+    assert!(matches!(store.counts().await, Err(StoreError::Closed)));
 }
 
 #[rocket::async_test]

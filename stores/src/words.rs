@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use mpesa_callbacks_core::payload::{Digest, Outcome};
-use mpesa_callbacks_core::store::{Known, Lane, Received, State, Verdict};
+use mpesa_callbacks_core::store::{Delivery, Known, Lane, State, Verdict};
 use sha2::Sha256;
 
 /// Microseconds since 1970 UTC.
@@ -108,7 +108,7 @@ pub(crate) fn outcome(number: i64) -> Option<Outcome> {
     }
 }
 
-pub(crate) fn peer(text: Option<String>) -> Option<IpAddr> {
+pub(crate) fn client_ip(text: Option<String>) -> Option<IpAddr> {
     text.and_then(|text| text.parse().ok())
 }
 
@@ -132,11 +132,11 @@ pub(crate) fn hidden_receipt(hmac_key: &[u8], receipt: &str) -> String {
 
 /// What stands in a purged fingerprint's place: a keyed hash of it. Without the key, amounts and accounts could be guessed from
 /// the fingerprint of what a callback says.
-pub(crate) fn hidden_digest(hmac_key: &[u8], digest: &[u8]) -> [u8; 32] {
+pub(crate) fn hidden_digest(hmac_key: &[u8], body_digest: &[u8]) -> [u8; 32] {
     match Hmac::<Sha256>::new_from_slice(hmac_key) {
         Ok(mut mac) => {
             mac.update(b"digest\0");
-            mac.update(digest);
+            mac.update(body_digest);
             mac.finalize().into_bytes().into()
         }
         // An HMAC takes keys of any length.
@@ -145,15 +145,15 @@ pub(crate) fn hidden_digest(hmac_key: &[u8], digest: &[u8]) -> [u8; 32] {
 }
 
 /// Shows a callback as it is compared with this delivery: a purged one has only what hides its fingerprints.
-pub(crate) fn shown(mut known: Known, received: &Received, hmac_key: &[u8]) -> Known {
+pub(crate) fn shown(mut known: Known, delivery: &Delivery, hmac_key: &[u8]) -> Known {
     let shown = |stored: Digest, theirs: Digest| match *stored.as_bytes() == hidden_digest(hmac_key, theirs.as_bytes())
     {
         true => theirs,
         false => stored,
     };
-    known.digest = shown(known.digest, received.digest);
-    known.meaning = shown(known.meaning, received.meaning);
-    known.detail = known.detail.map(|stored| received.detail.map_or(stored, |theirs| shown(stored, theirs)));
+    known.body_digest = shown(known.body_digest, delivery.body_digest);
+    known.content_digest = shown(known.content_digest, delivery.content_digest);
+    known.detail = known.detail.map(|stored| delivery.detail.map_or(stored, |theirs| shown(stored, theirs)));
     known
 }
 

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use mpesa_callbacks_core::store::{Claim, Claimed, Ending, MemoryStore, Received, Settlement, Store};
+use mpesa_callbacks_core::store::{Claim, Claimed, Completion, Delivery, MemoryStore, Settlement, Store};
 use mpesa_callbacks_core::{Clock, Kind};
 use mpesa_callbacks_stores::postgres::PostgresStore;
 use mpesa_callbacks_stores::sqlite::SqliteStore;
 use mpesa_callbacks_test_servers::Postgres;
 use sqlx::{Connection, PgConnection};
 
-const AHEAD: Duration = Duration::from_hours(48);
+const AHEAD: Duration = Duration::from_secs(48 * 60 * 60);
 const SHORT: Duration = Duration::from_millis(50);
 
 /// The machine's clock, and how many seconds it is ahead.
@@ -32,11 +32,11 @@ impl Clock for Stepped {
     }
 }
 
-fn cancelled(key: &str) -> Received {
+fn cancelled(key: &str) -> Delivery {
     let body = format!(
         r#"{{"Body":{{"stkCallback":{{"CheckoutRequestID":"{key}","ResultCode":1032,"ResultDesc":"cancelled"}}}}}}"#
     );
-    Received::parse(&Kind::Stk, body.as_bytes(), SystemTime::now()).unwrap()
+    Delivery::parse(&Kind::Stk, body.as_bytes(), SystemTime::now()).unwrap()
 }
 
 async fn claim(store: &dyn Store, limit: usize) -> Vec<Claimed> {
@@ -49,7 +49,7 @@ async fn schedule_ahead(store: &dyn Store) {
     let claimed = claim(store, 2).await;
     assert_eq!(claimed.len(), 2);
     let retried = claimed.iter().find(|claimed| claimed.key == "retried").expect("claimed");
-    let retry = Ending::Retry { after: SHORT, error: "no bread".into() };
+    let retry = Completion::Retry { after: SHORT, error: "no bread".into() };
     store.settle(&[Settlement::new(retried.lease, retry)]).await.unwrap();
 }
 
@@ -60,9 +60,9 @@ async fn is_due_again(store: &dyn Store) {
     let (started, mut claimed) = (Instant::now(), Vec::new());
     while claimed.len() < 2 {
         assert!(started.elapsed() < Duration::from_secs(120), "only {claimed:?} are due again");
-        store.sweep().await.unwrap();
+        store.reclaim_expired().await.unwrap();
         for one in claim(store, 2).await {
-            store.settle(&[Settlement::new(one.lease, Ending::Done)]).await.unwrap();
+            store.settle(&[Settlement::new(one.lease, Completion::Done)]).await.unwrap();
             claimed.push(one.key.as_str().to_owned());
         }
         tokio::time::sleep(SHORT).await;
@@ -108,7 +108,7 @@ async fn postgres_recovers_from_a_server_clock_that_was_ahead() {
     let ahead = i64::try_from(AHEAD.as_micros()).unwrap();
     sqlx::query(set_ahead).bind(ahead).execute(&mut connection).await.unwrap();
     schedule_ahead(&store).await;
-    store.sweep().await.unwrap();
+    store.reclaim_expired().await.unwrap();
     sqlx::query(set_ahead).bind(0_i64).execute(&mut connection).await.unwrap();
     is_due_again(&store).await;
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use mpesa_callbacks_core::Kind;
-use mpesa_callbacks_core::store::{Received, Store, Verdict};
+use mpesa_callbacks_core::store::{Delivery, Store, Verdict};
 use mpesa_callbacks_stores::postgres::PostgresStore;
 use mpesa_callbacks_test_servers::Postgres;
 use sqlx::{Connection, PgConnection};
@@ -18,12 +18,12 @@ fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
-fn push(number: u64) -> Received {
+fn push(number: u64) -> Delivery {
     let body = format!(
         r#"{{"Body":{{"stkCallback":{{"CheckoutRequestID":"ws_CO_{number:09}","ResultCode":0,"CallbackMetadata":{{"Item":[
         {{"Name":"Amount","Value":10}},{{"Name":"MpesaReceiptNumber","Value":"R{number:09}"}}]}}}}}}}}"#
     );
-    Received::parse(&Kind::Stk, body.as_bytes(), SystemTime::now()).unwrap()
+    Delivery::parse(&Kind::Stk, body.as_bytes(), SystemTime::now()).unwrap()
 }
 
 /// What the client knows.

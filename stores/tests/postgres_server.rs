@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::store::{
-    Claim, Ending, Extent, Filter, Received, Recorded, Settled, Settlement, Store, StoreError, Verdict,
+    Claim, Completion, Delivery, Extent, Filter, Recorded, SettleResult, Settlement, Store, StoreError, Verdict,
 };
 use mpesa_callbacks_stores::postgres::PostgresStore;
 use mpesa_callbacks_test_servers::{Postgres, Proxy};
@@ -24,16 +24,16 @@ async fn database(server: &Postgres) -> String {
     url
 }
 
-fn push(key: usize, code: usize, words: usize) -> Received {
+fn push(key: usize, code: usize, words: usize) -> Delivery {
     let body = format!(
         r#"{{"Body":{{"stkCallback":{{"CheckoutRequestID":"k{key}","ResultCode":{code},"ResultDesc":"in {words} words"}}}}}}"#
     );
-    Received::parse(&Kind::Stk, body.as_bytes(), SystemTime::now()).unwrap()
+    Delivery::parse(&Kind::Stk, body.as_bytes(), SystemTime::now()).unwrap()
 }
 
 /// The same, received later.
-fn again(received: &Received) -> Received {
-    Received::parse(&received.kind, received.body(), SystemTime::now()).unwrap()
+fn again(delivery: &Delivery) -> Delivery {
+    Delivery::parse(&delivery.kind, delivery.body(), SystemTime::now()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -111,7 +111,7 @@ async fn what_is_settled_at_this_moment_may_come_again() {
                 let renewed = other.renew(&leases, Duration::from_secs(60)).await.unwrap();
                 assert!(renewed.iter().all(|renewed| *renewed));
             }
-            let done: Vec<_> = leases.iter().map(|lease| Settlement::new(*lease, Ending::Done)).collect();
+            let done: Vec<_> = leases.iter().map(|lease| Settlement::new(*lease, Completion::Done)).collect();
             other.settle(&done).await.unwrap();
         }
     });
@@ -159,11 +159,11 @@ async fn what_is_purged_at_this_moment_is_recognised() {
     let all: Vec<_> = (0..1500).map(|key| push(key, 1032, 0)).collect();
     store.record(&all).await.unwrap();
     let claimed = store.claim(&Claim::new(&KINDS, 2000, Duration::from_secs(60))).await.unwrap();
-    let done: Vec<_> = claimed.iter().map(|one| Settlement::new(one.lease, Ending::Done)).collect();
+    let done: Vec<_> = claimed.iter().map(|one| Settlement::new(one.lease, Completion::Done)).collect();
     store.settle(&done).await.unwrap();
     let purging = tokio::spawn(async move { other.purge(Duration::ZERO, Extent::All).await.unwrap() });
     for batch in all.iter().rev().collect::<Vec<_>>().chunks(10) {
-        let batch: Vec<_> = batch.iter().map(|received| again(received)).collect();
+        let batch: Vec<_> = batch.iter().map(|delivery| again(delivery)).collect();
         let recorded = store.record(&batch).await.unwrap();
         assert!(recorded.iter().all(|recorded| recorded.verdict == Verdict::Duplicate), "{recorded:?}");
     }
@@ -178,7 +178,7 @@ async fn whoever_waits_for_a_purge_finds_what_was_purged() {
     let store = PostgresStore::connect(&url).await.unwrap();
     let id = store.record(&[push(1, 1032, 0)]).await.unwrap()[0].id;
     let claimed = store.claim(&Claim::new(&KINDS, 1, Duration::from_secs(60))).await.unwrap();
-    store.settle(&[Settlement::new(claimed[0].lease, Ending::Done)]).await.unwrap();
+    store.settle(&[Settlement::new(claimed[0].lease, Completion::Done)]).await.unwrap();
     let lock = "SELECT 1 FROM mpesa_callbacks.callback WHERE id = $1 FOR UPDATE";
     // Somebody has the row; the purge waits for them, and the repetition for the purge.
     let mut connection = PgConnection::connect(&url).await.unwrap();
@@ -215,14 +215,14 @@ async fn a_lost_machine_holds_up_its_own_keys_alone_and_not_for_ever() {
 async fn a_receipt_that_is_too_long_is_refused_and_not_an_outage() {
     let Some(server) = Postgres::shared() else { return };
     let store = PostgresStore::connect(&database(server).await).await.unwrap();
-    let mut received = push(1, 1032, 0);
+    let mut delivery = push(1, 1032, 0);
     let mut random = 1_u64;
     let mut letter = || {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         char::from(b'a' + u8::try_from((random >> 33) % 26).unwrap())
     };
-    received.receipt = Some((0..9000).map(|_| letter()).collect());
-    assert!(matches!(store.record(&[received]).await, Err(StoreError::Refused(_))));
+    delivery.receipt = Some((0..9000).map(|_| letter()).collect());
+    assert!(matches!(store.record(&[delivery]).await, Err(StoreError::Refused(_))));
 }
 
 /// Two spellings of one contradiction, under a key of its own, of a receipt that is known: one conflict, one variant.
@@ -235,7 +235,7 @@ async fn racing_claims_to_a_receipt_are_judged_one_after_the_other() {
             r#"{{"Body":{{"stkCallback":{{"CheckoutRequestID":"{key}","ResultCode":0,"ResultDesc":"{words}","CallbackMetadata":{{"Item":[
             {{"Name":"Amount","Value":10}},{{"Name":"MpesaReceiptNumber","Value":"R{receipt}"}}]}}}}}}}}"#
         );
-        Received::parse(&Kind::Stk, body.as_bytes(), SystemTime::now()).unwrap()
+        Delivery::parse(&Kind::Stk, body.as_bytes(), SystemTime::now()).unwrap()
     };
     let stores = [PostgresStore::connect(&url).await.unwrap(), PostgresStore::connect(&url).await.unwrap()];
     for round in 0..40 {
@@ -256,11 +256,11 @@ async fn a_nul_in_a_text_is_no_reason_to_lose_a_callback() {
     let Some(server) = Postgres::shared() else { return };
     let store = PostgresStore::connect(&database(server).await).await.unwrap();
     let body = r#"{"Body":{"stkCallback":{"CheckoutRequestID":"k\u0000","ResultCode":1032}}}"#;
-    let received = Received::parse(&Kind::Stk, body.as_bytes(), SystemTime::now()).unwrap();
+    let delivery = Delivery::parse(&Kind::Stk, body.as_bytes(), SystemTime::now()).unwrap();
     // To PostgreSQL its key is this one's, too: a batch of both is taken at once.
     let replaced = body.replace(r"\u0000", "\u{fffd}");
-    let replaced = Received::parse(&Kind::Stk, replaced.as_bytes(), SystemTime::now()).unwrap();
-    let batch = [received.clone(), push(1, 1032, 0), replaced];
+    let replaced = Delivery::parse(&Kind::Stk, replaced.as_bytes(), SystemTime::now()).unwrap();
+    let batch = [delivery.clone(), push(1, 1032, 0), replaced];
     let verdicts = |recorded: Vec<Recorded>| recorded.iter().map(|recorded| recorded.verdict).collect::<Vec<_>>();
     assert_eq!(verdicts(store.record(&batch).await.unwrap()), [Verdict::First, Verdict::First, Verdict::Variant]);
     let batch = batch.each_ref().map(again);
@@ -268,9 +268,9 @@ async fn a_nul_in_a_text_is_no_reason_to_lose_a_callback() {
     let mut claimed = store.claim(&Claim::new(&KINDS, 10, Duration::from_secs(10))).await.unwrap();
     claimed.retain(|claimed| claimed.body.as_bytes() == body.as_bytes());
     assert_eq!(claimed.len(), 1, "its body is as it came");
-    let ending = Ending::Retry { after: Duration::MAX, error: "nul: \0".into() };
+    let ending = Completion::Retry { after: Duration::MAX, error: "nul: \0".into() };
     let settled = store.settle(&[Settlement::new(claimed[0].lease, ending)]).await.unwrap();
-    assert_eq!(settled, [Settled::Written]);
+    assert_eq!(settled, [SettleResult::Written]);
 }
 
 #[tokio::test]
@@ -333,7 +333,7 @@ async fn a_commit_whose_answer_was_lost_is_told_as_what_it_was() {
     let proxy = Proxy::before(server.port()).await;
     let url = url.replace(&server.port().to_string(), &proxy.port().to_string());
     let store = PostgresStore::connect(&url).await.unwrap();
-    let verdicts = async |batch: &[Received]| -> Vec<Verdict> {
+    let verdicts = async |batch: &[Delivery]| -> Vec<Verdict> {
         proxy.cut_commits(1);
         let recorded = store.record(batch).await.unwrap();
         assert_eq!(proxy.left(), 0, "nothing was cut");
@@ -363,12 +363,12 @@ async fn what_one_process_announces_the_others_hear() {
     let busy = PostgresStore::connect(&url).await.unwrap();
     let idle = PostgresStore::connect(&url).await.unwrap().listening_at(&url).unwrap();
     // Whoever begins to listen looks once.
-    idle.announced().await;
+    idle.notified().await;
     for _ in 0..3 {
         for _ in 0..100 {
-            busy.announce();
+            busy.notify_peers();
         }
-        tokio::time::timeout(Duration::from_secs(20), idle.announced()).await.expect("to hear it");
+        tokio::time::timeout(Duration::from_secs(20), idle.notified()).await.expect("to hear it");
     }
     idle.close().await.unwrap();
 }

@@ -5,24 +5,24 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use mpesa_callbacks_core::Kind;
-use mpesa_callbacks_core::store::{Claim, Ending, Extent, Filter, Received, Settlement, State, Store};
+use mpesa_callbacks_core::store::{Claim, Completion, Delivery, Extent, Filter, Settlement, State, Store};
 use mpesa_callbacks_stores::sqlite::SqliteStore;
 
 /// What is recorded here, and so claimed.
 const KINDS: [Kind; 3] = [Kind::Stk, Kind::C2bConfirmation, Kind::Payment];
 
-fn confirmation(number: usize) -> Received {
+fn confirmation(number: usize) -> Delivery {
     let body = format!(
         r#"{{"TransID":"RCPT{number:06}","TransAmount":"10.00","MSISDN":"254711{number:06}","FirstName":"Canaryname{number}"}}"#
     );
-    Received::parse(&Kind::C2bConfirmation, body.as_bytes(), SystemTime::now()).unwrap()
+    Delivery::parse(&Kind::C2bConfirmation, body.as_bytes(), SystemTime::now()).unwrap()
 }
 
 /// Records so many callbacks and settles all but every seventh, which dies.
 async fn fill(store: &SqliteStore, count: usize) {
     let mut batch: Vec<_> = (0..count).map(confirmation).collect();
-    for received in &mut batch {
-        received.payment = None;
+    for delivery in &mut batch {
+        delivery.payment = None;
     }
     store.record(&batch).await.unwrap();
     loop {
@@ -30,7 +30,8 @@ async fn fill(store: &SqliteStore, count: usize) {
         if claimed.is_empty() {
             return;
         }
-        let ending = |id: i64| if id % 7 == 0 { Ending::Dead { error: "given up".into() } } else { Ending::Done };
+        let ending =
+            |id: i64| if id % 7 == 0 { Completion::Dead { error: "given up".into() } } else { Completion::Done };
         let settled: Vec<_> = claimed.iter().map(|one| Settlement::new(one.lease, ending(one.lease.id.0))).collect();
         store.settle(&settled).await.unwrap();
     }
@@ -90,8 +91,8 @@ async fn two_processes_on_one_file_share_the_work() {
         let batch = batch.clone();
         tokio::spawn(async move {
             let mut firsts = 0;
-            for received in batch {
-                let recorded = store.record(&[received]).await.unwrap();
+            for delivery in batch {
+                let recorded = store.record(&[delivery]).await.unwrap();
                 firsts += usize::from(recorded[0].verdict == mpesa_callbacks_core::store::Verdict::First);
             }
             firsts

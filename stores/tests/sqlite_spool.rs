@@ -14,7 +14,7 @@ fn delivery(number: u64) -> Spooled {
         body.into_bytes().into(),
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + number),
     );
-    spooled.peer = Some("196.201.214.200".parse().unwrap());
+    spooled.client_ip = Some("196.201.214.200".parse().unwrap());
     spooled.reference = Some("order-1".to_owned().into());
     spooled.decision = Some(r#"{"ResultCode":"0"}"#.to_owned());
     spooled
@@ -39,7 +39,7 @@ async fn what_was_put_is_there_for_the_next_process_whole_and_oldest_first() {
     assert_eq!(one.delivery_id, put.delivery_id);
     assert_eq!(one.came_to, asked.came_to);
     assert_eq!(one.body, asked.body);
-    assert_eq!((one.received_at, one.peer), (asked.received_at, asked.peer));
+    assert_eq!((one.received_at, one.client_ip), (asked.received_at, asked.client_ip));
     assert_eq!((&one.reference, &one.decision), (&asked.reference, &asked.decision));
     spool.remove(&[*first]).await.unwrap();
     let rest = spool.oldest(SpoolId::default(), 10).await.unwrap();

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use mpesa_callbacks::Kind;
 use mpesa_callbacks::payload::Digest;
 use mpesa_callbacks::store::{
-    CallbackId, Claim, Claimed, Depth, Entry, Extent, Filter, Lease, Lookup, MemoryStore, Owner, Received, Recorded,
-    Reopened, Reopening, Settled, Settlement, Store, StoreError, Waiting,
+    CallbackId, Claim, Claimed, Delivery, Entry, Extent, Filter, Lease, Lookup, MemoryStore, Owner, Recorded, Requeue,
+    Requeued, SettleResult, Settlement, StateCounts, Store, StoreError, Waiting,
 };
 
 /// A store that can be made to fail; in memory, unless it is made before another one.
@@ -72,21 +72,26 @@ impl Store for FlakyStore {
         self.inner.adopt(owner).await
     }
 
-    async fn record(&self, batch: &[Received]) -> Result<Vec<Recorded>, StoreError> {
+    async fn record(&self, batch: &[Delivery]) -> Result<Vec<Recorded>, StoreError> {
         self.there()?;
         if self.switches.slow.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
-        let is_poison = |received: &Received| received.key.as_str().contains("poison");
+        let is_poison = |delivery: &Delivery| delivery.key.as_str().contains("poison");
         if self.switches.refuses.load(Ordering::SeqCst) && batch.iter().any(is_poison) {
             return Err(StoreError::Refused("poison".into()));
         }
         self.inner.record(batch).await
     }
 
-    async fn decision(&self, kind: &Kind, key: &str, meaning: &Digest) -> Result<Option<String>, StoreError> {
+    async fn find_decision(
+        &self,
+        kind: &Kind,
+        key: &str,
+        content_digest: &Digest,
+    ) -> Result<Option<String>, StoreError> {
         self.there()?;
-        self.inner.decision(kind, key, meaning).await
+        self.inner.find_decision(kind, key, content_digest).await
     }
 
     async fn claim(&self, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
@@ -99,18 +104,18 @@ impl Store for FlakyStore {
         self.inner.renew(leases, lease).await
     }
 
-    async fn settle(&self, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+    async fn settle(&self, batch: &[Settlement]) -> Result<Vec<SettleResult>, StoreError> {
         self.there()?;
         let lose = self.switches.deaf.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |count| count.checked_sub(1));
         if lose.is_ok() {
-            return Ok(batch.iter().map(|_| Settled::LeaseLost).collect());
+            return Ok(batch.iter().map(|_| SettleResult::LeaseLost).collect());
         }
         self.inner.settle(batch).await
     }
 
-    async fn sweep(&self) -> Result<u64, StoreError> {
+    async fn reclaim_expired(&self) -> Result<u64, StoreError> {
         self.there()?;
-        self.inner.sweep().await
+        self.inner.reclaim_expired().await
     }
 
     async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError> {
@@ -126,8 +131,8 @@ impl Store for FlakyStore {
         self.inner.list(filter).await
     }
 
-    async fn reopen(&self, id: CallbackId, reopening: &Reopening<'_>) -> Result<Option<Reopened>, StoreError> {
-        self.inner.reopen(id, reopening).await
+    async fn requeue(&self, id: CallbackId, reopening: &Requeue<'_>) -> Result<Option<Requeued>, StoreError> {
+        self.inner.requeue(id, reopening).await
     }
 
     async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError> {
@@ -142,20 +147,20 @@ impl Store for FlakyStore {
         self.inner.trim_quarantine(rows, bytes).await
     }
 
-    async fn depth(&self) -> Result<Depth, StoreError> {
-        self.inner.depth().await
+    async fn counts(&self) -> Result<StateCounts, StoreError> {
+        self.inner.counts().await
     }
 
     async fn waiting(&self) -> Result<Vec<Waiting>, StoreError> {
         self.inner.waiting().await
     }
 
-    fn announce(&self) {
-        self.inner.announce();
+    fn notify_peers(&self) {
+        self.inner.notify_peers();
     }
 
-    async fn announced(&self) {
-        self.inner.announced().await;
+    async fn notified(&self) {
+        self.inner.notified().await;
     }
 
     async fn close(&self) -> Result<(), StoreError> {

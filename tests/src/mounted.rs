@@ -87,7 +87,7 @@ impl Mounted {
     pub async fn settled(&self) {
         let began = Instant::now();
         loop {
-            let depth = self.inbox.depth().await.expect("depth");
+            let depth = self.inbox.counts().await.expect("depth");
             if depth.ready + depth.running == 0 {
                 return;
             }

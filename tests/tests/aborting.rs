@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use mpesa_callbacks::prelude::*;
-use mpesa_callbacks::store::{Received, SqliteStore, State, Store};
+use mpesa_callbacks::store::{Delivery, SqliteStore, State, Store};
 use mpesa_callbacks_tests::{Mounted, SECRET, cancelled_push};
 
 const DIRECTORY: &str = "ABORTING_INBOX";
@@ -14,9 +14,9 @@ struct Poisoned;
 
 #[mpesa_callbacks]
 impl Poisoned {
-    #[stk(retries = 0)]
-    async fn stk(&self, _: StkCallback, delivery: &Delivery) {
-        if delivery.key() == "poison" {
+    #[stk(max_retries = 0)]
+    async fn stk(&self, _: StkCallback, ctx: &CallbackContext) {
+        if ctx.key() == "poison" {
             std::process::abort();
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -28,7 +28,7 @@ async fn inbox(directory: &Path) -> Inbox {
         .store(SqliteStore::open(directory.join("inbox.db")).unwrap())
         .secret(SECRET)
         .lease(Duration::from_millis(150))
-        .sweep_every(Duration::from_millis(30))
+        .lease_check_interval(Duration::from_millis(30))
         .start()
         .await
         .unwrap()
@@ -41,8 +41,8 @@ async fn child() {
     // All of them are there before anything is claimed, so that they are claimed together.
     let store = SqliteStore::open(Path::new(&directory).join("inbox.db")).unwrap();
     for key in std::iter::once("poison".to_owned()).chain((0..40).map(|i| format!("innocent {i}"))) {
-        let received = Received::parse(&Kind::Stk, &cancelled_push(&key), SystemTime::now()).unwrap();
-        store.record(&[received]).await.unwrap();
+        let delivery = Delivery::parse(&Kind::Stk, &cancelled_push(&key), SystemTime::now()).unwrap();
+        store.record(&[delivery]).await.unwrap();
     }
     store.close().await.unwrap();
     let mounted = Mounted::new(inbox(Path::new(&directory)).await);

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{CallbackId, Filter, MemoryStore, SqliteStore, State, Verdict};
-use mpesa_callbacks::{Clock, Request, SAFARICOM_ADDRESSES, Sources, TrustedProxies};
+use mpesa_callbacks::{Clock, IpAllowlist, Request, SAFARICOM_ADDRESSES, TrustedProxies};
 use mpesa_callbacks_conformance::fixtures;
 use mpesa_callbacks_tests::{Chunks, Mounted, SECRET, its_contradiction, paid_push};
 use proptest::collection::vec;
@@ -29,9 +29,9 @@ impl Shop {
         Shop { gate: Arc::new(Semaphore::new(open)), handled: Arc::default() }
     }
 
-    async fn note(&self, what: &str, delivery: &Delivery) {
+    async fn note(&self, what: &str, ctx: &CallbackContext) {
         self.gate.acquire().await.unwrap().forget();
-        self.handled.lock().unwrap().push(format!("{what} {}", delivery.id()));
+        self.handled.lock().unwrap().push(format!("{what} {}", ctx.id()));
     }
 
     fn handled(&self, what: &str) -> usize {
@@ -52,18 +52,18 @@ impl Shop {
 #[mpesa_callbacks(no_timeouts)]
 impl Shop {
     #[payment]
-    async fn paid(&self, _: Payment, delivery: &Delivery) {
-        self.note("payment", delivery).await;
+    async fn paid(&self, _: Payment, ctx: &CallbackContext) {
+        self.note("payment", ctx).await;
     }
 
     #[stk]
-    async fn stk(&self, callback: StkCallback, delivery: &Delivery) {
-        self.note(if callback.outcome().is_success() { "success" } else { "failure" }, delivery).await;
+    async fn stk(&self, callback: StkCallback, ctx: &CallbackContext) {
+        self.note(if callback.outcome().is_success() { "success" } else { "failure" }, ctx).await;
     }
 
     #[b2c_result]
-    async fn sent(&self, _: B2cResult, delivery: &Delivery) {
-        self.note("sent", delivery).await;
+    async fn sent(&self, _: B2cResult, ctx: &CallbackContext) {
+        self.note("sent", ctx).await;
     }
 
     #[c2b_validation]
@@ -72,8 +72,8 @@ impl Shop {
     }
 
     #[on_conflict]
-    async fn contradicted(&self, delivery: &Delivery) {
-        self.handled.lock().unwrap().push(format!("conflict {}", delivery.id()));
+    async fn contradicted(&self, ctx: &CallbackContext) {
+        self.handled.lock().unwrap().push(format!("conflict {}", ctx.id()));
     }
 }
 
@@ -207,7 +207,7 @@ fn without_the_secret_nothing_reaches_the_store() {
         let inbox = Inbox::builder(Shop::new(100))
             .store(SqliteStore::open(&path).unwrap())
             .secret(SECRET)
-            .sources(Sources::safaricom().report_only())
+            .ip_allowlist(IpAllowlist::safaricom().report_only())
             .trusted_proxies(TrustedProxies::hops(1))
             .start()
             .await

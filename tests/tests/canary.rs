@@ -39,59 +39,59 @@ struct Leaky {
 }
 
 impl Leaky {
-    fn show(&self, callback: &dyn std::fmt::Debug, delivery: &Delivery) {
-        self.debug.lock().unwrap().push_str(&format!("{callback:?} {delivery:?}"));
+    fn show(&self, callback: &dyn std::fmt::Debug, ctx: &CallbackContext) {
+        self.debug.lock().unwrap().push_str(&format!("{callback:?} {ctx:?}"));
     }
 }
 
 #[mpesa_callbacks]
 impl Leaky {
-    #[stk(retries = 1)]
-    async fn stk(&self, callback: StkCallback, delivery: &Delivery, tx: &mut SqliteTx) -> Result<(), String> {
-        self.show(&callback, delivery);
-        sqlx::query("INSERT INTO effect (key) VALUES (?)").bind(delivery.key()).execute(&mut **tx).await.unwrap();
-        if callback.outcome().is_success() { Ok(()) } else { Err(format!("canary-error {}", delivery.key())) }
+    #[stk(max_retries = 1)]
+    async fn stk(&self, callback: StkCallback, ctx: &CallbackContext, tx: &mut SqliteTx) -> Result<(), String> {
+        self.show(&callback, ctx);
+        sqlx::query("INSERT INTO effect (key) VALUES (?)").bind(ctx.key()).execute(&mut **tx).await.unwrap();
+        if callback.outcome().is_success() { Ok(()) } else { Err(format!("canary-error {}", ctx.key())) }
     }
 
     #[c2b_validation]
-    async fn check(&self, request: C2bValidation, delivery: &Delivery) -> Result<Validation, String> {
-        self.show(&request, delivery);
+    async fn check(&self, request: C2bValidation, ctx: &CallbackContext) -> Result<Validation, String> {
+        self.show(&request, ctx);
         Err("canary-error".into())
     }
 
     #[c2b_confirmation]
-    async fn c2b(&self, callback: C2bConfirmation, delivery: &Delivery) {
-        self.show(&callback, delivery);
+    async fn c2b(&self, callback: C2bConfirmation, ctx: &CallbackContext) {
+        self.show(&callback, ctx);
     }
 
     #[payment]
-    async fn paid(&self, payment: Payment, delivery: &Delivery) {
-        self.show(&payment, delivery);
+    async fn paid(&self, payment: Payment, ctx: &CallbackContext) {
+        self.show(&payment, ctx);
     }
 
     #[b2c_result]
-    async fn b2c(&self, result: B2cResult, delivery: &Delivery) {
-        self.show(&result, delivery);
+    async fn b2c(&self, result: B2cResult, ctx: &CallbackContext) {
+        self.show(&result, ctx);
     }
 
     #[b2c_timeout]
-    async fn unsure(&self, timeout: QueueTimeout, delivery: &Delivery) {
-        self.show(&timeout, delivery);
+    async fn unsure(&self, timeout: QueueTimeout, ctx: &CallbackContext) {
+        self.show(&timeout, ctx);
     }
 
     #[status_result]
-    async fn status(&self, result: StatusResult, delivery: &Delivery) {
-        self.show(&result, delivery);
+    async fn status(&self, result: StatusResult, ctx: &CallbackContext) {
+        self.show(&result, ctx);
     }
 
     #[status_timeout]
-    async fn no_status(&self, timeout: QueueTimeout, delivery: &Delivery) {
-        self.show(&timeout, delivery);
+    async fn no_status(&self, timeout: QueueTimeout, ctx: &CallbackContext) {
+        self.show(&timeout, ctx);
     }
 
     #[on_conflict]
-    async fn conflict(&self, delivery: &Delivery) {
-        self.show(&(), delivery);
+    async fn conflict(&self, ctx: &CallbackContext) {
+        self.show(&(), ctx);
     }
 }
 
@@ -131,7 +131,7 @@ async fn nothing_private_gets_out() {
     let shown = leaky.debug.clone();
     let builder = Inbox::builder(leaky)
         .store(SqliteStore::open(directory.path().join("inbox.db")).unwrap())
-        .ledger(SqlxLedger::new(pool.clone()))
+        .transactor(SqlxTransactor::new(pool.clone()))
         .secret(SECRET)
         .backoff(Backoff::new(Duration::from_millis(1), Duration::from_millis(2)));
     let mut debug = format!("{builder:?}");

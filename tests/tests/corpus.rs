@@ -2,9 +2,9 @@
 
 use mpesa_callbacks_conformance::fixtures::{self, Fixture, OPENAPI, PAYHERO};
 use mpesa_callbacks_core::Kind;
-use mpesa_callbacks_core::payload::{Amount, Callback, DarajaTime, Msisdn, Outcome, Parsed, Party, Unreadable, parse};
+use mpesa_callbacks_core::payload::{Amount, Callback, DarajaTime, Msisdn, Outcome, ParseError, Parsed, Party, parse};
 
-fn read(fixture: &Fixture, body: &[u8]) -> Result<Parsed, Unreadable> {
+fn read(fixture: &Fixture, body: &[u8]) -> Result<Parsed, ParseError> {
     let (kind, pointer) = match fixture.route.strip_prefix("callback:") {
         Some("payhero") => (Kind::custom(PAYHERO.0), Some(PAYHERO.1)),
         Some(_) => (Kind::custom(OPENAPI.0), Some(OPENAPI.1)),

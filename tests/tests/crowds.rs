@@ -26,7 +26,7 @@ impl Shop {
         self.paid.fetch_add(1, Ordering::SeqCst);
     }
 
-    #[c2b_validation(deadline = "7s", otherwise = "accept")]
+    #[c2b_validation(timeout = "7s", fallback = "accept")]
     async fn is_welcome(&self, _: C2bValidation) -> Validation {
         self.asked.fetch_add(1, Ordering::SeqCst);
         self.open.notified().await;
@@ -34,17 +34,17 @@ impl Shop {
     }
 
     #[b2c_timeout]
-    async fn stuck(&self, timeout: QueueTimeout, delivery: &Delivery) {
-        assert_eq!((timeout.key(), delivery.key()), (None, "payout-1"));
+    async fn stuck(&self, timeout: QueueTimeout, ctx: &CallbackContext) {
+        assert_eq!((timeout.key(), ctx.key()), (None, "payout-1"));
         self.timeouts.fetch_add(1, Ordering::SeqCst);
     }
 
     #[overdue]
-    async fn ask(&self, _: Expected) {}
+    async fn ask(&self, _: Expectation) {}
 }
 
 async fn mounted(shop: &Shop, in_flight: usize) -> Mounted {
-    let builder = Inbox::builder(shop.clone()).store(MemoryStore::new()).secret(SECRET).in_flight(in_flight);
+    let builder = Inbox::builder(shop.clone()).store(MemoryStore::new()).secret(SECRET).max_in_flight(in_flight);
     Mounted::new(builder.counterpart_timeout(Duration::ZERO).start().await.unwrap())
 }
 
@@ -133,8 +133,12 @@ async fn a_leaked_url_stores_little_and_repetitions_are_taken() {
 async fn another_id_under_an_identified_reference_contradicts() {
     let shop = Shop::default();
     let mounted = mounted(&shop, 1024).await;
-    mounted.inbox.expect(&Expected::new(Kind::Stk, "ORDER-1").amount(Amount::from_shillings(10))).await.unwrap();
-    mounted.inbox.identify(&Kind::Stk, "ORDER-1", "ws_genuine").await.unwrap();
+    mounted
+        .inbox
+        .expect_callback(&Expectation::new(Kind::Stk, "ORDER-1").amount(Amount::from_shillings(10)))
+        .await
+        .unwrap();
+    mounted.inbox.link_request_id(&Kind::Stk, "ORDER-1", "ws_genuine").await.unwrap();
     assert_eq!(mounted.post_for(&Kind::Stk, "ORDER-1", push("ws_forged", "FORGED", 10)).await.status, 200);
     assert_eq!(mounted.post_for(&Kind::Stk, "ORDER-1", push("ws_genuine", "R1", 10)).await.status, 200);
     until("the genuine one is handled", async || shop.paid.load(Ordering::SeqCst) == 1).await;
@@ -148,8 +152,12 @@ async fn another_id_under_an_identified_reference_contradicts() {
 async fn the_genuine_callback_is_first_after_one_that_contradicts_what_was_expected() {
     let shop = Shop::default();
     let mounted = mounted(&shop, 1024).await;
-    mounted.inbox.expect(&Expected::new(Kind::Stk, "ORDER-1").amount(Amount::from_shillings(10))).await.unwrap();
-    mounted.inbox.identify(&Kind::Stk, "ORDER-1", "ws_1").await.unwrap();
+    mounted
+        .inbox
+        .expect_callback(&Expectation::new(Kind::Stk, "ORDER-1").amount(Amount::from_shillings(10)))
+        .await
+        .unwrap();
+    mounted.inbox.link_request_id(&Kind::Stk, "ORDER-1", "ws_1").await.unwrap();
     let forged = push("ws_1", "FORGED", 10).replace("\"Value\":10", "\"Value\":1");
     assert_eq!(mounted.post("/stk", forged).await.status, 200);
     assert_eq!(mounted.post("/stk", push("ws_1", "R1", 10)).await.status, 200);
@@ -164,11 +172,15 @@ async fn the_genuine_callback_is_first_after_one_that_contradicts_what_was_expec
 async fn two_successes_under_one_reference_are_not_both_handled() {
     let shop = Shop::default();
     let mounted = mounted(&shop, 1024).await;
-    mounted.inbox.expect(&Expected::new(Kind::Stk, "ORDER-1").amount(Amount::from_shillings(10))).await.unwrap();
+    mounted
+        .inbox
+        .expect_callback(&Expectation::new(Kind::Stk, "ORDER-1").amount(Amount::from_shillings(10)))
+        .await
+        .unwrap();
     assert_eq!(mounted.post_for(&Kind::Stk, "ORDER-1", push("ws_1", "R1", 10)).await.status, 200);
     assert_eq!(mounted.post_for(&Kind::Stk, "ORDER-1", push("ws_2", "R2", 10)).await.status, 200);
     until("the first is handled", async || shop.paid.load(Ordering::SeqCst) == 1).await;
-    until("the second is held", async || mounted.inbox.depth().await.unwrap().held == 1).await;
+    until("the second is held", async || mounted.inbox.counts().await.unwrap().held == 1).await;
 }
 
 /// F2: what a customer types is no credential, whatever it looks like.

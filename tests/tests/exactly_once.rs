@@ -18,11 +18,11 @@ struct Books {
 
 #[mpesa_callbacks]
 impl Books {
-    #[stk(retries = 3)]
-    async fn stk(&self, _: StkCallback, delivery: &Delivery, tx: &mut SqliteTx) -> sqlx::Result<()> {
+    #[stk(max_retries = 3)]
+    async fn stk(&self, _: StkCallback, ctx: &CallbackContext, tx: &mut SqliteTx) -> sqlx::Result<()> {
         let run = self.runs.fetch_add(1, Ordering::SeqCst);
-        sqlx::query("INSERT INTO effect (key) VALUES (?)").bind(delivery.key()).execute(&mut **tx).await?;
-        match delivery.key() {
+        sqlx::query("INSERT INTO effect (key) VALUES (?)").bind(ctx.key()).execute(&mut **tx).await?;
+        match ctx.key() {
             "fails-first" if run == 0 => Err(sqlx::Error::WorkerCrashed),
             "panics-first" if run == 0 => panic!("as it does"),
             "violates" => {
@@ -65,11 +65,11 @@ impl Shop {
         let books = Books { runs: Arc::default() };
         let inbox = Inbox::builder(books.clone())
             .shared_store(store(directory.path()))
-            .ledger(SqlxLedger::new(pool.clone()))
+            .transactor(SqlxTransactor::new(pool.clone()))
             .secret(SECRET)
             .backoff(Backoff::new(Duration::from_millis(1), Duration::from_millis(5)))
             .lease(LEASE)
-            .sweep_every(Duration::from_millis(50))
+            .lease_check_interval(Duration::from_millis(50))
             .start()
             .await
             .unwrap();

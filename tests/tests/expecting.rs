@@ -12,7 +12,7 @@ use mpesa_callbacks_tests::{Mounted, SECRET, until};
 struct Shop {
     heard: Arc<Mutex<Vec<String>>>,
     /// What a query would tell, by reference; of the others nobody knows.
-    truth: Arc<Mutex<Vec<(String, Reconciled)>>>,
+    truth: Arc<Mutex<Vec<(String, Reconciliation)>>>,
 }
 
 impl Shop {
@@ -30,14 +30,14 @@ impl Shop {
 #[mpesa_callbacks(no_timeouts)]
 impl Shop {
     #[stk]
-    async fn pushed(&self, callback: StkCallback, delivery: &Delivery) {
+    async fn pushed(&self, callback: StkCallback, ctx: &CallbackContext) {
         let code = callback.result_code.map(|code| code.as_str().to_owned()).unwrap_or_default();
-        self.note(format!("stk {code} for {}", delivery.reference().unwrap_or("nobody")));
+        self.note(format!("stk {code} for {}", ctx.reference().unwrap_or("nobody")));
     }
 
     #[payment]
-    async fn paid(&self, payment: Payment, delivery: &Delivery) {
-        let _ = delivery;
+    async fn paid(&self, payment: Payment, ctx: &CallbackContext) {
+        let _ = ctx;
         self.note(format!("paid {} for {}", payment.receipt, payment.order().unwrap_or("nobody")));
     }
 
@@ -47,32 +47,32 @@ impl Shop {
     }
 
     #[b2c_result]
-    async fn sent(&self, result: B2cResult, delivery: &Delivery) {
+    async fn sent(&self, result: B2cResult, ctx: &CallbackContext) {
         let receipt = result.receipt().unwrap_or("nothing");
-        self.note(format!("sent {receipt} for {}", delivery.reference().unwrap_or("nobody")));
+        self.note(format!("sent {receipt} for {}", ctx.reference().unwrap_or("nobody")));
     }
 
-    #[overdue(retries = 3)]
-    async fn ask(&self, expected: Expected, delivery: &Delivery) -> Result<(), ExpectError> {
+    #[overdue(max_retries = 3)]
+    async fn ask(&self, expected: Expectation, ctx: &CallbackContext) -> Result<(), ExpectError> {
         let reference = expected.reference.as_str().to_owned();
         let id = expected.id.as_ref().map_or("no id", |id| id.as_str()).to_owned();
         self.note(format!("overdue {reference} ({id})"));
         let found = self.truth.lock().unwrap().iter().find(|(of, _)| *of == reference).map(|(_, found)| found.clone());
         if let Some(found) = found {
-            delivery.inbox().reconciled(&expected.kind, &reference, &found).await?;
+            ctx.inbox().reconcile(&expected.kind, &reference, &found).await?;
         }
         Ok(())
     }
 
     #[on_conflict]
-    async fn contradicted(&self, delivery: &Delivery) {
-        self.note(format!("conflict for {}", delivery.reference().unwrap_or("nobody")));
+    async fn contradicted(&self, ctx: &CallbackContext) {
+        self.note(format!("conflict for {}", ctx.reference().unwrap_or("nobody")));
     }
 }
 
 const SOON: Duration = Duration::from_millis(300);
 
-fn builder(shop: &Shop, store: &MemoryStore) -> InboxBuilder<Shop, mpesa_callbacks::ledger::NoLedger> {
+fn builder(shop: &Shop, store: &MemoryStore) -> InboxBuilder<Shop, mpesa_callbacks::transactor::NoTransactor> {
     let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(5));
     Inbox::builder(shop.clone()).store(store.clone()).secret(SECRET).backoff(backoff)
 }
@@ -83,8 +83,8 @@ async fn shop() -> (Shop, Mounted) {
     (shop, Mounted::new(inbox))
 }
 
-fn order(reference: &str) -> Expected {
-    Expected::new(Kind::Stk, reference).amount(Amount::from_shillings(1500)).within(SOON)
+fn order(reference: &str) -> Expectation {
+    Expectation::new(Kind::Stk, reference).amount(Amount::from_shillings(1500)).timeout(SOON)
 }
 
 fn push(id: &str, code: u32, amount: u32, receipt: &str) -> String {
@@ -107,8 +107,8 @@ async fn of_kind(mounted: &Mounted, kind: Kind) -> Vec<Entry> {
 #[tokio::test]
 async fn what_was_expected_is_handled_and_nothing_is_overdue() {
     let (shop, mounted) = shop().await;
-    mounted.inbox.expect(&order("order-1")).await.unwrap();
-    mounted.inbox.expect(&order("order-1")).await.unwrap();
+    mounted.inbox.expect_callback(&order("order-1")).await.unwrap();
+    mounted.inbox.expect_callback(&order("order-1")).await.unwrap();
     assert_eq!(mounted.post_for(&Kind::Stk, "order-1", push("ws_1", 0, 1500, "R1")).await.status, 200);
     // The expectation, too, is over once it is due.
     mounted.settled().await;
@@ -118,7 +118,7 @@ async fn what_was_expected_is_handled_and_nothing_is_overdue() {
 #[tokio::test]
 async fn another_amount_is_a_conflict_and_makes_no_payment_until_somebody_releases_it() {
     let (shop, mounted) = shop().await;
-    mounted.inbox.expect(&order("order-1")).await.unwrap();
+    mounted.inbox.expect_callback(&order("order-1")).await.unwrap();
     assert_eq!(mounted.post_for(&Kind::Stk, "order-1", push("ws_1", 0, 1, "R1")).await.status, 200);
     until("the conflict is told", async || !shop.heard().is_empty()).await;
     assert_eq!(shop.heard(), ["conflict for order-1"]);
@@ -136,8 +136,12 @@ async fn another_amount_is_a_conflict_and_makes_no_payment_until_somebody_releas
 async fn c2b_payments_are_known_by_the_account_that_the_customer_typed() {
     let (shop, mounted) = shop().await;
     for reference in ["INV-1", "INV-2"] {
-        let invoice = Expected::new(Kind::C2bConfirmation, reference).amount(Amount::from_shillings(20));
-        mounted.inbox.expect(&invoice.business_short_code("600638").within(Duration::from_mins(1))).await.unwrap();
+        let invoice = Expectation::new(Kind::C2bConfirmation, reference).amount(Amount::from_shillings(20));
+        mounted
+            .inbox
+            .expect_callback(&invoice.business_short_code("600638").timeout(Duration::from_mins(1)))
+            .await
+            .unwrap();
     }
     for body in [
         confirmation("R1", "20.00", " inv-1 ", "600638"),
@@ -153,16 +157,16 @@ async fn c2b_payments_are_known_by_the_account_that_the_customer_typed() {
 #[tokio::test]
 async fn when_no_callback_comes_the_application_asks_and_what_it_finds_closes_the_case() {
     let (shop, mounted) = shop().await;
-    shop.truth.lock().unwrap().push(("order-1".into(), Reconciled::success("R1")));
-    shop.truth.lock().unwrap().push(("order-2".into(), Reconciled::with_code("1032")));
+    shop.truth.lock().unwrap().push(("order-1".into(), Reconciliation::success("R1")));
+    shop.truth.lock().unwrap().push(("order-2".into(), Reconciliation::result_code("1032")));
     for (reference, id) in [("order-1", "ws_1"), ("order-2", "ws_2")] {
-        mounted.inbox.expect(&order(reference)).await.unwrap();
-        mounted.inbox.identify(&Kind::Stk, reference, id).await.unwrap();
+        mounted.inbox.expect_callback(&order(reference)).await.unwrap();
+        mounted.inbox.link_request_id(&Kind::Stk, reference, id).await.unwrap();
     }
-    let payout = Expected::new(Kind::B2cResult, "payout-1").amount(Amount::from_shillings(5)).within(SOON);
-    mounted.inbox.expect(&payout).await.unwrap();
-    mounted.inbox.identify(&Kind::B2cResult, "payout-1", "conversation").await.unwrap();
-    shop.truth.lock().unwrap().push(("payout-1".into(), Reconciled::success("R2")));
+    let payout = Expectation::new(Kind::B2cResult, "payout-1").amount(Amount::from_shillings(5)).timeout(SOON);
+    mounted.inbox.expect_callback(&payout).await.unwrap();
+    mounted.inbox.link_request_id(&Kind::B2cResult, "payout-1", "conversation").await.unwrap();
+    shop.truth.lock().unwrap().push(("payout-1".into(), Reconciliation::success("R2")));
     tokio::time::sleep(SOON / 3).await;
     assert!(shop.heard().is_empty(), "too early");
     mounted.settled().await;
@@ -191,15 +195,15 @@ async fn when_no_callback_comes_the_application_asks_and_what_it_finds_closes_th
 #[tokio::test]
 async fn an_application_that_finds_nothing_out_is_asked_again_and_in_the_end_somebody_is_told() {
     let (shop, mounted) = shop().await;
-    mounted.inbox.expect(&order("order-1").within(Duration::from_millis(10))).await.unwrap();
+    mounted.inbox.expect_callback(&order("order-1").timeout(Duration::from_millis(10))).await.unwrap();
     // A code that says that nobody knows is no answer.
     assert_eq!(mounted.post_for(&Kind::Stk, "order-1", push("ws_1", 1037, 0, "")).await.status, 200);
-    until("it is dead", async || mounted.inbox.depth().await.unwrap().dead == 1).await;
+    until("it is dead", async || mounted.inbox.counts().await.unwrap().dead == 1).await;
     let heard = shop.heard();
     assert_eq!(heard.iter().filter(|heard| heard.starts_with("overdue")).count(), 4, "{heard:?}");
     // What is found out later is taken, too.
-    mounted.inbox.identify(&Kind::Stk, "order-1", "ws_1").await.unwrap();
-    mounted.inbox.reconciled(&Kind::Stk, "order-1", &Reconciled::success("r1 ")).await.unwrap();
+    mounted.inbox.link_request_id(&Kind::Stk, "order-1", "ws_1").await.unwrap();
+    mounted.inbox.reconcile(&Kind::Stk, "order-1", &Reconciliation::success("r1 ")).await.unwrap();
     until("it is taken", async || shop.heard().contains(&"paid R1 for order-1".to_owned())).await;
     assert!(!shop.heard().iter().any(|heard| heard.starts_with("conflict")), "that nobody knew is no contradiction");
 }
@@ -208,25 +212,25 @@ async fn an_application_that_finds_nothing_out_is_asked_again_and_in_the_end_som
 async fn a_callback_is_known_by_daraja_s_id_too() {
     let (shop, mounted) = shop().await;
     for (reference, id) in [("order-1", "ws_1"), ("order-2", "ws_2")] {
-        mounted.inbox.expect(&order(reference)).await.unwrap();
-        mounted.inbox.identify(&Kind::Stk, reference, id).await.unwrap();
-        mounted.inbox.identify(&Kind::Stk, reference, id).await.unwrap();
+        mounted.inbox.expect_callback(&order(reference)).await.unwrap();
+        mounted.inbox.link_request_id(&Kind::Stk, reference, id).await.unwrap();
+        mounted.inbox.link_request_id(&Kind::Stk, reference, id).await.unwrap();
     }
     assert_eq!(mounted.post("/stk", push("ws_1", 0, 1500, "R1")).await.status, 200);
     assert_eq!(mounted.post("/stk", push("ws_1", 0, 1500, "R1")).await.status, 200);
     assert_eq!(mounted.post("/stk", push("ws_2", 0, 1, "R2")).await.status, 200);
     until("the conflict is told", async || shop.heard().len() >= 3).await;
     assert_eq!(shop.heard(), ["conflict for order-2", "paid R1 for order-1", "stk 0 for order-1"]);
-    let stolen = mounted.inbox.identify(&Kind::Stk, "order-2", "ws_1").await;
-    assert!(matches!(stolen, Err(ExpectError::Contradicts)), "{stolen:?}");
+    let stolen = mounted.inbox.link_request_id(&Kind::Stk, "order-2", "ws_1").await;
+    assert!(matches!(stolen, Err(ExpectError::AlreadyExpected)), "{stolen:?}");
 }
 
 #[tokio::test]
 async fn a_callback_that_comes_before_daraja_s_id_is_found_all_the_same() {
     let (shop, mounted) = shop().await;
-    mounted.inbox.expect(&order("order-1")).await.unwrap();
+    mounted.inbox.expect_callback(&order("order-1")).await.unwrap();
     assert_eq!(mounted.post("/stk", push("ws_1", 0, 1500, "R1")).await.status, 200);
-    mounted.inbox.identify(&Kind::Stk, "order-1", "ws_1").await.unwrap();
+    mounted.inbox.link_request_id(&Kind::Stk, "order-1", "ws_1").await.unwrap();
     mounted.settled().await;
     assert_eq!(shop.heard(), ["paid R1 for order-1", "stk 0 for nobody"], "and nothing is overdue");
 }
@@ -236,11 +240,11 @@ async fn a_payment_that_was_handled_before_daraja_s_id_was_told_learns_its_order
     let shop = Shop::default();
     let inbox = builder(&shop, &MemoryStore::new()).counterpart_timeout(Duration::from_millis(1));
     let mounted = Mounted::new(inbox.start().await.unwrap());
-    mounted.inbox.expect(&order("order-1").within(Duration::from_mins(1))).await.unwrap();
+    mounted.inbox.expect_callback(&order("order-1").timeout(Duration::from_mins(1))).await.unwrap();
     assert_eq!(mounted.post("/stk", push("ws_1", 0, 1500, "R1")).await.status, 200);
     until("it is handled for nobody", async || shop.heard().len() >= 2).await;
-    mounted.inbox.identify(&Kind::Stk, "order-1", "ws_1").await.unwrap();
-    mounted.inbox.identify(&Kind::Stk, "order-1", "ws_1").await.unwrap();
+    mounted.inbox.link_request_id(&Kind::Stk, "order-1", "ws_1").await.unwrap();
+    mounted.inbox.link_request_id(&Kind::Stk, "order-1", "ws_1").await.unwrap();
     until("its order is known", async || shop.heard().len() >= 3).await;
     assert_eq!(shop.heard(), ["R1 was for order-1", "paid R1 for nobody", "stk 0 for nobody"]);
 }
@@ -250,8 +254,8 @@ async fn money_that_nobody_asked_for_is_held_until_somebody_did() {
     let shop = Shop::default();
     let inbox = builder(&shop, &MemoryStore::new()).require_expected([Kind::Stk]).start().await.unwrap();
     let mounted = Mounted::new(inbox);
-    mounted.inbox.expect(&order("order-1").within(Duration::from_mins(1))).await.unwrap();
-    mounted.inbox.expect(&order("order-2").within(Duration::from_mins(1))).await.unwrap();
+    mounted.inbox.expect_callback(&order("order-1").timeout(Duration::from_mins(1))).await.unwrap();
+    mounted.inbox.expect_callback(&order("order-2").timeout(Duration::from_mins(1))).await.unwrap();
     for (id, code, amount, receipt) in
         [("ws_1", 0, 1500, "R1"), ("ws_2", 0, 1, "R2"), ("ws_3", 0, 1500, "R3"), ("ws_4", 1032, 0, "")]
     {
@@ -261,13 +265,13 @@ async fn money_that_nobody_asked_for_is_held_until_somebody_did() {
     until("the others are handled", async || shop.heard().len() >= 5).await;
     let told = ["conflict for nobody"; 3].into_iter();
     assert_eq!(shop.heard(), told.chain(["paid R5 for walk-in", "stk 1032 for nobody"]).collect::<Vec<_>>());
-    assert_eq!(mounted.inbox.depth().await.unwrap().held, 3);
+    assert_eq!(mounted.inbox.counts().await.unwrap().held, 3);
 
-    mounted.inbox.identify(&Kind::Stk, "order-1", "ws_1").await.unwrap();
-    mounted.inbox.identify(&Kind::Stk, "order-2", "ws_2").await.unwrap();
+    mounted.inbox.link_request_id(&Kind::Stk, "order-1", "ws_1").await.unwrap();
+    mounted.inbox.link_request_id(&Kind::Stk, "order-2", "ws_2").await.unwrap();
     until("the first is handled", async || shop.heard().len() >= 7).await;
     assert!(shop.heard().contains(&"paid R1 for order-1".to_owned()));
-    assert_eq!(mounted.inbox.depth().await.unwrap().held, 2, "the other amount, and the one that nobody asked for");
+    assert_eq!(mounted.inbox.counts().await.unwrap().held, 2, "the other amount, and the one that nobody asked for");
 }
 
 /// Nobody knew, then it was paid, and only then did the application tell Daraja's id.
@@ -276,12 +280,12 @@ async fn an_update_that_was_held_is_released_with_what_was_expected() {
     let shop = Shop::default();
     let inbox = builder(&shop, &MemoryStore::new()).require_expected([Kind::Stk]).start().await.unwrap();
     let mounted = Mounted::new(inbox);
-    mounted.inbox.expect(&order("order-1").within(Duration::from_mins(1))).await.unwrap();
+    mounted.inbox.expect_callback(&order("order-1").timeout(Duration::from_mins(1))).await.unwrap();
     assert_eq!(mounted.post("/stk", push("ws_1", 1037, 0, "")).await.status, 200);
     assert_eq!(mounted.post("/stk", push("ws_1", 0, 1500, "R1")).await.status, 200);
-    mounted.inbox.identify(&Kind::Stk, "order-1", "ws_1").await.unwrap();
+    mounted.inbox.link_request_id(&Kind::Stk, "order-1", "ws_1").await.unwrap();
     until("it is handled", async || shop.heard().contains(&"paid R1 for order-1".to_owned())).await;
-    assert_eq!(mounted.inbox.depth().await.unwrap().held, 0);
+    assert_eq!(mounted.inbox.counts().await.unwrap().held, 0);
 }
 
 /// What contradicts is somebody's to release, whoever asked for it.
@@ -290,23 +294,23 @@ async fn telling_daraja_s_id_releases_no_contradiction() {
     let shop = Shop::default();
     let inbox = builder(&shop, &MemoryStore::new()).require_expected([Kind::Stk]).start().await.unwrap();
     let mounted = Mounted::new(inbox);
-    mounted.inbox.expect(&order("order-1").within(Duration::from_mins(1))).await.unwrap();
+    mounted.inbox.expect_callback(&order("order-1").timeout(Duration::from_mins(1))).await.unwrap();
     assert_eq!(mounted.post("/stk", push("ws_1", 1032, 0, "")).await.status, 200);
     assert_eq!(mounted.post("/stk", push("ws_1", 0, 1500, "R1")).await.status, 200);
-    mounted.inbox.identify(&Kind::Stk, "order-1", "ws_1").await.unwrap();
+    mounted.inbox.link_request_id(&Kind::Stk, "order-1", "ws_1").await.unwrap();
     until("they are told", async || shop.heard().len() >= 2).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(shop.heard(), ["conflict for nobody", "stk 1032 for nobody"]);
-    assert_eq!(mounted.inbox.depth().await.unwrap().held, 1);
+    assert_eq!(mounted.inbox.counts().await.unwrap().held, 1);
 }
 
 /// It came to the plain URL, so that its fingerprints have no reference; what was reconciled has one.
 #[tokio::test]
 async fn a_late_callback_to_the_plain_url_repeats_what_was_reconciled() {
     let (shop, mounted) = shop().await;
-    mounted.inbox.expect(&order("order-1").within(Duration::from_mins(1))).await.unwrap();
-    mounted.inbox.identify(&Kind::Stk, "order-1", "ws_1").await.unwrap();
-    mounted.inbox.reconciled(&Kind::Stk, "order-1", &Reconciled::success("R1")).await.unwrap();
+    mounted.inbox.expect_callback(&order("order-1").timeout(Duration::from_mins(1))).await.unwrap();
+    mounted.inbox.link_request_id(&Kind::Stk, "order-1", "ws_1").await.unwrap();
+    mounted.inbox.reconcile(&Kind::Stk, "order-1", &Reconciliation::success("R1")).await.unwrap();
     for _ in 0..2 {
         assert_eq!(mounted.post("/stk", push("ws_1", 0, 1500, "R1")).await.status, 200);
     }
@@ -314,7 +318,7 @@ async fn a_late_callback_to_the_plain_url_repeats_what_was_reconciled() {
     let pushes = of_kind(&mounted, Kind::Stk).await;
     assert_eq!(pushes.iter().map(|entry| entry.verdict).collect::<Vec<_>>(), [Verdict::Variant, Verdict::First]);
     // And the other way round: it was told already.
-    let again = mounted.inbox.reconciled(&Kind::Stk, "order-1", &Reconciled::success("R1")).await.unwrap();
+    let again = mounted.inbox.reconcile(&Kind::Stk, "order-1", &Reconciliation::success("R1")).await.unwrap();
     assert_eq!(again.verdict, Verdict::Duplicate);
     assert_eq!(shop.heard(), ["paid R1 for order-1", "stk 0 for order-1"]);
 }
@@ -323,10 +327,10 @@ async fn a_late_callback_to_the_plain_url_repeats_what_was_reconciled() {
 #[tokio::test]
 async fn what_comes_for_another_request_is_a_conflict_and_answers_nothing() {
     let (shop, mounted) = shop().await;
-    shop.truth.lock().unwrap().push(("order-2".into(), Reconciled::success("R2")));
+    shop.truth.lock().unwrap().push(("order-2".into(), Reconciliation::success("R2")));
     for (reference, id) in [("order-1", "ws_1"), ("order-2", "ws_2")] {
-        mounted.inbox.expect(&order(reference)).await.unwrap();
-        mounted.inbox.identify(&Kind::Stk, reference, id).await.unwrap();
+        mounted.inbox.expect_callback(&order(reference)).await.unwrap();
+        mounted.inbox.link_request_id(&Kind::Stk, reference, id).await.unwrap();
     }
     assert_eq!(mounted.post_for(&Kind::Stk, "order-1", push("ws_2", 1032, 0, "")).await.status, 200);
     until("order 2 is asked after", async || shop.heard().contains(&"overdue order-2 (ws_2)".to_owned())).await;
@@ -338,7 +342,7 @@ async fn what_comes_for_another_request_is_a_conflict_and_answers_nothing() {
 async fn what_is_expected_is_asked_after_by_the_next_process() {
     let (shop, store) = (Shop::default(), MemoryStore::new());
     let first = builder(&shop, &store).start().await.unwrap();
-    first.expect(&order("order-1")).await.unwrap();
+    first.expect_callback(&order("order-1")).await.unwrap();
     drop(first);
     let inbox = builder(&shop, &store).start().await.unwrap();
     until("it is overdue", async || !shop.heard().is_empty()).await;
@@ -355,29 +359,35 @@ async fn what_cannot_be_expected_is_said() {
         async fn stk(&self, _: StkCallback) {}
     }
     let deaf = Inbox::builder(Deaf).store(MemoryStore::new()).secret(SECRET).start().await.unwrap();
-    assert!(matches!(deaf.expect(&order("order-1")).await, Err(ExpectError::Off)));
+    assert!(matches!(deaf.expect_callback(&order("order-1")).await, Err(ExpectError::NotEnabled)));
     let strict = Inbox::builder(Deaf).store(MemoryStore::new()).secret(SECRET);
     let refused = strict.require_expected([Kind::BillManager]).start().await;
     assert!(matches!(refused, Err(StartError::NotExpectable { kind: Kind::BillManager })));
 
     let forgetful =
         builder(&Shop::default(), &MemoryStore::new()).retention(Duration::from_secs(1)).start().await.unwrap();
-    let long = order("order-1").within(Duration::from_mins(1));
-    assert!(matches!(forgetful.expect(&long).await, Err(ExpectError::TooLong { .. })), "it would be purged first");
+    let long = order("order-1").timeout(Duration::from_mins(1));
+    assert!(
+        matches!(forgetful.expect_callback(&long).await, Err(ExpectError::ExceedsRetention { .. })),
+        "it would be purged first"
+    );
 
     let (_, mounted) = shop().await;
     let inbox = &mounted.inbox;
-    inbox.expect(&order("order-1")).await.unwrap();
+    inbox.expect_callback(&order("order-1")).await.unwrap();
     let other = order("order-1").amount(Amount::from_shillings(2));
-    assert!(matches!(inbox.expect(&other).await, Err(ExpectError::Contradicts)));
-    assert!(matches!(inbox.expect(&order("")).await, Err(ExpectError::Reference { length: 0 })));
-    let validation = Expected::new(Kind::C2bValidation, "x");
-    assert!(matches!(inbox.expect(&validation).await, Err(ExpectError::Kind { .. })));
-    assert!(matches!(inbox.identify(&Kind::Stk, "order-9", "ws").await, Err(ExpectError::NotExpected { .. })));
-    let found = Reconciled::success("R");
-    assert!(matches!(inbox.reconciled(&Kind::Stk, "order-9", &found).await, Err(ExpectError::NotExpected { .. })));
-    assert!(matches!(inbox.reconciled(&Kind::Stk, "order-1", &found).await, Err(ExpectError::NoKey)));
-    inbox.identify(&Kind::Stk, "order-1", "ws_1").await.unwrap();
-    let without_receipt = Reconciled::with_code("0");
-    assert!(matches!(inbox.reconciled(&Kind::Stk, "order-1", &without_receipt).await, Err(ExpectError::NoKey)));
+    assert!(matches!(inbox.expect_callback(&other).await, Err(ExpectError::AlreadyExpected)));
+    assert!(matches!(inbox.expect_callback(&order("")).await, Err(ExpectError::InvalidReference { length: 0 })));
+    let validation = Expectation::new(Kind::C2bValidation, "x");
+    assert!(matches!(inbox.expect_callback(&validation).await, Err(ExpectError::UnsupportedKind { .. })));
+    assert!(matches!(inbox.link_request_id(&Kind::Stk, "order-9", "ws").await, Err(ExpectError::NotExpected { .. })));
+    let found = Reconciliation::success("R");
+    assert!(matches!(inbox.reconcile(&Kind::Stk, "order-9", &found).await, Err(ExpectError::NotExpected { .. })));
+    assert!(matches!(inbox.reconcile(&Kind::Stk, "order-1", &found).await, Err(ExpectError::MissingRequestId)));
+    inbox.link_request_id(&Kind::Stk, "order-1", "ws_1").await.unwrap();
+    let without_receipt = Reconciliation::result_code("0");
+    assert!(matches!(
+        inbox.reconcile(&Kind::Stk, "order-1", &without_receipt).await,
+        Err(ExpectError::MissingRequestId)
+    ));
 }

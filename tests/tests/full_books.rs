@@ -103,16 +103,17 @@ macro_rules! booked {
 async fn plays<H, L>(
     disk: &Tmpfs,
     handlers: impl FnOnce(Arc<AtomicUsize>) -> H,
-    ledger: L,
+    transactor: L,
     booked: impl AsyncFn() -> Vec<String>,
 ) where
     H: mpesa_callbacks::MpesaCallbacks<L::Tx> + 'static,
-    L: mpesa_callbacks::ledger::Ledger,
+    L: mpesa_callbacks::transactor::Transactor,
 {
     let attempts = Arc::new(AtomicUsize::new(0));
-    let builder = Inbox::builder(handlers(attempts.clone())).store(MemoryStore::new()).ledger(ledger).secret(SECRET);
+    let builder =
+        Inbox::builder(handlers(attempts.clone())).store(MemoryStore::new()).transactor(transactor).secret(SECRET);
     let backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(200));
-    let builder = builder.counterpart_timeout(Duration::ZERO).retries(10_000).backoff(backoff);
+    let builder = builder.counterpart_timeout(Duration::ZERO).max_retries(10_000).backoff(backoff);
     let mounted = Mounted::new(builder.start().await.unwrap());
     disk.fill_all_but(ROOM);
     let receipts: Vec<_> = (0..PAYMENTS).map(|number| format!("R{number:09}")).collect();
@@ -144,7 +145,7 @@ async fn on_sqlite() {
     let tables =
         "CREATE TABLE begun (receipt TEXT); CREATE TABLE filler (bytes BLOB); CREATE TABLE ended (receipt TEXT)";
     sqlx::raw_sql(tables).execute(&pool).await.unwrap();
-    plays(&disk, OnSqlite, SqlxLedger::new(pool.clone()), booked!(&pool)).await;
+    plays(&disk, OnSqlite, SqlxTransactor::new(pool.clone()), booked!(&pool)).await;
     pool.close().await;
 }
 
@@ -167,7 +168,7 @@ async fn on_postgres() {
     let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect(&url).await.unwrap();
     let tables = "CREATE TABLE begun (receipt text); CREATE TABLE filler (bytes bytea) TABLESPACE small; CREATE TABLE ended (receipt text)";
     sqlx::raw_sql(tables).execute(&pool).await.unwrap();
-    plays(&disk, OnPostgres, SqlxLedger::new(pool.clone()), booked!(&pool)).await;
+    plays(&disk, OnPostgres, SqlxTransactor::new(pool.clone()), booked!(&pool)).await;
     pool.close().await;
 }
 
@@ -183,6 +184,6 @@ async fn on_mariadb() {
     for sql in ["CREATE TABLE begun (receipt varchar(20))", &filler, "CREATE TABLE ended (receipt varchar(20))"] {
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&pool).await.unwrap();
     }
-    plays(&disk, OnMySql, SqlxLedger::new(pool.clone()), booked!(&pool)).await;
+    plays(&disk, OnMySql, SqlxTransactor::new(pool.clone()), booked!(&pool)).await;
     pool.close().await;
 }

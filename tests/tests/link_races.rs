@@ -42,7 +42,7 @@ impl Shop {
     }
 
     #[overdue]
-    async fn ask(&self, _: Expected) -> Result<(), ExpectError> {
+    async fn ask(&self, _: Expectation) -> Result<(), ExpectError> {
         Ok(())
     }
 }
@@ -71,11 +71,11 @@ async fn race(is_required: bool) {
     let mut racing = Vec::new();
     for number in 0..ORDERS {
         let (reference, id) = (format!("order-{number}"), format!("ws_CO_{number:06}"));
-        let expected = Expected::new(Kind::Stk, reference.as_str()).amount(Amount::from_shillings(10));
-        asking.inbox.expect(&expected.within(Duration::from_mins(10))).await.unwrap();
+        let expected = Expectation::new(Kind::Stk, reference.as_str()).amount(Amount::from_shillings(10));
+        asking.inbox.expect_callback(&expected.timeout(Duration::from_mins(10))).await.unwrap();
         let (asking, told) = (asking.clone(), id.clone());
         racing.push(tokio::spawn(async move {
-            asking.inbox.identify(&Kind::Stk, &reference, &told).await.unwrap();
+            asking.inbox.link_request_id(&Kind::Stk, &reference, &told).await.unwrap();
         }));
         let receiving = receiving.clone();
         racing.push(tokio::spawn(async move {

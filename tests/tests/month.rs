@@ -45,14 +45,14 @@ impl Newer {
         book(tx, &payment.receipt, "completed", payment.order()).await
     }
 
-    #[c2b_validation(deadline = "300ms", otherwise = "accept")]
+    #[c2b_validation(timeout = "300ms", fallback = "accept")]
     async fn is_welcome(&self, _: C2bValidation) -> Validation {
         tokio::time::sleep(Duration::from_secs(1)).await;
         Validation::accept()
     }
 
     #[overdue]
-    async fn ask(&self, _: Expected) {}
+    async fn ask(&self, _: Expectation) {}
 }
 
 /// The one before, which accounts for pushes and confirmations itself.
@@ -61,9 +61,9 @@ struct Older;
 #[mpesa_callbacks(no_timeouts)]
 impl Older {
     #[stk]
-    async fn pushed(&self, callback: StkCallback, delivery: &Delivery, tx: &mut SqliteTx) -> sqlx::Result<()> {
+    async fn pushed(&self, callback: StkCallback, ctx: &CallbackContext, tx: &mut SqliteTx) -> sqlx::Result<()> {
         match &callback.receipt {
-            Some(receipt) => book(tx, receipt, "stk", delivery.reference()).await,
+            Some(receipt) => book(tx, receipt, "stk", ctx.reference()).await,
             None => Ok(()),
         }
     }
@@ -73,14 +73,14 @@ impl Older {
         book(tx, &confirmation.trans_id, "c2b", None).await
     }
 
-    #[c2b_validation(deadline = "300ms", otherwise = "accept")]
+    #[c2b_validation(timeout = "300ms", fallback = "accept")]
     async fn is_welcome(&self, _: C2bValidation) -> Validation {
         tokio::time::sleep(Duration::from_secs(1)).await;
         Validation::accept()
     }
 
     #[overdue]
-    async fn ask(&self, _: Expected) {}
+    async fn ask(&self, _: Expectation) {}
 }
 
 /// A clock that may be ahead.
@@ -133,21 +133,21 @@ impl Place {
 
     fn configured<H: MpesaCallbacks<SqliteTx> + 'static>(
         &self,
-        builder: InboxBuilder<H, mpesa_callbacks::ledger::NoLedger>,
+        builder: InboxBuilder<H, mpesa_callbacks::transactor::NoTransactor>,
         store: &FlakyStore,
         pool: &SqlitePool,
-    ) -> InboxBuilder<H, SqlxLedger<Sqlite>> {
+    ) -> InboxBuilder<H, SqlxTransactor<Sqlite>> {
         builder
             .name("merchant")
             .store(store.clone())
-            .ledger(SqlxLedger::new(pool.clone()))
+            .transactor(SqlxTransactor::new(pool.clone()))
             .spool(spool(&self.file("spool")))
             .secret(SECRET)
             .clock(self.clock.clone())
             .counterpart_timeout(Duration::from_millis(200))
             .backoff(Backoff::new(Duration::from_millis(5), Duration::from_millis(200)))
             .lease(Duration::from_millis(1500))
-            .sweep_every(Duration::from_millis(100))
+            .lease_check_interval(Duration::from_millis(100))
     }
 }
 
@@ -182,7 +182,7 @@ impl Process {
     /// In good order, and handlers that run come to their end.
     fn stop(self) {
         self.runtime.block_on(async {
-            until_within(LIMIT, "handlers end", async || self.mounted.inbox.depth().await.unwrap().running == 0).await;
+            until_within(LIMIT, "handlers end", async || self.mounted.inbox.counts().await.unwrap().running == 0).await;
             self.mounted.inbox.shutdown(Duration::from_secs(30)).await.unwrap();
         });
     }
@@ -237,10 +237,10 @@ impl Truth {
                 process.post_for(&order, &unpaid_push(&id, 1037)).await;
             }
             4 => {
-                let expected = Expected::new(Kind::Stk, order.as_str()).amount(Amount::from_shillings(10));
-                process.mounted.inbox.expect(&expected.within(Duration::from_hours(24))).await.unwrap();
+                let expected = Expectation::new(Kind::Stk, order.as_str()).amount(Amount::from_shillings(10));
+                process.mounted.inbox.expect_callback(&expected.timeout(Duration::from_hours(24))).await.unwrap();
                 process.post("/stk", &paid).await;
-                process.mounted.inbox.identify(&Kind::Stk, &order, &id).await.unwrap();
+                process.mounted.inbox.link_request_id(&Kind::Stk, &order, &id).await.unwrap();
             }
             5 => {
                 process.post_for(&order, &paid).await;
@@ -259,9 +259,9 @@ impl Truth {
     /// Somebody has the URL of an order; and one that was cancelled is paid.
     async fn deceive(&mut self, process: &Process, number: usize) {
         let order = format!("ORDER-{number}");
-        let expected = Expected::new(Kind::Stk, order.as_str()).amount(Amount::from_shillings(10));
-        process.mounted.inbox.expect(&expected.within(Duration::from_hours(24))).await.unwrap();
-        process.mounted.inbox.identify(&Kind::Stk, &order, &format!("ws_{number}")).await.unwrap();
+        let expected = Expectation::new(Kind::Stk, order.as_str()).amount(Amount::from_shillings(10));
+        process.mounted.inbox.expect_callback(&expected.timeout(Duration::from_hours(24))).await.unwrap();
+        process.mounted.inbox.link_request_id(&Kind::Stk, &order, &format!("ws_{number}")).await.unwrap();
         let forged = format!("forged_{number}");
         process.post_for(&order, &push(&forged, &format!("FORGED{number}"), "10.00")).await;
         self.held.insert(forged);
@@ -396,7 +396,7 @@ async fn check(process: &Process, truth: &Truth) {
     let held = process.mounted.inbox.list(&Filter::default().state(State::Held).limit(10_000)).await.unwrap();
     let held: BTreeSet<String> = held.iter().map(|entry| entry.key.as_str().to_owned()).collect();
     assert_eq!(held, truth.held, "what is forged or contradicts is held, and nothing else");
-    let depth = process.mounted.inbox.depth().await.unwrap();
+    let depth = process.mounted.inbox.counts().await.unwrap();
     assert_eq!((depth.dead, depth.quarantined), (0, 0), "{depth:?}");
 }
 

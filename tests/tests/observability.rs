@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use mpesa_callbacks::prelude::*;
-use mpesa_callbacks::store::{MemoryStore, Received, Store};
+use mpesa_callbacks::store::{Delivery, MemoryStore, Store};
 use mpesa_callbacks::{Clock, Kind};
 use mpesa_callbacks_tests::{CapturedLog, SECRET, until};
 
@@ -51,7 +51,7 @@ async fn a_kind_that_no_process_handles_is_reported_after_a_while() {
 
     let store = Arc::new(MemoryStore::new());
     let body = br#"{"Body":{"stkCallback":{"CheckoutRequestID":"k","ResultCode":1032,"ResultDesc":"cancelled"}}}"#;
-    store.record(&[Received::parse(&Kind::Stk, body, SystemTime::now()).unwrap()]).await.unwrap();
+    store.record(&[Delivery::parse(&Kind::Stk, body, SystemTime::now()).unwrap()]).await.unwrap();
     let builder = Inbox::builder(ConfirmationsOnly).name("shop").secret(SECRET).shared_store(store);
     let inbox = builder.clock(Arc::new(TenMinutesLater)).start().await.unwrap();
 

@@ -112,7 +112,7 @@ fn to_till(receipt: &str) -> String {
 }
 
 async fn held(mounted: &Mounted) -> u64 {
-    mounted.inbox.depth().await.unwrap().held
+    mounted.inbox.counts().await.unwrap().held
 }
 
 // Whose payment it is: a push to a till is told of twice.
@@ -392,18 +392,18 @@ async fn everything_that_died_in_a_bad_deployment_is_requeued_at_once() {
     let broken = ShopBefore { is_broken: true, ..ShopBefore::default() };
     let store = Disk::new();
     let inbox =
-        Inbox::builder(broken).name("shop").store(store.store()).secret(SECRET).retries(0).start().await.unwrap();
+        Inbox::builder(broken).name("shop").store(store.store()).secret(SECRET).max_retries(0).start().await.unwrap();
     let mounted = Mounted::new(inbox);
     for number in 0..50 {
         let body = push(&format!("ws_{number}"), &format!("R{number}"), 10);
         assert_eq!(mounted.post("/stk", body).await.status, 200);
     }
-    until("they fail for the last time", async || mounted.inbox.depth().await.unwrap().dead == 50).await;
+    until("they fail for the last time", async || mounted.inbox.counts().await.unwrap().dead == 50).await;
     mounted.inbox.shutdown(Duration::from_secs(5)).await.unwrap();
     let mended = ShopBefore::default();
     let mounted = started!(mended, store.store(), Duration::ZERO);
     assert_eq!(mounted.inbox.requeue_all(&Filter::default().kind(Kind::Stk)).await.unwrap(), 50);
     mounted.settled().await;
     assert_eq!(heard(&mended.heard).len(), 50);
-    assert_eq!(mounted.inbox.depth().await.unwrap().dead, 0);
+    assert_eq!(mounted.inbox.counts().await.unwrap().dead, 0);
 }

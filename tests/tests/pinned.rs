@@ -6,7 +6,7 @@ use std::fmt::{Display, Write};
 use mpesa_callbacks_conformance::fixtures;
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::payload::{
-    AccountBalance, BalanceAmount, Callback, Charge, Msisdn, Parameters, Party, Private, ResultHeader, parse,
+    AccountBalance, BalanceAmount, Callback, Charge, Msisdn, Parameters, Party, ResultHeader, Sensitive, parse,
 };
 
 /// What is shown of one payload.
@@ -20,7 +20,7 @@ impl Pin {
         }
     }
 
-    fn private(&mut self, name: &str, value: Option<&Private>) {
+    fn private(&mut self, name: &str, value: Option<&Sensitive>) {
         self.line(name, value.map(|value| format!("{:?}", value.as_str())));
     }
 
@@ -85,7 +85,7 @@ impl Pin {
                 self.private("checkout_request_id", Some(&c.checkout_request_id));
                 self.line("result_code", c.result_code.as_ref());
                 self.line("result_desc", c.result_desc.as_ref().map(|text| format!("{text:?}")));
-                self.line("class", c.meaning().map(|meaning| format!("{:?}", meaning.class)));
+                self.line("class", c.code_info().map(|content_digest| format!("{:?}", content_digest.category)));
                 self.line("amount", c.amount);
                 self.line("receipt", c.receipt.as_ref());
                 self.line("balance", c.balance);

@@ -38,20 +38,20 @@ impl Moody {
 
 #[mpesa_callbacks(no_timeouts)]
 impl Moody {
-    #[stk(retries = 3)]
-    async fn stk(&self, _: StkCallback, delivery: &Delivery) -> Result<(), String> {
-        self.note(format!("{} attempt {}", delivery.key(), delivery.attempt()));
+    #[stk(max_retries = 3)]
+    async fn stk(&self, _: StkCallback, ctx: &CallbackContext) -> Result<(), String> {
+        self.note(format!("{} attempt {}", ctx.key(), ctx.attempt()));
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_running.fetch_max(running, Ordering::SeqCst);
-        let result = self.moody(delivery).await;
+        let result = self.moody(ctx).await;
         self.running.fetch_sub(1, Ordering::SeqCst);
         result
     }
 
-    async fn moody(&self, delivery: &Delivery) -> Result<(), String> {
-        let (mood, _) = delivery.key().split_once('-').unwrap_or((delivery.key(), ""));
+    async fn moody(&self, ctx: &CallbackContext) -> Result<(), String> {
+        let (mood, _) = ctx.key().split_once('-').unwrap_or((ctx.key(), ""));
         match mood {
-            "third" if delivery.attempt() < 3 => Err(format!("not at attempt {}", delivery.attempt())),
+            "third" if ctx.attempt() < 3 => Err(format!("not at attempt {}", ctx.attempt())),
             "never" => Err("never".into()),
             "panics" => panic!("as it does"),
             "overruns" | "waits" => {
@@ -67,9 +67,9 @@ impl Moody {
     }
 
     #[c2b_confirmation]
-    async fn c2b(&self, _: C2bConfirmation, delivery: &Delivery) {
-        let sibling = delivery.sibling().map(|sibling| format!(" sibling {} {}", sibling.kind, sibling.key.as_str()));
-        self.note(format!("c2b {}{}", delivery.key(), sibling.unwrap_or_default()));
+    async fn c2b(&self, _: C2bConfirmation, ctx: &CallbackContext) {
+        let sibling = ctx.related().map(|sibling| format!(" sibling {} {}", sibling.kind, sibling.key.as_str()));
+        self.note(format!("c2b {}{}", ctx.key(), sibling.unwrap_or_default()));
     }
 
     #[b2c_result]
@@ -78,19 +78,19 @@ impl Moody {
     }
 
     #[on_duplicate]
-    async fn again(&self, delivery: &Delivery) {
-        self.note(format!("duplicate {} {:?}", delivery.key(), delivery.verdict()));
+    async fn again(&self, ctx: &CallbackContext) {
+        self.note(format!("duplicate {} {:?}", ctx.key(), ctx.verdict()));
     }
 
     #[on_conflict]
-    async fn contradicted(&self, delivery: &Delivery) {
-        self.note(format!("conflict {} {:?}", delivery.key(), delivery.verdict()));
+    async fn contradicted(&self, ctx: &CallbackContext) {
+        self.note(format!("conflict {} {:?}", ctx.key(), ctx.verdict()));
         panic!("a hook that panics harms nobody");
     }
 
     #[on_dead]
-    async fn gave_up(&self, delivery: &Delivery) {
-        self.note(format!("dead {}: {}", delivery.key(), delivery.error().unwrap_or_default()));
+    async fn gave_up(&self, ctx: &CallbackContext) {
+        self.note(format!("dead {}: {}", ctx.key(), ctx.error().unwrap_or_default()));
     }
 }
 
@@ -103,13 +103,13 @@ impl Stuck {
     async fn stuck(&self, _: QueueTimeout) {}
 }
 
-fn builder(moody: &Moody, store: impl Store) -> InboxBuilder<Moody, mpesa_callbacks::ledger::NoLedger> {
+fn builder(moody: &Moody, store: impl Store) -> InboxBuilder<Moody, mpesa_callbacks::transactor::NoTransactor> {
     Inbox::builder(moody.clone())
         .store(store)
         .secret(SECRET)
         .backoff(Backoff::new(Duration::from_millis(1), Duration::from_millis(5)))
         .lease(LEASE)
-        .sweep_every(Duration::from_millis(50))
+        .lease_check_interval(Duration::from_millis(50))
 }
 
 async fn moody() -> (Mounted, Moody) {
@@ -141,7 +141,7 @@ async fn a_handler_that_always_fails_is_dead_after_its_attempts_and_runs_again_a
     let (mounted, moody) = moody().await;
     mounted.post("/stk", cancelled_push("never")).await;
     until("dead", async || moody.count("dead") == 1).await;
-    assert_eq!(moody.count("never attempt"), 4, "once, and three retries");
+    assert_eq!(moody.count("never attempt"), 4, "once, and three max_retries");
     assert_eq!(moody.seen().last().unwrap(), "dead never: never");
     let dead = mounted.inbox.list(&Filter::default().state(State::Dead)).await.unwrap();
     assert_eq!((dead.len(), dead[0].attempts), (1, 4));
@@ -168,7 +168,7 @@ async fn a_handler_that_panics_is_a_handler_that_failed() {
 #[tokio::test]
 async fn a_handler_that_overruns_is_stopped_and_tried_again() {
     let moody = Moody::default();
-    let inbox = builder(&moody, MemoryStore::new()).handler_deadline(Duration::from_millis(20)).start().await.unwrap();
+    let inbox = builder(&moody, MemoryStore::new()).handler_timeout(Duration::from_millis(20)).start().await.unwrap();
     let mounted = Mounted::new(inbox);
     mounted.post("/stk", cancelled_push("overruns")).await;
     until("dead", async || moody.count("dead") == 1).await;
@@ -214,7 +214,7 @@ async fn handling_goes_on_when_the_store_comes_back() {
 #[tokio::test]
 async fn no_more_handlers_run_at_once_than_there_is_room_for() {
     let moody = Moody::default();
-    let mounted = Mounted::new(builder(&moody, MemoryStore::new()).concurrency(3).start().await.unwrap());
+    let mounted = Mounted::new(builder(&moody, MemoryStore::new()).max_concurrent_handlers(3).start().await.unwrap());
     for i in 0..10 {
         mounted.post("/stk", cancelled_push(&format!("waits-{i}"))).await;
     }
@@ -222,7 +222,7 @@ async fn no_more_handlers_run_at_once_than_there_is_room_for() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     until("all done", async || {
         moody.go.notify_waiters();
-        mounted.inbox.depth().await.unwrap().ready + mounted.inbox.depth().await.unwrap().running == 0
+        mounted.inbox.counts().await.unwrap().ready + mounted.inbox.counts().await.unwrap().running == 0
     })
     .await;
     assert_eq!(moody.most_running.load(Ordering::SeqCst), 3);
@@ -308,9 +308,9 @@ async fn an_inbox_that_is_dropped_stops_and_lets_go() {
     drop(inbox);
     // Whatever is ready afterwards stays so.
     let body = cancelled_push("k");
-    let received = mpesa_callbacks::store::Received::parse(&Kind::Stk, &body, std::time::SystemTime::now()).unwrap();
+    let delivery = mpesa_callbacks::store::Delivery::parse(&Kind::Stk, &body, std::time::SystemTime::now()).unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
-    store.record(&[received]).await.unwrap();
+    store.record(&[delivery]).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert!(moody.seen().is_empty());
     assert_eq!(Arc::strong_count(&moody.seen), 1, "something still holds the handlers");
@@ -323,9 +323,9 @@ struct OnlyPayments(Arc<Mutex<Vec<String>>>);
 #[mpesa_callbacks]
 impl OnlyPayments {
     #[payment]
-    async fn paid(&self, payment: Payment, delivery: &Delivery) {
-        assert_eq!(delivery.key(), payment.receipt);
-        self.0.lock().unwrap().push(format!("{} {} {}", payment.receipt, payment.amount, payment.told_by));
+    async fn paid(&self, payment: Payment, ctx: &CallbackContext) {
+        assert_eq!(ctx.key(), payment.receipt);
+        self.0.lock().unwrap().push(format!("{} {} {}", payment.receipt, payment.amount, payment.first_reported_by));
     }
 }
 
@@ -359,11 +359,10 @@ async fn no_callback_runs_twice_at_once_or_loses_attempts_while_others_take_thei
     struct Slow(Arc<Mutex<std::collections::HashMap<String, u32>>>, Arc<AtomicU32>);
     #[mpesa_callbacks]
     impl Slow {
-        #[stk(retries = 1)]
-        async fn stk(&self, _: StkCallback, delivery: &Delivery) {
-            let running =
-                *self.0.lock().unwrap().entry(delivery.key().into()).and_modify(|count| *count += 1).or_insert(1);
-            assert_eq!(running, 1, "{} ran again", delivery.key());
+        #[stk(max_retries = 1)]
+        async fn stk(&self, _: StkCallback, ctx: &CallbackContext) {
+            let running = *self.0.lock().unwrap().entry(ctx.key().into()).and_modify(|count| *count += 1).or_insert(1);
+            assert_eq!(running, 1, "{} ran again", ctx.key());
             // Longer than the lease, which is renewed meanwhile.
             tokio::time::sleep(LEASE + LEASE / 2).await;
             self.1.fetch_add(1, Ordering::SeqCst);
@@ -373,12 +372,12 @@ async fn no_callback_runs_twice_at_once_or_loses_attempts_while_others_take_thei
     let store = MemoryStore::new();
     for i in 0..24 {
         let body = cancelled_push(&format!("k{i}"));
-        let received =
-            mpesa_callbacks::store::Received::parse(&Kind::Stk, &body, std::time::SystemTime::now()).unwrap();
-        store.record(&[received]).await.unwrap();
+        let delivery =
+            mpesa_callbacks::store::Delivery::parse(&Kind::Stk, &body, std::time::SystemTime::now()).unwrap();
+        store.record(&[delivery]).await.unwrap();
     }
-    let inbox = Inbox::builder(slow.clone()).store(store).secret(SECRET).concurrency(8);
-    let inbox = inbox.lease(LEASE).sweep_every(Duration::from_millis(30)).start().await.unwrap();
+    let inbox = Inbox::builder(slow.clone()).store(store).secret(SECRET).max_concurrent_handlers(8);
+    let inbox = inbox.lease(LEASE).lease_check_interval(Duration::from_millis(30)).start().await.unwrap();
     let mounted = Mounted::new(inbox);
     mounted.settled().await;
     assert_eq!(slow.1.load(Ordering::SeqCst), 24);
@@ -391,7 +390,7 @@ async fn a_handler_that_cannot_be_stopped_is_waited_for() {
     struct Blocking(Arc<AtomicU32>, Arc<AtomicU32>);
     #[mpesa_callbacks]
     impl Blocking {
-        #[stk(retries = 2, deadline = "20ms")]
+        #[stk(max_retries = 2, timeout = "20ms")]
         async fn stk(&self, _: StkCallback) {
             assert_eq!(self.0.fetch_add(1, Ordering::SeqCst), 0, "two run at once");
             std::thread::sleep(Duration::from_millis(150));
@@ -437,8 +436,8 @@ async fn a_hook_is_told_of_the_payment_that_contradicts_and_can_release_it() {
             self.1.fetch_add(1, Ordering::SeqCst);
         }
         #[on_conflict]
-        async fn conflict(&self, delivery: &Delivery) {
-            self.0.lock().unwrap().push((delivery.id().0, delivery.kind().clone()));
+        async fn conflict(&self, ctx: &CallbackContext) {
+            self.0.lock().unwrap().push((ctx.id().0, ctx.kind().clone()));
         }
     }
     let told = Told::default();
@@ -457,7 +456,7 @@ async fn a_hook_is_told_of_the_payment_that_contradicts_and_can_release_it() {
 #[tokio::test]
 async fn shutting_down_begins_nothing_and_waits_for_no_hook() {
     let moody = Moody::default();
-    let mounted = Mounted::new(builder(&moody, MemoryStore::new()).concurrency(2).start().await.unwrap());
+    let mounted = Mounted::new(builder(&moody, MemoryStore::new()).max_concurrent_handlers(2).start().await.unwrap());
     for i in 0..20 {
         mounted.post("/stk", cancelled_push(&format!("waits-{i}"))).await;
     }

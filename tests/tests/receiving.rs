@@ -26,101 +26,101 @@ struct PayHero {
 }
 
 impl Everything {
-    fn note(&self, delivery: &Delivery) {
-        self.handled.lock().unwrap().push(delivery.kind().name().to_owned());
+    fn note(&self, ctx: &CallbackContext) {
+        self.handled.lock().unwrap().push(ctx.kind().name().to_owned());
     }
 }
 
 #[mpesa_callbacks]
 impl Everything {
     #[stk]
-    async fn stk(&self, _: StkCallback, delivery: &Delivery) {
-        self.note(delivery);
+    async fn stk(&self, _: StkCallback, ctx: &CallbackContext) {
+        self.note(ctx);
     }
     #[c2b_validation]
     async fn c2b_validation(&self, _: C2bValidation) -> Validation {
         Validation::accept()
     }
     #[c2b_confirmation]
-    async fn c2b_confirmation(&self, _: C2bConfirmation, delivery: &Delivery) {
-        self.note(delivery);
+    async fn c2b_confirmation(&self, _: C2bConfirmation, ctx: &CallbackContext) {
+        self.note(ctx);
     }
     #[b2c_result]
-    async fn b2c_result(&self, _: B2cResult, delivery: &Delivery) {
-        self.note(delivery);
+    async fn b2c_result(&self, _: B2cResult, ctx: &CallbackContext) {
+        self.note(ctx);
     }
     #[b2c_timeout]
-    async fn b2c_timeout(&self, _: QueueTimeout, delivery: &Delivery) {
-        self.note(delivery);
+    async fn b2c_timeout(&self, _: QueueTimeout, ctx: &CallbackContext) {
+        self.note(ctx);
     }
     #[b2b_result]
-    async fn b2b_result(&self, _: B2bResult, delivery: &Delivery) {
-        self.note(delivery);
+    async fn b2b_result(&self, _: B2bResult, ctx: &CallbackContext) {
+        self.note(ctx);
     }
     #[b2b_timeout]
-    async fn b2b_timeout(&self, _: QueueTimeout, delivery: &Delivery) {
-        self.note(delivery);
+    async fn b2b_timeout(&self, _: QueueTimeout, ctx: &CallbackContext) {
+        self.note(ctx);
     }
     #[tax_result]
-    async fn tax_result(&self, _: TaxResult, delivery: &Delivery) {
-        self.note(delivery);
+    async fn tax_result(&self, _: TaxResult, ctx: &CallbackContext) {
+        self.note(ctx);
     }
     #[tax_timeout]
-    async fn tax_timeout(&self, _: QueueTimeout, delivery: &Delivery) {
-        self.note(delivery);
+    async fn tax_timeout(&self, _: QueueTimeout, ctx: &CallbackContext) {
+        self.note(ctx);
     }
     #[status_result]
-    async fn status_result(&self, _: StatusResult, delivery: &Delivery) {
-        self.note(delivery);
+    async fn status_result(&self, _: StatusResult, ctx: &CallbackContext) {
+        self.note(ctx);
     }
     #[status_timeout]
-    async fn status_timeout(&self, _: QueueTimeout, delivery: &Delivery) {
-        self.note(delivery);
+    async fn status_timeout(&self, _: QueueTimeout, ctx: &CallbackContext) {
+        self.note(ctx);
     }
     #[balance_result]
-    async fn balance_result(&self, _: BalanceResult, delivery: &Delivery) {
-        self.note(delivery);
+    async fn balance_result(&self, _: BalanceResult, ctx: &CallbackContext) {
+        self.note(ctx);
     }
     #[balance_timeout]
-    async fn balance_timeout(&self, _: QueueTimeout, delivery: &Delivery) {
-        self.note(delivery);
+    async fn balance_timeout(&self, _: QueueTimeout, ctx: &CallbackContext) {
+        self.note(ctx);
     }
     #[reversal_result]
-    async fn reversal_result(&self, _: ReversalResult, delivery: &Delivery) {
-        self.note(delivery);
+    async fn reversal_result(&self, _: ReversalResult, ctx: &CallbackContext) {
+        self.note(ctx);
     }
     #[reversal_timeout]
-    async fn reversal_timeout(&self, _: QueueTimeout, delivery: &Delivery) {
-        self.note(delivery);
+    async fn reversal_timeout(&self, _: QueueTimeout, ctx: &CallbackContext) {
+        self.note(ctx);
     }
     #[b2b_express]
-    async fn b2b_express(&self, _: B2bExpressCallback, delivery: &Delivery) {
-        self.note(delivery);
+    async fn b2b_express(&self, _: B2bExpressCallback, ctx: &CallbackContext) {
+        self.note(ctx);
     }
     #[ratiba]
-    async fn ratiba(&self, _: RatibaCallback, delivery: &Delivery) {
-        self.note(delivery);
+    async fn ratiba(&self, _: RatibaCallback, ctx: &CallbackContext) {
+        self.note(ctx);
     }
     #[bill_manager]
-    async fn bill_manager(&self, _: BillManagerPayment, delivery: &Delivery) {
-        self.note(delivery);
+    async fn bill_manager(&self, _: BillManagerPayment, ctx: &CallbackContext) {
+        self.note(ctx);
     }
     #[payment]
-    async fn payment(&self, _: Payment, delivery: &Delivery) {
-        self.note(delivery);
+    async fn payment(&self, _: Payment, ctx: &CallbackContext) {
+        self.note(ctx);
     }
     #[lipia]
-    async fn lipia(&self, _: LipiaCallback, delivery: &Delivery) {
-        self.note(delivery);
+    async fn lipia(&self, _: LipiaCallback, ctx: &CallbackContext) {
+        self.note(ctx);
     }
-    #[callback(path = "/payhero", key = "/reference", answer = "thanks")]
-    async fn payhero(&self, callback: PayHero, delivery: &Delivery) {
+    #[callback(path = "/payhero", key = "/reference", ack_body = "thanks")]
+    async fn payhero(&self, callback: PayHero, ctx: &CallbackContext) {
         assert_eq!(callback.success, callback.provider_reference.is_some_and(|reference| !reference.is_empty()));
-        self.note(delivery);
+        self.note(ctx);
     }
     #[callback(path = "/openapi", key = "/input_OriginalConversationID")]
-    async fn openapi(&self, _: serde_json::Value, delivery: &Delivery) {
-        self.note(delivery);
+    async fn openapi(&self, _: serde_json::Value, ctx: &CallbackContext) {
+        self.note(ctx);
     }
 }
 
@@ -170,7 +170,7 @@ async fn every_fixture_is_acknowledged_as_its_sender_expects_and_handled_or_kept
         }
     }
     mounted.settled().await;
-    let depth = mounted.inbox.depth().await.unwrap();
+    let depth = mounted.inbox.counts().await.unwrap();
     assert_eq!((depth.dead, depth.quarantined), (0, 25));
 }
 
@@ -351,7 +351,7 @@ async fn a_client_that_hangs_up_changes_nothing_once_the_body_is_read() {
 async fn what_is_not_recorded_is_not_acknowledged() {
     let store = FlakyStore::default();
     let inbox = Inbox::builder(Everything::default()).store(store.clone()).secret(SECRET);
-    let mounted = Mounted::new(inbox.recording_deadline(Duration::from_millis(100)).start().await.unwrap());
+    let mounted = Mounted::new(inbox.recording_timeout(Duration::from_millis(100)).start().await.unwrap());
     store.go_away(true);
     assert_eq!(mounted.post("/stk", paid_push()).await, answer(503, None, ""));
     store.go_away(false);
@@ -480,5 +480,5 @@ async fn it_nests_anywhere_with_any_state_and_tells_who_sent() {
     let response = tower::ServiceExt::oneshot(mounted.app.clone(), request).await.unwrap();
     assert_eq!(response.status().as_u16(), 200);
     let entry = &mounted.entries().await[0];
-    assert_eq!(entry.peer, Some("196.201.214.200".parse().unwrap()));
+    assert_eq!(entry.client_ip, Some("196.201.214.200".parse().unwrap()));
 }

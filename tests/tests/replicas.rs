@@ -18,17 +18,17 @@ struct Shop {
 #[mpesa_callbacks]
 impl Shop {
     #[payment]
-    async fn paid(&self, _: Payment, delivery: &Delivery, tx: &mut PgTx) -> Result<(), sqlx::Error> {
+    async fn paid(&self, _: Payment, ctx: &CallbackContext, tx: &mut PgTx) -> Result<(), sqlx::Error> {
         if self.hangs {
             std::future::pending::<()>().await;
         }
         sqlx::query("INSERT INTO effect (key, replica) VALUES ($1, $2)")
-            .bind(delivery.key())
+            .bind(ctx.key())
             .bind(self.replica)
             .execute(&mut **tx)
             .await?;
         // One in five fails the first time, after it has written.
-        if delivery.attempt() == 1 && delivery.id().0 % 5 == 0 {
+        if ctx.attempt() == 1 && ctx.id().0 % 5 == 0 {
             return Err(sqlx::Error::RowNotFound);
         }
         Ok(())
@@ -49,11 +49,11 @@ async fn replica(pool: &PgPool, replica: i32, hangs: bool) -> Mounted {
     let own = PgPool::connect_with((*pool.connect_options()).clone()).await.unwrap();
     let inbox = Inbox::builder(Shop { replica, hangs })
         .store(PostgresStore::with_pool(own).await.unwrap())
-        .ledger(SqlxLedger::new(pool.clone()))
+        .transactor(SqlxTransactor::new(pool.clone()))
         .secret(SECRET)
         .backoff(Backoff::new(Duration::from_millis(5), Duration::from_millis(50)))
         .lease(Duration::from_millis(600))
-        .sweep_every(Duration::from_millis(100));
+        .lease_check_interval(Duration::from_millis(100));
     Mounted::new(inbox.start().await.unwrap())
 }
 
@@ -121,7 +121,7 @@ fn what_a_lost_replica_had_in_hand_is_taken_over() {
             assert_eq!(mounted.post("/stk", push(number)).await.status, 200);
         }
         let began = Instant::now();
-        while mounted.inbox.depth().await.unwrap().running < 5 {
+        while mounted.inbox.counts().await.unwrap().running < 5 {
             assert!(began.elapsed() < Duration::from_secs(10));
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

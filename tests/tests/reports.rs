@@ -59,7 +59,7 @@ impl Merchant {
         self.note(format!("stk {}", word(callback.outcome())));
     }
 
-    #[c2b_validation(otherwise = "accept")]
+    #[c2b_validation(fallback = "accept")]
     async fn validation(&self, _: C2bValidation) -> Validation {
         Validation::accept()
     }
@@ -89,19 +89,19 @@ impl Merchant {
     }
 
     #[ratiba]
-    async fn ratiba(&self, callback: RatibaCallback, delivery: &Delivery) {
+    async fn ratiba(&self, callback: RatibaCallback, ctx: &CallbackContext) {
         let amount = shillings(callback.amount);
-        self.note(format!("ratiba {} {amount} as {}", word(callback.outcome()), delivery.key()));
+        self.note(format!("ratiba {} {amount} as {}", word(callback.outcome()), ctx.key()));
     }
 
     #[on_conflict]
-    async fn contradicted(&self, delivery: &Delivery) {
-        self.note(format!("conflict {}", delivery.kind()));
+    async fn contradicted(&self, ctx: &CallbackContext) {
+        self.note(format!("conflict {}", ctx.kind()));
     }
 
     #[on_quarantine]
-    async fn unreadable(&self, delivery: &Delivery) {
-        self.note(format!("quarantined {}", delivery.kind()));
+    async fn unreadable(&self, ctx: &CallbackContext) {
+        self.note(format!("quarantined {}", ctx.kind()));
     }
 }
 

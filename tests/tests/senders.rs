@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{MemoryStore, Verdict};
 use mpesa_callbacks::{
-    Clock, Environment, InboxBuilder, Request, Sources, StartError, TrustedProxies, UrlError, UrlFinding, lint_url,
+    Clock, Environment, InboxBuilder, IpAllowlist, Request, StartError, TrustedProxies, UrlError, UrlFinding, lint_url,
 };
-use mpesa_callbacks_core::ledger::NoLedger;
+use mpesa_callbacks_core::transactor::NoTransactor;
 use mpesa_callbacks_tests::{Chunks, Dribble, SECRET, cancelled_push, its_twin, paid_push};
 
 const OTHER: &str = "ffeeddccbbaa99887766554433221100";
@@ -23,9 +23,9 @@ struct Shop(Arc<Mutex<Vec<Note>>>);
 type Note = (String, Option<String>);
 
 impl Shop {
-    fn note(&self, delivery: &Delivery) {
-        let reference = delivery.reference().map(str::to_owned);
-        self.0.lock().unwrap().push((delivery.kind().to_string(), reference));
+    fn note(&self, ctx: &CallbackContext) {
+        let reference = ctx.reference().map(str::to_owned);
+        self.0.lock().unwrap().push((ctx.kind().to_string(), reference));
     }
 
     fn noted(&self) -> Vec<Note> {
@@ -38,35 +38,35 @@ impl Shop {
 #[mpesa_callbacks]
 impl Shop {
     #[payment]
-    async fn paid(&self, _: Payment, delivery: &Delivery) {
-        self.note(delivery);
+    async fn paid(&self, _: Payment, ctx: &CallbackContext) {
+        self.note(ctx);
     }
 
     #[stk]
-    async fn stk(&self, _: StkCallback, delivery: &Delivery) {
-        self.note(delivery);
+    async fn stk(&self, _: StkCallback, ctx: &CallbackContext) {
+        self.note(ctx);
     }
 
     #[b2c_result]
-    async fn sent(&self, _: B2cResult, delivery: &Delivery) {
-        self.note(delivery);
+    async fn sent(&self, _: B2cResult, ctx: &CallbackContext) {
+        self.note(ctx);
     }
 
     #[b2c_timeout]
-    async fn unsure(&self, _: QueueTimeout, delivery: &Delivery) {
-        self.note(delivery);
+    async fn unsure(&self, _: QueueTimeout, ctx: &CallbackContext) {
+        self.note(ctx);
     }
 
     #[callback(path = "/partner", key = "/id")]
-    async fn partner(&self, _: Partner, delivery: &Delivery) {
-        self.note(delivery);
+    async fn partner(&self, _: Partner, ctx: &CallbackContext) {
+        self.note(ctx);
     }
 }
 
 #[derive(serde::Deserialize)]
 struct Partner {}
 
-fn builder(shop: &Shop) -> InboxBuilder<Shop, NoLedger> {
+fn builder(shop: &Shop) -> InboxBuilder<Shop, NoTransactor> {
     Inbox::builder(shop.clone()).store(MemoryStore::new()).secret(SECRET)
 }
 
@@ -85,7 +85,7 @@ fn path(url: &mpesa_callbacks::CallbackUrl) -> &str {
 }
 
 async fn settled(inbox: &Inbox) {
-    while inbox.depth().await.unwrap().ready + inbox.depth().await.unwrap().running > 0 {
+    while inbox.counts().await.unwrap().ready + inbox.counts().await.unwrap().running > 0 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
@@ -164,7 +164,7 @@ async fn a_per_payment_url_expires() {
     let inbox = builder(&Shop::default()).clock(clock.clone()).start().await.unwrap();
     let day = Duration::from_hours(24);
     let urls = inbox.urls(BASE).unwrap();
-    let (week, hour) = (urls.stk_for("a").unwrap(), urls.lasting(Duration::from_hours(1)).stk_for("b").unwrap());
+    let (week, hour) = (urls.stk_for("a").unwrap(), urls.expires_in(Duration::from_hours(1)).stk_for("b").unwrap());
     for (after, expected) in [(Duration::ZERO, [200, 200]), (day, [200, 404]), (day * 8, [404, 404])] {
         *clock.0.lock().unwrap() = after;
         let body = |name: &str| cancelled_push(&format!("{name} {after:?}"));
@@ -178,7 +178,7 @@ async fn urls_are_told_one_by_one_and_as_a_table() {
     let inbox = builder(&Shop::default()).start().await.unwrap();
     let urls = inbox.urls(&format!("{BASE}/")).unwrap();
     let table = urls.to_string();
-    let for_ever = urls.clone().lasting(Duration::MAX).stk_for("order-123").unwrap();
+    let for_ever = urls.clone().expires_in(Duration::MAX).stk_for("order-123").unwrap();
     assert_eq!(post(&inbox, path(&for_ever), cancelled_push("k")).await, 200);
     assert_eq!(table.lines().count(), urls.iter().count());
     assert!(table.contains(&format!("b2c_timeout        {BASE}/{SECRET}/b2c/timeout")), "{table}");
@@ -232,22 +232,22 @@ async fn urls_that_daraja_would_not_take_are_errors_in_production_alone() {
 #[tokio::test]
 async fn addresses_that_are_none_do_not_start() {
     for wrong in [
-        builder(&Shop::default()).sources(Sources::safaricom().and("196.201.214.300")),
-        builder(&Shop::default()).sources(Sources::only(["safaricom"])),
-        builder(&Shop::default()).trusted_proxies(TrustedProxies::at(["10.0.0.0/64"])),
+        builder(&Shop::default()).ip_allowlist(IpAllowlist::safaricom().allow("196.201.214.300")),
+        builder(&Shop::default()).ip_allowlist(IpAllowlist::new(["safaricom"])),
+        builder(&Shop::default()).trusted_proxies(TrustedProxies::addresses(["10.0.0.0/64"])),
     ] {
         let error = wrong.start().await.unwrap_err();
         assert!(matches!(error, StartError::Address(_)) && error.to_string().contains("is not an address"), "{error}");
     }
-    let nobody = builder(&Shop::default()).sources(Sources::only([""; 0])).start().await.unwrap_err();
-    assert!(matches!(nobody, StartError::Zero { what: "sources" }));
-    let zero = builder(&Shop::default()).in_flight_per_source(0).start().await.unwrap_err();
-    assert!(matches!(zero, StartError::Zero { what: "in_flight" }));
+    let nobody = builder(&Shop::default()).ip_allowlist(IpAllowlist::new([""; 0])).start().await.unwrap_err();
+    assert!(matches!(nobody, StartError::InvalidOption { option: "ip_allowlist", .. }));
+    let zero = builder(&Shop::default()).max_in_flight_per_ip(0).start().await.unwrap_err();
+    assert!(matches!(zero, StartError::InvalidOption { option: "max_in_flight", .. }));
 }
 
 #[tokio::test]
 async fn a_list_of_sources_refuses_whoever_is_not_on_it_and_whom_nobody_tells() {
-    let inbox = builder(&Shop::default()).sources(Sources::safaricom()).start().await.unwrap();
+    let inbox = builder(&Shop::default()).ip_allowlist(IpAllowlist::safaricom()).start().await.unwrap();
     let path = format!("/{SECRET}/stk");
     for (peer, expected) in [
         (Some("196.201.214.200"), 200),
@@ -259,13 +259,13 @@ async fn a_list_of_sources_refuses_whoever_is_not_on_it_and_whom_nobody_tells() 
         assert_eq!(post_from(&inbox, peer, &path, cancelled_push("k")).await, expected, "{peer:?}");
         assert_eq!(post_from(&inbox, peer, "/wrong/stk", cancelled_push("k")).await, 404, "{peer:?}");
     }
-    let trial = builder(&Shop::default()).sources(Sources::safaricom().report_only()).start().await.unwrap();
+    let trial = builder(&Shop::default()).ip_allowlist(IpAllowlist::safaricom().report_only()).start().await.unwrap();
     assert_eq!(post_from(&trial, None, &path, cancelled_push("k")).await, 200);
 }
 
 #[tokio::test]
 async fn a_source_that_sends_too_much_at_once_does_not_keep_others_out() {
-    let inbox = builder(&Shop::default()).in_flight(100).in_flight_per_source(3).start().await.unwrap();
+    let inbox = builder(&Shop::default()).max_in_flight(100).max_in_flight_per_ip(3).start().await.unwrap();
     let path = format!("/{SECRET}/stk");
     let mut hanging = Vec::new();
     for _ in 0..3 {
@@ -288,8 +288,8 @@ async fn a_source_that_sends_too_much_at_once_does_not_keep_others_out() {
 #[tokio::test]
 async fn a_full_quarantine_loses_its_oldest_and_nothing_else() {
     let inbox = builder(&Shop::default())
-        .quarantine_limit(5, 1_000_000)
-        .sweep_every(Duration::from_millis(20))
+        .max_quarantined(5)
+        .lease_check_interval(Duration::from_millis(20))
         .start()
         .await
         .unwrap();
@@ -299,7 +299,7 @@ async fn a_full_quarantine_loses_its_oldest_and_nothing_else() {
         assert_eq!(post(&inbox, &path, format!("junk {i}").into_bytes()).await, 200);
     }
     for _ in 0..200 {
-        if inbox.depth().await.unwrap().quarantined == 5 {
+        if inbox.counts().await.unwrap().quarantined == 5 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mpesa_callbacks_conformance::fixtures::{self, Fixture, OPENAPI, PAYHERO};
 use mpesa_callbacks_core::Kind;
-use mpesa_callbacks_core::payload::{Parsed, Unreadable, parse};
-use mpesa_callbacks_core::store::{MemoryStore, Received, Store, Verdict};
+use mpesa_callbacks_core::payload::{ParseError, Parsed, parse};
+use mpesa_callbacks_core::store::{Delivery, MemoryStore, Store, Verdict};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
@@ -18,7 +18,7 @@ fn kind_of(fixture: &Fixture) -> (Kind, Option<&'static str>) {
     }
 }
 
-fn read(fixture: &Fixture, body: &[u8]) -> Result<Parsed, Unreadable> {
+fn read(fixture: &Fixture, body: &[u8]) -> Result<Parsed, ParseError> {
     let (kind, pointer) = kind_of(fixture);
     parse(&kind, body, pointer)
 }
@@ -112,7 +112,7 @@ fn shape_never_changes_meaning() {
             }
             prop_assert_eq!(&parsed.kind, &expected.kind);
             prop_assert_eq!(&parsed.key, &expected.key);
-            prop_assert_eq!(parsed.meaning(), expected.meaning(), "{}", body);
+            prop_assert_eq!(parsed.content_digest(), expected.content_digest(), "{}", body);
             if !is_open {
                 let verdicts = runtime.block_on(verdicts(&fixture, &original, body.as_bytes()));
                 let second = if body.as_bytes() == original { Verdict::Duplicate } else { Verdict::Variant };
@@ -129,8 +129,8 @@ fn shape_never_changes_meaning() {
 async fn verdicts(fixture: &Fixture, one: &[u8], other: &[u8]) -> [Verdict; 2] {
     let store = MemoryStore::new();
     let kind = Kind::from_name(&fixture.route);
-    let received = [one, other].map(|body| Received::parse(&kind, body, SystemTime::now()).unwrap());
-    let recorded = store.record(&received).await.unwrap();
+    let delivery = [one, other].map(|body| Delivery::parse(&kind, body, SystemTime::now()).unwrap());
+    let recorded = store.record(&delivery).await.unwrap();
     [recorded[0].verdict, recorded[1].verdict]
 }
 
@@ -212,7 +212,8 @@ fn no_input_panics() {
         let result = runner.run(&inputs, |body| {
             for kind in &kinds {
                 if let Ok(parsed) = parse(kind, &body, Some("/data/0/id")) {
-                    let _ = (parsed.meaning(), parsed.payment(), parsed.callback.outcome(), format!("{parsed:?}"));
+                    let _ =
+                        (parsed.content_digest(), parsed.payment(), parsed.callback.outcome(), format!("{parsed:?}"));
                 }
             }
             Ok(())

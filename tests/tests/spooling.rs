@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-use mpesa_callbacks::payload::Private;
+use mpesa_callbacks::payload::Sensitive;
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{
     CallbackId, Entry, Spool, SpoolDepth, SpoolId, Spooled, SqliteSpool, State, StoreError, Verdict,
@@ -24,8 +24,8 @@ struct Shop {
 #[mpesa_callbacks]
 impl Shop {
     #[stk]
-    async fn pushed(&self, _: StkCallback, delivery: &Delivery) {
-        self.handled.lock().unwrap().push(delivery.key().to_owned());
+    async fn pushed(&self, _: StkCallback, ctx: &CallbackContext) {
+        self.handled.lock().unwrap().push(ctx.key().to_owned());
     }
 
     #[payment]
@@ -33,19 +33,19 @@ impl Shop {
         self.handled.lock().unwrap().push(payment.receipt);
     }
 
-    #[c2b_validation(deadline = "1s")]
+    #[c2b_validation(timeout = "1s")]
     async fn check(&self, _: C2bValidation) -> Validation {
         Validation::reject(Rejection::InvalidAmount)
     }
 
     #[on_conflict]
-    async fn contradicted(&self, delivery: &Delivery) {
-        self.told.lock().unwrap().push(format!("conflict {}", delivery.key()));
+    async fn contradicted(&self, ctx: &CallbackContext) {
+        self.told.lock().unwrap().push(format!("conflict {}", ctx.key()));
     }
 
     #[on_duplicate]
-    async fn repeated(&self, delivery: &Delivery) {
-        self.told.lock().unwrap().push(format!("duplicate {}", delivery.key()));
+    async fn repeated(&self, ctx: &CallbackContext) {
+        self.told.lock().unwrap().push(format!("duplicate {}", ctx.key()));
     }
 }
 
@@ -66,7 +66,7 @@ async fn away(budget: u64) -> Away {
 async fn with_spool(spool: impl Spool, directory: tempfile::TempDir) -> Away {
     let (shop, store) = (Shop::default(), FlakyStore::default());
     let inbox = Inbox::builder(shop.clone()).store(store.clone()).spool(spool).secret(SECRET);
-    let inbox = inbox.recording_deadline(Duration::from_millis(200)).start().await.unwrap();
+    let inbox = inbox.recording_timeout(Duration::from_millis(200)).start().await.unwrap();
     store.go_away(true);
     Away { shop, store, mounted: Mounted::new(inbox), _directory: directory }
 }
@@ -203,7 +203,7 @@ async fn what_the_store_refuses_for_ever_is_kept_as_what_cannot_be_read_and_hold
     assert_eq!(body.as_bytes(), cancelled_push("poison"));
     // One that comes while the store is there goes the same way.
     assert_eq!(away.mounted.post("/stk", cancelled_push("poison 2")).await.status, 200);
-    assert_eq!((away.waiting().await, away.mounted.inbox.depth().await.unwrap().quarantined), (0, 2));
+    assert_eq!((away.waiting().await, away.mounted.inbox.counts().await.unwrap().quarantined), (0, 2));
 }
 
 /// A spool that gives back what it was told to remove, a few times: as after a crash between the store's commit and that.
@@ -317,7 +317,7 @@ async fn the_next_process_replays_what_the_last_one_left() {
     let spool = SqliteSpool::open(directory.path()).unwrap();
     let body = |bytes: &[u8]| bytes.to_vec().into();
     let mut referenced = Spooled::new(Kind::Stk, body(&cancelled_push("k1")), SystemTime::now());
-    referenced.reference = Some(Private::from("order-1"));
+    referenced.reference = Some(Sensitive::from("order-1"));
     let unknown = Spooled::new(Kind::from_name("/gone"), body(br#"{"reference":"r1"}"#), SystemTime::now());
     let unhandled = Spooled::new(Kind::BillManager, body(br#"{"transactionId":"T1"}"#), SystemTime::now());
     spool.put(&[referenced, unknown, unhandled]).await.unwrap();
@@ -325,7 +325,7 @@ async fn the_next_process_replays_what_the_last_one_left() {
     let entries = away.come_back().await;
     let found: Vec<_> = entries.iter().map(|entry| (entry.id, entry.kind.name(), entry.state)).collect();
     assert_eq!(found[0], (CallbackId(1), "stk", State::Done));
-    assert_eq!(entries[0].reference, Some(Private::from("order-1")));
+    assert_eq!(entries[0].reference, Some(Sensitive::from("order-1")));
     assert!(matches!(found[1], (_, _, State::Quarantined)), "{found:?}");
     assert!(matches!(found[2], (_, "bill_manager", State::Held | State::Quarantined | State::Done)), "{found:?}");
 }

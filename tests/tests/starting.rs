@@ -4,7 +4,7 @@ use std::error::Error;
 
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{MemoryStore, SqliteStore, StoreError};
-use mpesa_callbacks::{Call, Handling, MpesaCallbacks, Route, Routes, StartError};
+use mpesa_callbacks::{HandlerArgs, HandlerFuture, MpesaCallbacks, Route, Routes, StartError};
 use mpesa_callbacks_tests::SECRET;
 
 struct Quiet;
@@ -51,23 +51,28 @@ async fn a_secret_that_can_be_guessed_does_not_start() {
 
 #[tokio::test]
 async fn numbers_that_would_stop_everything_do_not_start() {
-    let error =
-        Inbox::builder(Quiet).store(MemoryStore::new()).secret(SECRET).concurrency(0).start().await.unwrap_err();
-    assert!(matches!(error, StartError::Zero { what: "concurrency" }));
+    let error = Inbox::builder(Quiet)
+        .store(MemoryStore::new())
+        .secret(SECRET)
+        .max_concurrent_handlers(0)
+        .start()
+        .await
+        .unwrap_err();
+    assert!(matches!(error, StartError::InvalidOption { option: "max_concurrent_handlers", .. }));
 }
 
 #[tokio::test]
 async fn durations_without_end_do_not_start() {
     let builder = Inbox::builder(Quiet).store(MemoryStore::new()).secret(SECRET);
     let error = builder.lease(std::time::Duration::MAX).start().await.unwrap_err();
-    assert!(matches!(error, StartError::TooMuch { what: "lease" }));
+    assert!(matches!(error, StartError::InvalidOption { option: "lease", .. }));
 }
 
 #[tokio::test]
 async fn a_transaction_without_a_ledger_does_not_start() {
     let routes = Routes::new().with(Route::new(Kind::Stk).transactional());
     let error = Inbox::builder(ByHand(routes)).store(MemoryStore::new()).secret(SECRET).start().await.unwrap_err();
-    assert!(error.to_string().contains(".ledger("), "{error}");
+    assert!(error.to_string().contains(".transactor("), "{error}");
 }
 
 #[tokio::test]
@@ -76,7 +81,7 @@ async fn a_ledger_that_a_power_cut_could_empty_does_not_start() {
     let directory = tempfile::tempdir().unwrap();
     let options = SqliteConnectOptions::new().filename(directory.path().join("shop.db")).create_if_missing(true);
     let pool = SqlitePoolOptions::new().connect_with(options.synchronous(SqliteSynchronous::Normal)).await.unwrap();
-    let builder = Inbox::builder(Quiet).store(MemoryStore::new()).secret(SECRET).ledger(SqlxLedger::new(pool));
+    let builder = Inbox::builder(Quiet).store(MemoryStore::new()).secret(SECRET).transactor(SqlxTransactor::new(pool));
     let error = builder.start().await.unwrap_err();
     assert!(said(&error).contains("synchronous is 1, and must be 2"), "{}", said(&error));
 }
@@ -88,7 +93,7 @@ impl<Tx: Send> MpesaCallbacks<Tx> for ByHand {
         self.0.clone()
     }
 
-    fn stk<'a>(&'a self, _: StkCallback, _: Call<'a, Tx>) -> Handling<'a> {
+    fn stk<'a>(&'a self, _: StkCallback, _: HandlerArgs<'a, Tx>) -> HandlerFuture<'a> {
         Box::pin(async { Ok(()) })
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use mpesa_callbacks::payload::Private;
+use mpesa_callbacks::payload::Sensitive;
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{MemoryStore, State, Store, Verdict};
 use mpesa_callbacks_tests::{FlakyStore, Mounted, SECRET, question};
@@ -21,11 +21,11 @@ struct Clerk {
 
 #[mpesa_callbacks]
 impl Clerk {
-    #[c2b_validation(deadline = "1s", otherwise = "reject")]
-    async fn check(&self, request: C2bValidation, delivery: &Delivery) -> Result<Validation, String> {
+    #[c2b_validation(timeout = "1s", fallback = "reject")]
+    async fn check(&self, request: C2bValidation, ctx: &CallbackContext) -> Result<Validation, String> {
         let asked = self.asked.fetch_add(1, Ordering::SeqCst);
-        assert_eq!(delivery.key(), request.trans_id);
-        match request.bill_ref_number.as_ref().map(Private::trimmed) {
+        assert_eq!(ctx.key(), request.trans_id);
+        match request.bill_ref_number.as_ref().map(Sensitive::trimmed) {
             Some("yes") => Ok(Validation::accept()),
             Some("tagged") => Ok(Validation::accept().with_third_party_trans_id("order-7")),
             Some("once") if asked == 0 => Ok(Validation::accept()),

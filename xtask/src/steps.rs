@@ -13,10 +13,10 @@ use crate::servers;
 const FEATURES: [(&str, &[&str]); 3] = [
     (
         "mpesa-callbacks",
-        &["actix", "axum", "postgres", "rocket", "sqlite", "sqlx-mysql", "sqlx-postgres", "sqlx-sqlite"],
+        &["actix", "axum", "postgres", "rocket", "sqlite", "sqlx-mysql-tx", "sqlx-postgres-tx", "sqlx-sqlite-tx"],
     ),
     ("mpesa-callbacks-stores", &["postgres", "sqlite"]),
-    ("mpesa-callbacks-ledgers", &["sqlx-mysql", "sqlx-postgres", "sqlx-sqlite"]),
+    ("mpesa-callbacks-ledgers", &["sqlx-mysql-tx", "sqlx-postgres-tx", "sqlx-sqlite-tx"]),
 ];
 
 pub(crate) fn test() -> anyhow::Result<()> {

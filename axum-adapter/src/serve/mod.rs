@@ -83,15 +83,15 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 impl<F> Serve<F> {
     /// How long the head of a request may take, from its first byte, or from when the connection was opened; 10 seconds
-    /// unless said otherwise. Bodies that go to the inbox have a deadline of their own (`InboxBuilder::body_deadline`).
-    pub fn head_deadline(mut self, deadline: Duration) -> Serve<F> {
+    /// unless said otherwise. Bodies that go to the inbox have a deadline of their own (`InboxBuilder::body_timeout`).
+    pub fn head_timeout(mut self, deadline: Duration) -> Serve<F> {
         self.limits.deadlines.head = deadline.min(LONGEST);
         self
     }
 
     /// How long a connection may idle between two requests; 75 seconds unless said otherwise. Keep it longer than that of
     /// the proxy in front (60 seconds, as a rule), or the proxy sends a callback into a connection that is being closed.
-    pub fn idle_deadline(mut self, deadline: Duration) -> Serve<F> {
+    pub fn idle_timeout(mut self, deadline: Duration) -> Serve<F> {
         self.limits.deadlines.idle = deadline.min(LONGEST);
         self
     }

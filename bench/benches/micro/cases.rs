@@ -12,7 +12,7 @@ use futures_core::Stream;
 use mpesa_callbacks::payload::{self, Digest};
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::MemoryStore;
-use mpesa_callbacks::{Call, Handling, MpesaCallbacks, Request, Route, Routes};
+use mpesa_callbacks::{HandlerArgs, HandlerFuture, MpesaCallbacks, Request, Route, Routes};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
@@ -80,7 +80,8 @@ fn of_fixture<T: 'static>(kind: &Kind, file: &str, plain: impl Fn(&[u8]) -> serd
 fn fingerprints() -> Case {
     let body = bodies::body(1).into_bytes();
     let parsed = payload::parse(&Kind::Stk, &body, None).expect("a callback");
-    Case::new("key and fingerprints").side("ours", move || (parsed.key.clone(), Digest::of(&body), parsed.meaning()))
+    Case::new("key and fingerprints")
+        .side("ours", move || (parsed.key.clone(), Digest::of(&body), parsed.content_digest()))
 }
 
 /// How it is told that a handler ran.
@@ -105,7 +106,7 @@ impl<Tx: Send> MpesaCallbacks<Tx> for ByHand {
         Routes::new().with(Route::new(Kind::Stk))
     }
 
-    fn stk<'a>(&'a self, _: StkCallback, _: Call<'a, Tx>) -> Handling<'a> {
+    fn stk<'a>(&'a self, _: StkCallback, _: HandlerArgs<'a, Tx>) -> HandlerFuture<'a> {
         Box::pin(async {
             self.0.notify_one();
             Ok(())

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use bench::bodies::body;
 use mpesa_callbacks::Kind;
-use mpesa_callbacks::store::{Disposition, PostgresStore, Received, SqliteStore, Store};
+use mpesa_callbacks::store::{Delivery, Disposition, PostgresStore, SqliteStore, Store};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
@@ -63,13 +63,13 @@ impl Stocked {
         let now = SystemTime::now() - Duration::from_mins(1);
         let numbers: Vec<u64> = (0..self.rows).collect();
         for numbers in numbers.chunks(2000) {
-            let received = numbers.iter().map(|number| {
-                let mut received = Received::parse(&Kind::Stk, body(*number).as_bytes(), now)?;
-                received.disposition = disposition.clone();
-                received.payment = None;
-                Ok(received)
+            let delivery = numbers.iter().map(|number| {
+                let mut delivery = Delivery::parse(&Kind::Stk, body(*number).as_bytes(), now)?;
+                delivery.disposition = disposition.clone();
+                delivery.payment = None;
+                Ok(delivery)
             });
-            store.record(&received.collect::<anyhow::Result<Vec<_>>>()?).await?;
+            store.record(&delivery.collect::<anyhow::Result<Vec<_>>>()?).await?;
         }
         Ok(store.close().await?)
     }

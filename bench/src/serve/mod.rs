@@ -84,7 +84,7 @@ fn answer(inbox: Option<Inbox>) {
 }
 
 async fn ask(inbox: &Inbox, question: &str) -> Result<u64, StoreError> {
-    let waiting = async || inbox.depth().await.map(|depth| depth.ready + depth.running);
+    let waiting = async || inbox.counts().await.map(|depth| depth.ready + depth.running);
     match question {
         PURGE => return inbox.purge(Duration::ZERO).await,
         STOP => return inbox.shutdown(Duration::ZERO).await.map(|()| 0),

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
-use mpesa_callbacks::ledger::Ledger;
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{MemoryStore, Store};
+use mpesa_callbacks::transactor::Transactor;
 use mpesa_callbacks::{InboxBuilder, MpesaCallbacks, actix_adapter, axum_adapter, rocket_adapter};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
@@ -73,17 +73,17 @@ pub(super) async fn inbox(kept: Kept, work: Work, options: &Options) -> anyhow::
         Kept::Postgres => Arc::new(PostgresStore::connect(&options.database).await?),
     };
     match (work, kept) {
-        (Work::Acknowledge, _) => start(Inbox::builder(Waiting).name("bench").concurrency(1), store).await,
+        (Work::Acknowledge, _) => start(Inbox::builder(Waiting).name("bench").max_concurrent_handlers(1), store).await,
         (Work::Handle, _) => start(Inbox::builder(Done).name("bench"), store).await,
-        (Work::Ledger, Kept::Postgres) => {
+        (Work::Transactor, Kept::Postgres) => {
             let pool = PgPoolOptions::new().max_connections(10).connect(&options.database).await?;
             sqlx::query(TABLE).execute(&pool).await?;
-            start(Inbox::builder(OnPostgres).name("bench").ledger(SqlxLedger::new(pool)), store).await
+            start(Inbox::builder(OnPostgres).name("bench").transactor(SqlxTransactor::new(pool)), store).await
         }
-        (Work::Ledger, _) => {
+        (Work::Transactor, _) => {
             let pool = sqlite_pool(&options.directory).await?;
             sqlx::query(TABLE).execute(&pool).await?;
-            start(Inbox::builder(OnSqlite).name("bench").ledger(SqlxLedger::new(pool)), store).await
+            start(Inbox::builder(OnSqlite).name("bench").transactor(SqlxTransactor::new(pool)), store).await
         }
     }
 }
@@ -99,7 +99,7 @@ async fn sqlite_pool(directory: &Path) -> anyhow::Result<sqlx::SqlitePool> {
 
 async fn start<H, L>(builder: InboxBuilder<H, L>, store: Arc<dyn Store>) -> anyhow::Result<Inbox>
 where
-    L: Ledger,
+    L: Transactor,
     H: MpesaCallbacks<L::Tx> + 'static,
 {
     Ok(builder.shared_store(store).secret(SECRET).sandbox().start().await?)

@@ -29,13 +29,13 @@ pub(super) async fn play(stage: &mut Stage) -> anyhow::Result<()> {
             .collect();
         tokio::task::block_in_place(|| send(&hanging, &journal, &deliveries, None, &mut stage.random, |_| Ok(())))?;
         let store = stage.place.store().await?;
-        while store.depth().await?.running < CALLBACKS as u64 {
+        while store.counts().await?.running < CALLBACKS as u64 {
             sleep(Duration::from_millis(5)).await;
         }
         let other = Fleet::start(stage.program.clone(), manner("--good"), 1)?;
         hanging.kill(0)?;
         let killed = Instant::now();
-        while store.depth().await?.running + store.depth().await?.ready > 0 {
+        while store.counts().await?.running + store.counts().await?.ready > 0 {
             ensure!(killed.elapsed() < Duration::from_mins(1), "nobody took over");
             sleep(Duration::from_millis(5)).await;
         }

@@ -2,11 +2,12 @@
 
 use mpesa_callbacks_core::payload::{
     B2bExpressCallback, B2bResult, B2cResult, BalanceResult, BillManagerPayment, C2bConfirmation, C2bValidation,
-    CustomCallback, LipiaCallback, Payment, Private, QueueTimeout, RatibaCallback, ReversalResult, StatusResult,
+    CustomCallback, LipiaCallback, Payment, QueueTimeout, RatibaCallback, ReversalResult, Sensitive, StatusResult,
     StkCallback, TaxResult,
 };
 use mpesa_callbacks_core::{
-    Call, Deciding, Delivery, Handling, Kind, MpesaCallbacks, Rejection, Route, Routes, Validation,
+    CallbackContext, HandlerArgs, HandlerFuture, Kind, MpesaCallbacks, Rejection, Route, Routes, Validation,
+    ValidationFuture,
 };
 
 use crate::fixtures::PAYHERO;
@@ -16,7 +17,7 @@ pub(super) struct Everything;
 macro_rules! handle {
     ($($method:ident($payload:ty))*) => {
         $(
-            fn $method<'a>(&'a self, _: $payload, _: Call<'a, Tx>) -> Handling<'a> {
+            fn $method<'a>(&'a self, _: $payload, _: HandlerArgs<'a, Tx>) -> HandlerFuture<'a> {
                 Box::pin(async { Ok(()) })
             }
         )*
@@ -26,11 +27,11 @@ macro_rules! handle {
 impl<Tx: Send> MpesaCallbacks<Tx> for Everything {
     fn routes(&self) -> Routes {
         let routes = Kind::built_in().map(Route::new).fold(Routes::new(), Routes::with);
-        routes.with(Route::custom(PAYHERO.0, PAYHERO.1).answer("thanks"))
+        routes.with(Route::custom(PAYHERO.0, PAYHERO.1).ack_body("thanks"))
     }
 
-    fn c2b_validation<'a>(&'a self, request: C2bValidation, _: &'a Delivery) -> Deciding<'a> {
-        let account = request.bill_ref_number.map(Private::into_string).unwrap_or_default();
+    fn c2b_validation<'a>(&'a self, request: C2bValidation, _: &'a CallbackContext) -> ValidationFuture<'a> {
+        let account = request.bill_ref_number.map(Sensitive::into_string).unwrap_or_default();
         let is_known = account == "account";
         Box::pin(async move {
             if account == "slow" {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use mpesa_callbacks_core::payload::Private;
+use mpesa_callbacks_core::payload::Sensitive;
 use mpesa_callbacks_core::store::Verdict;
-use mpesa_callbacks_core::{ForwardedHeader, Kind, SAFARICOM_ADDRESSES, Sources, TrustedProxies};
+use mpesa_callbacks_core::{ForwardedHeader, IpAllowlist, Kind, SAFARICOM_ADDRESSES, TrustedProxies};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
@@ -23,11 +23,11 @@ pub async fn a_per_payment_url_speaks_for_its_payment_alone(serve: &Serve) {
     assert_eq!(exchange(served.address, &post(&minted, &paid)).await, acknowledged(STK));
     assert_eq!(exchange(served.address, &post(&format!("{minted}/"), &paid)).await, acknowledged(STK));
     let entries = served.entries().await;
-    assert_eq!(entries[0].reference.as_ref().map(Private::as_str), Some("order-123"));
+    assert_eq!(entries[0].reference.as_ref().map(Sensitive::as_str), Some("order-123"));
     assert_eq!(entries[0].seen, 2);
 
     let token = minted.split('/').nth(2).expect("a token");
-    let expired = urls.clone().lasting(Duration::ZERO).stk_for("order-123").expect("a url");
+    let expired = urls.clone().expires_in(Duration::ZERO).stk_for("order-123").expect("a url");
     for wrong in [
         path(expired.as_str()),
         format!("/pay/{token}/lipia"),
@@ -62,12 +62,12 @@ pub async fn the_source_is_the_hop_beyond_the_proxies(serve: &Serve) {
         (ForwardedHeader::XForwardedFor, x_forwarded_for, "198.51.100.7"),
         (ForwardedHeader::Forwarded, forwarded, "2001:db8::7"),
     ] {
-        for proxies in [TrustedProxies::at(["127.0.0.0/8"]), TrustedProxies::hops(2)] {
+        for proxies in [TrustedProxies::addresses(["127.0.0.0/8"]), TrustedProxies::hops(2)] {
             let served = Served::with(serve, |builder| builder.trusted_proxies(proxies.header(header))).await;
             let path = format!("/pay/{SECRET}/stk");
             let answer = exchange(served.address, &request("POST", &path, &lines, &push("k"))).await;
             assert_eq!(answer, acknowledged(STK));
-            assert_eq!(served.entries().await[0].peer, source.parse().ok());
+            assert_eq!(served.entries().await[0].client_ip, source.parse().ok());
             let answer = exchange(served.address, &request("POST", &path, &[], &push("l"))).await;
             assert_eq!(answer, refused(403), "no proxy said who it was");
             let answer = exchange(served.address, &request("POST", "/pay/wrong/stk", &[], &push("l"))).await;
@@ -80,12 +80,12 @@ pub async fn the_source_is_the_hop_beyond_the_proxies(serve: &Serve) {
 pub async fn sources_that_are_not_listed_are_refused(serve: &Serve) {
     let forged = [("x-forwarded-for", SAFARICOM_ADDRESSES[0]), ("x-real-ip", SAFARICOM_ADDRESSES[0])];
     let path = format!("/pay/{SECRET}/stk");
-    for (sources, answer) in [
-        (Sources::safaricom(), refused(403)),
-        (Sources::safaricom().report_only(), acknowledged(STK)),
-        (Sources::safaricom().and("127.0.0.1"), acknowledged(STK)),
+    for (allowlist, answer) in [
+        (IpAllowlist::safaricom(), refused(403)),
+        (IpAllowlist::safaricom().report_only(), acknowledged(STK)),
+        (IpAllowlist::safaricom().allow("127.0.0.1"), acknowledged(STK)),
     ] {
-        let served = Served::with(serve, |builder| builder.sources(sources)).await;
+        let served = Served::with(serve, |builder| builder.ip_allowlist(allowlist)).await;
         assert_eq!(exchange(served.address, &request("POST", &path, &forged, &push("k"))).await, answer);
         assert_eq!(served.entries().await.len(), usize::from(answer.status == 200));
         let answer = exchange(served.address, &request("POST", "/pay/wrong/stk", &forged, &push("k"))).await;
@@ -95,7 +95,7 @@ pub async fn sources_that_are_not_listed_are_refused(serve: &Serve) {
 
 /// More requests than may be in flight hear 503; the next one is welcome again.
 pub async fn too_many_in_flight_are_refused(serve: &Serve) {
-    let served = Served::with(serve, |builder| builder.in_flight(2)).await;
+    let served = Served::with(serve, |builder| builder.max_in_flight(2)).await;
     let head = format!("POST /pay/{SECRET}/stk HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n{FIRST_BYTES}");
     let mut slow = Vec::new();
     for _ in 0..2 {
@@ -113,7 +113,7 @@ pub async fn too_many_in_flight_are_refused(serve: &Serve) {
 
 /// More of what cannot be read than is allowed in a while hears 503, and is not kept; what can be read is taken.
 pub async fn a_flood_that_cannot_be_read_is_refused(serve: &Serve) {
-    let served = Served::with(serve, |builder| builder.quarantine_rate(1)).await;
+    let served = Served::with(serve, |builder| builder.max_quarantined_per_second(1)).await;
     let mut refused_some = false;
     for i in 0..30 {
         let answer = served.post("/stk", format!("junk {i}").as_bytes()).await;
@@ -122,6 +122,6 @@ pub async fn a_flood_that_cannot_be_read_is_refused(serve: &Serve) {
         assert_eq!(served.post("/stk", &push(&format!("k{i}"))).await, acknowledged(STK));
     }
     assert!(refused_some);
-    let depth = served.inbox.depth().await.expect("depth");
+    let depth = served.inbox.counts().await.expect("depth");
     assert!((10..30).contains(&depth.quarantined), "{depth:?}");
 }

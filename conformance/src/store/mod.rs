@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::store::{
-    CallbackId, Claim, Claimed, Ending, Lane, Received, Recorded, Settled, Settlement, State, Store, Verdict,
+    CallbackId, Claim, Claimed, Completion, Delivery, Lane, Recorded, SettleResult, Settlement, State, Store, Verdict,
 };
 
 pub use self::paying::*;
@@ -24,20 +24,20 @@ type Shared = Arc<dyn Store>;
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(30);
 
-fn stk(key: &str, code: &str, amount: u32, receipt: &str, desc: &str) -> Received {
+fn stk(key: &str, code: &str, amount: u32, receipt: &str, desc: &str) -> Delivery {
     let body = format!(
         r#"{{"Body":{{"stkCallback":{{"CheckoutRequestID":"{key}","ResultCode":{code},"ResultDesc":"{desc}","CallbackMetadata":{{"Item":[
         {{"Name":"Amount","Value":{amount}}},{{"Name":"MpesaReceiptNumber","Value":"{receipt}"}}]}}}}}}}}"#
     );
-    received(&Kind::Stk, &body)
+    delivery_of(&Kind::Stk, &body)
 }
 
-fn received(kind: &Kind, body: &str) -> Received {
-    Received::parse(kind, body.as_bytes(), SystemTime::now()).expect("a readable body")
+fn delivery_of(kind: &Kind, body: &str) -> Delivery {
+    Delivery::parse(kind, body.as_bytes(), SystemTime::now()).expect("a readable body")
 }
 
 /// A callback that shows no money, so that no payment comes with it.
-fn failed(key: &str) -> Received {
+fn failed(key: &str) -> Delivery {
     stk(key, "1032", 0, "", "Request cancelled by user")
 }
 
@@ -46,8 +46,8 @@ fn payment(recorded: &Recorded) -> Option<Verdict> {
     recorded.payment.map(|(_, verdict)| verdict)
 }
 
-async fn record(store: &Shared, received: Received) -> Recorded {
-    let mut recorded = store.record(&[received]).await.expect("record");
+async fn record(store: &Shared, delivery: Delivery) -> Recorded {
+    let mut recorded = store.record(&[delivery]).await.expect("record");
     assert_eq!(recorded.len(), 1);
     recorded.remove(0)
 }
@@ -68,7 +68,7 @@ async fn claim_one(store: &Shared, lease: Duration) -> Claimed {
     claimed.remove(0)
 }
 
-async fn settle(store: &Shared, claimed: &Claimed, ending: Ending) -> Settled {
+async fn settle(store: &Shared, claimed: &Claimed, ending: Completion) -> SettleResult {
     let settled = store.settle(&[Settlement::new(claimed.lease, ending)]).await.expect("settle");
     settled[0]
 }

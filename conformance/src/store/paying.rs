@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use mpesa_callbacks_core::Kind;
-use mpesa_callbacks_core::payload::{Payment, Private};
+use mpesa_callbacks_core::payload::{Payment, Sensitive};
 use mpesa_callbacks_core::store::{
-    Claim, Claimed, Ending, Filter, Lane, Lookup, Received, Reopening, Settled, Settlement, State, Verdict,
+    Claim, Claimed, Completion, Delivery, Filter, Lane, Lookup, Requeue, SettleResult, Settlement, State, Verdict,
 };
 use tokio::time::sleep;
 
-use super::{LONG, SHORT, Shared, claim, claim_of, payment, received, record, settle, state, stk};
+use super::{LONG, SHORT, Shared, claim, claim_of, delivery_of, payment, record, settle, state, stk};
 
 /// A release whose handlers account for money themselves.
 const WITHOUT: [Kind; 2] = [Kind::Stk, Kind::C2bConfirmation];
@@ -18,22 +18,22 @@ async fn claim_without(store: &Shared, lease: Duration) -> Vec<Claimed> {
     claim_of(store, &WITHOUT, Lane::Main, 10, lease).await
 }
 
-fn paid(key: &str, receipt: &str) -> Received {
+fn paid(key: &str, receipt: &str) -> Delivery {
     stk(key, "0", 100, receipt, "Success")
 }
 
-fn confirmed(receipt: &str) -> Received {
+fn confirmed(receipt: &str) -> Delivery {
     let body = format!(r#"{{"TransID":"{receipt}","TransAmount":"100.00","BillRefNumber":"till"}}"#);
-    received(&Kind::C2bConfirmation, &body)
+    delivery_of(&Kind::C2bConfirmation, &body)
 }
 
 /// Came to the URL of an order, payment and all.
-fn of_order(mut received: Received, order: &str) -> Received {
-    received.reference = Some(order.into());
-    if let Some(payment) = &mut received.payment {
+fn of_order(mut delivery: Delivery, order: &str) -> Delivery {
+    delivery.reference = Some(order.into());
+    if let Some(payment) = &mut delivery.payment {
         payment.reference = Some(order.into());
     }
-    received
+    delivery
 }
 
 /// Whoever does not handle payments settles a callback's payment with it: a release that does finds it done.
@@ -43,9 +43,9 @@ pub async fn a_payment_is_settled_with_a_callback_that_accounts_for_it(store: Sh
     let claimed = claim_without(&store, LONG).await.pop().expect("the push");
     assert_eq!(claimed.payment.map(|lease| lease.id), Some(payment));
     assert!(claim(&store, 10, LONG).await.is_empty(), "nobody else may handle it meanwhile");
-    let done = Settlement::new(claimed.lease, Ending::Done).with_payment(claimed.payment);
-    assert_eq!(store.settle(std::slice::from_ref(&done)).await.unwrap(), [Settled::Written]);
-    assert_eq!(store.settle(&[done]).await.unwrap(), [Settled::Written], "again");
+    let done = Settlement::new(claimed.lease, Completion::Done).with_payment(claimed.payment);
+    assert_eq!(store.settle(std::slice::from_ref(&done)).await.unwrap(), [SettleResult::Written]);
+    assert_eq!(store.settle(&[done]).await.unwrap(), [SettleResult::Written], "again");
     assert_eq!((state(&store, push.id).await, state(&store, payment).await), (State::Done, State::Done));
     // The other callback of the same payment is handled by the same release, and told of no payment by the next one.
     let twin = record(&store, confirmed("RCPT1")).await;
@@ -62,7 +62,7 @@ pub async fn a_payment_is_left_alone_by_whoever_has_no_room_for_it(store: Shared
     let claim = Claim { handles_payments: true, ..Claim::new(&kinds, 10, LONG) };
     let claimed = store.claim(&claim).await.expect("claim").pop().expect("the push");
     assert_eq!((claimed.lease.id, claimed.payment), (push.id, None));
-    settle(&store, &claimed, Ending::Done).await;
+    settle(&store, &claimed, Completion::Done).await;
     let left = claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await;
     assert_eq!(left.len(), 1, "the payment is still to be handled");
 }
@@ -71,9 +71,9 @@ pub async fn a_payment_is_left_alone_by_whoever_has_no_room_for_it(store: Shared
 pub async fn a_payment_is_given_back_with_a_callback_that_failed(store: Shared) {
     let push = record(&store, paid("push", "RCPT1")).await;
     let claimed = claim_without(&store, LONG).await.pop().expect("the push");
-    let retry = Ending::Retry { after: LONG, error: "no bread".into() };
+    let retry = Completion::Retry { after: LONG, error: "no bread".into() };
     let retry = Settlement::new(claimed.lease, retry).with_payment(claimed.payment);
-    assert_eq!(store.settle(&[retry]).await.unwrap(), [Settled::Written]);
+    assert_eq!(store.settle(&[retry]).await.unwrap(), [SettleResult::Written]);
     let claimed = claim(&store, 10, LONG).await.pop().expect("the payment");
     assert_eq!((claimed.kind.clone(), claimed.attempt), (Kind::Payment, 1), "its attempts were not counted");
     assert_eq!(state(&store, push.id).await, State::Ready);
@@ -86,7 +86,7 @@ pub async fn a_payment_is_swept_with_a_callback_whose_process_ended(store: Share
     let leases = [claimed.lease, claimed.payment.expect("its payment")];
     assert_eq!(store.renew(&leases, SHORT).await.unwrap(), [true, true]);
     sleep(SHORT * 2).await;
-    assert_eq!(store.sweep().await.unwrap(), 2);
+    assert_eq!(store.reclaim_expired().await.unwrap(), 2);
     let mut kinds: Vec<_> =
         claim(&store, 10, LONG).await.into_iter().map(|claimed| (claimed.kind, claimed.attempt)).collect();
     kinds.sort();
@@ -98,7 +98,7 @@ pub async fn a_callback_whose_payment_was_handled_is_left_to_others(store: Share
     record(&store, paid("push", "RCPT1")).await;
     let payment = claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await.pop().expect("the payment");
     assert!(claim_without(&store, LONG).await.is_empty(), "it is in hand");
-    settle(&store, &payment, Ending::Done).await;
+    settle(&store, &payment, Completion::Done).await;
     assert!(claim_without(&store, LONG).await.is_empty(), "it was handled");
     record(&store, paid("another", "RCPT2")).await;
     assert_eq!(claim_without(&store, LONG).await.len(), 1, "others are not held up");
@@ -111,11 +111,11 @@ pub async fn a_callback_whose_payment_was_handled_is_left_to_others(store: Share
 pub async fn a_payment_that_another_release_failed_at_is_claimed_with_its_callback(store: Shared) {
     record(&store, paid("push", "RCPT1")).await;
     let failed = claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await.pop().expect("the payment");
-    settle(&store, &failed, Ending::Retry { after: Duration::ZERO, error: "a bad deployment".into() }).await;
+    settle(&store, &failed, Completion::Retry { after: Duration::ZERO, error: "a bad deployment".into() }).await;
     let claimed = claim_without(&store, LONG).await.pop().expect("the push");
     let payment = claimed.payment.expect("its payment");
-    let done = Settlement::new(claimed.lease, Ending::Done).with_payment(Some(payment));
-    assert_eq!(store.settle(&[done]).await.unwrap(), [Settled::Written]);
+    let done = Settlement::new(claimed.lease, Completion::Done).with_payment(Some(payment));
+    assert_eq!(store.settle(&[done]).await.unwrap(), [SettleResult::Written]);
     // It was told to nobody: so the other callback of the same payment is this release's, too.
     record(&store, of_order(confirmed("RCPT1"), "order-1")).await;
     assert_eq!(claim_without(&store, LONG).await.len(), 1, "the confirmation");
@@ -127,10 +127,10 @@ pub async fn a_payment_in_hand_with_its_callback_takes_over_its_reference(store:
     record(&store, paid("push", "RCPT1")).await;
     let claimed = claim_without(&store, LONG).await.pop().expect("the push");
     record(&store, *of_order(paid("push", "RCPT1"), "order-1").payment.expect("a payment")).await;
-    let released = Settlement::new(claimed.lease, Ending::Released { after: Duration::ZERO });
-    assert_eq!(store.settle(&[released.with_payment(claimed.payment)]).await.unwrap(), [Settled::Written]);
+    let released = Settlement::new(claimed.lease, Completion::Snoozed { after: Duration::ZERO });
+    assert_eq!(store.settle(&[released.with_payment(claimed.payment)]).await.unwrap(), [SettleResult::Written]);
     let payment = claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await.pop().expect("the payment");
-    assert_eq!(payment.reference.as_ref().map(Private::as_str), Some("order-1"));
+    assert_eq!(payment.reference.as_ref().map(Sensitive::as_str), Some("order-1"));
     assert!(claim_of(&store, &[Kind::PaymentCompleted], Lane::Main, 10, LONG).await.is_empty());
 }
 
@@ -140,7 +140,7 @@ pub async fn what_is_left_to_others_holds_up_nothing(store: Shared) {
         record(&store, paid(&format!("push-{number}"), &format!("RCPT{number}"))).await;
     }
     for payment in claim_of(&store, &[Kind::Payment], Lane::Main, 20, LONG).await {
-        settle(&store, &payment, Ending::Done).await;
+        settle(&store, &payment, Completion::Done).await;
     }
     let genuine = record(&store, paid("genuine", "GENUINE")).await;
     let claimed = claim_of(&store, &WITHOUT, Lane::Main, 3, LONG).await;
@@ -153,10 +153,10 @@ pub async fn a_callback_is_not_settled_without_its_payment(store: Shared) {
     let claimed = claim_without(&store, LONG).await.pop().expect("the push");
     let payment = claimed.payment.expect("its payment");
     // Its lease was lost, as it is when only the callback's was renewed.
-    let lost = Settlement::new(payment, Ending::Released { after: LONG });
-    assert_eq!(store.settle(&[lost]).await.unwrap(), [Settled::Written]);
-    let done = Settlement::new(claimed.lease, Ending::Done).with_payment(Some(payment));
-    assert_eq!(store.settle(&[done]).await.unwrap(), [Settled::LeaseLost]);
+    let lost = Settlement::new(payment, Completion::Snoozed { after: LONG });
+    assert_eq!(store.settle(&[lost]).await.unwrap(), [SettleResult::Written]);
+    let done = Settlement::new(claimed.lease, Completion::Done).with_payment(Some(payment));
+    assert_eq!(store.settle(&[done]).await.unwrap(), [SettleResult::LeaseLost]);
     assert_eq!(state(&store, claimed.lease.id).await, State::Running, "the sweep gives it back");
 }
 
@@ -164,12 +164,12 @@ pub async fn a_callback_is_not_settled_without_its_payment(store: Shared) {
 pub async fn the_payment_of_a_released_callback_is_claimed_with_it(store: Shared) {
     record(&store, stk("push", "1032", 0, "", "cancelled")).await;
     for claimed in claim_without(&store, LONG).await {
-        settle(&store, &claimed, Ending::Done).await;
+        settle(&store, &claimed, Completion::Done).await;
     }
     let late = paid("push", "RCPT1");
     let conflict = record(&store, late.clone()).await;
-    let reopening = Reopening { payment: late.payment.as_deref(), ..Reopening::from(State::Held) };
-    let reopened = store.reopen(conflict.id, &reopening).await.unwrap().expect("it was held");
+    let reopening = Requeue { payment: late.payment.as_deref(), ..Requeue::from(State::Held) };
+    let reopened = store.requeue(conflict.id, &reopening).await.unwrap().expect("it was held");
     let claimed = claim_without(&store, LONG).await.pop().expect("the released one");
     assert_eq!(claimed.payment.map(|lease| lease.id), reopened.payment.map(|(id, _)| id));
     assert!(claimed.payment.is_some());
@@ -181,14 +181,14 @@ pub async fn a_payment_learns_its_reference_in_every_order(store: Shared) {
         let receipt = format!("RCPT{round}");
         let push = || paid(&format!("push-{round}"), &receipt);
         for which in order {
-            let received = match which {
+            let delivery = match which {
                 0 => confirmed(&receipt),
                 1 => push(),
                 _ => *of_order(push(), "order-1").payment.expect("a payment"),
             };
-            record(&store, received).await;
+            record(&store, delivery).await;
             for claimed in claim(&store, 10, LONG).await {
-                settle(&store, &claimed, Ending::Done).await;
+                settle(&store, &claimed, Completion::Done).await;
             }
         }
         let of_receipt = store.find(&[Lookup::Receipt(receipt)]).await.unwrap();
@@ -214,9 +214,9 @@ pub async fn a_payment_that_waits_is_due_when_its_reference_is_known(store: Shar
     let push = record(&store, of_order(paid("push", "RCPT1"), "order-1")).await;
     assert_eq!(payment(&push), Some(Verdict::Variant));
     let claimed = claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await.pop().expect("the payment");
-    assert_eq!(claimed.reference.as_ref().map(Private::as_str), Some("order-1"));
-    let push = claimed.siblings.iter().find(|sibling| sibling.kind == Kind::Stk).expect("the push");
-    assert_eq!(push.reference.as_ref().map(Private::as_str), Some("order-1"));
+    assert_eq!(claimed.reference.as_ref().map(Sensitive::as_str), Some("order-1"));
+    let push = claimed.related.iter().find(|sibling| sibling.kind == Kind::Stk).expect("the push");
+    assert_eq!(push.reference.as_ref().map(Sensitive::as_str), Some("order-1"));
     let completed = store.list(&Filter::default().kind(Kind::PaymentCompleted)).await.unwrap();
     assert!(completed.is_empty(), "it was not too late");
 }
@@ -225,7 +225,7 @@ pub async fn a_payment_that_waits_is_due_when_its_reference_is_known(store: Shar
 pub async fn a_payment_that_was_handled_without_its_reference_is_completed(store: Shared) {
     record(&store, confirmed("RCPT1")).await;
     for claimed in claim(&store, 10, LONG).await {
-        settle(&store, &claimed, Ending::Done).await;
+        settle(&store, &claimed, Completion::Done).await;
     }
     record(&store, of_order(paid("push", "RCPT1"), "order-1")).await;
     record(&store, of_order(stk("push", "0", 100, "RCPT1", "in other words"), "order-1")).await;
@@ -233,7 +233,7 @@ pub async fn a_payment_that_was_handled_without_its_reference_is_completed(store
     assert_eq!(claimed.len(), 1, "once");
     let claimed = claimed.remove(0);
     assert_eq!((claimed.key.as_str(), claimed.verdict), ("RCPT1", Verdict::First));
-    assert_eq!(claimed.reference.as_ref().map(Private::as_str), Some("order-1"));
+    assert_eq!(claimed.reference.as_ref().map(Sensitive::as_str), Some("order-1"));
     assert_eq!(Payment::parse(claimed.body.as_bytes()).expect("a payment").receipt, "RCPT1");
 }
 
@@ -242,19 +242,19 @@ pub async fn a_payment_that_was_handled_without_its_reference_is_completed(store
 pub async fn a_payment_that_was_handled_without_its_account_is_completed(store: Shared) {
     record(&store, paid("push", "RCPT1")).await;
     for claimed in claim(&store, 10, LONG).await {
-        settle(&store, &claimed, Ending::Done).await;
+        settle(&store, &claimed, Completion::Done).await;
     }
     record(&store, confirmed("RCPT1")).await;
     let account = claim_of(&store, &[Kind::PaymentCompleted], Lane::Main, 10, LONG).await.pop().expect("the account");
     assert!(account.reference.is_none());
     let told = Payment::parse(account.body.as_bytes()).expect("a payment");
     assert_eq!((told.receipt.as_str(), told.order()), ("RCPT1", Some("till")));
-    settle(&store, &account, Ending::Done).await;
+    settle(&store, &account, Completion::Done).await;
     let payment = of_order(paid("push", "RCPT1"), "order-1").payment.expect("a payment");
     for _ in 0..2 {
         record(&store, (*payment).clone()).await;
     }
     let mut claimed = claim_of(&store, &[Kind::PaymentCompleted], Lane::Main, 10, LONG).await;
     assert_eq!(claimed.len(), 1, "once");
-    assert_eq!(claimed.remove(0).reference.as_ref().map(Private::as_str), Some("order-1"));
+    assert_eq!(claimed.remove(0).reference.as_ref().map(Sensitive::as_str), Some("order-1"));
 }

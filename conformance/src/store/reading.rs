@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use mpesa_callbacks_core::store::{
-    Body, Claim, Disposition, Ending, Extent, Filter, Lookup, Owner, State, StoreError, Verdict,
+    Body, Claim, Completion, Disposition, Extent, Filter, Lookup, Owner, State, StoreError, Verdict,
 };
 use mpesa_callbacks_core::{Environment, Kind};
 use tokio::time::sleep;
 
-use super::{LONG, SHORT, Shared, claim, claim_one, failed, received, record, settle, state, stk};
+use super::{LONG, SHORT, Shared, claim, claim_one, delivery_of, failed, record, settle, state, stk};
 
 /// Lists come newest first, filtered, page by page, without bodies.
 pub async fn lists_are_filtered_and_paged(store: Shared) {
@@ -17,7 +17,7 @@ pub async fn lists_are_filtered_and_paged(store: Shared) {
     for i in 0..25 {
         record(&store, failed(&format!("k{i}"))).await;
     }
-    record(&store, received(&Kind::C2bConfirmation, r#"{"TransID":"T","TransAmount":"5"}"#)).await;
+    record(&store, delivery_of(&Kind::C2bConfirmation, r#"{"TransID":"T","TransAmount":"5"}"#)).await;
     record(&store, stk("k3", "0", 5, "R3", "Success")).await;
 
     let mut pages = Vec::new();
@@ -44,7 +44,7 @@ pub async fn lists_are_filtered_and_paged(store: Shared) {
 pub async fn a_purged_callback_is_still_recognised(store: Shared) {
     let done = record(&store, failed("ws_CO_254712345678")).await;
     let claimed = claim_one(&store, LONG).await;
-    settle(&store, &claimed, Ending::Done).await;
+    settle(&store, &claimed, Completion::Done).await;
     let waiting = record(&store, failed("waiting")).await;
     assert_eq!(store.purge(LONG, Extent::All).await.unwrap(), 0, "nothing is that old");
     sleep(SHORT).await;
@@ -68,7 +68,7 @@ pub async fn what_was_purged_can_be_recognised_and_not_be_read(store: Shared) {
     let push = record(&store, stk("push", "0", 500, "RCPT1", "Success")).await;
     let (payment, _) = push.payment.expect("a payment");
     for claimed in claim(&store, 10, LONG).await {
-        settle(&store, &claimed, Ending::Done).await;
+        settle(&store, &claimed, Completion::Done).await;
     }
     sleep(SHORT).await;
     assert_eq!(store.purge(Duration::ZERO, Extent::All).await.unwrap(), 2);
@@ -76,7 +76,11 @@ pub async fn what_was_purged_can_be_recognised_and_not_be_read(store: Shared) {
         let entry = store.get(id).await.unwrap().unwrap();
         assert!(entry.receipt.as_deref().is_some_and(|receipt| receipt != "RCPT1"), "{:?}", entry.receipt);
         assert_ne!(entry.key, "RCPT1");
-        assert_ne!(entry.meaning, Some(stk("push", "0", 500, "RCPT1", "Success").meaning), "amounts can be guessed");
+        assert_ne!(
+            entry.content_digest,
+            Some(stk("push", "0", 500, "RCPT1", "Success").content_digest),
+            "amounts can be guessed"
+        );
     }
     let found = store.find(&[Lookup::Receipt("RCPT1".into())]).await.unwrap();
     let found: HashSet<_> = found.iter().map(|entry| entry.id).collect();
@@ -88,7 +92,7 @@ pub async fn what_was_purged_can_be_recognised_and_not_be_read(store: Shared) {
     assert_eq!(reworded.verdict, Verdict::Variant);
     let forged = record(&store, stk("other", "0", 500, "RCPT1", "Success")).await;
     assert_eq!(forged.verdict, Verdict::Conflict, "its receipt belongs to another");
-    let twin = received(&Kind::C2bConfirmation, r#"{"TransID":"RCPT1","TransAmount":"500"}"#);
+    let twin = delivery_of(&Kind::C2bConfirmation, r#"{"TransID":"RCPT1","TransAmount":"500"}"#);
     let twin = record(&store, twin).await;
     assert_eq!((twin.verdict, super::payment(&twin)), (Verdict::First, Some(Verdict::Variant)), "money is booked once");
 }
@@ -97,14 +101,15 @@ pub async fn what_was_purged_can_be_recognised_and_not_be_read(store: Shared) {
 pub async fn what_waits_is_counted_by_kind(store: Shared) {
     record(&store, failed("a")).await;
     record(&store, failed("b")).await;
-    record(&store, received(&Kind::Ratiba, r#"{"responseHeader":{"requestRefID":"r","responseCode":"1032"}}"#)).await;
+    record(&store, delivery_of(&Kind::Ratiba, r#"{"responseHeader":{"requestRefID":"r","responseCode":"1032"}}"#))
+        .await;
     let claimed = claim_one(&store, LONG).await;
     let mut waiting = store.waiting().await.unwrap();
     waiting.sort_by_key(|waiting| waiting.kind.clone());
     let counts: Vec<_> = waiting.iter().map(|waiting| (waiting.kind.clone(), waiting.count)).collect();
     assert_eq!(counts, [(Kind::Stk, 1), (Kind::Ratiba, 1)]);
     assert!(waiting.iter().all(|waiting| waiting.due_since <= SystemTime::now()));
-    settle(&store, &claimed, Ending::Retry { after: LONG, error: "no".into() }).await;
+    settle(&store, &claimed, Completion::Retry { after: LONG, error: "no".into() }).await;
     let waiting = store.waiting().await.unwrap();
     assert_eq!(waiting.iter().map(|waiting| waiting.count).sum::<u64>(), 3);
 }
@@ -182,10 +187,10 @@ pub async fn what_is_known_under_a_key_is_found_with_its_body(store: Shared) {
     let ids: Vec<_> = found.iter().map(|entry| entry.id).collect();
     assert_eq!(ids, [first.id, conflict.id, other.id]);
     assert!(found.iter().all(|entry| entry.body.is_some()));
-    assert_eq!(found[1].meaning, Some(failed("a").meaning));
+    assert_eq!(found[1].content_digest, Some(failed("a").content_digest));
     let claimed = claim(&store, 10, LONG).await;
-    let meaning = claimed.iter().find(|one| one.lease.id == first.id).and_then(|one| one.meaning);
-    assert_eq!(meaning, Some(stk("a", "0", 5, "RA", "").meaning));
+    let content_digest = claimed.iter().find(|one| one.lease.id == first.id).and_then(|one| one.content_digest);
+    assert_eq!(content_digest, Some(stk("a", "0", 5, "RA", "").content_digest));
     assert_eq!(found[1].body.as_ref().map(Body::as_bytes), Some(failed("a").body()));
     assert!(store.find(&[]).await.unwrap().is_empty());
     let found = store.find(&[Lookup::Receipt("RA".into())]).await.unwrap();
@@ -211,9 +216,9 @@ pub async fn depths_are_counted(store: Shared) {
     unreadable.disposition = Disposition::Quarantine("not JSON".into());
     record(&store, unreadable).await;
     let claimed = claim(&store, 3, LONG).await;
-    settle(&store, &claimed[0], Ending::Done).await;
-    settle(&store, &claimed[1], Ending::Dead { error: "given up".into() }).await;
-    let depth = store.depth().await.unwrap();
+    settle(&store, &claimed[0], Completion::Done).await;
+    settle(&store, &claimed[1], Completion::Dead { error: "given up".into() }).await;
+    let depth = store.counts().await.unwrap();
     assert_eq!((depth.ready, depth.running, depth.held, depth.dead, depth.quarantined), (2, 1, 1, 1, 1));
 }
 

@@ -4,9 +4,9 @@ use std::time::SystemTime;
 
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::payload::Outcome;
-use mpesa_callbacks_core::store::{Disposition, Filter, Received, State, Verdict};
+use mpesa_callbacks_core::store::{Delivery, Disposition, Filter, State, Verdict};
 
-use super::{LONG, Shared, claim, failed, payment, received, record, state, stk};
+use super::{LONG, Shared, claim, delivery_of, failed, payment, record, state, stk};
 
 /// Same bytes, same meaning in other bytes, another meaning: each is told from the others, and kept.
 pub async fn a_first_delivery_is_told_from_repetitions_and_contradictions(store: Shared) {
@@ -24,7 +24,7 @@ pub async fn a_first_delivery_is_told_from_repetitions_and_contradictions(store:
     assert_eq!((entry.earlier, entry.outcome), (Some(first.id), Some(Outcome::Success)), "it says what it contradicts");
     let again = record(&store, stk("k", "0", 5, "R1", "The success, in other words")).await;
     assert_eq!(again.verdict, Verdict::Variant, "it says what the contradiction says");
-    let other_kind = record(&store, received(&Kind::C2bConfirmation, r#"{"TransID":"k","TransAmount":"1"}"#)).await;
+    let other_kind = record(&store, delivery_of(&Kind::C2bConfirmation, r#"{"TransID":"k","TransAmount":"1"}"#)).await;
     assert_eq!(other_kind.verdict, Verdict::First, "keys are within their kind");
 
     assert_eq!(state(&store, first.id).await, State::Ready);
@@ -77,7 +77,7 @@ pub async fn confirmations_agree_where_both_tell(store: Shared) {
     let confirmation = |account: &str, code: &str| {
         let body =
             format!(r#"{{"TransID":"T","TransAmount":"5.00","BillRefNumber":"{account}","BusinessShortCode":{code}}}"#);
-        received(&Kind::C2bConfirmation, &body)
+        delivery_of(&Kind::C2bConfirmation, &body)
     };
     assert_eq!(record(&store, confirmation("ORDER-1", "null")).await.verdict, Verdict::First);
     assert_eq!(record(&store, confirmation(" order-1 ", "600638")).await.verdict, Verdict::Variant);
@@ -92,7 +92,7 @@ pub async fn a_receipt_under_two_keys_of_one_kind_is_a_contradiction(store: Shar
     assert_eq!((forged.verdict, payment(&forged)), (Verdict::Conflict, None));
     assert_eq!(state(&store, forged.id).await, State::Held);
     assert_eq!(record(&store, stk("b", "0", 5, "R1", "Success")).await.verdict, Verdict::Duplicate);
-    let twin = received(&Kind::C2bConfirmation, r#"{"TransID":"R1","TransAmount":"5.00"}"#);
+    let twin = delivery_of(&Kind::C2bConfirmation, r#"{"TransID":"R1","TransAmount":"5.00"}"#);
     let twin = record(&store, twin).await;
     assert_eq!((twin.verdict, payment(&twin)), (Verdict::First, Some(Verdict::Variant)));
     let other = record(&store, stk("c", "0", 5, "R2", "Success")).await;
@@ -113,7 +113,7 @@ pub async fn deliveries_of_the_same_moment_are_two(store: Shared) {
     let now = SystemTime::now();
     let delivery = || {
         let body = br#"{"TransID":"T","TransAmount":"5.00"}"#;
-        Received::parse(&Kind::C2bConfirmation, body, now).expect("a readable body")
+        Delivery::parse(&Kind::C2bConfirmation, body, now).expect("a readable body")
     };
     let first = record(&store, delivery()).await;
     assert_eq!((first.verdict, payment(&first)), (Verdict::First, Some(Verdict::First)));
@@ -152,10 +152,10 @@ pub async fn a_payment_is_recorded_with_the_first_callback_that_shows_it(store: 
     let duplicate = record(&store, stk("push", "0", 100, "RCPT1", "Success")).await;
     assert_eq!((duplicate.verdict, duplicate.payment), (Verdict::Duplicate, None));
     let twin = r#"{"TransID":"RCPT1","TransAmount":"100.00"}"#;
-    let twin = record(&store, received(&Kind::C2bConfirmation, twin)).await;
+    let twin = record(&store, delivery_of(&Kind::C2bConfirmation, twin)).await;
     assert_eq!((twin.verdict, payment(&twin)), (Verdict::First, Some(Verdict::Variant)));
     let forged = r#"{"transactionId":"RCPT1","paidAmount":"9000"}"#;
-    let forged = record(&store, received(&Kind::BillManager, forged)).await;
+    let forged = record(&store, delivery_of(&Kind::BillManager, forged)).await;
     assert_eq!(payment(&forged), Some(Verdict::Conflict), "another amount under the same receipt");
     let (id, _) = forged.payment.expect("a payment");
     let entry = store.get(id).await.unwrap().expect("the payment's own row");
@@ -170,9 +170,9 @@ pub async fn a_payment_is_recorded_with_the_first_callback_that_shows_it(store: 
 /// A body that cannot be read is kept as it came; the same bytes again are a duplicate.
 pub async fn what_cannot_be_read_is_kept_once(store: Shared) {
     let unreadable = || {
-        let mut received = failed("sha256:0");
-        received.disposition = Disposition::Quarantine("not JSON".into());
-        received
+        let mut delivery = failed("sha256:0");
+        delivery.disposition = Disposition::Quarantine("not JSON".into());
+        delivery
     };
     let first = record(&store, unreadable()).await;
     assert_eq!(first.verdict, Verdict::Quarantined);
@@ -187,18 +187,18 @@ pub async fn what_cannot_be_read_is_kept_once(store: Shared) {
 pub async fn a_decision_stands_for_every_repetition(store: Shared) {
     let asked = |amount: &str, name: &str, decision: &str| {
         let body = format!(r#"{{"TransID":"V","TransAmount":"{amount}","FirstName":"{name}"}}"#);
-        let mut received = received(&Kind::C2bValidation, &body);
-        received.disposition = Disposition::Decided;
-        received.decision = Some(decision.into());
-        received
+        let mut delivery = delivery_of(&Kind::C2bValidation, &body);
+        delivery.disposition = Disposition::Decided;
+        delivery.decision = Some(decision.into());
+        delivery
     };
     let first = asked("10", "A", "yes");
-    let meaning = first.meaning;
-    assert_eq!(store.decision(&Kind::C2bValidation, "V", &meaning).await.unwrap(), None);
+    let content_digest = first.content_digest;
+    assert_eq!(store.find_decision(&Kind::C2bValidation, "V", &content_digest).await.unwrap(), None);
     let first = record(&store, first).await;
     assert_eq!((first.verdict, first.decision.as_deref()), (Verdict::First, Some("yes")));
     assert_eq!(state(&store, first.id).await, State::Done, "it was decided: nothing is left to do");
-    assert_eq!(store.decision(&Kind::C2bValidation, "V", &meaning).await.unwrap().as_deref(), Some("yes"));
+    assert_eq!(store.find_decision(&Kind::C2bValidation, "V", &content_digest).await.unwrap().as_deref(), Some("yes"));
 
     let duplicate = record(&store, asked("10", "A", "no")).await;
     assert_eq!((duplicate.verdict, duplicate.decision.as_deref()), (Verdict::Duplicate, Some("yes")));

@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::store::{
-    CallbackId, Claimed, Ending, Filter, Lane, Reopened, Reopening, Settled, State, Verdict,
+    CallbackId, Claimed, Completion, Filter, Lane, Requeue, Requeued, SettleResult, State, Verdict,
 };
 use tokio::time::{Instant, sleep};
 
-use super::{LONG, SHORT, Shared, claim, claim_of, claim_one, failed, received, record, settle, state, stk};
+use super::{LONG, SHORT, Shared, claim, claim_of, claim_one, delivery_of, failed, record, settle, state, stk};
 
 /// Claimants that race get different callbacks, and all of them are claimed.
 pub async fn racing_claimants_share_the_work_and_nobody_gets_the_same(store: Shared) {
@@ -46,11 +46,11 @@ pub async fn an_interruption_costs_no_attempt(store: Shared) {
         assert_eq!(claimed.kind, Kind::Stk);
         assert_eq!(claimed.key, "k");
         assert!(!claimed.body.as_bytes().is_empty());
-        assert_eq!(store.sweep().await.unwrap(), 0, "its lease lives");
+        assert_eq!(store.reclaim_expired().await.unwrap(), 0, "its lease lives");
         sleep(SHORT * 2).await;
         assert!(claim(&store, 1, LONG).await.is_empty(), "a claim takes no expired lease: a sweep does");
-        assert_eq!(store.sweep().await.unwrap(), 1);
-        assert_eq!(store.sweep().await.unwrap(), 0);
+        assert_eq!(store.reclaim_expired().await.unwrap(), 1);
+        assert_eq!(store.reclaim_expired().await.unwrap(), 0);
     }
 }
 
@@ -60,17 +60,17 @@ pub async fn suspects_have_lanes_of_their_own(store: Shared) {
     for _ in 0..2 {
         claim_when_due(&store, Lane::Main, SHORT).await;
         sleep(SHORT * 2).await;
-        store.sweep().await.unwrap();
+        store.reclaim_expired().await.unwrap();
     }
     record(&store, failed("other")).await;
     let others: Vec<_> = claim(&store, 10, LONG).await.into_iter().map(|claimed| claimed.key).collect();
     assert_eq!(others, ["other"]);
     let suspect = claim_when_due(&store, Lane::Suspects, LONG).await;
     assert_eq!((suspect.key.as_str(), suspect.interruptions, suspect.interruptions_alone), ("suspect", 2, 0));
-    settle(&store, &suspect, Ending::Released { after: Duration::ZERO }).await;
+    settle(&store, &suspect, Completion::Snoozed { after: Duration::ZERO }).await;
     assert!(claim(&store, 10, LONG).await.is_empty(), "a shutdown acquits nobody");
     let suspect = claim_when_due(&store, Lane::Alone, LONG).await;
-    settle(&store, &suspect, Ending::Retry { after: Duration::ZERO, error: "no bread".into() }).await;
+    settle(&store, &suspect, Completion::Retry { after: Duration::ZERO, error: "no bread".into() }).await;
     let again = claim_one(&store, LONG).await;
     assert_eq!((again.key.as_str(), again.interruptions, again.attempt), ("suspect", 0, 2), "it came to an end");
 }
@@ -81,7 +81,7 @@ pub async fn what_is_interrupted_alone_is_noted(store: Shared) {
     for lane in [Lane::Main, Lane::Main, Lane::Alone, Lane::Alone] {
         claim_when_due(&store, lane, SHORT).await;
         sleep(SHORT * 2).await;
-        assert_eq!(store.sweep().await.unwrap(), 1);
+        assert_eq!(store.reclaim_expired().await.unwrap(), 1);
     }
     let claimed = claim_when_due(&store, Lane::Alone, LONG).await;
     assert_eq!((claimed.interruptions, claimed.interruptions_alone, claimed.attempt), (4, 2, 1));
@@ -105,7 +105,7 @@ pub async fn a_claim_takes_the_kinds_asked_for(store: Shared) {
         record(&store, failed(&format!("k{i}"))).await;
     }
     let other = r#"{"responseHeader":{"requestRefID":"r","responseCode":"1032"}}"#;
-    let other = record(&store, received(&Kind::Ratiba, other)).await;
+    let other = record(&store, delivery_of(&Kind::Ratiba, other)).await;
     let claimed = claim_of(&store, &[Kind::Ratiba, Kind::Lipia], Lane::Main, 10, LONG).await;
     assert_eq!(claimed.iter().map(|claimed| claimed.lease.id).collect::<Vec<_>>(), [other.id]);
     assert!(claim_of(&store, &[], Lane::Main, 10, LONG).await.is_empty());
@@ -117,21 +117,27 @@ pub async fn a_lost_lease_changes_nothing(store: Shared) {
     let recorded = record(&store, failed("k")).await;
     let stale = claim_one(&store, SHORT).await;
     sleep(SHORT * 2).await;
-    store.sweep().await.unwrap();
-    assert_eq!(settle(&store, &stale, Ending::Done).await, Settled::LeaseLost, "nobody runs it");
+    store.reclaim_expired().await.unwrap();
+    assert_eq!(settle(&store, &stale, Completion::Done).await, SettleResult::LeaseLost, "nobody runs it");
     let holder = claim_one(&store, LONG).await;
     assert!(holder.lease.fence > stale.lease.fence);
     let error = || "late".into();
-    for ending in [Ending::Done, Ending::Dead { error: error() }, Ending::Retry { after: LONG, error: error() }] {
-        assert_eq!(settle(&store, &stale, ending).await, Settled::LeaseLost);
+    for ending in
+        [Completion::Done, Completion::Dead { error: error() }, Completion::Retry { after: LONG, error: error() }]
+    {
+        assert_eq!(settle(&store, &stale, ending).await, SettleResult::LeaseLost);
     }
     assert_eq!(store.renew(&[stale.lease, holder.lease], LONG).await.unwrap(), [false, true]);
     assert_eq!(state(&store, recorded.id).await, State::Running);
-    assert_eq!(settle(&store, &holder, Ending::Done).await, Settled::Written);
-    assert_eq!(settle(&store, &holder, Ending::Done).await, Settled::Written, "whoever did not hear of it asks again");
-    let otherwise = [Ending::Dead { error: error() }, Ending::Released { after: LONG }];
-    for ending in otherwise {
-        assert_eq!(settle(&store, &holder, ending).await, Settled::LeaseLost, "it is settled");
+    assert_eq!(settle(&store, &holder, Completion::Done).await, SettleResult::Written);
+    assert_eq!(
+        settle(&store, &holder, Completion::Done).await,
+        SettleResult::Written,
+        "whoever did not hear of it asks again"
+    );
+    let fallback = [Completion::Dead { error: error() }, Completion::Snoozed { after: LONG }];
+    for ending in fallback {
+        assert_eq!(settle(&store, &holder, ending).await, SettleResult::LeaseLost, "it is settled");
     }
     assert_eq!(state(&store, recorded.id).await, State::Done);
 }
@@ -142,8 +148,8 @@ pub async fn a_renewed_lease_is_not_swept(store: Shared) {
     let claimed = claim_one(&store, SHORT).await;
     assert_eq!(store.renew(&[claimed.lease], LONG).await.unwrap(), [true]);
     sleep(SHORT * 2).await;
-    assert_eq!(store.sweep().await.unwrap(), 0);
-    assert_eq!(settle(&store, &claimed, Ending::Done).await, Settled::Written);
+    assert_eq!(store.reclaim_expired().await.unwrap(), 0);
+    assert_eq!(settle(&store, &claimed, Completion::Done).await, SettleResult::Written);
 }
 
 /// What is recorded for later is claimed later.
@@ -162,8 +168,8 @@ pub async fn a_callback_may_be_due_later_from_the_start(store: Shared) {
 pub async fn a_retry_is_due_later(store: Shared) {
     let recorded = record(&store, failed("k")).await;
     let claimed = claim_one(&store, LONG).await;
-    let retry = Ending::Retry { after: SHORT * 4, error: "no bread".into() };
-    assert_eq!(settle(&store, &claimed, retry).await, Settled::Written);
+    let retry = Completion::Retry { after: SHORT * 4, error: "no bread".into() };
+    assert_eq!(settle(&store, &claimed, retry).await, SettleResult::Written);
     assert!(claim(&store, 1, LONG).await.is_empty(), "it is not due yet");
     let entry = store.get(recorded.id).await.unwrap().unwrap();
     assert_eq!((entry.state, entry.attempts), (State::Ready, 1));
@@ -179,7 +185,10 @@ pub async fn a_release_does_not_count(store: Shared) {
     for _ in 0..3 {
         let claimed = claim_one(&store, LONG).await;
         assert_eq!(claimed.attempt, 1);
-        assert_eq!(settle(&store, &claimed, Ending::Released { after: Duration::ZERO }).await, Settled::Written);
+        assert_eq!(
+            settle(&store, &claimed, Completion::Snoozed { after: Duration::ZERO }).await,
+            SettleResult::Written
+        );
     }
 }
 
@@ -187,31 +196,31 @@ pub async fn a_release_does_not_count(store: Shared) {
 pub async fn the_dead_run_again_after_a_requeue(store: Shared) {
     let recorded = record(&store, failed("k")).await;
     let claimed = claim_one(&store, LONG).await;
-    settle(&store, &claimed, Ending::Dead { error: "given up".into() }).await;
+    settle(&store, &claimed, Completion::Dead { error: "given up".into() }).await;
     let dead = store.list(&Filter::default().state(State::Dead)).await.unwrap();
     assert_eq!(dead.len(), 1);
     assert_eq!(dead[0].error.as_ref().expect("why").as_str(), "given up");
     assert!(dead[0].settled_at.is_some());
     assert!(claim(&store, 1, LONG).await.is_empty());
 
-    let (dead, held) = (Reopening::from(State::Dead), Reopening::from(State::Held));
-    assert_eq!(store.reopen(recorded.id, &held).await.unwrap(), None, "it is dead, not held");
-    assert_eq!(store.reopen(recorded.id, &dead).await.unwrap(), Some(Reopened::new(None)));
-    assert_eq!(store.reopen(recorded.id, &dead).await.unwrap(), None, "it is ready now");
+    let (dead, held) = (Requeue::from(State::Dead), Requeue::from(State::Held));
+    assert_eq!(store.requeue(recorded.id, &held).await.unwrap(), None, "it is dead, not held");
+    assert_eq!(store.requeue(recorded.id, &dead).await.unwrap(), Some(Requeued::new(None)));
+    assert_eq!(store.requeue(recorded.id, &dead).await.unwrap(), None, "it is ready now");
     assert_eq!(claim_one(&store, LONG).await.attempt, 1);
-    assert_eq!(store.reopen(CallbackId(i64::MAX), &dead).await.unwrap(), None, "there is none");
+    assert_eq!(store.requeue(CallbackId(i64::MAX), &dead).await.unwrap(), None, "there is none");
 }
 
 /// What is done is handled again when somebody wants it, and knows how often.
 pub async fn what_is_done_can_be_handled_again(store: Shared) {
     let recorded = record(&store, failed("k")).await;
-    let done = Reopening { reason: Some("a mistake was mended"), ..Reopening::from(State::Done) };
-    assert_eq!(store.reopen(recorded.id, &done).await.unwrap(), None, "it is not done yet");
+    let done = Requeue { reason: Some("a mistake was mended"), ..Requeue::from(State::Done) };
+    assert_eq!(store.requeue(recorded.id, &done).await.unwrap(), None, "it is not done yet");
     for repetition in 0..3 {
         let claimed = claim_one(&store, LONG).await;
         assert_eq!((claimed.attempt, claimed.repetition), (1, repetition));
-        settle(&store, &claimed, Ending::Done).await;
-        assert!(store.reopen(recorded.id, &done).await.unwrap().is_some());
+        settle(&store, &claimed, Completion::Done).await;
+        assert!(store.requeue(recorded.id, &done).await.unwrap().is_some());
         let entry = store.get(recorded.id).await.unwrap().unwrap();
         assert_eq!((entry.state, entry.error.expect("why").as_str()), (State::Ready, "a mistake was mended"));
     }
@@ -226,8 +235,8 @@ pub async fn a_held_callback_is_released_with_its_payment(store: Shared) {
     assert_eq!((conflict.verdict, conflict.payment), (Verdict::Conflict, None));
     let claimed = claim_one(&store, LONG).await;
     assert_eq!(claimed.lease.id, first.id);
-    let reopening = Reopening { payment: Some(&*payment), ..Reopening::from(State::Held) };
-    let reopened = store.reopen(conflict.id, &reopening).await.unwrap().expect("it was held");
+    let reopening = Requeue { payment: Some(&*payment), ..Requeue::from(State::Held) };
+    let reopened = store.requeue(conflict.id, &reopening).await.unwrap().expect("it was held");
     assert_eq!(reopened.payment.map(|(_, verdict)| verdict), Some(Verdict::First));
     let claimed = claim(&store, 10, LONG).await;
     let kinds: HashSet<_> = claimed.iter().map(|claimed| (claimed.kind.clone(), claimed.verdict)).collect();
@@ -248,18 +257,18 @@ pub async fn what_is_open_can_be_dismissed(store: Shared) {
 /// Callbacks of one receipt know each other when they are claimed.
 pub async fn siblings_know_each_other(store: Shared) {
     record(&store, stk("push", "0", 100, "RCPT1", "Success")).await;
-    let twin = received(&Kind::C2bConfirmation, r#"{"TransID":"RCPT1","TransAmount":"100.00"}"#);
+    let twin = delivery_of(&Kind::C2bConfirmation, r#"{"TransID":"RCPT1","TransAmount":"100.00"}"#);
     record(&store, twin).await;
-    record(&store, received(&Kind::C2bConfirmation, r#"{"TransID":"RCPT2","TransAmount":"100.00"}"#)).await;
+    record(&store, delivery_of(&Kind::C2bConfirmation, r#"{"TransID":"RCPT2","TransAmount":"100.00"}"#)).await;
     let claimed = claim(&store, 10, LONG).await;
     let sibling = |kind: &Kind, key: &str| {
         let claimed = claimed.iter().find(|claimed| claimed.kind == *kind && claimed.key == key).expect("claimed");
-        claimed.siblings.first().map(|sibling| (sibling.kind.clone(), sibling.key.as_str().to_owned()))
+        claimed.related.first().map(|sibling| (sibling.kind.clone(), sibling.key.as_str().to_owned()))
     };
     assert_eq!(sibling(&Kind::Stk, "push"), Some((Kind::C2bConfirmation, "RCPT1".into())));
     assert_eq!(sibling(&Kind::C2bConfirmation, "RCPT1"), Some((Kind::Stk, "push".into())));
     assert_eq!(sibling(&Kind::C2bConfirmation, "RCPT2"), None);
     let payment = claimed.iter().find(|claimed| claimed.kind == Kind::Payment && claimed.key == "RCPT1").expect("it");
-    let told: Vec<_> = payment.siblings.iter().map(|sibling| sibling.kind.clone()).collect();
+    let told: Vec<_> = payment.related.iter().map(|sibling| sibling.kind.clone()).collect();
     assert_eq!(told, [Kind::Stk, Kind::C2bConfirmation], "a payment knows all that told of it");
 }

@@ -15,10 +15,10 @@ pub(crate) use self::judge::Expecting;
 use crate::engine::Engine;
 use crate::inbox::Inbox;
 use crate::kind::Kind;
-use crate::payload::{self, Expected, Outcome, Parsed, Private, Reconciled};
-use crate::receive::received;
+use crate::payload::{self, Expectation, Outcome, Parsed, Reconciliation, Sensitive};
+use crate::receive::delivery_of;
 use crate::store::{
-    DeliveryId, Disposition, Entry, Lookup, Received, Recorded, State, Store, StoreError, Verdict, caught,
+    Delivery, DeliveryId, Disposition, Entry, Lookup, Recorded, State, Store, StoreError, Verdict, catch_panic,
 };
 use crate::token::LONGEST_REFERENCE;
 use crate::urls::is_reference;
@@ -29,22 +29,22 @@ use crate::urls::is_reference;
 pub enum ExpectError {
     /// The inbox would not hear of what is overdue, nor hold what nobody asked for.
     #[error("the inbox expects nothing: write a handler for `#[overdue]`, or say `.require_expected(…)`")]
-    Off,
+    NotEnabled,
     /// A callback of this kind answers no request, or a body of it cannot be made.
     #[error("`{kind}` cannot be expected, or not be reconciled")]
-    Kind {
+    UnsupportedKind {
         /// Which.
         kind: Kind,
     },
     /// The reference is empty or too long.
     #[error("a reference has 1 to {LONGEST_REFERENCE} bytes, and this one has {length}")]
-    Reference {
+    InvalidReference {
         /// How many bytes it has.
         length: usize,
     },
     /// Something else is expected under this reference. Each request needs a reference of its own.
     #[error("something else is expected under this reference; each request needs a reference of its own")]
-    Contradicts,
+    AlreadyExpected,
     /// Nothing is expected under this reference.
     #[error("nothing of kind `{kind}` is expected under this reference")]
     NotExpected {
@@ -55,18 +55,20 @@ pub enum ExpectError {
     #[error(
         "the callback cannot be made without Daraja's id (say `identify` first), or the receipt and amount of money that came in"
     )]
-    NoKey,
+    MissingRequestId,
     /// The inbox keeps bodies for a shorter time than this waits.
-    #[error("an expectation of {within:?} would be purged before it is over: the inbox keeps bodies for {retention:?}")]
-    TooLong {
+    #[error(
+        "an expectation of {timeout:?} would be purged before it is over: the inbox keeps bodies for {retention:?}"
+    )]
+    ExceedsRetention {
         /// How long it would wait.
-        within: Duration,
+        timeout: Duration,
         /// How long bodies are kept.
         retention: Duration,
     },
     /// What was found out is no outcome: the request is still being processed. Ask again later.
     #[error("the request is still being processed (`{code}`): ask again later")]
-    UnderWay {
+    StillProcessing {
         /// The code that was given.
         code: String,
     },
@@ -86,46 +88,50 @@ const PAID_BEFORE: &str = "another callback has paid its request before";
 
 impl Inbox {
     /// Records what is about to be asked for, before the request to Daraja goes out. From then on a callback with this
-    /// reference (or, after [`identify`](Inbox::identify), with Daraja's id) that tells of another amount or short code is a
+    /// reference (or, after [`link_request_id`](Inbox::link_request_id), with Daraja's id) that tells of another amount or short code is a
     /// conflict, and when none comes in the time given, `#[overdue]` runs. Expecting the same again changes nothing.
     ///
     /// ```no_run
     /// use mpesa_callbacks_core::{ExpectError, Inbox, Kind};
-    /// use mpesa_callbacks_core::payload::{Amount, Expected};
+    /// use mpesa_callbacks_core::payload::{Amount, Expectation};
     ///
     /// # async fn push(_: &str) -> String { String::new() }
     /// async fn pay(inbox: &Inbox, url: &str) -> Result<(), ExpectError> {
-    ///     inbox.expect(&Expected::new(Kind::Stk, "order-123").amount(Amount::from_shillings(1500))).await?;
+    ///     inbox.expect_callback(&Expectation::new(Kind::Stk, "order-123").amount(Amount::from_shillings(1500))).await?;
     ///     let checkout_request_id = push(url).await;
-    ///     inbox.identify(&Kind::Stk, "order-123", &checkout_request_id).await
+    ///     inbox.link_request_id(&Kind::Stk, "order-123", &checkout_request_id).await
     /// }
     /// ```
     ///
     /// # Errors
     /// [`ExpectError`]: when it was not recorded, do not send the request.
-    pub async fn expect(&self, expected: &Expected) -> Result<(), ExpectError> {
+    pub async fn expect_callback(&self, expected: &Expectation) -> Result<(), ExpectError> {
         let engine = self.engine();
         if engine.expecting.is_none() {
-            return Err(ExpectError::Off);
+            return Err(ExpectError::NotEnabled);
         }
         if !expected.kind.can_be_expected() {
-            return Err(ExpectError::Kind { kind: expected.kind.clone() });
+            return Err(ExpectError::UnsupportedKind { kind: expected.kind.clone() });
         }
         let length = expected.reference.as_str().len();
         if !is_reference(expected.reference.as_str()) {
-            return Err(ExpectError::Reference { length });
+            return Err(ExpectError::InvalidReference { length });
         }
-        if let Some(retention) = engine.limits.retention.filter(|retention| *retention <= expected.within) {
-            return Err(ExpectError::TooLong { within: expected.within, retention });
+        if let Some(retention) = engine.limits.retention.filter(|retention| *retention <= expected.timeout) {
+            return Err(ExpectError::ExceedsRetention { timeout: expected.timeout, retention });
         }
         if let Some(known) = find_expected(&*engine.store, &expected.kind, expected.reference.as_str()).await? {
-            return if known.says() == expected.says() { Ok(()) } else { Err(ExpectError::Contradicts) };
+            return if known.content_digest() == expected.content_digest() {
+                Ok(())
+            } else {
+                Err(ExpectError::AlreadyExpected)
+            };
         }
-        let recorded = self.record_expected(expected, expected.key(), Some(expected.within)).await?;
+        let recorded = self.record_expected(expected, expected.key(), Some(expected.timeout)).await?;
         if recorded.verdict == Verdict::Conflict {
             // Somebody else recorded another one just now; theirs stands.
             engine.store.dismiss(recorded.id).await?;
-            return Err(ExpectError::Contradicts);
+            return Err(ExpectError::AlreadyExpected);
         }
         Ok(())
     }
@@ -134,19 +140,19 @@ impl Inbox {
     /// callback is known by it even where its URL carries no reference, and also when it came before this.
     ///
     /// # Errors
-    /// [`ExpectError::NotExpected`] when the reference is not known; else as [`expect`](Inbox::expect).
-    pub async fn identify(&self, kind: &Kind, reference: &str, id: &str) -> Result<(), ExpectError> {
+    /// [`ExpectError::NotExpected`] when the reference is not known; else as [`expect`](Inbox::expect_callback).
+    pub async fn link_request_id(&self, kind: &Kind, reference: &str, id: &str) -> Result<(), ExpectError> {
         let engine = self.engine();
         let expected = find_expected(&*engine.store, kind, reference).await?;
         let expected = expected.ok_or_else(|| ExpectError::NotExpected { kind: kind.clone() })?;
-        let recorded = self.record_expected(&expected, Expected::key_of_id(kind, id), None).await?;
+        let recorded = self.record_expected(&expected, Expectation::key_of_id(kind, id), None).await?;
         if recorded.verdict == Verdict::Conflict {
             engine.store.dismiss(recorded.id).await?;
-            return Err(ExpectError::Contradicts);
+            return Err(ExpectError::AlreadyExpected);
         }
         // Found by the reference, too: what comes to its URL under another id is no answer to this request.
-        let of_ids = Expected::key_of_ids(kind, reference);
-        self.record_expected(&Expected { id: Some(id.into()), ..expected.clone() }, of_ids, None).await?;
+        let of_ids = Expectation::key_of_ids(kind, reference);
+        self.record_expected(&Expectation { id: Some(id.into()), ..expected.clone() }, of_ids, None).await?;
         for early in engine.store.find(&[Lookup::Key(kind.clone(), id.into())]).await? {
             engine.release_expected(&early, &expected).await?;
         }
@@ -160,81 +166,86 @@ impl Inbox {
     /// ```no_run
     /// # use mpesa_callbacks_core::{ExpectError, Inbox, Kind};
     /// # async fn example(inbox: &Inbox) -> Result<(), ExpectError> {
-    /// use mpesa_callbacks_core::payload::Reconciled;
+    /// use mpesa_callbacks_core::payload::Reconciliation;
     ///
     /// // A status query told that it was paid:
-    /// inbox.reconciled(&Kind::Stk, "order-123", &Reconciled::success("NLJ7RT61SV")).await?;
+    /// inbox.reconcile(&Kind::Stk, "order-123", &Reconciliation::success("NLJ7RT61SV")).await?;
     /// // Or that the customer cancelled:
-    /// inbox.reconciled(&Kind::Stk, "order-124", &Reconciled::with_code("1032")).await?;
+    /// inbox.reconcile(&Kind::Stk, "order-124", &Reconciliation::result_code("1032")).await?;
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
-    /// [`ExpectError::NotExpected`], [`ExpectError::NoKey`], [`ExpectError::Kind`], or that of the store.
-    pub async fn reconciled(&self, kind: &Kind, reference: &str, found: &Reconciled) -> Result<Recorded, ExpectError> {
+    /// [`ExpectError::NotExpected`], [`ExpectError::MissingRequestId`], [`ExpectError::UnsupportedKind`], or that of the store.
+    pub async fn reconcile(
+        &self,
+        kind: &Kind,
+        reference: &str,
+        found: &Reconciliation,
+    ) -> Result<Recorded, ExpectError> {
         let engine = self.engine();
         let expected = find_expected(&*engine.store, kind, reference).await?;
         let mut expected = expected.ok_or_else(|| ExpectError::NotExpected { kind: kind.clone() })?;
         expected.id = engine.id_of(&expected).await?;
         if matches!(kind, Kind::B2bExpress | Kind::Ratiba | Kind::Lipia) {
-            return Err(ExpectError::Kind { kind: kind.clone() });
+            return Err(ExpectError::UnsupportedKind { kind: kind.clone() });
         }
         if found.is_under_way() {
-            return Err(ExpectError::UnderWay { code: found.code.clone() });
+            return Err(ExpectError::StillProcessing { code: found.code.clone() });
         }
-        let body = found.to_body(&expected).ok_or(ExpectError::NoKey)?;
+        let body = found.to_body(&expected).ok_or(ExpectError::MissingRequestId)?;
         let key = engine.routes.of(kind).and_then(|route| route.key.as_deref());
-        let parsed = payload::parse_bytes(kind, &body, key, None).map_err(|_| ExpectError::NoKey)?;
-        let known = caught(engine.store.find(&[Lookup::Key(kind.clone(), parsed.key.clone())])).await?;
-        let plain = received(&parsed, body, engine.clock.now(), &engine.routes);
-        if let Some(told) = known.iter().find(|entry| entry.meaning == Some(plain.meaning)) {
+        let parsed = payload::parse_bytes(kind, &body, key, None).map_err(|_| ExpectError::MissingRequestId)?;
+        let known = catch_panic(engine.store.find(&[Lookup::Key(kind.clone(), parsed.key.clone())])).await?;
+        let plain = delivery_of(&parsed, body, engine.clock.now(), &engine.routes);
+        if let Some(told) = known.iter().find(|entry| entry.content_digest == Some(plain.content_digest)) {
             // It came to the plain URL, and said so; perhaps before anybody had asked.
             engine.release_expected(told, &expected).await?;
             return Ok(Recorded::new(told.id, Verdict::Duplicate, None, None));
         }
         // As if it had come to the URL of this reference.
-        let mut received = match kind.is_registered_once() {
+        let mut delivery = match kind.is_registered_once() {
             true => plain,
             false => plain.under(Some(expected.reference.clone())),
         };
-        if let Some(payment) = &mut received.payment {
+        if let Some(payment) = &mut delivery.payment {
             payment.reference.get_or_insert_with(|| expected.reference.clone());
         }
-        let (received, recorded) = engine.recorder.record(received).await.map_err(|_| ExpectError::NotRecorded)?;
-        engine.notice(&received, &recorded);
+        let (delivery, recorded) = engine.recorder.record(delivery).await.map_err(|_| ExpectError::NotRecorded)?;
+        engine.notice(&delivery, &recorded);
         Ok(recorded)
     }
 
     async fn record_expected(
         &self,
-        expected: &Expected,
-        key: Private,
+        expected: &Expectation,
+        key: Sensitive,
         due_after: Option<Duration>,
     ) -> Result<Recorded, ExpectError> {
         let engine = self.engine();
         let is_asked_after = due_after.is_some() && engine.routes.of(&Kind::Overdue).is_some();
         let body = expected.to_body();
-        let received = Received {
+        let delivery = Delivery {
             delivery_id: DeliveryId::random(),
             kind: Kind::Overdue,
             key,
-            digest: payload::Digest::of(&body),
-            meaning: expected.says(),
+            body_digest: payload::Digest::of(&body),
+            content_digest: expected.content_digest(),
             detail: None,
             outcome: None,
             body: Vec::from(body).into(),
             received_at: engine.clock.now(),
-            peer: None,
+            client_ip: None,
             reference: Some(expected.reference.clone()),
             receipt: None,
             decision: None,
             disposition: if is_asked_after { Disposition::Handle } else { Disposition::Noted },
             due_after: due_after.unwrap_or_default(),
-            said: payload::Said::default(),
+            facts: payload::RequestFacts::default(),
             payment: None,
         };
-        let (_, recorded) = engine.recorder.record(received).await.map_err(|_| ExpectError::NotRecorded)?;
+        let (_, recorded) = engine.recorder.record(delivery).await.map_err(|_| ExpectError::NotRecorded)?;
         Ok(recorded)
     }
 }
@@ -244,10 +255,10 @@ impl Engine {
     pub(super) async fn release_expected(
         self: &Arc<Self>,
         early: &Entry,
-        expected: &Expected,
+        expected: &Expectation,
     ) -> Result<bool, StoreError> {
-        let Some(said) = self.parsed(early).map(|parsed| parsed.said()) else { return Ok(false) };
-        if let Some(reason) = judge::contradiction(&said, expected) {
+        let Some(facts) = self.parsed(early).map(|parsed| parsed.facts()) else { return Ok(false) };
+        if let Some(reason) = judge::contradiction(&facts, expected) {
             tracing::warn!(callback = %early.id, kind = %early.kind, reason, "a callback that came first contradicts");
             return Ok(false);
         }
@@ -263,7 +274,7 @@ impl Engine {
 
     /// It came to the plain URL before anybody knew whose it was: its payment learns its reference now, as it would from a
     /// counterpart at the URL of the request.
-    async fn tell_whose(self: &Arc<Self>, early: &Entry, reference: &Private) -> Result<(), StoreError> {
+    async fn tell_whose(self: &Arc<Self>, early: &Entry, reference: &Sensitive) -> Result<(), StoreError> {
         let Some(payment) = self.payment_of(early, Some(reference)) else { return Ok(()) };
         let recorded = self.recorder.record(*payment).await;
         let (payment, recorded) =
@@ -274,12 +285,12 @@ impl Engine {
 
     /// A callback that came to the URL of a request before its id was known, under another id, and was handled: either of the
     /// two is forged, and somebody must look.
-    async fn warn_about_others(&self, expected: &Expected, id: &str) -> Result<(), StoreError> {
+    async fn warn_about_others(&self, expected: &Expectation, id: &str) -> Result<(), StoreError> {
         if expected.kind.is_registered_once() {
             return Ok(());
         }
         let lookup = Lookup::Reference(expected.kind.clone(), expected.reference.clone());
-        for entry in caught(self.store.find(&[lookup])).await? {
+        for entry in catch_panic(self.store.find(&[lookup])).await? {
             if entry.key != id && entry.verdict.is_news() && entry.outcome == Some(Outcome::Success) {
                 tracing::error!(
                     callback = %entry.id,
@@ -299,8 +310,8 @@ impl Engine {
 }
 
 /// What is expected under this reference.
-async fn find_expected(store: &dyn Store, kind: &Kind, reference: &str) -> Result<Option<Expected>, StoreError> {
-    let found = store.find(&[Lookup::Key(Kind::Overdue, Expected::key_of(kind, reference))]).await?;
+async fn find_expected(store: &dyn Store, kind: &Kind, reference: &str) -> Result<Option<Expectation>, StoreError> {
+    let found = store.find(&[Lookup::Key(Kind::Overdue, Expectation::key_of(kind, reference))]).await?;
     let first = found.into_iter().find(|entry| entry.verdict == Verdict::First);
-    Ok(first.and_then(|entry| Expected::parse(entry.body?.as_bytes()).ok()))
+    Ok(first.and_then(|entry| Expectation::parse(entry.body?.as_bytes()).ok()))
 }

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::kind::Kind;
-use crate::payload::{Expected, Outcome, Private};
-use crate::store::{Entry, Filter, Lookup, State, StoreError, Verdict, caught};
+use crate::payload::{Expectation, Outcome, Sensitive};
+use crate::store::{Entry, Filter, Lookup, State, StoreError, Verdict, catch_panic};
 
 /// How many callbacks of one reference are looked at; there are a few.
 const MANY: usize = 1000;
 
 impl Engine {
     /// Whether there is nothing to ask after; otherwise Daraja's id is told, to ask with.
-    pub(crate) async fn ask_after(self: &Arc<Self>, expected: &mut Expected) -> Result<bool, StoreError> {
+    pub(crate) async fn ask_after(self: &Arc<Self>, expected: &mut Expectation) -> Result<bool, StoreError> {
         expected.id = self.id_of(expected).await?;
         let candidates = self.candidates(expected).await?;
         // Held because nobody had asked for it yet, and whoever asked was not there when it was looked at.
@@ -24,30 +24,30 @@ impl Engine {
     }
 
     /// Whether a callback that tells the outcome was taken for this expectation.
-    pub(crate) async fn is_answered(&self, expected: &Expected) -> Result<bool, StoreError> {
+    pub(crate) async fn is_answered(&self, expected: &Expectation) -> Result<bool, StoreError> {
         Ok(self.candidates(expected).await?.iter().any(|entry| self.tells_the_outcome(entry)))
     }
 
     /// What came for this expectation: by Daraja's ids, and by its reference. What came to the URL of another request is none.
-    async fn candidates(&self, expected: &Expected) -> Result<Vec<Entry>, StoreError> {
+    async fn candidates(&self, expected: &Expectation) -> Result<Vec<Entry>, StoreError> {
         let mut lookups: Vec<_> =
             self.ids_of(expected).await?.into_iter().map(|id| Lookup::Key(expected.kind.clone(), id)).collect();
         lookups.push(Lookup::Reference(expected.kind.clone(), expected.reference.clone()));
-        let mut candidates = caught(self.store.find(&lookups)).await?;
+        let mut candidates = catch_panic(self.store.find(&lookups)).await?;
         candidates.retain(|entry| entry.reference.as_ref().is_none_or(|reference| *reference == expected.reference));
         Ok(candidates)
     }
 
     /// Daraja's id of the request, the one that was told last.
-    pub(crate) async fn id_of(&self, expected: &Expected) -> Result<Option<Private>, StoreError> {
+    pub(crate) async fn id_of(&self, expected: &Expectation) -> Result<Option<Sensitive>, StoreError> {
         Ok(self.ids_of(expected).await?.into_iter().next())
     }
 
     /// Newest first.
-    async fn ids_of(&self, expected: &Expected) -> Result<Vec<Private>, StoreError> {
+    async fn ids_of(&self, expected: &Expectation) -> Result<Vec<Sensitive>, StoreError> {
         let filter = Filter::default().kind(Kind::Overdue).reference(expected.reference.as_str()).limit(MANY);
-        let known = caught(self.store.list(&filter)).await?;
-        let id = |entry: &Entry| Expected::id_in(&expected.kind, entry.key.as_str()).map(Private::from);
+        let known = catch_panic(self.store.list(&filter)).await?;
+        let id = |entry: &Entry| Expectation::id_in(&expected.kind, entry.key.as_str()).map(Sensitive::from);
         Ok(known.iter().filter(|entry| entry.verdict == Verdict::First).filter_map(id).collect())
     }
 

@@ -22,7 +22,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// assert_eq!(paid.cents(), Some(98_050));
 /// assert_eq!(paid.to_string(), "980.50");
 /// assert!(paid > Amount::from_shillings(980));
-/// # Ok::<_, mpesa_callbacks_core::payload::InvalidAmount>(())
+/// # Ok::<_, mpesa_callbacks_core::payload::ParseAmountError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Amount(Decimal);
@@ -31,7 +31,7 @@ pub struct Amount(Decimal);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an amount")]
 #[non_exhaustive]
-pub struct InvalidAmount;
+pub struct ParseAmountError;
 
 /// Far beyond anything M-Pesa moves, and far from where a `Decimal` would round.
 const DIGITS_BEFORE_POINT: usize = 15;
@@ -79,23 +79,23 @@ impl Amount {
 }
 
 impl FromStr for Amount {
-    type Err = InvalidAmount;
+    type Err = ParseAmountError;
 
-    fn from_str(text: &str) -> Result<Amount, InvalidAmount> {
+    fn from_str(text: &str) -> Result<Amount, ParseAmountError> {
         let text = &*without_separators(text.trim());
         let unsigned = text.strip_prefix('-').unwrap_or(text);
         let scientific = unsigned.bytes().any(|byte| matches!(byte, b'e' | b'E'));
         let plain = unsigned.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         let before_point = unsigned.bytes().take_while(u8::is_ascii_digit).count();
         if before_point == 0 || before_point > DIGITS_BEFORE_POINT || !(plain || scientific) || text.len() > 40 {
-            return Err(InvalidAmount);
+            return Err(ParseAmountError);
         }
         // A JSON number may be written with an exponent; nobody has seen Daraja do it.
         let parsed = if scientific { Decimal::from_scientific(text) } else { Decimal::from_str_exact(text) };
-        let amount = parsed.map_err(|_| InvalidAmount)?;
+        let amount = parsed.map_err(|_| ParseAmountError)?;
         let is_too_fine = amount.scale() > DIGITS_AFTER_POINT && amount.normalize().scale() > DIGITS_AFTER_POINT;
         if is_too_fine || scientific && amount.abs() >= Decimal::from(10_i64.pow(15)) {
-            return Err(InvalidAmount);
+            return Err(ParseAmountError);
         }
         Ok(Amount(if amount.is_zero() { Decimal::new(0, amount.scale()) } else { amount }))
     }
@@ -189,10 +189,10 @@ mod tests {
             "", " ", "KES 10", "10,00.00", "1,5", ",100", "1,000,00", "1234,567", "0x10", "1_000", "1..0", "NaN",
             "--1", "+1", "9e99", ".", "e5", "1e",
         ] {
-            assert_eq!(text.parse::<Amount>(), Err(InvalidAmount), "{text:?}");
+            assert_eq!(text.parse::<Amount>(), Err(ParseAmountError), "{text:?}");
         }
-        assert_eq!("1234567890123456".parse::<Amount>(), Err(InvalidAmount));
-        assert_eq!("0.00000000001".parse::<Amount>(), Err(InvalidAmount));
+        assert_eq!("1234567890123456".parse::<Amount>(), Err(ParseAmountError));
+        assert_eq!("0.00000000001".parse::<Amount>(), Err(ParseAmountError));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! B2B Express: asking another merchant's till to pay.
 
-use super::digest::{Digest, Saying};
+use super::digest::{ContentHasher, Digest};
 use super::json::Object;
-use super::{Amount, Meaning, Outcome, Private, ResultCode, Source, Unreadable};
+use super::{Amount, Outcome, ParseError, RawJson, ResultCode, ResultCodeInfo, Sensitive};
 use crate::kind::Kind;
 
 /// What became of a USSD push that asks another merchant's till to pay.
@@ -22,22 +22,22 @@ pub struct B2bExpressCallback {
     /// `conversationID`; only on success.
     pub conversation_id: Option<String>,
     /// `paymentReference`; only on failure.
-    pub payment_reference: Option<Private>,
+    pub payment_reference: Option<Sensitive>,
     /// `status`: `SUCCESS`; only on success.
     pub status: Option<String>,
     /// All that was sent.
-    pub source: Source,
+    pub raw: RawJson,
 }
 
 impl B2bExpressCallback {
     /// Reads a callback's body.
-    pub fn parse(body: &[u8]) -> Result<B2bExpressCallback, Unreadable> {
+    pub fn parse(body: &[u8]) -> Result<B2bExpressCallback, ParseError> {
         super::read(body, B2bExpressCallback::read)
     }
 
-    pub(super) fn read(root: Object<'_, '_>, source: Source) -> Result<B2bExpressCallback, Unreadable> {
+    pub(super) fn read(root: Object<'_, '_>, raw: RawJson) -> Result<B2bExpressCallback, ParseError> {
         Ok(B2bExpressCallback {
-            request_id: root.id("requestId")?.ok_or(Unreadable::NoKey { field: "requestId" })?,
+            request_id: root.id("requestId")?.ok_or(ParseError::NoKey { field: "requestId" })?,
             result_code: root.code("resultCode")?,
             result_desc: root.string("resultDesc")?,
             amount: root.amount("amount")?,
@@ -45,7 +45,7 @@ impl B2bExpressCallback {
             conversation_id: root.id("conversationID")?,
             payment_reference: root.private("paymentReference")?,
             status: root.id("status")?,
-            source,
+            raw,
         })
     }
 
@@ -55,12 +55,12 @@ impl B2bExpressCallback {
     }
 
     /// What the result code means; `None` when the catalogue does not list it.
-    pub fn meaning(&self) -> Option<&'static Meaning> {
-        self.result_code.as_ref()?.meaning(&Kind::B2bExpress)
+    pub fn code_info(&self) -> Option<&'static ResultCodeInfo> {
+        self.result_code.as_ref()?.code_info(&Kind::B2bExpress)
     }
 
-    pub(super) fn says(&self) -> Digest {
-        Saying::of(&Kind::B2bExpress)
+    pub(super) fn content_digest(&self) -> Digest {
+        ContentHasher::of(&Kind::B2bExpress)
             .code(self.result_code.as_ref())
             .amount(self.amount)
             .text(self.transaction_id.as_deref())

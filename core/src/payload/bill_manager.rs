@@ -1,8 +1,8 @@
 //! Bill Manager: invoices.
 
-use super::digest::{Digest, Saying};
+use super::digest::{ContentHasher, Digest};
 use super::json::Object;
-use super::{Amount, DarajaTime, Msisdn, Outcome, Payment, Private, Source, Unreadable};
+use super::{Amount, DarajaTime, Msisdn, Outcome, ParseError, Payment, RawJson, Sensitive};
 use crate::kind::Kind;
 
 /// A customer paid an invoice that was sent with Bill Manager.
@@ -20,22 +20,22 @@ pub struct BillManagerPayment {
     /// On which day, `dateCreated` (or `paymentDate`); Daraja tells no hour.
     pub date_created: Option<DarajaTime>,
     /// The invoice's account, `accountReference`.
-    pub account_reference: Option<Private>,
+    pub account_reference: Option<Sensitive>,
     /// `shortCode`.
     pub short_code: Option<String>,
     /// All that was sent.
-    pub source: Source,
+    pub raw: RawJson,
 }
 
 impl BillManagerPayment {
     /// Reads a callback's body.
-    pub fn parse(body: &[u8]) -> Result<BillManagerPayment, Unreadable> {
+    pub fn parse(body: &[u8]) -> Result<BillManagerPayment, ParseError> {
         super::read(body, BillManagerPayment::read)
     }
 
-    pub(super) fn read(root: Object<'_, '_>, source: Source) -> Result<BillManagerPayment, Unreadable> {
+    pub(super) fn read(root: Object<'_, '_>, raw: RawJson) -> Result<BillManagerPayment, ParseError> {
         Ok(BillManagerPayment {
-            transaction_id: root.id("transactionId")?.ok_or(Unreadable::NoKey { field: "transactionId" })?,
+            transaction_id: root.id("transactionId")?.ok_or(ParseError::NoKey { field: "transactionId" })?,
             amount: root.amount("paidAmount")?,
             msisdn: match root.msisdn("msisdn")? {
                 Some(msisdn) => Some(msisdn),
@@ -47,7 +47,7 @@ impl BillManagerPayment {
             },
             account_reference: root.private("accountReference")?,
             short_code: root.id("shortCode")?,
-            source,
+            raw,
         })
     }
 
@@ -56,9 +56,9 @@ impl BillManagerPayment {
         Outcome::Success
     }
 
-    pub(super) fn says(&self) -> Digest {
-        let account = self.account_reference.as_ref().map(Private::trimmed);
-        Saying::of(&Kind::BillManager).amount(self.amount).text(account).digest()
+    pub(super) fn content_digest(&self) -> Digest {
+        let account = self.account_reference.as_ref().map(Sensitive::trimmed);
+        ContentHasher::of(&Kind::BillManager).amount(self.amount).text(account).digest()
     }
 
     /// The payment, with what else is told of it.

@@ -1,8 +1,8 @@
 //! Customer to business: pay bills and tills.
 
-use super::digest::{Digest, Saying};
+use super::digest::{ContentHasher, Digest};
 use super::json::Object;
-use super::{Amount, DarajaTime, Msisdn, Payment, Private, Source, Unreadable};
+use super::{Amount, DarajaTime, Msisdn, ParseError, Payment, RawJson, Sensitive};
 use crate::kind::Kind;
 
 /// Validation and confirmation carry the same members; only the URL tells them apart.
@@ -24,10 +24,10 @@ macro_rules! c2b_payload {
             /// The pay bill or till number, `BusinessShortCode`.
             pub business_short_code: Option<String>,
             /// What the customer typed as account number, `BillRefNumber`, to the letter; up to 20 characters, white space
-            /// included ([`trimmed`](Private::trimmed) is without). Often a phone number. Tills have none.
-            pub bill_ref_number: Option<Private>,
+            /// included ([`trimmed`](Sensitive::trimmed) is without). Often a phone number. Tills have none.
+            pub bill_ref_number: Option<Sensitive>,
             /// `InvoiceNumber`; nearly always empty.
-            pub invoice_number: Option<Private>,
+            pub invoice_number: Option<Sensitive>,
             /// The short code's balance after the payment, `OrgAccountBalance`; empty in validations.
             pub org_account_balance: Option<Amount>,
             /// What the answer to the validation gave as `ThirdPartyTransID`.
@@ -35,28 +35,28 @@ macro_rules! c2b_payload {
             /// Who pays: whole, masked or hashed, by the version of the API that the URLs were registered with.
             pub msisdn: Option<Msisdn>,
             /// The payer's first name, padded with blanks at times; any of the names may be missing or stars.
-            pub first_name: Option<Private>,
+            pub first_name: Option<Sensitive>,
             /// The payer's middle name.
-            pub middle_name: Option<Private>,
+            pub middle_name: Option<Sensitive>,
             /// The payer's last name.
-            pub last_name: Option<Private>,
+            pub last_name: Option<Sensitive>,
             /// All that was sent.
-            pub source: Source,
+            pub raw: RawJson,
         }
 
         impl $name {
             /// Reads a callback's body.
-            pub fn parse(body: &[u8]) -> Result<$name, Unreadable> {
+            pub fn parse(body: &[u8]) -> Result<$name, ParseError> {
                 super::read(body, $name::read)
             }
 
-            pub(super) fn read(root: Object<'_, '_>, source: Source) -> Result<$name, Unreadable> {
+            pub(super) fn read(root: Object<'_, '_>, raw: RawJson) -> Result<$name, ParseError> {
                 Ok($name {
                     transaction_type: match root.string("TransactionType")? {
                         Some(name) => Some(name),
                         None => root.string("TransType")?,
                     },
-                    trans_id: root.id("TransID")?.ok_or(Unreadable::NoKey { field: "TransID" })?,
+                    trans_id: root.id("TransID")?.ok_or(ParseError::NoKey { field: "TransID" })?,
                     trans_time: root.time("TransTime")?,
                     amount: root.amount("TransAmount")?,
                     business_short_code: root.id("BusinessShortCode")?,
@@ -79,28 +79,28 @@ macro_rules! c2b_payload {
                     },
                     middle_name: root.private("MiddleName")?,
                     last_name: root.private("LastName")?,
-                    source,
+                    raw,
                 })
             }
 
             /// The payer's names, those that are there, with spaces between; stars are as good as missing.
-            pub fn full_name(&self) -> Option<Private> {
+            pub fn full_name(&self) -> Option<Sensitive> {
                 let names = [&self.first_name, &self.middle_name, &self.last_name];
-                let shown = names.into_iter().flatten().map(Private::trimmed);
+                let shown = names.into_iter().flatten().map(Sensitive::trimmed);
                 let shown: Vec<&str> = shown.filter(|name| !name.chars().all(|c| c == '*')).collect();
-                (!shown.is_empty()).then(|| Private::from(shown.join(" ")))
+                (!shown.is_empty()).then(|| Sensitive::from(shown.join(" ")))
             }
 
-            pub(super) fn says(&self) -> Digest {
+            pub(super) fn content_digest(&self) -> Digest {
                 // People type accounts in either case; what was reconciled may be written in the other.
                 let account = self.bill_ref_number.as_ref().map(|account| account.trimmed().to_lowercase());
-                Saying::of(&$kind).amount(self.amount).text(account.as_deref()).digest()
+                ContentHasher::of(&$kind).amount(self.amount).text(account.as_deref()).digest()
             }
 
             /// What is compared only where two both tell it: the short code. What was reconciled may not have one.
             pub(super) fn detail(&self) -> Option<Digest> {
                 let short_code = self.business_short_code.as_deref()?;
-                Some(Saying::of(&$kind).text(Some(short_code)).digest())
+                Some(ContentHasher::of(&$kind).text(Some(short_code)).digest())
             }
         }
     };

@@ -13,17 +13,17 @@ use crate::kind::Kind;
 /// What a result code means in callbacks of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Meaning {
+pub struct ResultCodeInfo {
     /// The code.
     pub code: &'static str,
     /// What happened, in a few words for the merchant's own staff.
     pub text: &'static str,
     /// Whose matter it is.
-    pub class: Class,
+    pub category: ResultCategory,
     /// How the transaction ended.
     pub outcome: Outcome,
     /// Whether a new attempt makes sense.
-    pub retry: Retry,
+    pub retry: RetryAdvice,
     /// Where this is from.
     pub source: &'static str,
 }
@@ -31,7 +31,7 @@ pub struct Meaning {
 /// Whose matter a result code is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Class {
+pub enum ResultCategory {
     /// It was carried out.
     Success,
     /// The customer's: cancelled, wrong PIN, phone off, wrong recipient.
@@ -51,7 +51,7 @@ pub enum Class {
 /// Whether a new attempt at the same payment makes sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Retry {
+pub enum RetryAdvice {
     /// It was carried out; nothing is left to attempt.
     Done,
     /// Yes, when the customer wants to.
@@ -59,20 +59,20 @@ pub enum Retry {
     /// Yes, after waiting for this long.
     After(Duration),
     /// Yes, once somebody has put right what was wrong.
-    OnceMended,
+    AfterFix,
     /// Only after the transaction status API has said that it was not carried out.
-    OnceAsked,
+    AfterStatusQuery,
     /// No: the same attempt fails again.
     No,
 }
 
 /// The row for a code in callbacks of this kind.
-pub(super) fn find(kind: &Kind, code: &str) -> Option<&'static Meaning> {
-    std::iter::once(&SUCCESS).chain(list(kind)).find(|meaning| meaning.code == code)
+pub(super) fn find(kind: &Kind, code: &str) -> Option<&'static ResultCodeInfo> {
+    std::iter::once(&SUCCESS).chain(list(kind)).find(|row| row.code == code)
 }
 
 /// Every code that the catalogue lists for callbacks of this kind.
-pub fn list(kind: &Kind) -> &'static [Meaning] {
+pub fn list(kind: &Kind) -> &'static [ResultCodeInfo] {
     match kind {
         Kind::Stk | Kind::Lipia => STK,
         Kind::B2cResult => B2C,
@@ -86,177 +86,178 @@ pub fn list(kind: &Kind) -> &'static [Meaning] {
     }
 }
 
-use Class::{Configuration, Customer, Duplicate, Funds, System, Unknown};
 use Outcome::{Failed, Unknown as Unclear};
-use Retry::{After, No, OnceAsked, OnceMended, Yes};
+use ResultCategory::{Configuration, Customer, Duplicate, Funds, System, Unknown};
+use RetryAdvice::{After, AfterFix, AfterStatusQuery, No, Yes};
 
 const fn row(
     code: &'static str,
     text: &'static str,
-    class: Class,
+    category: ResultCategory,
     outcome: Outcome,
-    retry: Retry,
+    retry: RetryAdvice,
     source: &'static str,
-) -> Meaning {
-    Meaning { code, text, class, outcome, retry, source }
+) -> ResultCodeInfo {
+    ResultCodeInfo { code, text, category, outcome, retry, source }
 }
 
-const fn minutes(minutes: u64) -> Retry {
+const fn minutes(minutes: u64) -> RetryAdvice {
     After(Duration::from_secs(60 * minutes))
 }
 
-static SUCCESS: Meaning = row("0", "carried out", Class::Success, Outcome::Success, Retry::Done, "D3");
+static SUCCESS: ResultCodeInfo =
+    row("0", "carried out", ResultCategory::Success, Outcome::Success, RetryAdvice::Done, "D3");
 
 #[rustfmt::skip]
-static STK: &[Meaning] = &[
-    row("1",          "the customer's balance is too low",                     Funds,         Failed,  OnceMended,       "D3 MpesaExpressSimulate, LOG 2021"),
+static STK: &[ResultCodeInfo] = &[
+    row("1",          "the customer's balance is too low",                     Funds,         Failed,  AfterFix,       "D3 MpesaExpressSimulate, LOG 2021"),
     row("2",          "the amount is below the minimum",                       Funds,         Failed,  No,               "D3 MpesaExpressSimulate"),
     row("3",          "the amount is above the maximum",                       Funds,         Failed,  No,               "D3 MpesaExpressSimulate"),
     row("4",          "the customer's daily limit is used up",                 Funds,         Failed,  minutes(24 * 60), "D3 MpesaExpressSimulate"),
-    row("8",          "the pay bill or till would exceed its maximum balance", Funds,         Failed,  OnceMended,       "D3 MpesaExpressSimulate"),
-    row("11",         "the paying account is not active",                      Customer,      Failed,  OnceMended,       "LOG 2024"),
+    row("8",          "the pay bill or till would exceed its maximum balance", Funds,         Failed,  AfterFix,       "D3 MpesaExpressSimulate"),
+    row("11",         "the paying account is not active",                      Customer,      Failed,  AfterFix,       "LOG 2024"),
     row("17",         "the same amount from the same customer within two minutes", Duplicate, Failed,  minutes(2),       "D3 MpesaExpressSimulate"),
     row("26",         "the system is busy",                                    System,        Unclear, minutes(1),       "G2, COM"),
     row("1001",       "another session with this customer is open",            Unknown,       Unclear, minutes(2),       "COM; D3 as 500.001.1001"),
-    row("1019",       "the transaction has expired",                           Unknown,       Unclear, OnceAsked,        "LOG 2022, 2023"),
-    row("1025",       "the prompt could not be sent; is it over 182 characters?", Configuration, Failed, OnceMended,     "D3 MpesaExpressSimulate"),
-    row("9999",       "the prompt could not be sent, or the request is still under way", Unknown, Unclear, OnceAsked,  "COM; three sources disagree"),
+    row("1019",       "the transaction has expired",                           Unknown,       Unclear, AfterStatusQuery,        "LOG 2022, 2023"),
+    row("1025",       "the prompt could not be sent; is it over 182 characters?", Configuration, Failed, AfterFix,     "D3 MpesaExpressSimulate"),
+    row("9999",       "the prompt could not be sent, or the request is still under way", Unknown, Unclear, AfterStatusQuery,  "COM; three sources disagree"),
     row("1031",       "the customer cancelled",                                Customer,      Failed,  Yes,              "LOG 2021"),
     row("1032",       "the customer cancelled, or let the prompt pass",        Customer,      Failed,  Yes,              "D3 MpesaExpressSimulate"),
-    row("1036",       "the phone did not acknowledge the prompt",              Customer,      Unclear, OnceAsked,        "LOG 2019"),
-    row("1037",       "the phone was unreachable, or nobody answered",         Customer,      Unclear, OnceAsked,        "D3 MpesaExpressSimulate, LOG 2021, 2026"),
+    row("1036",       "the phone did not acknowledge the prompt",              Customer,      Unclear, AfterStatusQuery,        "LOG 2019"),
+    row("1037",       "the phone was unreachable, or nobody answered",         Customer,      Unclear, AfterStatusQuery,        "D3 MpesaExpressSimulate, LOG 2021, 2026"),
     row("2001",       "the customer entered a wrong PIN",                      Customer,      Failed,  Yes,              "D3 MpesaExpressSimulate"),
-    row("2026",       "seen in production; its meaning is not known",          Unknown,       Unclear, OnceAsked,        "LOG 2024"),
+    row("2026",       "seen in production; its meaning is not known",          Unknown,       Unclear, AfterStatusQuery,        "LOG 2024"),
     row("2028",       "TransactionType and PartyB do not go together",         Configuration, Failed,  No,               "D3 MpesaExpressSimulate"),
-    row("2029",       "the till and the pay bill do not go together",          Configuration, Failed,  OnceMended,       "COM"),
-    row("3002",       "nobody answered (Ethiopia)",                            Customer,      Unclear, OnceAsked,        "LOG 2024"),
-    row("3007",       "nobody answered (Ethiopia)",                            Customer,      Unclear, OnceAsked,        "COM"),
-    row("4999",       "still under way: the customer has not answered yet",    Unknown,       Unclear, OnceAsked,        "LOG 2025, STK query"),
+    row("2029",       "the till and the pay bill do not go together",          Configuration, Failed,  AfterFix,       "COM"),
+    row("3002",       "nobody answered (Ethiopia)",                            Customer,      Unclear, AfterStatusQuery,        "LOG 2024"),
+    row("3007",       "nobody answered (Ethiopia)",                            Customer,      Unclear, AfterStatusQuery,        "COM"),
+    row("4999",       "still under way: the customer has not answered yet",    Unknown,       Unclear, AfterStatusQuery,        "LOG 2025, STK query"),
     row("8006",       "the customer's PIN is locked",                          Customer,      Failed,  No,               "D3 MpesaExpressSimulate"),
-    row("BW-JMS-100039", "seen in production; its meaning is not known",       Unknown,       Unclear, OnceAsked,        "LOG 2024"),
+    row("BW-JMS-100039", "seen in production; its meaning is not known",       Unknown,       Unclear, AfterStatusQuery,        "LOG 2024"),
     row("SFC_IC0003", "TransactionType or PartyB names no operator",           Configuration, Failed,  No,               "D3 MpesaExpressSimulate"),
 ];
 
 #[rustfmt::skip]
-static B2C: &[Meaning] = &[
-    row("1",          "the utility account's balance is too low",              Funds,         Failed,  OnceMended,       "D3 BusinessToCustomer"),
+static B2C: &[ResultCodeInfo] = &[
+    row("1",          "the utility account's balance is too low",              Funds,         Failed,  AfterFix,       "D3 BusinessToCustomer"),
     row("2",          "the amount is below the minimum",                       Funds,         Failed,  No,               "D3 BusinessToCustomer"),
     row("3",          "the amount is above the maximum",                       Funds,         Failed,  No,               "D3 BusinessToCustomer"),
     row("4",          "a daily limit is used up, more likely the customer's",  Funds,         Failed,  minutes(24 * 60), "D3 BusinessToCustomer"),
-    row("8",          "the customer would exceed the maximum balance",         Funds,         Failed,  OnceMended,       "D3 BusinessToCustomer"),
-    row("11",         "the paying account is not active",                      Configuration, Failed,  OnceMended,       "D3 BusinessToCustomer"),
-    row("15",         "the request was made before",                           Duplicate,     Unclear, OnceAsked,        "G2"),
-    row("17",         "internal failure",                                      System,        Unclear, OnceAsked,        "G2"),
-    row("20",         "the initiator is not known",                            Configuration, Unclear, OnceAsked,        "G2"),
-    row("21",         "the initiator has no B2C role",                         Configuration, Failed,  OnceMended,       "D3 BusinessToCustomer"),
-    row("26",         "the system is busy",                                    System,        Unclear, OnceAsked,        "G2"),
-    row("2001",       "the initiator's name or credential is wrong",           Configuration, Failed,  OnceMended,       "D3 BusinessToCustomer"),
-    row("2006",       "an account is not active",                              Configuration, Failed,  OnceMended,       "D3 BusinessToCustomer"),
-    row("2028",       "the short code may not pay customers",                  Configuration, Failed,  OnceMended,       "D3 BusinessToCustomer, LOG 2018"),
-    row("2051",       "the phone number is not valid",                         Customer,      Unclear, OnceAsked,        "COM"),
-    row("R002",       "the identity document's type is not known",             Customer,      Unclear, OnceAsked,        "COM"),
-    row("R003",       "the identity document is not the recipient's",          Customer,      Unclear, OnceAsked,        "COM"),
+    row("8",          "the customer would exceed the maximum balance",         Funds,         Failed,  AfterFix,       "D3 BusinessToCustomer"),
+    row("11",         "the paying account is not active",                      Configuration, Failed,  AfterFix,       "D3 BusinessToCustomer"),
+    row("15",         "the request was made before",                           Duplicate,     Unclear, AfterStatusQuery,        "G2"),
+    row("17",         "internal failure",                                      System,        Unclear, AfterStatusQuery,        "G2"),
+    row("20",         "the initiator is not known",                            Configuration, Unclear, AfterStatusQuery,        "G2"),
+    row("21",         "the initiator has no B2C role",                         Configuration, Failed,  AfterFix,       "D3 BusinessToCustomer"),
+    row("26",         "the system is busy",                                    System,        Unclear, AfterStatusQuery,        "G2"),
+    row("2001",       "the initiator's name or credential is wrong",           Configuration, Failed,  AfterFix,       "D3 BusinessToCustomer"),
+    row("2006",       "an account is not active",                              Configuration, Failed,  AfterFix,       "D3 BusinessToCustomer"),
+    row("2028",       "the short code may not pay customers",                  Configuration, Failed,  AfterFix,       "D3 BusinessToCustomer, LOG 2018"),
+    row("2051",       "the phone number is not valid",                         Customer,      Unclear, AfterStatusQuery,        "COM"),
+    row("R002",       "the identity document's type is not known",             Customer,      Unclear, AfterStatusQuery,        "COM"),
+    row("R003",       "the identity document is not the recipient's",          Customer,      Unclear, AfterStatusQuery,        "COM"),
     row("2040",       "the recipient is not registered with M-Pesa, or not of a supported type", Customer, Failed, No,   "D3 BusinessToCustomer, 2026"),
-    row("8006",       "the API user's password is locked",                     Configuration, Failed,  OnceMended,       "D3 BusinessToCustomer"),
+    row("8006",       "the API user's password is locked",                     Configuration, Failed,  AfterFix,       "D3 BusinessToCustomer"),
     row("SFC_IC0003", "the phone number is wrong or not with M-Pesa",          Customer,      Failed,  No,               "D3 BusinessToCustomer"),
 ];
 
 #[rustfmt::skip]
-static B2B: &[Meaning] = &[
+static B2B: &[ResultCodeInfo] = &[
     // Only 2001 is documented. The others are somebody's word, and money went out: ask before paying again.
-    row("1",          "the balance is too low",                                Funds,         Unclear, OnceAsked,        "COM"),
-    row("2",          "the amount is below the minimum",                       Funds,         Unclear, OnceAsked,        "G2"),
-    row("3",          "the amount is above the maximum",                       Funds,         Unclear, OnceAsked,        "G2"),
-    row("4",          "a daily limit is used up",                              Funds,         Unclear, OnceAsked,        "G2"),
-    row("7",          "the receiving party is not known",                      Configuration, Unclear, OnceAsked,        "G2, COM"),
-    row("8",          "the receiver would exceed the maximum balance",         Funds,         Unclear, OnceAsked,        "G2"),
-    row("11",         "the paying account is not active",                      Configuration, Unclear, OnceAsked,        "G2, COM"),
-    row("12",         "the receiving account is not active",                   Configuration, Unclear, OnceAsked,        "G2"),
-    row("14",         "the receiving account is not known",                    Configuration, Unclear, OnceAsked,        "G2, COM"),
-    row("15",         "the request was made before",                           Duplicate,     Unclear, OnceAsked,        "G2"),
-    row("17",         "internal failure",                                      System,        Unclear, OnceAsked,        "G2"),
-    row("20",         "the initiator is not known",                            Configuration, Unclear, OnceAsked,        "G2"),
-    row("21",         "the initiator may not do this",                         Configuration, Unclear, OnceAsked,        "COM"),
-    row("26",         "the system is busy",                                    System,        Unclear, OnceAsked,        "G2"),
-    row("1005",       "the account reference is not valid",                    Configuration, Unclear, OnceAsked,        "COM"),
-    row("2001",       "the initiator's name or credential is wrong",           Configuration, Failed,  OnceMended,       "D3 BusinessPayBill"),
-    row("2006",       "an account is not active",                              Configuration, Unclear, OnceAsked,        "COM"),
-    row("2007",       "the receiver's validation refused it",                  Customer,      Unclear, OnceAsked,        "COM"),
-    row("2020",       "the amount is not written as an amount",                Configuration, Unclear, OnceAsked,        "COM"),
-    row("2028",       "the initiator may not do this",                         Configuration, Unclear, OnceAsked,        "LOG 2020"),
-    row("2029",       "no reason was resolved",                                System,        Unclear, OnceAsked,        "COM"),
-    row("2043",       "the receiver is not a child organisation",              Configuration, Unclear, OnceAsked,        "COM"),
-    row("2202",       "the account number is not valid",                       Configuration, Unclear, OnceAsked,        "COM"),
-    row("SFC_IC0003", "the receiving party is not valid",                      Configuration, Unclear, OnceAsked,        "COM"),
+    row("1",          "the balance is too low",                                Funds,         Unclear, AfterStatusQuery,        "COM"),
+    row("2",          "the amount is below the minimum",                       Funds,         Unclear, AfterStatusQuery,        "G2"),
+    row("3",          "the amount is above the maximum",                       Funds,         Unclear, AfterStatusQuery,        "G2"),
+    row("4",          "a daily limit is used up",                              Funds,         Unclear, AfterStatusQuery,        "G2"),
+    row("7",          "the receiving party is not known",                      Configuration, Unclear, AfterStatusQuery,        "G2, COM"),
+    row("8",          "the receiver would exceed the maximum balance",         Funds,         Unclear, AfterStatusQuery,        "G2"),
+    row("11",         "the paying account is not active",                      Configuration, Unclear, AfterStatusQuery,        "G2, COM"),
+    row("12",         "the receiving account is not active",                   Configuration, Unclear, AfterStatusQuery,        "G2"),
+    row("14",         "the receiving account is not known",                    Configuration, Unclear, AfterStatusQuery,        "G2, COM"),
+    row("15",         "the request was made before",                           Duplicate,     Unclear, AfterStatusQuery,        "G2"),
+    row("17",         "internal failure",                                      System,        Unclear, AfterStatusQuery,        "G2"),
+    row("20",         "the initiator is not known",                            Configuration, Unclear, AfterStatusQuery,        "G2"),
+    row("21",         "the initiator may not do this",                         Configuration, Unclear, AfterStatusQuery,        "COM"),
+    row("26",         "the system is busy",                                    System,        Unclear, AfterStatusQuery,        "G2"),
+    row("1005",       "the account reference is not valid",                    Configuration, Unclear, AfterStatusQuery,        "COM"),
+    row("2001",       "the initiator's name or credential is wrong",           Configuration, Failed,  AfterFix,       "D3 BusinessPayBill"),
+    row("2006",       "an account is not active",                              Configuration, Unclear, AfterStatusQuery,        "COM"),
+    row("2007",       "the receiver's validation refused it",                  Customer,      Unclear, AfterStatusQuery,        "COM"),
+    row("2020",       "the amount is not written as an amount",                Configuration, Unclear, AfterStatusQuery,        "COM"),
+    row("2028",       "the initiator may not do this",                         Configuration, Unclear, AfterStatusQuery,        "LOG 2020"),
+    row("2029",       "no reason was resolved",                                System,        Unclear, AfterStatusQuery,        "COM"),
+    row("2043",       "the receiver is not a child organisation",              Configuration, Unclear, AfterStatusQuery,        "COM"),
+    row("2202",       "the account number is not valid",                       Configuration, Unclear, AfterStatusQuery,        "COM"),
+    row("SFC_IC0003", "the receiving party is not valid",                      Configuration, Unclear, AfterStatusQuery,        "COM"),
 ];
 
 #[rustfmt::skip]
-static REVERSAL: &[Meaning] = &[
-    row("1",          "the balance is too low",                                Funds,         Failed,  OnceMended,       "D3 Reversal"),
-    row("11",         "the account is not active",                             Configuration, Failed,  OnceMended,       "D3 Reversal"),
-    row("21",         "the initiator has no reversals role",                   Configuration, Failed,  OnceMended,       "D3 Reversal"),
-    row("2001",       "the initiator's name or credential is wrong",           Configuration, Failed,  OnceMended,       "D3 Reversal"),
-    row("2006",       "an account is not active",                              Configuration, Failed,  OnceMended,       "D3 Reversal"),
-    row("2028",       "the short code may not reverse",                        Configuration, Failed,  OnceMended,       "D3 Reversal"),
-    row("8006",       "the API user's password is locked",                     Configuration, Failed,  OnceMended,       "D3 Reversal"),
+static REVERSAL: &[ResultCodeInfo] = &[
+    row("1",          "the balance is too low",                                Funds,         Failed,  AfterFix,       "D3 Reversal"),
+    row("11",         "the account is not active",                             Configuration, Failed,  AfterFix,       "D3 Reversal"),
+    row("21",         "the initiator has no reversals role",                   Configuration, Failed,  AfterFix,       "D3 Reversal"),
+    row("2001",       "the initiator's name or credential is wrong",           Configuration, Failed,  AfterFix,       "D3 Reversal"),
+    row("2006",       "an account is not active",                              Configuration, Failed,  AfterFix,       "D3 Reversal"),
+    row("2028",       "the short code may not reverse",                        Configuration, Failed,  AfterFix,       "D3 Reversal"),
+    row("8006",       "the API user's password is locked",                     Configuration, Failed,  AfterFix,       "D3 Reversal"),
     row("R000001",    "the transaction was reversed before",                   Duplicate,     Unclear, No,               "D3 Reversal"),
     row("R000002",    "there is no transaction with this id",                  Configuration, Failed,  No,               "D3 Reversal"),
 ];
 
 // The codes of a query tell how the query went. The outcome they lead to is the payment's, and of that they say nothing.
 #[rustfmt::skip]
-static STATUS: &[Meaning] = &[
-    row("7",          "the receiving party of the query is not valid",         Configuration, Unclear, OnceMended,       "COM"),
-    row("25",         "a parameter of the query is not valid",                 Configuration, Unclear, OnceMended,       "COM, observed"),
-    row("2001",       "the initiator's name or credential is wrong",           Configuration, Unclear, OnceMended,       "LOG 2024"),
-    row("2032",       "there is no such receipt",                              Unknown,       Unclear, OnceMended,       "COM"),
-    row("2033",       "there is no such receipt",                              Unknown,       Unclear, OnceMended,       "COM"),
-    row("SFC_IC0003", "the operator does not exist",                           Configuration, Unclear, OnceMended,       "D3 TransactionStatus"),
+static STATUS: &[ResultCodeInfo] = &[
+    row("7",          "the receiving party of the query is not valid",         Configuration, Unclear, AfterFix,       "COM"),
+    row("25",         "a parameter of the query is not valid",                 Configuration, Unclear, AfterFix,       "COM, observed"),
+    row("2001",       "the initiator's name or credential is wrong",           Configuration, Unclear, AfterFix,       "LOG 2024"),
+    row("2032",       "there is no such receipt",                              Unknown,       Unclear, AfterFix,       "COM"),
+    row("2033",       "there is no such receipt",                              Unknown,       Unclear, AfterFix,       "COM"),
+    row("SFC_IC0003", "the operator does not exist",                           Configuration, Unclear, AfterFix,       "D3 TransactionStatus"),
 ];
 
 #[rustfmt::skip]
-static BALANCE: &[Meaning] = &[
+static BALANCE: &[ResultCodeInfo] = &[
     row("15",           "the query was made before",                           Duplicate,     Unclear, minutes(1),       "D3 AccountBalance"),
     row("17",           "internal failure",                                    System,        Unclear, minutes(1),       "D3 AccountBalance"),
-    row("18",           "the initiator's credential is wrong",                 Configuration, Failed,  OnceMended,       "D3 AccountBalance"),
+    row("18",           "the initiator's credential is wrong",                 Configuration, Failed,  AfterFix,       "D3 AccountBalance"),
     row("19",           "messages came out of order",                          System,        Unclear, minutes(1),       "D3 AccountBalance"),
-    row("20",           "the initiator is not known",                          Configuration, Failed,  OnceMended,       "D3 AccountBalance"),
-    row("21",           "the initiator may not ask",                           Configuration, Failed,  OnceMended,       "D3 AccountBalance"),
-    row("22",           "the initiator may not ask for this party",            Configuration, Failed,  OnceMended,       "D3 AccountBalance"),
-    row("24",           "a mandatory parameter is missing",                    Configuration, Failed,  OnceMended,       "D3 AccountBalance"),
-    row("25",           "a parameter is not valid",                            Configuration, Failed,  OnceMended,       "D3 AccountBalance"),
+    row("20",           "the initiator is not known",                          Configuration, Failed,  AfterFix,       "D3 AccountBalance"),
+    row("21",           "the initiator may not ask",                           Configuration, Failed,  AfterFix,       "D3 AccountBalance"),
+    row("22",           "the initiator may not ask for this party",            Configuration, Failed,  AfterFix,       "D3 AccountBalance"),
+    row("24",           "a mandatory parameter is missing",                    Configuration, Failed,  AfterFix,       "D3 AccountBalance"),
+    row("25",           "a parameter is not valid",                            Configuration, Failed,  AfterFix,       "D3 AccountBalance"),
     row("26",           "the system is busy",                                  System,        Unclear, minutes(1),       "D3 AccountBalance"),
-    row("29",           "the command is not valid",                            Configuration, Failed,  OnceMended,       "D3 AccountBalance"),
-    row("2001",         "the initiator's name or credential is wrong",         Configuration, Failed,  OnceMended,       "LOG 2020"),
+    row("29",           "the command is not valid",                            Configuration, Failed,  AfterFix,       "D3 AccountBalance"),
+    row("2001",         "the initiator's name or credential is wrong",         Configuration, Failed,  AfterFix,       "LOG 2020"),
     row("100000000",    "the query waits to be sent again",                    Unknown,       Unclear, minutes(1),       "D3 AccountBalance"),
     row("100000001",    "the system is overloaded",                            System,        Unclear, minutes(1),       "D3 AccountBalance"),
     row("100000002",    "too many queries",                                    System,        Unclear, minutes(1),       "D3 AccountBalance"),
     row("100000004",    "internal error",                                      System,        Unclear, minutes(1),       "D3 AccountBalance"),
-    row("100000005",    "a parameter is not valid",                            Configuration, Failed,  OnceMended,       "D3 AccountBalance"),
+    row("100000005",    "a parameter is not valid",                            Configuration, Failed,  AfterFix,       "D3 AccountBalance"),
     row("100000007",    "the service is out of order",                         System,        Unclear, minutes(1),       "D3 AccountBalance"),
     row("100000009",    "the API is out of order",                             System,        Unclear, minutes(1),       "D3 AccountBalance"),
-    row("100000010",    "the permissions do not suffice",                      Configuration, Failed,  OnceMended,       "D3 AccountBalance"),
+    row("100000010",    "the permissions do not suffice",                      Configuration, Failed,  AfterFix,       "D3 AccountBalance"),
     row("100000011",    "too many queries",                                    System,        Unclear, minutes(1),       "D3 AccountBalance"),
     row("00.002.1001",  "the service is being maintained",                     System,        Unclear, minutes(10),      "D3 AccountBalance"),
 ];
 
 #[rustfmt::skip]
-static B2B_EXPRESS: &[Meaning] = &[
+static B2B_EXPRESS: &[ResultCodeInfo] = &[
     row("4001", "the other merchant cancelled",                                Customer,      Failed,  Yes,              "D3 B2BExpressCheckout"),
-    row("4102", "the merchant is not fully known to M-Pesa (KYC)",             Configuration, Failed,  OnceMended,       "D3 B2BExpressCheckout"),
-    row("4104", "the till has no nominated number",                            Configuration, Failed,  OnceMended,       "D3 B2BExpressCheckout"),
-    row("4201", "USSD network error",                                          System,        Unclear, OnceAsked,        "D3 B2BExpressCheckout"),
-    row("4203", "USSD error",                                                  System,        Unclear, OnceAsked,        "D3 B2BExpressCheckout"),
+    row("4102", "the merchant is not fully known to M-Pesa (KYC)",             Configuration, Failed,  AfterFix,       "D3 B2BExpressCheckout"),
+    row("4104", "the till has no nominated number",                            Configuration, Failed,  AfterFix,       "D3 B2BExpressCheckout"),
+    row("4201", "USSD network error",                                          System,        Unclear, AfterStatusQuery,        "D3 B2BExpressCheckout"),
+    row("4203", "USSD error",                                                  System,        Unclear, AfterStatusQuery,        "D3 B2BExpressCheckout"),
 ];
 
 #[rustfmt::skip]
-static RATIBA: &[Meaning] = &[
+static RATIBA: &[ResultCodeInfo] = &[
     row("1001", "another session with this customer is open",                  Unknown,       Unclear, minutes(2),       "D3 MpesaRatiba"),
-    row("1025", "the prompt could not be sent",                                Configuration, Failed,  OnceMended,       "D3 MpesaRatiba"),
+    row("1025", "the prompt could not be sent",                                Configuration, Failed,  AfterFix,       "D3 MpesaRatiba"),
     row("1032", "the customer cancelled",                                      Customer,      Failed,  Yes,              "D3 MpesaRatiba"),
-    row("1037", "the phone was unreachable, or nobody answered",               Customer,      Unclear, OnceAsked,        "D3 MpesaRatiba"),
-    row("1050", "the customer has a standing order of this name",              Duplicate,     Failed,  OnceMended,       "D3 MpesaRatiba"),
-    row("1051", "the request is not valid",                                    Configuration, Failed,  OnceMended,       "D3 MpesaRatiba"),
+    row("1037", "the phone was unreachable, or nobody answered",               Customer,      Unclear, AfterStatusQuery,        "D3 MpesaRatiba"),
+    row("1050", "the customer has a standing order of this name",              Duplicate,     Failed,  AfterFix,       "D3 MpesaRatiba"),
+    row("1051", "the request is not valid",                                    Configuration, Failed,  AfterFix,       "D3 MpesaRatiba"),
     row("2001", "the customer entered a wrong PIN",                            Customer,      Failed,  Yes,              "D3 MpesaRatiba"),
 ];
 
@@ -279,7 +280,7 @@ mod tests {
     #[test]
     fn what_is_the_systems_or_nobodys_matter_is_never_called_failed() {
         for kind in Kind::built_in() {
-            for row in list(&kind).iter().filter(|row| matches!(row.class, System | Unknown)) {
+            for row in list(&kind).iter().filter(|row| matches!(row.category, System | Unknown)) {
                 assert_eq!(row.outcome, Unclear, "{kind} {}", row.code);
             }
         }

@@ -4,10 +4,10 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-use super::digest::{Digest, Saying};
+use super::digest::{ContentHasher, Digest};
 use super::json::leaf;
 use super::levels::{self, Level};
-use super::{Amount, Callback, Parsed, Source, Unreadable};
+use super::{Amount, Callback, ParseError, Parsed, RawJson};
 use crate::kind::Kind;
 
 /// A callback that this library has no table row for, `#[callback(path = "…", key = "/json/pointer")]`.
@@ -17,35 +17,35 @@ use crate::kind::Kind;
 #[non_exhaustive]
 pub struct CustomCallback {
     /// The fingerprint of the whole body, whatever its order and spelling.
-    meaning: Digest,
+    content_digest: Digest,
     /// All that was sent.
-    pub source: Source,
+    pub raw: RawJson,
 }
 
 impl CustomCallback {
-    pub(super) fn read(kind: &Kind, pointer: &str, source: Source) -> Result<Parsed, Unreadable> {
+    pub(super) fn read(kind: &Kind, pointer: &str, raw: RawJson) -> Result<Parsed, ParseError> {
         // Checked as a whole first: everything below looks at one level of it at a time.
-        let text = std::str::from_utf8(source.as_bytes()).map_err(|_| Unreadable::NotText)?;
+        let text = std::str::from_utf8(raw.as_bytes()).map_err(|_| ParseError::NotText)?;
         let _: &RawValue = serde_json::from_str(text)
-            .map_err(|error| Unreadable::NotJson { line: error.line(), column: error.column() })?;
+            .map_err(|error| ParseError::NotJson { line: error.line(), column: error.column() })?;
         let key = levels::pointer(text, pointer)?.map(|key| key.trim().to_owned()).filter(|key| !key.is_empty());
-        let key = key.ok_or(Unreadable::NoKey { field: "key" })?;
-        let callback = Callback::Custom(CustomCallback { meaning: canonical(text, 0), source });
+        let key = key.ok_or(ParseError::NoKey { field: "key" })?;
+        let callback = Callback::Custom(CustomCallback { content_digest: canonical(text, 0), raw });
         Parsed::new(kind.clone(), key, callback)
     }
 
     /// Reads the body as the application's type.
     ///
     /// # Errors
-    /// [`Unreadable::NotOfTheType`] when it does not fit.
-    pub fn to<T: DeserializeOwned>(&self) -> Result<T, Unreadable> {
+    /// [`ParseError::NotOfTheType`] when it does not fit.
+    pub fn to<T: DeserializeOwned>(&self) -> Result<T, ParseError> {
         // The error's text can quote the body, so only its place is kept.
-        serde_json::from_slice(self.source.as_bytes())
-            .map_err(|error| Unreadable::NotOfTheType { line: error.line(), column: error.column() })
+        serde_json::from_slice(self.raw.as_bytes())
+            .map_err(|error| ParseError::NotOfTheType { line: error.line(), column: error.column() })
     }
 
-    pub(super) fn says(&self, kind: &Kind) -> Digest {
-        Saying::of(kind).text(Some(&self.meaning.to_hex())).digest()
+    pub(super) fn content_digest(&self, kind: &Kind) -> Digest {
+        ContentHasher::of(kind).text(Some(&self.content_digest.to_hex())).digest()
     }
 }
 
@@ -94,30 +94,30 @@ fn canonical_leaf(text: &str, is_text: bool) -> String {
 mod tests {
     use super::*;
 
-    fn meaning(body: &str) -> Digest {
+    fn content_digest(body: &str) -> Digest {
         canonical(body, 0)
     }
 
     #[test]
     fn order_space_and_number_spelling_do_not_change_what_is_said() {
-        let said = meaning(r#"{"a":1.50,"b":{"c":[true,null,"x"]},"d":"007"}"#);
-        assert_eq!(meaning(r#"{ "d":"007", "b":{"c":["true",null,"x"]},"a":"1.5" }"#), said);
-        assert_ne!(meaning(r#"{"a":1.50,"b":{"c":[true,null,"x"]},"d":"7"}"#), said);
-        assert_ne!(meaning(r#"{"a":1.50,"b":{"c":[null,true,"x"]},"d":"007"}"#), said);
+        let said = content_digest(r#"{"a":1.50,"b":{"c":[true,null,"x"]},"d":"007"}"#);
+        assert_eq!(content_digest(r#"{ "d":"007", "b":{"c":["true",null,"x"]},"a":"1.5" }"#), said);
+        assert_ne!(content_digest(r#"{"a":1.50,"b":{"c":[true,null,"x"]},"d":"7"}"#), said);
+        assert_ne!(content_digest(r#"{"a":1.50,"b":{"c":[null,true,"x"]},"d":"007"}"#), said);
     }
 
     #[test]
     fn ids_that_look_like_numbers_and_repeated_members_are_told_apart() {
-        assert_ne!(meaning(r#"{"id":"1.10"}"#), meaning(r#"{"id":"1.1"}"#));
-        assert_ne!(meaning(r#"{"id":"12E3"}"#), meaning(r#"{"id":"12000"}"#));
-        assert_ne!(meaning(r#"{"a":1,"a":2}"#), meaning(r#"{"a":2,"a":1}"#));
+        assert_ne!(content_digest(r#"{"id":"1.10"}"#), content_digest(r#"{"id":"1.1"}"#));
+        assert_ne!(content_digest(r#"{"id":"12E3"}"#), content_digest(r#"{"id":"12000"}"#));
+        assert_ne!(content_digest(r#"{"a":1,"a":2}"#), content_digest(r#"{"a":2,"a":1}"#));
     }
 
     #[test]
     fn a_body_that_nests_without_end_is_read_in_good_time() {
         let body = format!(r#"{{"id":1,"x":{}1{}}}"#, r#"{"a":"#.repeat(10_000), "}".repeat(10_000));
-        let source = Source::new(bytes::Bytes::from(body));
-        let parsed = CustomCallback::read(&Kind::custom("/x"), "/id", source).unwrap();
+        let raw = RawJson::new(bytes::Bytes::from(body));
+        let parsed = CustomCallback::read(&Kind::custom("/x"), "/id", raw).unwrap();
         assert_eq!(parsed.key, "1");
         let Callback::Custom(callback) = parsed.callback else { panic!("a custom callback") };
         assert!(serde_json::to_string(&callback).unwrap().len() > 60_000);

@@ -5,7 +5,7 @@ use std::fmt;
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
-use super::{Amount, Private, ResultCode};
+use super::{Amount, ResultCode, Sensitive};
 use crate::kind::Kind;
 
 /// A SHA-256 of something, by which it is known again.
@@ -20,7 +20,7 @@ impl Digest {
 
     /// The same, of what came to the URL of this reference. The bytes that came to one URL do not repeat what came to
     /// another: a sender who knows the URL of one payment must not be able to answer for another.
-    pub(crate) fn under(self, reference: Option<&Private>) -> Digest {
+    pub(crate) fn under(self, reference: Option<&Sensitive>) -> Digest {
         match reference {
             None => self,
             Some(reference) => Digest::of(&[&self.0[..], reference.as_str().as_bytes()].concat()),
@@ -58,15 +58,15 @@ impl fmt::Debug for Digest {
 
 /// Gathers what a callback *says*: code, amount, receipt, account. Two bodies that say the same are the same callback
 /// in two spellings. Texts for people, times, names and phone numbers are left out: they are re-worded and masked.
-pub(crate) struct Saying(Sha256);
+pub(crate) struct ContentHasher(Sha256);
 
-impl Saying {
-    pub(crate) fn of(kind: &Kind) -> Saying {
-        Saying(Sha256::new()).text(Some(kind.name()))
+impl ContentHasher {
+    pub(crate) fn of(kind: &Kind) -> ContentHasher {
+        ContentHasher(Sha256::new()).text(Some(kind.name()))
     }
 
     /// Each part is framed by its length, so that no two sequences of parts read the same.
-    pub(crate) fn text(mut self, text: Option<&str>) -> Saying {
+    pub(crate) fn text(mut self, text: Option<&str>) -> ContentHasher {
         match text {
             Some(text) => {
                 self.0.update([1]);
@@ -78,11 +78,11 @@ impl Saying {
         self
     }
 
-    pub(crate) fn amount(self, amount: Option<Amount>) -> Saying {
+    pub(crate) fn amount(self, amount: Option<Amount>) -> ContentHasher {
         self.text(amount.map(Amount::canonical).as_deref())
     }
 
-    pub(crate) fn code(self, code: Option<&ResultCode>) -> Saying {
+    pub(crate) fn code(self, code: Option<&ResultCode>) -> ContentHasher {
         self.text(code.map(ResultCode::as_str))
     }
 
@@ -97,9 +97,9 @@ mod tests {
 
     #[test]
     fn parts_do_not_run_into_each_other() {
-        let one = Saying::of(&Kind::Stk).text(Some("ab")).text(Some("c")).digest();
-        let two = Saying::of(&Kind::Stk).text(Some("a")).text(Some("bc")).digest();
-        let three = Saying::of(&Kind::Stk).text(Some("abc")).text(None).digest();
+        let one = ContentHasher::of(&Kind::Stk).text(Some("ab")).text(Some("c")).digest();
+        let two = ContentHasher::of(&Kind::Stk).text(Some("a")).text(Some("bc")).digest();
+        let three = ContentHasher::of(&Kind::Stk).text(Some("abc")).text(None).digest();
         assert!(one != two && two != three && one != three);
     }
 }

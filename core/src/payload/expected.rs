@@ -5,31 +5,31 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
-use super::digest::{Digest, Saying};
+use super::digest::{ContentHasher, Digest};
 use super::json::Object;
-use super::{Amount, Private, Source, Unreadable};
+use super::{Amount, ParseError, RawJson, Sensitive};
 use crate::kind::Kind;
 
 /// A callback that an application expects, because it is about to ask for it: recorded with
-/// [`Inbox::expect`](crate::Inbox::expect) before the request to Daraja goes out.
+/// [`Inbox::expect_callback`](crate::Inbox::expect_callback) before the request to Daraja goes out.
 ///
 /// ```
 /// use std::time::Duration;
 /// use mpesa_callbacks_core::Kind;
-/// use mpesa_callbacks_core::payload::{Amount, Expected};
+/// use mpesa_callbacks_core::payload::{Amount, Expectation};
 ///
-/// let push = Expected::new(Kind::Stk, "order-123")
+/// let push = Expectation::new(Kind::Stk, "order-123")
 ///     .amount(Amount::from_shillings(1500))
-///     .within(Duration::from_secs(90));
+///     .timeout(Duration::from_secs(90));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Expected {
+pub struct Expectation {
     /// Which callback is to come: one that answers a request, or a C2B confirmation.
     pub kind: Kind,
     /// The merchant's own id of the request, the one in its per-payment URL. Of a C2B confirmation: the account number that the
     /// customer is to type.
-    pub reference: Private,
+    pub reference: Sensitive,
     /// How much is to be moved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub amount: Option<Amount>,
@@ -38,60 +38,60 @@ pub struct Expected {
     pub business_short_code: Option<String>,
     /// How long to wait for the callback before `#[overdue]` runs.
     #[serde(rename = "within_ms", serialize_with = "milliseconds")]
-    pub within: Duration,
-    /// Daraja's id of the request, once [`Inbox::identify`](crate::Inbox::identify) has told it: a `CheckoutRequestID` or an
+    pub timeout: Duration,
+    /// Daraja's id of the request, once [`Inbox::link_request_id`](crate::Inbox::link_request_id) has told it: a `CheckoutRequestID` or an
     /// `OriginatorConversationID`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<Private>,
+    pub id: Option<Sensitive>,
 }
 
 /// A push expires on the phone after about a minute, and its callback follows.
 const WITHIN: Duration = Duration::from_secs(120);
 
-impl Expected {
+impl Expectation {
     /// A callback of this kind, for the request with this reference. A reference is for one request: when a push is sent
     /// again, that is another one.
-    pub fn new(kind: Kind, reference: impl Into<Private>) -> Expected {
+    pub fn new(kind: Kind, reference: impl Into<Sensitive>) -> Expectation {
         let reference = reference.into();
-        Expected { kind, reference, amount: None, business_short_code: None, within: WITHIN, id: None }
+        Expectation { kind, reference, amount: None, business_short_code: None, timeout: WITHIN, id: None }
     }
 
     /// How much is to be moved. A callback that tells of another amount is a conflict.
     #[must_use]
-    pub fn amount(mut self, amount: Amount) -> Expected {
+    pub fn amount(mut self, amount: Amount) -> Expectation {
         self.amount = Some(amount);
         self
     }
 
     /// The pay bill or till number that is to get it. A callback that tells of another one is a conflict.
     #[must_use]
-    pub fn business_short_code(mut self, short_code: impl Into<String>) -> Expected {
+    pub fn business_short_code(mut self, short_code: impl Into<String>) -> Expectation {
         self.business_short_code = Some(short_code.into());
         self
     }
 
     /// How long to wait for the callback; two minutes unless said otherwise.
     #[must_use]
-    pub fn within(mut self, within: Duration) -> Expected {
-        self.within = within;
+    pub fn timeout(mut self, timeout: Duration) -> Expectation {
+        self.timeout = timeout;
         self
     }
 
-    pub(super) fn read(root: Object<'_, '_>, _: Source) -> Result<Expected, Unreadable> {
+    pub(super) fn read(root: Object<'_, '_>, _: RawJson) -> Result<Expectation, ParseError> {
         let milliseconds = root.text("within_ms")?;
-        Ok(Expected {
+        Ok(Expectation {
             kind: Kind::from_name(root.text("kind")?.as_deref().unwrap_or_default()),
-            reference: root.private("reference")?.ok_or(Unreadable::NoKey { field: "reference" })?,
+            reference: root.private("reference")?.ok_or(ParseError::NoKey { field: "reference" })?,
             amount: root.amount("amount")?,
             business_short_code: root.string("business_short_code")?,
-            within: milliseconds.and_then(|text| text.parse().ok()).map_or(WITHIN, Duration::from_millis),
+            timeout: milliseconds.and_then(|text| text.parse().ok()).map_or(WITHIN, Duration::from_millis),
             id: root.private("id")?,
         })
     }
 
-    /// Reads back what [`to_body`](Expected::to_body) wrote.
-    pub(crate) fn parse(body: &[u8]) -> Result<Expected, Unreadable> {
-        super::read(body, Expected::read)
+    /// Reads back what [`to_body`](Expectation::to_body) wrote.
+    pub(crate) fn parse(body: &[u8]) -> Result<Expectation, ParseError> {
+        super::read(body, Expectation::read)
     }
 
     /// Its body in a store.
@@ -101,11 +101,11 @@ impl Expected {
     }
 
     /// What it is found by: the reference, within the kind. People type account numbers in either case.
-    pub(crate) fn key(&self) -> Private {
-        Expected::key_of(&self.kind, self.reference.as_str())
+    pub(crate) fn key(&self) -> Sensitive {
+        Expectation::key_of(&self.kind, self.reference.as_str())
     }
 
-    pub(crate) fn key_of(kind: &Kind, reference: &str) -> Private {
+    pub(crate) fn key_of(kind: &Kind, reference: &str) -> Sensitive {
         match kind {
             Kind::C2bConfirmation => format!("{kind}/{}", reference.trim().to_lowercase()).into(),
             _ => format!("{kind}/{reference}").into(),
@@ -113,12 +113,12 @@ impl Expected {
     }
 
     /// What it is found by once Daraja's id is known.
-    pub(crate) fn key_of_id(kind: &Kind, id: &str) -> Private {
+    pub(crate) fn key_of_id(kind: &Kind, id: &str) -> Sensitive {
         format!("{kind}#{id}").into()
     }
 
     /// Under which the ids of a reference are found, one row for each.
-    pub(crate) fn key_of_ids(kind: &Kind, reference: &str) -> Private {
+    pub(crate) fn key_of_ids(kind: &Kind, reference: &str) -> Sensitive {
         format!("{kind}@{reference}").into()
     }
 
@@ -127,8 +127,8 @@ impl Expected {
         key.strip_prefix(kind.name())?.strip_prefix('#')
     }
 
-    pub(crate) fn says(&self) -> Digest {
-        Saying::of(&Kind::Overdue)
+    pub(crate) fn content_digest(&self) -> Digest {
+        ContentHasher::of(&Kind::Overdue)
             .text(Some(self.kind.name()))
             .text(Some(self.reference.as_str()))
             .amount(self.amount)

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::Unreadable;
+use super::ParseError;
 use super::json::{self, Name};
 
 /// One level of a JSON text.
@@ -17,18 +17,18 @@ pub(super) enum Level<'a> {
 }
 
 impl<'a> Level<'a> {
-    pub(super) fn of(text: &'a str) -> Result<Level<'a>, Unreadable> {
+    pub(super) fn of(text: &'a str) -> Result<Level<'a>, ParseError> {
         let text = text.trim_ascii();
         if !text.starts_with(['{', '[']) {
             return Ok(Level::Leaf(text));
         }
-        serde_json::from_str(text).map_err(|error| Unreadable::NotJson { line: error.line(), column: error.column() })
+        serde_json::from_str(text).map_err(|error| ParseError::NotJson { line: error.line(), column: error.column() })
     }
 }
 
 /// The text of the string, number or boolean that an RFC 6901 pointer names. Names are matched to the letter; a name that
 /// is there twice has no one answer.
-pub(super) fn pointer<'a>(text: &'a str, pointer: &str) -> Result<Option<Cow<'a, str>>, Unreadable> {
+pub(super) fn pointer<'a>(text: &'a str, pointer: &str) -> Result<Option<Cow<'a, str>>, ParseError> {
     let mut text = text;
     for name in pointer.split('/').skip(1) {
         let name = name.replace("~1", "/").replace("~0", "~");
@@ -37,7 +37,7 @@ pub(super) fn pointer<'a>(text: &'a str, pointer: &str) -> Result<Option<Cow<'a,
                 let mut found = members.into_iter().filter(|(member, _)| *member == name);
                 let first = found.next();
                 if found.next().is_some() {
-                    return Err(Unreadable::Repeated { field: "key" });
+                    return Err(ParseError::Repeated { field: "key" });
                 }
                 first.map(|(_, value)| value)
             }

@@ -1,8 +1,8 @@
 //! Lipia, an aggregator that wraps STK pushes.
 
-use super::digest::{Digest, Saying};
+use super::digest::{ContentHasher, Digest};
 use super::json::Object;
-use super::{Amount, Meaning, Msisdn, Outcome, Payment, Private, ResultCode, Source, Unreadable};
+use super::{Amount, Msisdn, Outcome, ParseError, Payment, RawJson, ResultCode, ResultCodeInfo, Sensitive};
 use crate::kind::Kind;
 
 /// An STK outcome as Lipia sends it.
@@ -10,11 +10,11 @@ use crate::kind::Kind;
 #[non_exhaustive]
 pub struct LipiaCallback {
     /// `CheckoutRequestID`: the key.
-    pub checkout_request_id: Private,
+    pub checkout_request_id: Sensitive,
     /// `MerchantRequestID`.
     pub merchant_request_id: Option<String>,
     /// The merchant's own reference, `ExternalReference`; Lipia does echo it.
-    pub external_reference: Option<Private>,
+    pub external_reference: Option<Sensitive>,
     /// `ResultCode`; 0 is success.
     pub result_code: Option<ResultCode>,
     /// `ResultDesc`, for people.
@@ -30,22 +30,22 @@ pub struct LipiaCallback {
     /// The outer `status`.
     pub succeeded: Option<bool>,
     /// All that was sent, `Metadata` included.
-    pub source: Source,
+    pub raw: RawJson,
 }
 
 impl LipiaCallback {
     /// Reads a callback's body.
-    pub fn parse(body: &[u8]) -> Result<LipiaCallback, Unreadable> {
+    pub fn parse(body: &[u8]) -> Result<LipiaCallback, ParseError> {
         super::read(body, LipiaCallback::read)
     }
 
-    pub(super) fn read(root: Object<'_, '_>, source: Source) -> Result<LipiaCallback, Unreadable> {
-        let response = root.object("response")?.ok_or(Unreadable::NoKey { field: "CheckoutRequestID" })?;
+    pub(super) fn read(root: Object<'_, '_>, raw: RawJson) -> Result<LipiaCallback, ParseError> {
+        let response = root.object("response")?.ok_or(ParseError::NoKey { field: "CheckoutRequestID" })?;
         Ok(LipiaCallback {
             checkout_request_id: response
                 .id("CheckoutRequestID")?
-                .map(Private::from)
-                .ok_or(Unreadable::NoKey { field: "CheckoutRequestID" })?,
+                .map(Sensitive::from)
+                .ok_or(ParseError::NoKey { field: "CheckoutRequestID" })?,
             merchant_request_id: response.id("MerchantRequestID")?,
             external_reference: response.private("ExternalReference")?,
             result_code: response.code("ResultCode")?,
@@ -55,7 +55,7 @@ impl LipiaCallback {
             phone: response.msisdn("Phone")?,
             status: response.id("Status")?,
             succeeded: root.id("status")?.and_then(|text| text.to_ascii_lowercase().parse().ok()),
-            source,
+            raw,
         })
     }
 
@@ -66,17 +66,17 @@ impl LipiaCallback {
     }
 
     /// What the result code means; `None` when the catalogue does not list it.
-    pub fn meaning(&self) -> Option<&'static Meaning> {
-        self.result_code.as_ref()?.meaning(&Kind::Lipia)
+    pub fn code_info(&self) -> Option<&'static ResultCodeInfo> {
+        self.result_code.as_ref()?.code_info(&Kind::Lipia)
     }
 
-    pub(super) fn says(&self) -> Digest {
-        Saying::of(&Kind::Lipia)
+    pub(super) fn content_digest(&self) -> Digest {
+        ContentHasher::of(&Kind::Lipia)
             .code(self.result_code.as_ref())
             .amount(self.amount)
             .text(self.receipt.as_deref())
             .text(Some(&format!("{:?}", self.outcome())))
-            .text(self.external_reference.as_ref().map(Private::trimmed))
+            .text(self.external_reference.as_ref().map(Sensitive::trimmed))
             .digest()
     }
 

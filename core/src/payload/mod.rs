@@ -23,11 +23,11 @@ mod party;
 mod payment;
 mod private;
 mod ratiba;
+mod raw;
 mod reconciled;
 mod redact;
 mod result;
 mod result_code;
-mod source;
 mod stk;
 mod time;
 mod timeout;
@@ -36,37 +36,37 @@ mod unreadable;
 use bytes::Bytes;
 
 pub use self::account::{AccountBalance, BalanceAmount, Charge};
-pub use self::amount::{Amount, InvalidAmount};
+pub use self::amount::{Amount, ParseAmountError};
 pub use self::b2b_express::B2bExpressCallback;
 pub use self::bill_manager::BillManagerPayment;
 pub use self::c2b::{C2bConfirmation, C2bValidation};
-pub use self::catalogue::{Class, Meaning, Retry, list as result_codes};
+pub use self::catalogue::{ResultCategory, ResultCodeInfo, RetryAdvice, list as result_codes};
 pub use self::custom::CustomCallback;
 pub use self::digest::Digest;
-pub use self::expected::Expected;
+pub use self::expected::Expectation;
 pub use self::lipia::LipiaCallback;
 pub use self::msisdn::Msisdn;
 pub use self::outcome::Outcome;
 pub use self::parameters::{Parameter, Parameters};
 pub use self::party::Party;
 pub use self::payment::Payment;
-pub use self::private::Private;
+pub use self::private::Sensitive;
 pub use self::ratiba::RatibaCallback;
-pub use self::reconciled::Reconciled;
+pub use self::raw::RawJson;
+pub use self::reconciled::Reconciliation;
 pub use self::redact::strike_credentials;
 pub use self::result::{B2bResult, B2cResult, BalanceResult, ResultHeader, ReversalResult, StatusResult, TaxResult};
 pub use self::result_code::ResultCode;
-pub use self::source::Source;
 pub use self::stk::StkCallback;
 pub use self::time::DarajaTime;
 pub use self::timeout::QueueTimeout;
-pub use self::unreadable::Unreadable;
+pub use self::unreadable::ParseError;
 
 use self::json::{Document, Object};
 use self::parameters::Entries;
 use crate::kind::Kind;
 
-source::serialize_as_sent! {
+raw::serialize_as_sent! {
     StkCallback C2bConfirmation C2bValidation B2cResult B2bResult TaxResult StatusResult BalanceResult ReversalResult
     QueueTimeout B2bExpressCallback RatibaCallback BillManagerPayment LipiaCallback CustomCallback
 }
@@ -106,7 +106,7 @@ pub enum Callback {
     /// `lipia`
     Lipia(LipiaCallback),
     /// `overdue`
-    Expected(Expected),
+    Expectation(Expectation),
     /// `callback(path = "…", key = "…")`
     Custom(CustomCallback),
 }
@@ -118,7 +118,7 @@ pub struct Parsed {
     /// What it is. Of a result/timeout pair, the body decides.
     pub kind: Kind,
     /// What makes two deliveries the same callback, within the kind.
-    pub key: Private,
+    pub key: Sensitive,
     /// The payload.
     pub callback: Callback,
 }
@@ -129,8 +129,8 @@ const LONGEST_KEY: usize = 256;
 /// Reads a body that came to the URL of this kind. For a custom kind, `key` is the JSON pointer to its key.
 ///
 /// # Errors
-/// [`Unreadable`] says why the body cannot be read; it never quotes the body.
-pub fn parse(kind: &Kind, body: &[u8], key: Option<&str>) -> Result<Parsed, Unreadable> {
+/// [`ParseError`] says why the body cannot be read; it never quotes the body.
+pub fn parse(kind: &Kind, body: &[u8], key: Option<&str>) -> Result<Parsed, ParseError> {
     parse_bytes(kind, &Bytes::copy_from_slice(body), key, None)
 }
 
@@ -139,15 +139,15 @@ pub(crate) fn parse_bytes(
     kind: &Kind,
     body: &Bytes,
     key: Option<&str>,
-    reference: Option<&Private>,
-) -> Result<Parsed, Unreadable> {
+    reference: Option<&Sensitive>,
+) -> Result<Parsed, ParseError> {
     if let Kind::Custom(_) = kind {
-        return CustomCallback::read(kind, key.unwrap_or_default(), Source::new(body.clone()));
+        return CustomCallback::read(kind, key.unwrap_or_default(), RawJson::new(body.clone()));
     }
-    let parsed = whole_or_mended(body, |root, source| read_as(kind, root, source, reference))?;
+    let parsed = whole_or_mended(body, |root, raw| read_as(kind, root, raw, reference))?;
     // M-Pesa's ids are ASCII: one that is not has no certain reading.
     if !parsed.key.as_str().is_ascii() && std::str::from_utf8(body).is_err() {
-        return Err(Unreadable::NotText);
+        return Err(ParseError::NotText);
     }
     Ok(parsed)
 }
@@ -170,11 +170,11 @@ pub(crate) fn looks_like(kind: &Kind, body: &Bytes) -> Option<Kind> {
 /// Reads a body as it is, and, where it is no JSON object but nearly one, as what it must be.
 fn whole_or_mended<T>(
     body: &Bytes,
-    read: impl Fn(Object<'_, '_>, Source) -> Result<T, Unreadable>,
-) -> Result<T, Unreadable> {
-    let read = |body: &Bytes| read(Document::parse(body)?.object()?, Source::new(body.clone()));
+    read: impl Fn(Object<'_, '_>, RawJson) -> Result<T, ParseError>,
+) -> Result<T, ParseError> {
+    let read = |body: &Bytes| read(Document::parse(body)?.object()?, RawJson::new(body.clone()));
     match read(body) {
-        Err(error @ (Unreadable::NotJson { .. } | Unreadable::NotAnObject)) => {
+        Err(error @ (ParseError::NotJson { .. } | ParseError::NotAnObject)) => {
             json::mend(body).map_or(Err(error), |mended| read(&mended.into()))
         }
         read => read,
@@ -184,45 +184,45 @@ fn whole_or_mended<T>(
 fn read_as(
     kind: &Kind,
     root: Object<'_, '_>,
-    source: Source,
-    reference: Option<&Private>,
-) -> Result<Parsed, Unreadable> {
+    raw: RawJson,
+    reference: Option<&Sensitive>,
+) -> Result<Parsed, ParseError> {
     let mut actual = kind.clone();
-    if let Some(twin) = kind.twin()
+    if let Some(twin) = kind.counterpart()
         && timeout::is_timeout(root, kind.is_timeout())? != kind.is_timeout()
     {
         actual = twin;
     }
     let callback = match actual {
-        Kind::Stk => Callback::Stk(StkCallback::read(root, source)?),
-        Kind::C2bValidation => Callback::C2bValidation(C2bValidation::read(root, source)?),
-        Kind::C2bConfirmation => Callback::C2bConfirmation(C2bConfirmation::read(root, source)?),
-        Kind::B2cResult => Callback::B2cResult(B2cResult::read(root, source)?),
-        Kind::B2bResult => Callback::B2bResult(B2bResult::read(root, source)?),
-        Kind::TaxResult => Callback::TaxResult(TaxResult::read(root, source)?),
-        Kind::StatusResult => Callback::StatusResult(StatusResult::read(root, source)?),
-        Kind::BalanceResult => Callback::BalanceResult(BalanceResult::read(root, source)?),
-        Kind::ReversalResult => Callback::ReversalResult(ReversalResult::read(root, source)?),
+        Kind::Stk => Callback::Stk(StkCallback::read(root, raw)?),
+        Kind::C2bValidation => Callback::C2bValidation(C2bValidation::read(root, raw)?),
+        Kind::C2bConfirmation => Callback::C2bConfirmation(C2bConfirmation::read(root, raw)?),
+        Kind::B2cResult => Callback::B2cResult(B2cResult::read(root, raw)?),
+        Kind::B2bResult => Callback::B2bResult(B2bResult::read(root, raw)?),
+        Kind::TaxResult => Callback::TaxResult(TaxResult::read(root, raw)?),
+        Kind::StatusResult => Callback::StatusResult(StatusResult::read(root, raw)?),
+        Kind::BalanceResult => Callback::BalanceResult(BalanceResult::read(root, raw)?),
+        Kind::ReversalResult => Callback::ReversalResult(ReversalResult::read(root, raw)?),
         Kind::B2cTimeout
         | Kind::B2bTimeout
         | Kind::TaxTimeout
         | Kind::StatusTimeout
         | Kind::BalanceTimeout
-        | Kind::ReversalTimeout => Callback::QueueTimeout(QueueTimeout::read(root, source)?),
-        Kind::B2bExpress => Callback::B2bExpress(B2bExpressCallback::read(root, source)?),
-        Kind::Ratiba => Callback::Ratiba(RatibaCallback::read(root, source)?),
-        Kind::BillManager => Callback::BillManager(BillManagerPayment::read(root, source)?),
-        Kind::Payment | Kind::PaymentCompleted => Callback::Payment(Payment::read(root, source)?),
-        Kind::Overdue => Callback::Expected(Expected::read(root, source)?),
-        Kind::Lipia => Callback::Lipia(LipiaCallback::read(root, source)?),
-        Kind::Custom(_) => return Err(Unreadable::NotAnObject),
+        | Kind::ReversalTimeout => Callback::QueueTimeout(QueueTimeout::read(root, raw)?),
+        Kind::B2bExpress => Callback::B2bExpress(B2bExpressCallback::read(root, raw)?),
+        Kind::Ratiba => Callback::Ratiba(RatibaCallback::read(root, raw)?),
+        Kind::BillManager => Callback::BillManager(BillManagerPayment::read(root, raw)?),
+        Kind::Payment | Kind::PaymentCompleted => Callback::Payment(Payment::read(root, raw)?),
+        Kind::Overdue => Callback::Expectation(Expectation::read(root, raw)?),
+        Kind::Lipia => Callback::Lipia(LipiaCallback::read(root, raw)?),
+        Kind::Custom(_) => return Err(ParseError::NotAnObject),
     };
     let key = match &callback {
-        Callback::Expected(expected) => expected.key().into_string(),
+        Callback::Expectation(expected) => expected.key().into_string(),
         // An echoed request of B2C version 1 has no id; its URL may name the request.
         Callback::QueueTimeout(timeout) if timeout.key().is_none() => match reference {
             Some(reference) => reference.as_str().to_owned(),
-            None => return Err(Unreadable::NoKey { field: "OriginatorConversationID" }),
+            None => return Err(ParseError::NoKey { field: "OriginatorConversationID" }),
         },
         Callback::Ratiba(callback) => callback.event_key(),
         callback => callback.key().to_owned(),
@@ -231,36 +231,36 @@ fn read_as(
 }
 
 impl Parsed {
-    fn new(kind: Kind, key: String, callback: Callback) -> Result<Parsed, Unreadable> {
+    fn new(kind: Kind, key: String, callback: Callback) -> Result<Parsed, ParseError> {
         let parsed = Parsed { kind, key: key.into(), callback };
         let receipt = parsed.paid().map_or(0, |(receipt, _)| receipt.len());
         if parsed.key.as_str().len() > LONGEST_KEY || receipt > LONGEST_KEY {
-            return Err(Unreadable::Malformed { field: "key or receipt", expected: "at most 256 bytes long" });
+            return Err(ParseError::Malformed { field: "key or receipt", expected: "at most 256 bytes long" });
         }
         Ok(parsed)
     }
 
     /// The fingerprint of what it says: two bodies of one key with the same are the same callback in other words.
-    pub fn meaning(&self) -> Digest {
+    pub fn content_digest(&self) -> Digest {
         match &self.callback {
-            Callback::Stk(callback) => callback.says(),
-            Callback::C2bValidation(callback) => callback.says(),
-            Callback::C2bConfirmation(callback) => callback.says(),
-            Callback::B2cResult(callback) => callback.says(),
-            Callback::B2bResult(callback) => callback.says(),
-            Callback::TaxResult(callback) => callback.says(),
-            Callback::StatusResult(callback) => callback.says(),
-            Callback::BalanceResult(callback) => callback.says(),
-            Callback::ReversalResult(callback) => callback.says(),
+            Callback::Stk(callback) => callback.content_digest(),
+            Callback::C2bValidation(callback) => callback.content_digest(),
+            Callback::C2bConfirmation(callback) => callback.content_digest(),
+            Callback::B2cResult(callback) => callback.content_digest(),
+            Callback::B2bResult(callback) => callback.content_digest(),
+            Callback::TaxResult(callback) => callback.content_digest(),
+            Callback::StatusResult(callback) => callback.content_digest(),
+            Callback::BalanceResult(callback) => callback.content_digest(),
+            Callback::ReversalResult(callback) => callback.content_digest(),
             // All timeouts of one request say the same: nobody knows.
-            Callback::QueueTimeout(_) => digest::Saying::of(&self.kind).digest(),
-            Callback::B2bExpress(callback) => callback.says(),
-            Callback::Ratiba(callback) => callback.says(),
-            Callback::BillManager(callback) => callback.says(),
-            Callback::Payment(callback) => callback.says(),
-            Callback::Lipia(callback) => callback.says(),
-            Callback::Expected(expected) => expected.says(),
-            Callback::Custom(callback) => callback.says(&self.kind),
+            Callback::QueueTimeout(_) => digest::ContentHasher::of(&self.kind).digest(),
+            Callback::B2bExpress(callback) => callback.content_digest(),
+            Callback::Ratiba(callback) => callback.content_digest(),
+            Callback::BillManager(callback) => callback.content_digest(),
+            Callback::Payment(callback) => callback.content_digest(),
+            Callback::Lipia(callback) => callback.content_digest(),
+            Callback::Expectation(expected) => expected.content_digest(),
+            Callback::Custom(callback) => callback.content_digest(&self.kind),
         }
     }
 
@@ -336,13 +336,13 @@ impl Parsed {
 
 /// What a callback says of the request that it answers, to be held against what was expected.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Said {
+pub(crate) struct RequestFacts {
     /// How much was moved, when anything was.
     pub(crate) amount: Option<Amount>,
     /// To which pay bill or till.
     pub(crate) business_short_code: Option<String>,
     /// For what: the account number that the customer typed.
-    pub(crate) account: Option<Private>,
+    pub(crate) account: Option<Sensitive>,
     /// Whether money was moved.
     pub(crate) is_success: bool,
     /// Whether callbacks of its kind always tell how much.
@@ -350,7 +350,7 @@ pub(crate) struct Said {
 }
 
 impl Parsed {
-    pub(crate) fn said(&self) -> Said {
+    pub(crate) fn facts(&self) -> RequestFacts {
         let is_success = self.callback.outcome().is_some_and(Outcome::is_success);
         let amount = match &self.callback {
             _ if !is_success => None,
@@ -366,7 +366,7 @@ impl Parsed {
             _ => None,
         };
         match &self.callback {
-            Callback::C2bConfirmation(callback) => Said {
+            Callback::C2bConfirmation(callback) => RequestFacts {
                 amount,
                 business_short_code: callback.business_short_code.clone(),
                 account: callback.bill_ref_number.clone(),
@@ -375,7 +375,7 @@ impl Parsed {
             },
             callback => {
                 let tells_amounts = matches!(callback, Callback::Stk(_) | Callback::Lipia(_));
-                Said { amount, is_success, tells_amounts, ..Said::default() }
+                RequestFacts { amount, is_success, tells_amounts, ..RequestFacts::default() }
             }
         }
     }
@@ -398,7 +398,7 @@ impl Callback {
             Callback::B2bExpress(callback) => Some(callback.outcome()),
             Callback::Ratiba(callback) => Some(callback.outcome()),
             Callback::Lipia(callback) => Some(callback.outcome()),
-            Callback::C2bValidation(_) | Callback::Expected(_) | Callback::Custom(_) => None,
+            Callback::C2bValidation(_) | Callback::Expectation(_) | Callback::Custom(_) => None,
         }
     }
 
@@ -418,21 +418,21 @@ impl Callback {
             Callback::BillManager(callback) => &callback.transaction_id,
             Callback::Payment(callback) => &callback.receipt,
             Callback::Lipia(callback) => callback.checkout_request_id.as_str(),
-            Callback::Expected(_) | Callback::Custom(_) | Callback::Ratiba(_) => "",
+            Callback::Expectation(_) | Callback::Custom(_) | Callback::Ratiba(_) => "",
         }
     }
 }
 
 /// Reads one payload out of a body.
-fn read<T>(body: &[u8], read: impl Fn(Object<'_, '_>, Source) -> Result<T, Unreadable>) -> Result<T, Unreadable> {
+fn read<T>(body: &[u8], read: impl Fn(Object<'_, '_>, RawJson) -> Result<T, ParseError>) -> Result<T, ParseError> {
     whole_or_mended(&Bytes::copy_from_slice(body), read)
 }
 
 /// Reads one list of parameters out of a body that was read before.
 fn parameters_of(
-    source: &Source,
-    entries: impl for<'a> Fn(Object<'_, 'a>) -> Result<Entries<'a>, Unreadable>,
+    raw: &RawJson,
+    entries: impl for<'a> Fn(Object<'_, 'a>) -> Result<Entries<'a>, ParseError>,
 ) -> Parameters {
-    let parameters = || Ok::<_, Unreadable>(entries(Document::parse(source.as_bytes())?.object()?)?.into_parameters());
+    let parameters = || Ok::<_, ParseError>(entries(Document::parse(raw.as_bytes())?.object()?)?.into_parameters());
     parameters().unwrap_or_default()
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use super::json::{self, Document, Node, Value};
-use super::{Amount, Unreadable};
+use super::{Amount, ParseError};
 
 /// A list of named values in the order in which Daraja sent it.
 ///
@@ -89,14 +89,14 @@ pub(super) struct Entries<'a>(Vec<(Cow<'a, str>, Option<Cow<'a, str>>)>);
 impl<'a> Entries<'a> {
     /// Gathers the entries below a node, however they are wrapped: a list, one bare object where a list is meant
     /// (Daraja collapses a list of one), or either inside one more object, whose name varies.
-    pub(super) fn gather(node: Option<Node<'_, 'a>>) -> Result<Entries<'a>, Unreadable> {
+    pub(super) fn gather(node: Option<Node<'_, 'a>>) -> Result<Entries<'a>, ParseError> {
         let Some(node) = node else { return Ok(Entries::default()) };
         let mut entries = Entries(Vec::with_capacity(8));
         entries.add(node, 0)?;
         Ok(entries)
     }
 
-    fn add(&mut self, node: Node<'_, 'a>, depth: usize) -> Result<(), Unreadable> {
+    fn add(&mut self, node: Node<'_, 'a>, depth: usize) -> Result<(), ParseError> {
         if let Some(object) = node.object() {
             let name = match object.text("Name")? {
                 Some(name) => Some(name),
@@ -138,16 +138,16 @@ impl<'a> Entries<'a> {
     }
 
     /// A value that decides something. Where it is there twice with different values, there is no one answer.
-    pub(super) fn one(&self, name: &'static str) -> Result<Option<&str>, Unreadable> {
+    pub(super) fn one(&self, name: &'static str) -> Result<Option<&str>, ParseError> {
         let mut values = self.all(name).map(str::trim).filter(|value| !value.is_empty());
         let first = values.next();
         match values.find(|value| Some(*value) != first) {
-            Some(_) => Err(Unreadable::Repeated { field: name }),
+            Some(_) => Err(ParseError::Repeated { field: name }),
             None => Ok(first),
         }
     }
 
-    pub(super) fn amount(&self, name: &'static str) -> Result<Option<Amount>, Unreadable> {
+    pub(super) fn amount(&self, name: &'static str) -> Result<Option<Amount>, ParseError> {
         json::amount(name, self.one(name)?)
     }
 

@@ -1,6 +1,6 @@
 //! The two sides of a transaction, as results name them.
 
-use super::{Msisdn, Private};
+use super::{Msisdn, Sensitive};
 
 /// Somebody as results name them: `254708374149 - John Doe`, `603094 - Safaricom3117`, `000000– Biller Company`.
 ///
@@ -14,9 +14,9 @@ use super::{Msisdn, Private};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Party {
-    text: Private,
-    number: Option<Private>,
-    name: Option<Private>,
+    text: Sensitive,
+    number: Option<Sensitive>,
+    name: Option<Sensitive>,
 }
 
 impl Party {
@@ -27,12 +27,12 @@ impl Party {
 
     /// What stands before the dash: a phone number, whole or masked, or a short code.
     pub fn number(&self) -> Option<&str> {
-        self.number.as_ref().map(Private::as_str)
+        self.number.as_ref().map(Sensitive::as_str)
     }
 
     /// What stands behind the dash.
     pub fn name(&self) -> Option<&str> {
-        self.name.as_ref().map(Private::as_str)
+        self.name.as_ref().map(Sensitive::as_str)
     }
 
     /// The number, when it is a phone's: more than eight digits, or masked.
@@ -55,7 +55,7 @@ impl From<&str> for Party {
         let (number, name) = (number.trim(), name.trim());
         let is_number = number.chars().any(|c| c.is_ascii_digit() || c == '*')
             && number.chars().all(|c| c.is_ascii_digit() || matches!(c, '*' | 'X' | 'x' | '+' | ' '));
-        let kept = |text: &str| (!text.is_empty()).then(|| Private::from(text));
+        let kept = |text: &str| (!text.is_empty()).then(|| Sensitive::from(text));
         if is_number {
             Party { text: text.into(), number: kept(number), name: kept(name) }
         } else {

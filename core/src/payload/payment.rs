@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::digest::{Digest, Saying};
+use super::digest::{ContentHasher, Digest};
 use super::json::Object;
-use super::{Amount, DarajaTime, Msisdn, Private, Source, Unreadable};
+use super::{Amount, DarajaTime, Msisdn, ParseError, RawJson, Sensitive};
 use crate::kind::Kind;
 
 /// Money that came in, once per receipt, whichever callbacks told of it.
@@ -27,27 +27,27 @@ pub struct Payment {
     pub msisdn: Option<Msisdn>,
     /// The payer's names, as far as C2B tells them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub payer: Option<Private>,
+    pub payer: Option<Sensitive>,
     /// What it is for: the account number that the customer typed, the invoice's account, or an aggregator's reference. An STK
     /// callback of Safaricom's does not tell it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub account: Option<Private>,
+    pub account: Option<Sensitive>,
     /// The merchant's own id, from the per-payment URL of one of its callbacks, or of the request that was
-    /// [expected](crate::Inbox::expect).
+    /// [expected](crate::Inbox::expect_callback).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reference: Option<Private>,
+    pub reference: Option<Sensitive>,
     /// The pay bill or till number, where it is told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub business_short_code: Option<String>,
     /// The push that led to it, where one did and its callback has come.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub checkout_request_id: Option<Private>,
+    pub checkout_request_id: Option<Sensitive>,
     /// The kind of callback that told of it first.
-    pub told_by: Kind,
+    pub first_reported_by: Kind,
 }
 
 impl Payment {
-    pub(super) fn new(receipt: String, amount: Amount, told_by: Kind) -> Payment {
+    pub(super) fn new(receipt: String, amount: Amount, first_reported_by: Kind) -> Payment {
         Payment {
             receipt,
             amount,
@@ -58,7 +58,7 @@ impl Payment {
             reference: None,
             business_short_code: None,
             checkout_request_id: None,
-            told_by,
+            first_reported_by,
         }
     }
 
@@ -71,13 +71,13 @@ impl Payment {
     /// ```
     /// use mpesa_callbacks_core::payload::Payment;
     ///
-    /// let paid = Payment::parse(br#"{"receipt":"RKTQDM7W6S","amount":"10","account":" ORDER-7 ","told_by":"c2b_confirmation"}"#)?;
+    /// let paid = Payment::parse(br#"{"receipt":"RKTQDM7W6S","amount":"10","account":" ORDER-7 ","first_reported_by":"c2b_confirmation"}"#)?;
     /// assert_eq!(paid.order(), Some("ORDER-7"));
-    /// # Ok::<_, mpesa_callbacks_core::payload::Unreadable>(())
+    /// # Ok::<_, mpesa_callbacks_core::payload::ParseError>(())
     /// ```
     pub fn order(&self) -> Option<&str> {
-        let account = self.account.as_ref().map(Private::trimmed).filter(|account| !account.is_empty());
-        self.reference.as_ref().map(Private::as_str).or(account)
+        let account = self.account.as_ref().map(Sensitive::trimmed).filter(|account| !account.is_empty());
+        self.reference.as_ref().map(Sensitive::as_str).or(account)
     }
 
     /// Takes over what another callback of the same receipt tells, where nothing is known yet.
@@ -97,14 +97,14 @@ impl Payment {
     }
 
     /// Reads back what [`Serialize`] wrote.
-    pub fn parse(body: &[u8]) -> Result<Payment, Unreadable> {
+    pub fn parse(body: &[u8]) -> Result<Payment, ParseError> {
         super::read(body, Payment::read)
     }
 
-    pub(super) fn read(root: Object<'_, '_>, _: Source) -> Result<Payment, Unreadable> {
-        let amount = root.amount("amount")?.ok_or(Unreadable::Malformed { field: "amount", expected: "an amount" })?;
+    pub(super) fn read(root: Object<'_, '_>, _: RawJson) -> Result<Payment, ParseError> {
+        let amount = root.amount("amount")?.ok_or(ParseError::Malformed { field: "amount", expected: "an amount" })?;
         Ok(Payment {
-            receipt: root.id("receipt")?.ok_or(Unreadable::NoKey { field: "receipt" })?,
+            receipt: root.id("receipt")?.ok_or(ParseError::NoKey { field: "receipt" })?,
             amount,
             time: root.time("time")?,
             msisdn: root.msisdn("msisdn")?,
@@ -113,7 +113,7 @@ impl Payment {
             reference: root.private("reference")?,
             business_short_code: root.string("business_short_code")?,
             checkout_request_id: root.private("checkout_request_id")?,
-            told_by: Kind::from_name(root.text("told_by")?.as_deref().unwrap_or_default()),
+            first_reported_by: Kind::from_name(root.text("first_reported_by")?.as_deref().unwrap_or_default()),
         })
     }
 
@@ -123,7 +123,7 @@ impl Payment {
         serde_json::to_vec(self).unwrap_or_default().into()
     }
 
-    pub(crate) fn says(&self) -> Digest {
-        Saying::of(&Kind::Payment).amount(Some(self.amount)).digest()
+    pub(crate) fn content_digest(&self) -> Digest {
+        ContentHasher::of(&Kind::Payment).amount(Some(self.amount)).digest()
     }
 }

@@ -6,21 +6,21 @@ use serde::{Deserialize, Serialize};
 
 /// Text that tells who somebody is: a name, an account number that customers type, an id that holds a phone number.
 ///
-/// It hides in `Debug` and has no `Display`; to use it, ask for it by [`as_str`](Private::as_str).
+/// It hides in `Debug` and has no `Display`; to use it, ask for it by [`as_str`](Sensitive::as_str).
 ///
 /// ```
-/// use mpesa_callbacks_core::payload::Private;
+/// use mpesa_callbacks_core::payload::Sensitive;
 ///
-/// let name = Private::from("Wanjiru");
-/// assert_eq!(format!("{name:?}"), "Private(…)");
+/// let name = Sensitive::from("Wanjiru");
+/// assert_eq!(format!("{name:?}"), "Sensitive(…)");
 /// assert_eq!(name.as_str(), "Wanjiru");
 /// assert_eq!(name, "Wanjiru");
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Private(String);
+pub struct Sensitive(String);
 
-impl Private {
+impl Sensitive {
     /// The text, as it was sent.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -37,37 +37,37 @@ impl Private {
     }
 }
 
-impl From<&str> for Private {
-    fn from(text: &str) -> Private {
-        Private(text.to_owned())
+impl From<&str> for Sensitive {
+    fn from(text: &str) -> Sensitive {
+        Sensitive(text.to_owned())
     }
 }
 
-impl From<String> for Private {
-    fn from(text: String) -> Private {
-        Private(text)
+impl From<String> for Sensitive {
+    fn from(text: String) -> Sensitive {
+        Sensitive(text)
     }
 }
 
-impl AsRef<str> for Private {
+impl AsRef<str> for Sensitive {
     fn as_ref(&self) -> &str {
         &self.0
     }
 }
 
-impl PartialEq<str> for Private {
+impl PartialEq<str> for Sensitive {
     fn eq(&self, other: &str) -> bool {
         self.0 == other
     }
 }
 
-impl PartialEq<&str> for Private {
+impl PartialEq<&str> for Sensitive {
     fn eq(&self, other: &&str) -> bool {
         self.0 == *other
     }
 }
 
-impl fmt::Debug for Private {
+impl fmt::Debug for Sensitive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Private(…)")
     }

@@ -1,9 +1,9 @@
 //! M-Pesa Ratiba: standing orders.
 
-use super::digest::{Digest, Saying};
+use super::digest::{ContentHasher, Digest};
 use super::json::Object;
 use super::parameters::Entries;
-use super::{Amount, Meaning, Msisdn, Outcome, Parameters, Private, ResultCode, Source, Unreadable};
+use super::{Amount, Msisdn, Outcome, Parameters, ParseError, RawJson, ResultCode, ResultCodeInfo, Sensitive};
 use crate::kind::Kind;
 
 /// A standing order was created, or was not.
@@ -31,19 +31,19 @@ pub struct RatibaCallback {
     /// How much is paid each time, `amount`; only in newer bodies.
     pub amount: Option<Amount>,
     /// `standingOrderName`; only in newer bodies.
-    pub standing_order_name: Option<Private>,
+    pub standing_order_name: Option<Sensitive>,
     /// All that was sent.
-    pub source: Source,
+    pub raw: RawJson,
 }
 
 impl RatibaCallback {
     /// Reads a callback's body.
-    pub fn parse(body: &[u8]) -> Result<RatibaCallback, Unreadable> {
+    pub fn parse(body: &[u8]) -> Result<RatibaCallback, ParseError> {
         super::read(body, RatibaCallback::read)
     }
 
-    pub(super) fn read(root: Object<'_, '_>, source: Source) -> Result<RatibaCallback, Unreadable> {
-        let header = root.object("responseHeader")?.ok_or(Unreadable::NoKey { field: "requestRefID" })?;
+    pub(super) fn read(root: Object<'_, '_>, raw: RawJson) -> Result<RatibaCallback, ParseError> {
+        let header = root.object("responseHeader")?.ok_or(ParseError::NoKey { field: "requestRefID" })?;
         let data = RatibaCallback::entries(root)?;
         let callback = RatibaCallback {
             request_ref_id: header.id("requestRefID")?,
@@ -60,14 +60,14 @@ impl RatibaCallback {
             status: data.string(&["Status"]),
             msisdn: data.text(&["Msisdn"]).map(Msisdn::from),
             amount: data.amount("amount")?,
-            standing_order_name: data.string(&["standingOrderName"]).map(Private::from),
-            source,
+            standing_order_name: data.string(&["standingOrderName"]).map(Sensitive::from),
+            raw,
         };
-        callback.key().map(|_| ()).ok_or(Unreadable::NoKey { field: "requestRefID" })?;
+        callback.key().map(|_| ()).ok_or(ParseError::NoKey { field: "requestRefID" })?;
         Ok(callback)
     }
 
-    fn entries<'a>(root: Object<'_, 'a>) -> Result<Entries<'a>, Unreadable> {
+    fn entries<'a>(root: Object<'_, 'a>) -> Result<Entries<'a>, ParseError> {
         Entries::gather(root.member("responseBody")?)
     }
 
@@ -100,17 +100,17 @@ impl RatibaCallback {
     }
 
     /// What the result code means; `None` when the catalogue does not list it.
-    pub fn meaning(&self) -> Option<&'static Meaning> {
-        self.result_code.as_ref()?.meaning(&Kind::Ratiba)
+    pub fn code_info(&self) -> Option<&'static ResultCodeInfo> {
+        self.result_code.as_ref()?.code_info(&Kind::Ratiba)
     }
 
     /// `responseData`, as it was sent.
     pub fn data(&self) -> Parameters {
-        super::parameters_of(&self.source, RatibaCallback::entries)
+        super::parameters_of(&self.raw, RatibaCallback::entries)
     }
 
-    pub(super) fn says(&self) -> Digest {
-        Saying::of(&Kind::Ratiba)
+    pub(super) fn content_digest(&self) -> Digest {
+        ContentHasher::of(&Kind::Ratiba)
             .code(self.result_code.as_ref())
             .amount(self.amount)
             .text(self.transaction_id.as_deref())

@@ -3,14 +3,14 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Amount, Expected, Private, ResultCode};
+use super::{Amount, Expectation, ResultCode, Sensitive};
 use crate::kind::Kind;
 
 /// What the application found out about a request whose callback did not come: from a query API, a statement, or the
-/// M-Pesa portal. [`Inbox::reconciled`](crate::Inbox::reconciled) takes it.
+/// M-Pesa portal. [`Inbox::reconcile`](crate::Inbox::reconcile) takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Reconciled {
+pub struct Reconciliation {
     /// The result code: `0` for success.
     pub code: String,
     /// What M-Pesa says of it, for people.
@@ -20,41 +20,41 @@ pub struct Reconciled {
     /// How much was moved; what was expected, unless said otherwise.
     pub amount: Option<Amount>,
     /// Who paid, in any form that M-Pesa writes.
-    pub phone_number: Option<Private>,
+    pub phone_number: Option<Sensitive>,
 }
 
-impl Reconciled {
+impl Reconciliation {
     /// It was carried out, under this receipt.
-    pub fn success(receipt: impl Into<String>) -> Reconciled {
+    pub fn success(receipt: impl Into<String>) -> Reconciliation {
         // M-Pesa writes them in capitals; people do not always.
         let receipt = receipt.into().trim().to_uppercase();
-        Reconciled { receipt: Some(receipt), ..Reconciled::with_code("0") }
+        Reconciliation { receipt: Some(receipt), ..Reconciliation::result_code("0") }
     }
 
-    /// It ended with this result code, as the query told it. For a success say [`success`](Reconciled::success): money that came in
+    /// It ended with this result code, as the query told it. For a success say [`success`](Reconciliation::success): money that came in
     /// is not taken without its receipt, because the callback, should it come after all, has one. (The query of M-Pesa Express does not
     /// tell it; the C2B confirmation, the statement and the M-Pesa portal do.)
-    pub fn with_code(code: impl Into<String>) -> Reconciled {
-        Reconciled { code: code.into(), description: None, receipt: None, amount: None, phone_number: None }
+    pub fn result_code(code: impl Into<String>) -> Reconciliation {
+        Reconciliation { code: code.into(), description: None, receipt: None, amount: None, phone_number: None }
     }
 
     /// How much was moved, when that is known to be something else than was expected.
     #[must_use]
-    pub fn amount(mut self, amount: Amount) -> Reconciled {
+    pub fn amount(mut self, amount: Amount) -> Reconciliation {
         self.amount = Some(amount);
         self
     }
 
     /// What M-Pesa says of it.
     #[must_use]
-    pub fn description(mut self, description: impl Into<String>) -> Reconciled {
+    pub fn description(mut self, description: impl Into<String>) -> Reconciliation {
         self.description = Some(description.into());
         self
     }
 
     /// Who paid.
     #[must_use]
-    pub fn phone_number(mut self, phone_number: impl Into<Private>) -> Reconciled {
+    pub fn phone_number(mut self, phone_number: impl Into<Sensitive>) -> Reconciliation {
         self.phone_number = Some(phone_number.into());
         self
     }
@@ -66,11 +66,11 @@ impl Reconciled {
     }
 
     /// The callback's body, marked as made here; `None` for a kind that it cannot be made of, or without what is its key.
-    pub(crate) fn to_body(&self, expected: &Expected) -> Option<Bytes> {
+    pub(crate) fn to_body(&self, expected: &Expectation) -> Option<Bytes> {
         let code = ResultCode::from(self.code.as_str());
         let amount = self.amount.or(expected.amount).filter(|_| code.is_success()).map(Amount::canonical);
-        let phone = self.phone_number.as_ref().map(Private::as_str);
-        let id = expected.id.as_ref().map(Private::as_str);
+        let phone = self.phone_number.as_ref().map(Sensitive::as_str);
+        let id = expected.id.as_ref().map(Sensitive::as_str);
         let named =
             |name: &str, key: &str, value: Option<&str>| value.map(|value| json!({ name: key, "Value": value }));
         let is_money_in = matches!(expected.kind, Kind::Stk | Kind::C2bConfirmation) && code.is_success();
@@ -130,12 +130,12 @@ mod tests {
         for kind in
             [Kind::Stk, Kind::C2bConfirmation, Kind::B2cResult, Kind::B2bResult, Kind::TaxResult, Kind::ReversalResult]
         {
-            let mut expected = Expected::new(kind.clone(), "order-1").amount(Amount::from_cents(150_050));
+            let mut expected = Expectation::new(kind.clone(), "order-1").amount(Amount::from_cents(150_050));
             expected.id = Some("an id".into());
-            let found = Reconciled::success("RCPT").phone_number("254712345678");
+            let found = Reconciliation::success("RCPT").phone_number("254712345678");
             let parsed = parse_bytes(&kind, &found.to_body(&expected).unwrap(), None, None).unwrap();
             assert_eq!(parsed.callback.outcome(), Some(Outcome::Success), "{kind}");
-            assert_eq!(parsed.said().amount, expected.amount, "{kind}");
+            assert_eq!(parsed.facts().amount, expected.amount, "{kind}");
             let receipt = match &parsed.callback {
                 Callback::B2cResult(result) => result.receipt(),
                 Callback::B2bResult(result) => result.receipt(),
@@ -145,18 +145,18 @@ mod tests {
                 _ => Some(parsed.key.as_str()),
             };
             assert_eq!(receipt, Some("RCPT"), "{kind}");
-            let failed = Reconciled::with_code("1032").description("cancelled").to_body(&expected);
+            let failed = Reconciliation::result_code("1032").description("cancelled").to_body(&expected);
             let Some(failed) = failed else { continue };
-            assert_eq!(parse_bytes(&kind, &failed, None, None).unwrap().said().amount, None, "{kind}");
+            assert_eq!(parse_bytes(&kind, &failed, None, None).unwrap().facts().amount, None, "{kind}");
         }
     }
 
     #[test]
     fn there_is_no_body_without_its_key() {
-        let push = Expected::new(Kind::Stk, "order-1");
-        assert!(Reconciled::success("R").to_body(&push).is_none());
-        let invoice = Expected::new(Kind::C2bConfirmation, "INV-1");
-        assert!(Reconciled::with_code("0").to_body(&invoice).is_none());
-        assert!(Reconciled::success("R").to_body(&Expected::new(Kind::Lipia, "x")).is_none());
+        let push = Expectation::new(Kind::Stk, "order-1");
+        assert!(Reconciliation::success("R").to_body(&push).is_none());
+        let invoice = Expectation::new(Kind::C2bConfirmation, "INV-1");
+        assert!(Reconciliation::result_code("0").to_body(&invoice).is_none());
+        assert!(Reconciliation::success("R").to_body(&Expectation::new(Kind::Lipia, "x")).is_none());
     }
 }

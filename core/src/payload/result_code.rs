@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::Outcome;
-use super::catalogue::{self, Meaning};
+use super::catalogue::{self, ResultCodeInfo};
 use crate::kind::Kind;
 
 /// A result code as Daraja sent it: `0`, `1032`, `SFC_IC0003`, `R000002`, …
@@ -15,11 +15,11 @@ use crate::kind::Kind;
 ///
 /// ```
 /// use mpesa_callbacks_core::Kind;
-/// use mpesa_callbacks_core::payload::{Class, Outcome, ResultCode};
+/// use mpesa_callbacks_core::payload::{ResultCategory, Outcome, ResultCode};
 ///
 /// let code = ResultCode::from("2001");
-/// assert_eq!(code.meaning(&Kind::Stk).unwrap().class, Class::Customer);
-/// assert_eq!(code.meaning(&Kind::B2cResult).unwrap().class, Class::Configuration);
+/// assert_eq!(code.code_info(&Kind::Stk).unwrap().category, ResultCategory::Customer);
+/// assert_eq!(code.code_info(&Kind::B2cResult).unwrap().category, ResultCategory::Configuration);
 /// assert_eq!(ResultCode::from("424242").outcome(&Kind::B2cResult), Outcome::Unknown);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,7 +37,7 @@ impl ResultCode {
     }
 
     /// What the catalogue knows of it in callbacks of this kind; `None` for a code that it does not list.
-    pub fn meaning(&self, kind: &Kind) -> Option<&'static Meaning> {
+    pub fn code_info(&self, kind: &Kind) -> Option<&'static ResultCodeInfo> {
         catalogue::find(kind, &self.0)
     }
 
@@ -46,7 +46,7 @@ impl ResultCode {
         if self.is_success() {
             return Outcome::Success;
         }
-        self.meaning(kind).map_or(Outcome::Unknown, |meaning| meaning.outcome)
+        self.code_info(kind).map_or(Outcome::Unknown, |code_info| code_info.outcome)
     }
 }
 

@@ -1,11 +1,11 @@
 //! M-Pesa Express (STK push).
 
-use super::digest::{Digest, Saying};
+use super::digest::{ContentHasher, Digest};
 use super::json::Object;
 use super::parameters::Entries;
 use super::{
-    Amount, BalanceAmount, DarajaTime, Meaning, Msisdn, Outcome, Parameters, Payment, Private, ResultCode, Source,
-    Unreadable,
+    Amount, BalanceAmount, DarajaTime, Msisdn, Outcome, Parameters, ParseError, Payment, RawJson, ResultCode,
+    ResultCodeInfo, Sensitive,
 };
 use crate::kind::Kind;
 
@@ -29,7 +29,7 @@ use crate::kind::Kind;
 /// assert_eq!(callback.amount, Some(Amount::from_shillings(1)));
 /// assert_eq!(callback.receipt.as_deref(), Some("NLJ7RT61SV"));
 /// assert!(callback.phone_number.unwrap().is("0708374149"));
-/// # Ok::<_, mpesa_callbacks_core::payload::Unreadable>(())
+/// # Ok::<_, mpesa_callbacks_core::payload::ParseError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -37,7 +37,7 @@ pub struct StkCallback {
     /// Daraja's id of the request, `MerchantRequestID`.
     pub merchant_request_id: Option<String>,
     /// Daraja's id of the push, `CheckoutRequestID`: the key. Since 2022 it ends in the payer's phone number.
-    pub checkout_request_id: Private,
+    pub checkout_request_id: Sensitive,
     /// `ResultCode`; 0 is success.
     pub result_code: Option<ResultCode>,
     /// `ResultDesc`, for people: its wording changes from year to year.
@@ -53,18 +53,18 @@ pub struct StkCallback {
     /// Who paid, `PhoneNumber`; `Msisdn` beside the metadata, where an aggregator adds it.
     pub phone_number: Option<Msisdn>,
     /// The merchant's own reference, `ExternalReference`, where an aggregator adds it (TinyPesa does).
-    pub external_reference: Option<Private>,
+    pub external_reference: Option<Sensitive>,
     /// All that was sent.
-    pub source: Source,
+    pub raw: RawJson,
 }
 
 impl StkCallback {
     /// Reads a callback's body.
-    pub fn parse(body: &[u8]) -> Result<StkCallback, Unreadable> {
+    pub fn parse(body: &[u8]) -> Result<StkCallback, ParseError> {
         super::read(body, StkCallback::read)
     }
 
-    pub(super) fn read(root: Object<'_, '_>, source: Source) -> Result<StkCallback, Unreadable> {
+    pub(super) fn read(root: Object<'_, '_>, raw: RawJson) -> Result<StkCallback, ParseError> {
         // M-Pesa Ethiopia wraps the whole in one more `Envelope`.
         let root = root.object("Envelope")?.unwrap_or(root);
         let body = root.object("Body")?.unwrap_or(root);
@@ -73,15 +73,15 @@ impl StkCallback {
             // Flat: some senders' failures, and every answer of the STK query API. An answer that has no result yet has its
             // `ResultCode` all the same, empty.
             None if body.has("CheckoutRequestID") && body.has("ResultCode") => body,
-            None => return Err(Unreadable::NoKey { field: "CheckoutRequestID" }),
+            None => return Err(ParseError::NoKey { field: "CheckoutRequestID" }),
         };
         let items = StkCallback::items(callback)?;
         Ok(StkCallback {
             merchant_request_id: callback.id("MerchantRequestID")?,
             checkout_request_id: callback
                 .id("CheckoutRequestID")?
-                .map(Private::from)
-                .ok_or(Unreadable::NoKey { field: "CheckoutRequestID" })?,
+                .map(Sensitive::from)
+                .ok_or(ParseError::NoKey { field: "CheckoutRequestID" })?,
             result_code: callback.code("ResultCode")?,
             result_desc: callback.string("ResultDesc")?,
             amount: items.amount("Amount")?,
@@ -93,11 +93,11 @@ impl StkCallback {
                 None => callback.msisdn("Msisdn")?,
             },
             external_reference: callback.private("ExternalReference")?,
-            source,
+            raw,
         })
     }
 
-    fn items<'a>(callback: Object<'_, 'a>) -> Result<Entries<'a>, Unreadable> {
+    fn items<'a>(callback: Object<'_, 'a>) -> Result<Entries<'a>, ParseError> {
         Entries::gather(callback.member("CallbackMetadata")?)
     }
 
@@ -107,21 +107,21 @@ impl StkCallback {
     }
 
     /// What the result code means; `None` when the catalogue does not list it.
-    pub fn meaning(&self) -> Option<&'static Meaning> {
-        self.result_code.as_ref()?.meaning(&Kind::Stk)
+    pub fn code_info(&self) -> Option<&'static ResultCodeInfo> {
+        self.result_code.as_ref()?.code_info(&Kind::Stk)
     }
 
     /// All items of `CallbackMetadata`, as they were sent.
     pub fn metadata(&self) -> Parameters {
-        super::parameters_of(&self.source, |root| {
+        super::parameters_of(&self.raw, |root| {
             let root = root.object("Envelope")?.unwrap_or(root);
             let body = root.object("Body")?.unwrap_or(root);
             body.object("stkCallback")?.map_or(Ok(Entries::default()), StkCallback::items)
         })
     }
 
-    pub(super) fn says(&self) -> Digest {
-        Saying::of(&Kind::Stk)
+    pub(super) fn content_digest(&self) -> Digest {
+        ContentHasher::of(&Kind::Stk)
             .code(self.result_code.as_ref())
             .amount(self.amount)
             .text(self.receipt.as_deref())

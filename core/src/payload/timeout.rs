@@ -2,7 +2,7 @@
 
 use super::json::Object;
 use super::result::envelope;
-use super::{Outcome, ResultCode, Source, Unreadable};
+use super::{Outcome, ParseError, RawJson, ResultCode};
 
 /// A request got stuck in M-Pesa's queue. Its outcome is unknown, and a result may still come; a later result decides.
 ///
@@ -22,16 +22,16 @@ pub struct QueueTimeout {
     /// `CommandID`, where the request was sent back.
     pub command_id: Option<String>,
     /// All that was sent, less the credentials.
-    pub source: Source,
+    pub raw: RawJson,
 }
 
 impl QueueTimeout {
     /// Reads a callback's body.
-    pub fn parse(body: &[u8]) -> Result<QueueTimeout, Unreadable> {
+    pub fn parse(body: &[u8]) -> Result<QueueTimeout, ParseError> {
         super::read(body, QueueTimeout::read)
     }
 
-    pub(super) fn read(root: Object<'_, '_>, source: Source) -> Result<QueueTimeout, Unreadable> {
+    pub(super) fn read(root: Object<'_, '_>, raw: RawJson) -> Result<QueueTimeout, ParseError> {
         let envelope = envelope(root)?;
         Ok(QueueTimeout {
             originator_conversation_id: envelope.id("OriginatorConversationID")?,
@@ -39,7 +39,7 @@ impl QueueTimeout {
             result_code: envelope.code("ResultCode")?,
             result_desc: envelope.string("ResultDesc")?,
             command_id: envelope.id("CommandID")?,
-            source,
+            raw,
         })
     }
 
@@ -57,7 +57,7 @@ impl QueueTimeout {
 
 /// What a body is that came to either URL of a result/timeout pair. The official sample of a pay bill request swaps the
 /// two URLs, and people copy it; so the body decides, and the URL only where the body does not say.
-pub(super) fn is_timeout(root: Object<'_, '_>, sent_to_timeout_url: bool) -> Result<bool, Unreadable> {
+pub(super) fn is_timeout(root: Object<'_, '_>, sent_to_timeout_url: bool) -> Result<bool, ParseError> {
     let envelope = envelope(root)?;
     Ok(match envelope.id("ResultType")?.as_deref() {
         Some("0") => false,

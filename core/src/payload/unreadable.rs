@@ -5,7 +5,7 @@
 /// A body that cannot be read is kept as it came, and acknowledged. The messages name members, never their values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Unreadable {
+pub enum ParseError {
     /// It is not JSON. Some of the samples on Safaricom's own pages are not.
     #[error("the body is not JSON: line {line}, column {column}")]
     NotJson {

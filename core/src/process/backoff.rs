@@ -53,7 +53,8 @@ mod tests {
     #[test]
     fn money_is_kept_alive_for_more_than_a_day() {
         let backoff = Backoff::default();
-        let total = |retries: u32| (1..=retries).map(|attempt| backoff.after(attempt).as_secs_f64()).sum::<f64>();
+        let total =
+            |max_retries: u32| (1..=max_retries).map(|attempt| backoff.after(attempt).as_secs_f64()).sum::<f64>();
         let runs = || (0..2000).map(|_| total(RETRIES) / 3600.0);
         let (shortest, longest) =
             runs().fold((f64::MAX, f64::MIN), |(low, high), hours| (low.min(hours), high.max(hours)));

@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 use crate::engine::Engine;
 use crate::observe;
 use crate::receive::{RecordError, Spooling, error_chain, record_expecting};
-use crate::store::{Received, SpoolId, StoreError, Verdict, caught};
+use crate::store::{Delivery, SpoolId, StoreError, Verdict, catch_panic};
 
 /// How many deliveries are replayed in one commit.
 const BATCH: usize = 256;
@@ -67,27 +67,27 @@ pub(crate) async fn drain(engine: Arc<Engine>) {
 impl Engine {
     /// One batch, of those that came after `behind`; moves that to the last one.
     async fn replay(self: &Arc<Self>, spooling: &Spooling, behind: &mut SpoolId) -> Replay {
-        let oldest = match caught(spooling.spool.oldest(*behind, BATCH)).await {
+        let oldest = match catch_panic(spooling.spool.oldest(*behind, BATCH)).await {
             Ok(oldest) => oldest,
             Err(error) => return failed(&error),
         };
         let Some((last, _)) = oldest.last() else { return Replay::Nothing };
         let last = *last;
-        let (ids, batch): (Vec<SpoolId>, Vec<Received>) =
+        let (ids, batch): (Vec<SpoolId>, Vec<Delivery>) =
             oldest.into_iter().map(|(id, spooled)| (id, self.parse_spooled(spooled))).unzip();
         let recording = record_expecting(&*self.store, self.expecting.as_ref(), batch);
-        let Ok(answers) = timeout(self.limits.recording, recording).await else {
+        let Ok(answers) = timeout(self.limits.recording_timeout, recording).await else {
             tracing::warn!("the store does not answer; what waits in the spool waits on");
             return Replay::Failed;
         };
         let (mut recorded, mut is_away) = (Vec::new(), false);
         for (id, answer) in ids.into_iter().zip(answers) {
             match answer {
-                Ok((received, answer)) => {
+                Ok((delivery, answer)) => {
                     recorded.push(id);
                     // Mostly it was recorded before although nobody heard so; that is no news to the application.
                     if answer.verdict != Verdict::Duplicate {
-                        self.notice(&received, &answer);
+                        self.notice(&delivery, &answer);
                     }
                 }
                 Err(RecordError::Refused) => {
@@ -104,7 +104,7 @@ impl Engine {
             self.store_worked();
             observe::replayed(recorded.len() as u64);
             self.wake.notify_one();
-            if let Err(error) = caught(spooling.spool.remove(&recorded)).await {
+            if let Err(error) = catch_panic(spooling.spool.remove(&recorded)).await {
                 failed(&error);
                 return Replay::NotRemoved;
             }

@@ -10,33 +10,33 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::dispatch::Failure;
-use crate::delivery::Delivery;
+use crate::context::CallbackContext;
 use crate::engine::Engine;
 use crate::kind::Kind;
-use crate::ledger::{LedgerError, Mark, Marks, PaymentMarks};
 use crate::observe;
-use crate::payload::{self, Callback, Expected, Payment, Private};
+use crate::payload::{self, Callback, Expectation, Payment, Sensitive};
 use crate::receive::error_chain;
-use crate::store::{Claimed, Ending, StoreError, caught};
+use crate::store::{Claimed, Completion, StoreError, catch_panic};
+use crate::transactor::{IdempotencyKey, IdempotencyKeys, PaymentKeys, TransactorError};
 use crate::urls::Environment;
 
 /// How long what nobody here handles is left to others.
 const UNHANDLED: Duration = Duration::from_secs(5);
 
-/// The longest wait for a ledger that is away: what waits for it is money.
-const LEDGER_AWAY: Duration = Duration::from_secs(60);
+/// The longest wait for a transactor that is away: what waits for it is money.
+const TRANSACTOR_AWAY_MAX_DELAY: Duration = Duration::from_secs(60);
 
 /// How handling one callback ended, for `settle` to write down.
 #[allow(clippy::large_enum_variant, reason = "made once for each callback, and moved twice")]
-pub(crate) enum Ended {
+pub(crate) enum HandlerExit {
     /// Write this.
-    With(Ending, Option<Delivery>),
+    With(Completion, Option<CallbackContext>),
     /// The lease is gone: whoever has it now will write.
     LeaseLost,
 }
 
 impl Engine {
-    pub(super) async fn handle(self: &Arc<Self>, claimed: Claimed, cancelled: &CancellationToken) -> Ended {
+    pub(super) async fn handle(self: &Arc<Self>, claimed: Claimed, cancelled: &CancellationToken) -> HandlerExit {
         let began = Instant::now();
         let kind = claimed.kind.clone();
         let (ended, name) = self.handle_claimed(claimed, cancelled).await;
@@ -48,14 +48,14 @@ impl Engine {
         self: &Arc<Self>,
         claimed: Claimed,
         cancelled: &CancellationToken,
-    ) -> (Ended, &'static str) {
-        let delivery = Delivery::of_claimed(self, &claimed);
+    ) -> (HandlerExit, &'static str) {
+        let ctx = CallbackContext::of_claimed(self, &claimed);
         if cancelled.is_cancelled() || self.stopping.is_cancelled() {
             return self.given_up(claimed.attempt);
         }
         let Some(route) = self.routes.of(&claimed.kind) else {
             // Nothing was asked for that is not handled: another process can.
-            return (Ended::With(Ending::Released { after: UNHANDLED }, None), "released");
+            return (HandlerExit::With(Completion::Snoozed { after: UNHANDLED }, None), "released");
         };
         if route.implied {
             if claimed.kind == Kind::PaymentCompleted {
@@ -64,13 +64,13 @@ impl Engine {
                 );
             }
             // Its payment was recorded with it.
-            return (Ended::With(Ending::Done, None), "done");
+            return (HandlerExit::With(Completion::Done, None), "done");
         }
-        let attempts = route.retries.unwrap_or(self.limits.retries).saturating_add(1);
+        let attempts = route.max_retries.unwrap_or(self.limits.max_retries).saturating_add(1);
         if claimed.attempt > attempts {
             let alone = claimed.interruptions_alone;
             return dead(
-                delivery,
+                ctx,
                 format!("the process ended {alone} times while it ran alone among those that were interrupted"),
             );
         }
@@ -82,21 +82,21 @@ impl Engine {
         ) {
             Ok(parsed) => parsed,
             // An older version of the library recorded what this one cannot read.
-            Err(error) => return dead(delivery, error.to_string()),
+            Err(error) => return dead(ctx, error.to_string()),
         };
-        let delivery = match &mut parsed.callback {
+        let ctx = match &mut parsed.callback {
             Callback::Payment(payment) => match self.complete(payment, &claimed).await {
-                Ok(()) => delivery.with_reference(payment.reference.clone()),
+                Ok(()) => ctx.with_reference(payment.reference.clone()),
                 Err(error) => return self.cannot_look(claimed.attempt, &error),
             },
-            _ => delivery,
+            _ => ctx,
         };
-        let Claimed { kind, key, attempt, meaning, reference, repetition, payment: shown, .. } = claimed;
+        let Claimed { kind, key, attempt, content_digest, reference, repetition, payment: shown, .. } = claimed;
 
         let mut asked_after = None;
-        if let Callback::Expected(expected) = &mut parsed.callback {
+        if let Callback::Expectation(expected) = &mut parsed.callback {
             match self.ask_after(expected).await {
-                Ok(true) => return (Ended::With(Ending::Done, None), "done"),
+                Ok(true) => return (HandlerExit::With(Completion::Done, None), "done"),
                 Ok(false) => asked_after = Some(expected.clone()),
                 Err(error) => return self.cannot_look(attempt, &error),
             }
@@ -106,16 +106,17 @@ impl Engine {
         let reference = reference.filter(|_| kind != Kind::Payment);
         let is_transactional = route.transactional && asked_after.is_none();
         let marks = is_transactional.then(|| {
-            let meaning = meaning.unwrap_or_else(|| parsed.meaning().under(reference.as_ref()));
+            let content_digest = content_digest.unwrap_or_else(|| parsed.content_digest().under(reference.as_ref()));
             let payment = shown.and_then(|_| parsed.payment());
-            Marks {
-                callback: Mark::new(&kind, &key, &meaning, repetition),
-                payment: payment.map(|payment| PaymentMarks::new(&payment.receipt.as_str().into(), &payment.says())),
+            IdempotencyKeys {
+                callback: IdempotencyKey::new(&kind, &key, &content_digest, repetition),
+                payment: payment
+                    .map(|payment| PaymentKeys::new(&payment.receipt.as_str().into(), &payment.content_digest())),
             }
         });
-        let limit = route.deadline.unwrap_or(self.limits.handling);
+        let limit = route.timeout.unwrap_or(self.limits.handler_timeout);
         let handling = self.handling.clone();
-        let theirs = delivery.clone();
+        let theirs = ctx.clone();
         let call = async move { handling.handle(parsed.callback, &theirs, marks).await };
         // A task of its own, so that a panic stays there.
         let mut running = tokio::spawn(call.in_current_span());
@@ -130,17 +131,22 @@ impl Engine {
         };
         let error = match result {
             Ok(Ok(())) => {
-                self.ledger_failures.store(0, Ordering::Relaxed);
+                self.transactor_failures.store(0, Ordering::Relaxed);
                 return match asked_after {
-                    None => (Ended::With(Ending::Done, None), "done"),
-                    Some(expected) => self.asked(&expected, delivery, attempt == attempts).await,
+                    None => (HandlerExit::With(Completion::Done, None), "done"),
+                    Some(expected) => self.asked(&expected, ctx, attempt == attempts).await,
                 };
             }
-            Ok(Err(Failure::Ledger(error @ LedgerError::Unavailable(_)))) => return self.ledger_away(&error),
+            Ok(Err(Failure::Transactor(error @ TransactorError::Unavailable(_)))) => {
+                return self.transactor_away(&error);
+            }
             // It will not pass by itself; so the attempt counts, and somebody hears of it in the end.
-            Ok(Err(Failure::Ledger(error))) => {
-                observe::ledger_failed("broken");
-                tracing::error!(cause = error_chain(&error), "the ledger refuses what it needs; an attempt is used up");
+            Ok(Err(Failure::Transactor(error))) => {
+                observe::transactor_failed("broken");
+                tracing::error!(
+                    cause = error_chain(&error),
+                    "the transactor refuses what it needs; an attempt is used up"
+                );
                 error_chain(&error)
             }
             Ok(Err(Failure::Handler(error))) => error.chain(),
@@ -149,10 +155,10 @@ impl Engine {
             Err(_) => return self.given_up(attempt),
         };
         if attempt == attempts {
-            return dead(delivery, error);
+            return dead(ctx, error);
         }
         let after = self.limits.backoff.after(attempt);
-        let (callback, kind) = (delivery.id(), delivery.kind());
+        let (callback, kind) = (ctx.id(), ctx.kind());
         match self.environment {
             // Nobody's money, and nobody's name: a developer wants to see what is wrong.
             Environment::Sandbox => {
@@ -163,22 +169,22 @@ impl Engine {
                 tracing::warn!(%callback, %kind, attempt, ?after, "a handler failed; it is tried again, and `inbox.get` shows why");
             }
         }
-        (Ended::With(Ending::Retry { after, error: error.into() }, None), "retry")
+        (HandlerExit::With(Completion::Retry { after, error: error.into() }, None), "retry")
     }
 
     /// Asking is not an answer: unless there is one by now, it is asked again, after as long as the callback was given or longer.
-    async fn asked(&self, expected: &Expected, delivery: Delivery, is_last: bool) -> (Ended, &'static str) {
+    async fn asked(&self, expected: &Expectation, ctx: CallbackContext, is_last: bool) -> (HandlerExit, &'static str) {
         match self.is_answered(expected).await {
-            Ok(true) => (Ended::With(Ending::Done, None), "done"),
+            Ok(true) => (HandlerExit::With(Completion::Done, None), "done"),
             Err(error) => {
                 tracing::warn!(cause = error_chain(&error), "cannot look whether a callback came");
-                (Ended::With(Ending::Released { after: expected.within }, None), "released")
+                (HandlerExit::With(Completion::Snoozed { after: expected.timeout }, None), "released")
             }
-            Ok(false) if is_last => dead(delivery, "no callback came, and nothing was found out".to_owned()),
+            Ok(false) if is_last => dead(ctx, "no callback came, and nothing was found out".to_owned()),
             Ok(false) => {
-                let after = self.limits.backoff.after(delivery.attempt()).max(expected.within);
+                let after = self.limits.backoff.after(ctx.attempt()).max(expected.timeout);
                 let error = "no callback came, and nothing is found out yet".into();
-                (Ended::With(Ending::Retry { after, error }, None), "retry")
+                (HandlerExit::With(Completion::Retry { after, error }, None), "retry")
             }
         }
     }
@@ -187,43 +193,47 @@ impl Engine {
     /// confirmation has. Only where there are others: most payments have one.
     async fn complete(&self, payment: &mut Payment, claimed: &Claimed) -> Result<(), StoreError> {
         payment.reference = payment.reference.take().or_else(|| claimed.reference.clone());
-        if claimed.siblings.len() < 2 {
+        if claimed.related.len() < 2 {
             return Ok(());
         }
-        for sibling in &claimed.siblings {
-            let Some(entry) = caught(self.store.get(sibling.id)).await? else { continue };
+        for related in &claimed.related {
+            let Some(entry) = catch_panic(self.store.get(related.id)).await? else { continue };
             let told = self.parsed(&entry).and_then(|parsed| parsed.payment());
             // Another amount under the same receipt is a conflict, and tells nothing of this payment.
             if let Some(mut told) = told.filter(|told| told.amount == payment.amount) {
-                told.reference.clone_from(&sibling.reference);
+                told.reference.clone_from(&related.reference);
                 payment.take_over(told);
             }
         }
         Ok(())
     }
 
-    fn cannot_look(&self, attempt: u32, error: &StoreError) -> (Ended, &'static str) {
+    fn cannot_look(&self, attempt: u32, error: &StoreError) -> (HandlerExit, &'static str) {
         tracing::warn!(cause = error_chain(error), "cannot look up what belongs to a callback; it is handled later");
         let after = self.limits.backoff.after(attempt);
-        (Ended::With(Ending::Released { after }, None), "released")
+        (HandlerExit::With(Completion::Snoozed { after }, None), "released")
     }
 
-    /// The ledger cannot be reached. That passes, and costs no attempt.
-    fn ledger_away(&self, error: &LedgerError) -> (Ended, &'static str) {
-        let failures = self.ledger_failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        observe::ledger_failed("away");
-        tracing::error!(cause = error_chain(error), failures, "the ledger is away; nothing is handled in transactions");
-        let after = self.limits.backoff.after(failures).min(LEDGER_AWAY);
-        (Ended::With(Ending::Released { after }, None), "released")
+    /// The transactor cannot be reached. That passes, and costs no attempt.
+    fn transactor_away(&self, error: &TransactorError) -> (HandlerExit, &'static str) {
+        let failures = self.transactor_failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        observe::transactor_failed("away");
+        tracing::error!(
+            cause = error_chain(error),
+            failures,
+            "the transactor is away; nothing is handled in transactions"
+        );
+        let after = self.limits.backoff.after(failures).min(TRANSACTOR_AWAY_MAX_DELAY);
+        (HandlerExit::With(Completion::Snoozed { after }, None), "released")
     }
 
     /// The lease was lost, or the inbox stops.
-    fn given_up(&self, attempt: u32) -> (Ended, &'static str) {
+    fn given_up(&self, attempt: u32) -> (HandlerExit, &'static str) {
         if !self.stopping.is_cancelled() {
-            return (Ended::LeaseLost, "lease_lost");
+            return (HandlerExit::LeaseLost, "lease_lost");
         }
         tracing::info!(attempt, "not handled to its end; the next process does it");
-        (Ended::With(Ending::Released { after: Duration::ZERO }, None), "released")
+        (HandlerExit::With(Completion::Snoozed { after: Duration::ZERO }, None), "released")
     }
 }
 
@@ -234,10 +244,10 @@ async fn stop<T>(running: JoinHandle<T>) -> Result<T, JoinError> {
     running.await
 }
 
-fn dead(delivery: Delivery, error: String) -> (Ended, &'static str) {
-    let (callback, kind) = (delivery.id(), delivery.kind());
-    tracing::error!(%callback, %kind, attempt = delivery.attempt(), "a callback is dead; `inbox.get` shows why");
-    let error = Private::from(error);
-    let delivery = delivery.with_error(&error);
-    (Ended::With(Ending::Dead { error }, Some(delivery)), "dead")
+fn dead(ctx: CallbackContext, error: String) -> (HandlerExit, &'static str) {
+    let (callback, kind) = (ctx.id(), ctx.kind());
+    tracing::error!(%callback, %kind, attempt = ctx.attempt(), "a callback is dead; `inbox.get` shows why");
+    let error = Sensitive::from(error);
+    let ctx = ctx.with_error(&error);
+    (HandlerExit::With(Completion::Dead { error }, Some(ctx)), "dead")
 }

@@ -24,16 +24,16 @@ mod notice;
 
 pub use self::backoff::Backoff;
 pub(crate) use self::backoff::RETRIES;
-pub(crate) use self::dispatch::{Handle, WithLedger};
+pub(crate) use self::dispatch::{Handle, WithTransactor};
 pub(crate) use self::drain::drain;
 pub(crate) use self::notice::Notice;
 pub(crate) use self::prepare::prepare;
 pub(crate) use self::retain::retain;
 pub(crate) use self::room::Room;
-use self::room::{Free, Place};
+use self::room::{Free, RoomPermit};
 pub(crate) use self::settle::Settler;
-pub(crate) use self::upkeep::{InFlight, keep_up};
-pub(crate) use self::worker::{work, work_suspects};
+pub(crate) use self::upkeep::{HeldLeases, maintain};
+pub(crate) use self::worker::{poll_suspects, work};
 
 use std::sync::Arc;
 
@@ -44,7 +44,12 @@ use crate::engine::Engine;
 use crate::store::{Claimed, Lease};
 
 /// The rest of a callback's life, once a worker has claimed it.
-pub(crate) async fn run(engine: Arc<Engine>, claimed: Claimed, cancelled: CancellationToken, _place: Option<Place>) {
+pub(crate) async fn run(
+    engine: Arc<Engine>,
+    claimed: Claimed,
+    cancelled: CancellationToken,
+    _place: Option<RoomPermit>,
+) {
     let (lease, payment) = (claimed.lease, claimed.payment);
     // However this ends, a panic of the store included: what is no longer in hand is not renewed.
     let _leaving = Leaving { engine: engine.clone(), lease, payment };
@@ -65,9 +70,9 @@ struct Leaving {
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        self.engine.in_flight.leave(self.lease);
+        self.engine.held_leases.leave(self.lease);
         if let Some(payment) = self.payment {
-            self.engine.in_flight.leave(payment);
+            self.engine.held_leases.leave(payment);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The ledger, when it was away at the start.
+//! The transactor, when it was away at the start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::receive::error_chain;
 /// How long to wait before it is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Prepares the ledger as soon as it is there. Until then its transactions fail, and their attempts do not count.
+/// Prepares the transactor as soon as it is there. Until then its transactions fail, and their attempts do not count.
 pub(crate) async fn prepare(engine: Arc<Engine>) {
     loop {
         tokio::select! {
@@ -20,10 +20,10 @@ pub(crate) async fn prepare(engine: Arc<Engine>) {
         }
         match engine.handling.prepare().await {
             Ok(()) => {
-                tracing::info!("the ledger is there");
+                tracing::info!("the transactor is there");
                 return;
             }
-            Err(error) => tracing::warn!(cause = error_chain(&error), "the ledger is not there yet"),
+            Err(error) => tracing::warn!(cause = error_chain(&error), "the transactor is not there yet"),
         }
     }
 }

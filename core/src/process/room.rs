@@ -29,7 +29,7 @@ pub(crate) struct Free {
 
 /// A place, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct RoomPermit {
     room: Arc<Room>,
     at: usize,
 }
@@ -66,12 +66,12 @@ impl Room {
     }
 
     /// A place for a callback that was claimed as [`free`](Room::free) allowed.
-    pub(crate) fn take(self: &Arc<Self>, kind: &Kind) -> Place {
+    pub(crate) fn take(self: &Arc<Self>, kind: &Kind) -> RoomPermit {
         let at = self.kinds.iter().position(|other| other == kind).unwrap_or(0);
         if let Some(taken) = self.taken().get_mut(at) {
             *taken += 1;
         }
-        Place { room: self.clone(), at }
+        RoomPermit { room: self.clone(), at }
     }
 
     /// Whether everything shared is taken.
@@ -93,7 +93,7 @@ impl Room {
     }
 }
 
-impl Drop for Place {
+impl Drop for RoomPermit {
     fn drop(&mut self) {
         if let Some(taken) = self.room.taken().get_mut(self.at) {
             *taken -= 1;

@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
-use super::handle::Ended;
-use crate::batch::take_along;
+use super::handle::HandlerExit;
+use crate::batch::drain_ready;
 use crate::engine::Engine;
 use crate::process::Notice;
 use crate::receive::error_chain;
-use crate::store::{Ending, Lease, Settled, Settlement, Store, StoreError, caught};
+use crate::store::{Completion, Lease, SettleResult, Settlement, Store, StoreError, catch_panic};
 
 /// How many settlements may wait, and how many are written in one commit.
 const QUEUE: usize = 1024;
@@ -29,29 +29,29 @@ pub(crate) struct Settler {
 #[derive(Debug)]
 struct Job {
     settlement: Settlement,
-    reply: oneshot::Sender<Settled>,
+    reply: oneshot::Sender<SettleResult>,
 }
 
 impl Engine {
-    pub(super) async fn settle(&self, lease: Lease, payment: Option<Lease>, ended: Ended) {
-        let Ended::With(ending, dead) = ended else {
+    pub(super) async fn settle(&self, lease: Lease, payment: Option<Lease>, ended: HandlerExit) {
+        let HandlerExit::With(ending, dead) = ended else {
             tracing::warn!(callback = %lease.id, "lost the lease while handling; whoever has it now settles");
             return;
         };
         let due_after = match &ending {
-            Ending::Retry { after, .. } | Ending::Released { after } => Some(*after),
+            Completion::Retry { after, .. } | Completion::Snoozed { after } => Some(*after),
             _ => None,
         };
         match self.settler.settle(Settlement::new(lease, ending).with_payment(payment)).await {
-            Some(Settled::Written) => {
+            Some(SettleResult::Written) => {
                 if let Some(after) = due_after {
                     self.wake_after(after);
                 }
-                if let Some(delivery) = dead {
-                    self.tell(Notice::Dead, delivery);
+                if let Some(ctx) = dead {
+                    self.tell(Notice::Dead, ctx);
                 }
             }
-            Some(Settled::LeaseLost) => {
+            Some(SettleResult::LeaseLost) => {
                 tracing::warn!(callback = %lease.id, "lost the lease while handling; nothing was settled");
             }
             None => {
@@ -84,7 +84,7 @@ impl Settler {
         (Settler { sender }, settle_all(store, receiver, lease))
     }
 
-    async fn settle(&self, settlement: Settlement) -> Option<Settled> {
+    async fn settle(&self, settlement: Settlement) -> Option<SettleResult> {
         let (reply, answer) = oneshot::channel();
         self.sender.send(Job { settlement, reply }).await.ok()?;
         answer.await.ok()
@@ -94,7 +94,7 @@ impl Settler {
 async fn settle_all(store: Arc<dyn Store>, mut receiver: mpsc::Receiver<Job>, lease: Duration) {
     let mut jobs = Vec::with_capacity(BATCH);
     while receiver.recv_many(&mut jobs, BATCH).await > 0 {
-        take_along(&mut receiver, &mut jobs, BATCH).await;
+        drain_ready(&mut receiver, &mut jobs, BATCH).await;
         let (batch, replies): (Vec<_>, Vec<_>) = jobs.drain(..).map(|job| (job.settlement, job.reply)).unzip();
         for (reply, settled) in replies.into_iter().zip(settle_batch(&*store, &batch, Instant::now() + lease).await) {
             // Without an answer its lease expires.
@@ -107,9 +107,9 @@ async fn settle_all(store: Arc<dyn Store>, mut receiver: mpsc::Receiver<Job>, le
 
 /// Offers the batch until the store takes it, or until its leases have expired in any case. Settling again is safe. What the
 /// store refuses for ever fails alone.
-async fn settle_batch(store: &dyn Store, batch: &[Settlement], until: Instant) -> Vec<Option<Settled>> {
+async fn settle_batch(store: &dyn Store, batch: &[Settlement], until: Instant) -> Vec<Option<SettleResult>> {
     loop {
-        match caught(store.settle(batch)).await {
+        match catch_panic(store.settle(batch)).await {
             Ok(settled) => return settled.into_iter().map(Some).collect(),
             Err(StoreError::Refused(_)) if batch.len() > 1 => {
                 let mut settled = Vec::with_capacity(batch.len());

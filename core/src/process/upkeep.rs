@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Engine;
 use crate::observe;
 use crate::receive::error_chain;
-use crate::store::{Claimed, Lease, StoreError, Waiting, caught};
+use crate::store::{Claimed, Lease, StoreError, Waiting, catch_panic};
 
 /// How often the depths are measured.
 const MEASURE: Duration = Duration::from_secs(15);
@@ -21,27 +21,27 @@ const UNHANDLED: Duration = Duration::from_secs(60);
 
 /// The callbacks that this process is handling.
 #[derive(Debug)]
-pub(crate) struct InFlight {
-    flights: Mutex<HashMap<Lease, Flight>>,
+pub(crate) struct HeldLeases {
+    flights: Mutex<HashMap<Lease, HeldLease>>,
     giving_up: CancellationToken,
 }
 
 #[derive(Debug)]
-struct Flight {
+struct HeldLease {
     cancel: CancellationToken,
     expires: Instant,
 }
 
-impl InFlight {
+impl HeldLeases {
     /// None yet. Once `giving_up` is cancelled, so is everything in flight, and all that comes.
-    pub(crate) fn new(giving_up: CancellationToken) -> InFlight {
-        InFlight { flights: Mutex::default(), giving_up }
+    pub(crate) fn new(giving_up: CancellationToken) -> HeldLeases {
+        HeldLeases { flights: Mutex::default(), giving_up }
     }
 
     /// From now on the lease is renewed; the token is cancelled when it is lost, or when the inbox gives up waiting.
     fn enter(&self, lease: Lease, expires: Instant) -> CancellationToken {
         let cancel = self.giving_up.child_token();
-        self.flights().insert(lease, Flight { cancel: cancel.clone(), expires });
+        self.flights().insert(lease, HeldLease { cancel: cancel.clone(), expires });
         cancel
     }
 
@@ -49,7 +49,7 @@ impl InFlight {
     pub(super) fn enter_claimed(&self, claimed: &Claimed, expires: Instant) -> CancellationToken {
         let cancel = self.enter(claimed.lease, expires);
         if let Some(payment) = claimed.payment {
-            self.flights().insert(payment, Flight { cancel: cancel.clone(), expires });
+            self.flights().insert(payment, HeldLease { cancel: cancel.clone(), expires });
         }
         cancel
     }
@@ -58,20 +58,20 @@ impl InFlight {
         self.flights().remove(&lease);
     }
 
-    fn flights(&self) -> MutexGuard<'_, HashMap<Lease, Flight>> {
+    fn flights(&self) -> MutexGuard<'_, HashMap<Lease, HeldLease>> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Renews, sweeps, trims and measures until everything has ended.
-pub(crate) async fn keep_up(engine: Arc<Engine>) {
+pub(crate) async fn maintain(engine: Arc<Engine>) {
     let every = |period: Duration| {
         let mut ticks = interval(period.max(Duration::from_millis(10)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks
     };
     let mut renew = every(engine.limits.lease / 3);
-    let mut sweep = every(engine.limits.sweep);
+    let mut sweep = every(engine.limits.lease_check_interval);
     let mut measure = every(MEASURE);
     loop {
         tokio::select! {
@@ -103,15 +103,15 @@ impl Engine {
         let asked = Instant::now();
         let lease = self.limits.lease;
         // What began a moment ago needs no renewal yet.
-        let is_due = |flight: &Flight| !only_due || flight.expires.saturating_duration_since(asked) < lease * 2 / 3;
+        let is_due = |flight: &HeldLease| !only_due || flight.expires.saturating_duration_since(asked) < lease * 2 / 3;
         let leases: Vec<Lease> =
-            self.in_flight.flights().iter().filter(|(_, flight)| is_due(flight)).map(|(lease, _)| *lease).collect();
+            self.held_leases.flights().iter().filter(|(_, flight)| is_due(flight)).map(|(lease, _)| *lease).collect();
         if leases.is_empty() {
             return true;
         }
         // A store that does not answer is as good as one that is away.
-        let renewed = timeout(lease / 3, caught(self.store.renew(&leases, lease))).await;
-        let mut flights = self.in_flight.flights();
+        let renewed = timeout(lease / 3, catch_panic(self.store.renew(&leases, lease))).await;
+        let mut flights = self.held_leases.flights();
         match renewed {
             Ok(Ok(renewed)) => {
                 for (held, lease) in renewed.into_iter().zip(leases) {
@@ -143,7 +143,7 @@ impl Engine {
             return;
         }
         let limits = self.quarantine.limits;
-        let trimming = caught(self.store.trim_quarantine(limits.rows, limits.bytes));
+        let trimming = catch_panic(self.store.trim_quarantine(limits.rows, limits.bytes));
         // Renewing leases must not wait for it; what is left is for the next time.
         match timeout(self.limits.lease / 3, trimming).await.unwrap_or(Err(StoreError::Unavailable("no answer".into())))
         {
@@ -168,7 +168,7 @@ impl Engine {
         if !self.renew(false).await {
             return;
         }
-        match caught(self.store.sweep()).await {
+        match catch_panic(self.store.reclaim_expired()).await {
             Ok(0) => {}
             Ok(swept) => {
                 tracing::warn!(callbacks = swept, "taken back from handlers that ended without a word");
@@ -201,16 +201,16 @@ impl Engine {
     }
 
     async fn measure(&self) {
-        match caught(self.store.depth()).await {
+        match catch_panic(self.store.counts()).await {
             Ok(depth) => observe::depth(&depth),
             Err(error) => tracing::warn!(cause = error_chain(&error), "cannot count callbacks"),
         }
-        match caught(self.store.waiting()).await {
+        match catch_panic(self.store.waiting()).await {
             Ok(waiting) => self.show_waiting(&waiting),
             Err(error) => tracing::warn!(cause = error_chain(&error), "cannot count callbacks kind by kind"),
         }
         let Some(spooling) = &self.spooling else { return };
-        match caught(spooling.spool.depth()).await {
+        match catch_panic(spooling.spool.depth()).await {
             Ok(depth) => observe::spool_depth(&depth, self.clock.now()),
             Err(error) => tracing::warn!(cause = error_chain(&error), "cannot count what waits in the spool"),
         }

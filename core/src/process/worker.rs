@@ -9,7 +9,7 @@ use super::{Free, run};
 use crate::engine::Engine;
 use crate::kind::Kind;
 use crate::receive::error_chain;
-use crate::store::{Claim, Claimed, Lane, caught};
+use crate::store::{Claim, Claimed, Lane, catch_panic};
 
 /// How often to look for work that nobody announced: retries that came due, other processes' callbacks.
 const POLL: Duration = Duration::from_secs(1);
@@ -36,14 +36,14 @@ pub(crate) async fn work(engine: Arc<Engine>) {
         for claimed in claimed {
             let place = engine.room.take(&claimed.kind);
             // Renewed from now on, not from when the task gets its turn.
-            let cancelled = engine.in_flight.enter_claimed(&claimed, expires);
+            let cancelled = engine.held_leases.enter_claimed(&claimed, expires);
             engine.tasks.spawn(run(engine.clone(), claimed, cancelled, Some(place)));
         }
         if is_idle {
             let poll = POLL.mul_f64(0.75 + fastrand::f64() / 2.0);
             tokio::select! {
                 () = engine.wake.notified() => {}
-                () = engine.store.announced() => {}
+                () = engine.store.notified() => {}
                 () = engine.room.freed(), if is_restricted => {}
                 () = sleep(poll) => {}
                 () = engine.stopping.cancelled() => return,
@@ -56,12 +56,12 @@ pub(crate) async fn work(engine: Arc<Engine>) {
 /// their own, in which nothing runs at first but one of them: should it end the process, it takes no other's attempt with it.
 /// Each round that this process survives lets twice as many run at once, so that the innocent, which are nearly all, are
 /// worked off quickly once the crashes have ended.
-pub(crate) async fn work_suspects(engine: Arc<Engine>) {
+pub(crate) async fn poll_suspects(engine: Arc<Engine>) {
     if !engine.adopted().await {
         return;
     }
     let kinds: Vec<Kind> = engine.routes.iter().map(|route| route.kind().clone()).collect();
-    let widest = (engine.limits.concurrency / 4).max(1);
+    let widest = (engine.limits.max_concurrent_handlers / 4).max(1);
     let mut width = 1;
     while !engine.stopping.is_cancelled() {
         let mut handled = 0;
@@ -90,7 +90,7 @@ impl Engine {
         // Whether or not there is room for payments just now.
         let handles_payments = self.routes.of(&Kind::Payment).is_some();
         let claim = Claim { kinds, lane, limit, lease: self.limits.lease, handles_payments };
-        let claimed = match caught(self.store.claim(&claim)).await {
+        let claimed = match catch_panic(self.store.claim(&claim)).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::warn!(cause = error_chain(&error), "cannot claim callbacks");
@@ -107,7 +107,7 @@ impl Engine {
         let running: Vec<_> = claimed
             .into_iter()
             .map(|claimed| {
-                let cancelled = self.in_flight.enter_claimed(&claimed, expires);
+                let cancelled = self.held_leases.enter_claimed(&claimed, expires);
                 self.tasks.spawn(run(self.clone(), claimed, cancelled, None))
             })
             .collect();

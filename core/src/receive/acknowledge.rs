@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::record::Stored;
+use super::record::RecordedDelivery;
 use crate::engine::Engine;
 use crate::kind::{JSON, Kind};
 use crate::observe;
@@ -95,15 +95,18 @@ pub(crate) enum Refusal {
 }
 
 impl Engine {
-    pub(super) fn acknowledge(&self, stored: Stored) -> Acknowledgement {
-        let Stored { route, kind, decision } = stored;
+    pub(super) fn acknowledge(&self, stored: RecordedDelivery) -> Acknowledgement {
+        let RecordedDelivery { route, kind, decision } = stored;
         if route.kind == Kind::C2bValidation {
-            let body = decision.unwrap_or_else(|| route.otherwise.to_body());
+            let body = decision.unwrap_or_else(|| route.fallback.to_body());
             return Acknowledgement::new(JSON, body.into());
         }
         // A route's own answer stands; of a swapped pair both hear the same.
-        let answer =
-            if kind == route.kind || kind.twin().as_ref() == Some(&route.kind) { route.answer } else { kind.answer() };
+        let answer = if kind == route.kind || kind.counterpart().as_ref() == Some(&route.kind) {
+            route.answer
+        } else {
+            kind.answer()
+        };
         Acknowledgement::new(answer.content_type, Cow::Borrowed(answer.body))
     }
 }

@@ -7,56 +7,56 @@ use std::time::{Duration, Instant};
 use tokio::time::{timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::parse::Understood;
+use super::parse::ParsedDelivery;
 use super::record::error_chain;
-use crate::delivery::Delivery;
+use crate::context::CallbackContext;
 use crate::engine::Engine;
 use crate::kind::Kind;
 use crate::observe;
-use crate::payload::{C2bValidation, Digest, Private};
+use crate::payload::{C2bValidation, Digest, Sensitive};
 use crate::routes::Route;
-use crate::store::{CallbackId, Disposition, Received, Verdict, caught};
+use crate::store::{CallbackId, Delivery, Disposition, Verdict, catch_panic};
 use crate::validation::Validation;
 
 /// A delivery that is ready to be recorded. Of a validation: with its decision.
 pub(super) struct Decided {
     pub(super) route: Arc<Route>,
-    pub(super) received: Box<Received>,
+    pub(super) delivery: Box<Delivery>,
     /// When a validation's answer must have left.
     pub(super) until: Option<Instant>,
 }
 
-/// How long a validation may take, unless its route says otherwise. M-Pesa waits 8 s, network both ways included.
-const DEADLINE: Duration = Duration::from_secs(3);
+/// Default timeout of a validation. M-Pesa waits 8 s, network both ways included.
+const VALIDATION_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What recording the decision may take of that, at most.
 const RECORDING: Duration = Duration::from_millis(500);
 
 /// When a validation's handler must be done, counted from the request's head: there is time left to record the decision.
-pub(super) fn handler_deadline(route: &Route) -> Duration {
-    let deadline = route.deadline.unwrap_or(DEADLINE);
-    deadline.saturating_sub(RECORDING.min(deadline / 4))
+pub(super) fn handler_timeout(route: &Route) -> Duration {
+    let timeout = route.timeout.unwrap_or(VALIDATION_TIMEOUT);
+    timeout.saturating_sub(RECORDING.min(timeout / 4))
 }
 
 impl Engine {
-    pub(super) async fn decide(self: &Arc<Self>, understood: Understood, started: Instant) -> Decided {
-        match understood.route.kind {
+    pub(super) async fn decide(self: &Arc<Self>, parsed: ParsedDelivery, started: Instant) -> Decided {
+        match parsed.route.kind {
             // Apart, so that others need not make room for it.
-            Kind::C2bValidation => Box::pin(self.decide_validation(understood, started)).await,
-            _ => Decided { route: understood.route, received: understood.received, until: None },
+            Kind::C2bValidation => Box::pin(self.decide_validation(parsed, started)).await,
+            _ => Decided { route: parsed.route, delivery: parsed.delivery, until: None },
         }
     }
 
-    async fn decide_validation(self: &Arc<Self>, understood: Understood, started: Instant) -> Decided {
-        let Understood { route, mut received, request } = understood;
-        received.decision = Some(route.otherwise.to_body());
+    async fn decide_validation(self: &Arc<Self>, parsed: ParsedDelivery, started: Instant) -> Decided {
+        let ParsedDelivery { route, mut delivery, request } = parsed;
+        delivery.decision = Some(route.fallback.to_body());
         // A body that cannot be read is quarantined, with the answer for when nobody decides.
         if let Some(request) = request {
-            received.disposition = Disposition::Decided;
-            let until = started + handler_deadline(&route);
-            let deciding = self.decision(*request, &received, handler_deadline(&route));
+            delivery.disposition = Disposition::Decided;
+            let until = started + handler_timeout(&route);
+            let deciding = self.find_decision(*request, &delivery, handler_timeout(&route));
             match timeout_at(until.into(), deciding).await {
-                Ok(Some(decision)) => received.decision = Some(decision),
+                Ok(Some(decision)) => delivery.decision = Some(decision),
                 Ok(None) => observe::validation_fell_back("failed"),
                 Err(_) => {
                     tracing::warn!("validation handler overran its deadline");
@@ -64,25 +64,25 @@ impl Engine {
                 }
             }
         }
-        let until = started + route.deadline.unwrap_or(DEADLINE);
-        Decided { route, received, until: Some(until) }
+        let until = started + route.timeout.unwrap_or(VALIDATION_TIMEOUT);
+        Decided { route, delivery, until: Some(until) }
     }
 
     /// What was decided before for the same request, or what the handler decides now; `None` when it fails.
-    async fn decision(
+    async fn find_decision(
         self: &Arc<Self>,
         request: C2bValidation,
-        received: &Received,
+        delivery: &Delivery,
         limit: Duration,
     ) -> Option<String> {
         // Decided a moment ago, and perhaps not on disk yet.
-        if let Some(decision) = self.pending.get(&received.key, &received.meaning) {
+        if let Some(decision) = self.pending.get(&delivery.key, &delivery.content_digest) {
             return Some(decision);
         }
         // A store that is away must not take the handler's time.
         if !self.spooling.as_ref().is_some_and(|spooling| spooling.breaker.is_open()) {
-            let looking = self.store.decision(&received.kind, received.key.as_str(), &received.meaning);
-            match timeout(limit / 4, caught(looking)).await {
+            let looking = self.store.find_decision(&delivery.kind, delivery.key.as_str(), &delivery.content_digest);
+            match timeout(limit / 4, catch_panic(looking)).await {
                 Ok(Ok(Some(decision))) => return Some(decision),
                 Ok(Ok(None)) => {}
                 Ok(Err(error)) => tracing::warn!(cause = error_chain(&error), "cannot look for an earlier validation"),
@@ -90,9 +90,9 @@ impl Engine {
             }
         }
         let handling = self.handling.clone();
-        let delivery = Delivery::of_received(self, received, CallbackId(0), Verdict::First);
+        let ctx = CallbackContext::of_delivery(self, delivery, CallbackId(0), Verdict::First);
         // In a task of its own, so that a panic stays there; dropped, and so cancelled, when the deadline passes.
-        let deciding = AbortOnDropHandle::new(tokio::spawn(async move { handling.decide(request, &delivery).await }));
+        let deciding = AbortOnDropHandle::new(tokio::spawn(async move { handling.decide(request, &ctx).await }));
         let failure = match deciding.await {
             Ok(Ok(validation)) => return Some(Validation::to_body(&validation)),
             Ok(Err(_)) => "failed",
@@ -110,23 +110,23 @@ pub(crate) struct Pending(Mutex<Decisions>);
 
 #[derive(Debug, Default)]
 struct Decisions {
-    by_question: HashMap<(Private, Digest), String>,
-    oldest_first: VecDeque<(Private, Digest)>,
+    by_question: HashMap<(Sensitive, Digest), String>,
+    oldest_first: VecDeque<(Sensitive, Digest)>,
 }
 
 /// How many of them are kept; a merchant has a few at a time.
 const PENDING: usize = 10_000;
 
 impl Pending {
-    fn get(&self, key: &Private, meaning: &Digest) -> Option<String> {
+    fn get(&self, key: &Sensitive, content_digest: &Digest) -> Option<String> {
         let decisions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        decisions.by_question.get(&(key.clone(), *meaning)).cloned()
+        decisions.by_question.get(&(key.clone(), *content_digest)).cloned()
     }
 
     /// The decision that stands for this question: an earlier one, or this.
-    pub(super) fn enter(&self, key: &Private, meaning: &Digest, decision: &str) -> String {
+    pub(super) fn enter(&self, key: &Sensitive, content_digest: &Digest, decision: &str) -> String {
         let mut decisions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let question = (key.clone(), *meaning);
+        let question = (key.clone(), *content_digest);
         if let Some(earlier) = decisions.by_question.get(&question) {
             return earlier.clone();
         }
@@ -141,9 +141,9 @@ impl Pending {
     }
 
     /// It is on disk.
-    pub(super) fn leave(&self, key: &Private, meaning: &Digest) {
+    pub(super) fn leave(&self, key: &Sensitive, content_digest: &Digest) {
         let mut decisions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let question = (key.clone(), *meaning);
+        let question = (key.clone(), *content_digest);
         decisions.by_question.remove(&question);
         decisions.oldest_first.retain(|other| *other != question);
     }

@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use sha2::{Digest as _, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
-use super::places::{self, Place};
+use super::places::{self, InFlightPermit};
 use super::{Refusal, Request};
 use crate::engine::Engine;
 use crate::kind::Kind;
 use crate::observe;
-use crate::payload::Private;
+use crate::payload::Sensitive;
 use crate::secret::Secret;
-use crate::source::{Believed, Listed, UnknownSource};
+use crate::source::{ClientIpError, ParsedAllowlist, ParsedProxies};
 use crate::token::TokenKey;
 
 /// Who may speak: whoever knows a secret, or has a URL that was minted under one; from where it is allowed.
@@ -22,8 +22,8 @@ pub(crate) struct Guard {
     secrets: Vec<[u8; 32]>,
     /// One for each secret.
     token_keys: Vec<TokenKey>,
-    sources: Option<Listed>,
-    proxies: Option<Believed>,
+    allowlist: Option<ParsedAllowlist>,
+    proxies: Option<ParsedProxies>,
 }
 
 /// A request whose sender may speak.
@@ -31,14 +31,14 @@ pub(super) struct Admitted<'r> {
     request: Request<'r>,
     path: &'r str,
     sender: Sender,
-    place: Option<Place>,
+    place: Option<InFlightPermit>,
 }
 
 /// Who sent a request.
 pub(super) struct Sender {
-    pub(super) source: Option<IpAddr>,
+    pub(super) client_ip: Option<IpAddr>,
     /// The merchant's own id when the URL carries one.
-    pub(super) reference: Option<Private>,
+    pub(super) reference: Option<Sensitive>,
     /// Which of the secrets it knows, or its URL was minted under, from 1.
     pub(super) secret: usize,
 }
@@ -50,17 +50,17 @@ impl<'r> Admitted<'r> {
     }
 
     /// Who sent it, and its place among those in flight; none when there is none for a validation.
-    pub(super) fn into_sender(self) -> (Sender, Option<Place>) {
+    pub(super) fn into_sender(self) -> (Sender, Option<InFlightPermit>) {
         (self.sender, self.place)
     }
 }
 
 impl Guard {
-    pub(crate) fn new(secrets: &[Secret], sources: Option<Listed>, proxies: Option<Believed>) -> Guard {
+    pub(crate) fn new(secrets: &[Secret], allowlist: Option<ParsedAllowlist>, proxies: Option<ParsedProxies>) -> Guard {
         Guard {
             secrets: secrets.iter().map(|secret| Sha256::digest(secret.expose()).into()).collect(),
             token_keys: secrets.iter().map(TokenKey::of).collect(),
-            sources,
+            allowlist,
             proxies,
         }
     }
@@ -75,23 +75,23 @@ impl Guard {
     }
 
     /// Where the request comes from, if it may come from there.
-    fn source(&self, request: &Request<'_>) -> Result<Option<IpAddr>, Refusal> {
-        let source = match &self.proxies {
-            None => request.peer.map(|peer| peer.to_canonical()).ok_or(UnknownSource::NoPeer),
-            Some(proxies) => proxies.source(request.peer, &request.header(proxies.header.name())),
+    fn client_ip(&self, request: &Request<'_>) -> Result<Option<IpAddr>, Refusal> {
+        let client_ip = match &self.proxies {
+            None => request.peer.map(|peer| peer.to_canonical()).ok_or(ClientIpError::NoPeer),
+            Some(proxies) => proxies.client_ip(request.peer, &request.header(proxies.header.name())),
         };
         // Without a list and without proxies nobody asked where requests come from.
-        let report_only = match &self.sources {
-            Some(sources) => sources.report_only,
-            None if self.proxies.is_none() => return Ok(source.ok()),
+        let report_only = match &self.allowlist {
+            Some(allowlist) => allowlist.report_only,
+            None if self.proxies.is_none() => return Ok(client_ip.ok()),
             None => false,
         };
-        let reason = match &source {
-            Ok(source) if self.sources.as_ref().is_none_or(|sources| sources.contains(*source)) => {
-                return Ok(Some(*source));
+        let reason = match &client_ip {
+            Ok(client_ip) if self.allowlist.as_ref().is_none_or(|allowlist| allowlist.contains(*client_ip)) => {
+                return Ok(Some(*client_ip));
             }
-            Ok(source) => {
-                tracing::warn!(%source, report_only, "a request with the right secret comes from an address that is not listed");
+            Ok(client_ip) => {
+                tracing::warn!(%client_ip, report_only, "a request with the right secret comes from an address that is not listed");
                 "unlisted"
             }
             Err(reason) => {
@@ -100,7 +100,7 @@ impl Guard {
             }
         };
         observe::unlisted(reason);
-        if report_only { Ok(source.ok()) } else { Err(Refusal::Forbidden) }
+        if report_only { Ok(client_ip.ok()) } else { Err(Refusal::Forbidden) }
     }
 }
 
@@ -118,26 +118,26 @@ impl Engine {
             }
             secret => (secret, None),
         };
-        let source = self.guard.source(&request)?;
+        let client_ip = self.guard.client_ip(&request)?;
         let is_validation = self.routes.at(path).is_some_and(|route| route.kind == Kind::C2bValidation);
-        let place = self.places.take(match &reference {
+        let place = self.in_flight_limiter.take(match &reference {
             Some(reference) => places::Sender::Token(reference.as_str()),
             None if is_validation => places::Sender::Validation,
-            None => places::Sender::Secret(source),
+            None => places::Sender::Secret(client_ip),
         });
         if place.is_none() && !is_validation {
             return Err(Refusal::Busy);
         }
-        Ok(Admitted { request, path, sender: Sender { source, reference, secret }, place })
+        Ok(Admitted { request, path, sender: Sender { client_ip, reference, secret }, place })
     }
 
     /// The merchant's own id in a token that was minted for the kind of this path, and has not expired; and the secret that it
     /// was minted under, from 1.
-    fn reference(&self, token: &str, path: &str) -> Option<(usize, Private)> {
+    fn reference(&self, token: &str, path: &str) -> Option<(usize, Sensitive)> {
         let kind = &self.routes.at(path)?.kind;
         let now = self.clock.now();
         let keys = self.guard.token_keys.iter().zip(1..);
-        let mut read = keys.filter_map(|(key, secret)| Some((secret, Private::from(key.read(token, kind, now)?))));
+        let mut read = keys.filter_map(|(key, secret)| Some((secret, Sensitive::from(key.read(token, kind, now)?))));
         read.next()
     }
 }

@@ -24,7 +24,7 @@ mod acknowledge;
 
 mod budget;
 
-mod to_the_end;
+mod detach_on_drop;
 
 use std::time::Instant;
 
@@ -36,14 +36,14 @@ pub use self::acknowledge::Acknowledgement;
 pub(crate) use self::acknowledge::Refusal;
 pub(crate) use self::budget::Budgets;
 pub(crate) use self::decide::Pending;
+use self::detach_on_drop::DetachOnDrop;
 pub(crate) use self::guard::Guard;
-pub(crate) use self::parse::received;
-pub(crate) use self::places::{PlaceLimits, Places};
+pub(crate) use self::parse::delivery_of;
+pub(crate) use self::places::{InFlightLimiter, InFlightLimits};
 pub(crate) use self::record::error_chain;
 pub(crate) use self::recorder::{RecordError, Recorder, record_expecting};
 pub use self::request::Request;
 pub(crate) use self::spool::Spooling;
-use self::to_the_end::ToTheEnd;
 use crate::inbox::Inbox;
 use crate::observe;
 
@@ -87,7 +87,7 @@ impl Inbox {
                     Ok(engine.acknowledge(recorded)) //                  what this kind's sender must hear
                 };
                 // Whoever hangs up now changes nothing. A panic is the store's or the clock's; nothing was acknowledged.
-                ToTheEnd::new(rest.instrument(span)).await.unwrap_or(Err(Refusal::Unavailable))
+                DetachOnDrop::new(rest.instrument(span)).await.unwrap_or(Err(Refusal::Unavailable))
             };
             let acknowledgement = steps.await.unwrap_or_else(Acknowledgement::refusing);
             observe::acknowledged(acknowledgement.status(), started.elapsed());

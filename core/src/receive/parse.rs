@@ -7,73 +7,74 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use super::read::Heard;
+use super::read::ReadRequest;
 use crate::engine::Engine;
 use crate::kind::Kind;
 use crate::payload::{
-    self, C2bValidation, Callback, Digest, Outcome, Parsed, Payment, Private, Said, Unreadable, strike_credentials,
+    self, C2bValidation, Callback, Digest, Outcome, ParseError, Parsed, Payment, RequestFacts, Sensitive,
+    strike_credentials,
 };
 use crate::routes::{Route, Routes};
-use crate::store::{Body, DeliveryId, Disposition, Received, Spooled};
+use crate::store::{Body, Delivery, DeliveryId, Disposition, Spooled};
 
 /// A delivery that was read, or was found unreadable and is kept as it came. (In boxes: it is handed on from step to step.)
-pub(super) struct Understood {
+pub(super) struct ParsedDelivery {
     pub(super) route: Arc<Route>,
-    pub(super) received: Box<Received>,
+    pub(super) delivery: Box<Delivery>,
     /// The validation that waits for a decision, if it is one.
     pub(super) request: Option<Box<C2bValidation>>,
 }
 
 impl Engine {
-    pub(super) fn parse(&self, heard: Heard) -> Understood {
-        let Heard { route, source, reference, body, received_at } = heard;
+    pub(super) fn parse(&self, read: ReadRequest) -> ParsedDelivery {
+        let ReadRequest { route, client_ip, reference, body, received_at } = read;
         let (body, read) = read_and_strike(&route, body, reference.as_ref());
-        let (received, request) = match read {
+        let (delivery, request) = match read {
             Ok(parsed) => {
-                let mut received = received(&parsed, body, received_at, &self.routes);
-                self.await_counterpart(&mut received, reference.as_ref());
-                (received, request(parsed))
+                let mut delivery = delivery_of(&parsed, body, received_at, &self.routes);
+                self.await_counterpart(&mut delivery, reference.as_ref());
+                (delivery, validation_request(parsed))
             }
             Err(reason) => (quarantined(&route, body, received_at, &reason), None),
         };
-        Understood { route, received: Box::new(received.sent_by(source).under(reference)), request }
+        ParsedDelivery { route, delivery: Box::new(delivery.sent_by(client_ip).under(reference)), request }
     }
 
     /// What is recorded of a delivery that waited in the spool. The handlers may be others by now.
-    pub(crate) fn parse_spooled(&self, spooled: Spooled) -> Received {
-        let Spooled { delivery_id, came_to, body, received_at, peer, reference, decision } = spooled;
+    pub(crate) fn parse_spooled(&self, spooled: Spooled) -> Delivery {
+        let Spooled { delivery_id, came_to, body, received_at, client_ip, reference, decision } = spooled;
         let route = Arc::new(self.routes.of(&came_to).cloned().unwrap_or_else(|| Route::new(came_to)));
-        let understood = self.parse(Heard { route, source: peer, reference, body: body.0, received_at });
-        let mut received = *understood.received;
-        received.is_delivery(delivery_id);
-        if understood.request.is_some() {
+        let parsed = self.parse(ReadRequest { route, client_ip, reference, body: body.0, received_at });
+        let mut delivery = *parsed.delivery;
+        delivery.is_delivery(delivery_id);
+        if parsed.request.is_some() {
             // It was answered when it came.
-            received.disposition = Disposition::Decided;
+            delivery.disposition = Disposition::Decided;
         }
-        received.decision = decision;
-        received
+        delivery.decision = decision;
+        delivery
     }
 
     /// A payment without a reference waits a little for who may know its order: a confirmation for the callback of the push that
-    /// led to it, a push for its confirmation, which has the account, or for [`identify`](crate::Inbox::identify). (In production
+    /// led to it, a push for its confirmation, which has the account, or for [`link_request_id`](crate::Inbox::link_request_id). (In production
     /// the two come within seconds of each other, in either order.)
-    pub(crate) fn await_counterpart(&self, received: &mut Received, reference: Option<&Private>) {
+    pub(crate) fn await_counterpart(&self, delivery: &mut Delivery, reference: Option<&Sensitive>) {
         let is_received = |kind: &Kind| self.routes.of(kind).is_some();
         let can_come = reference.is_none()
-            && match received.kind {
+            && match delivery.kind {
                 Kind::C2bConfirmation => is_received(&Kind::Stk),
                 Kind::Stk => is_received(&Kind::C2bConfirmation) || self.expecting.is_some(),
                 _ => false,
             };
-        if let Some(payment) = received.payment.as_mut().filter(|_| can_come) {
-            payment.due_after = self.limits.counterpart;
+        if let Some(payment) = delivery.payment.as_mut().filter(|_| can_come) {
+            payment.due_after = self.limits.counterpart_timeout;
         }
     }
 }
 
 /// Reads a body, and strikes the credentials out of it where Daraja may have echoed the merchant's own request: of queue
 /// timeouts, and of what cannot be read. What payers typed is in no such body.
-fn read_and_strike(route: &Route, body: Bytes, reference: Option<&Private>) -> (Bytes, Result<Parsed, Unreadable>) {
+fn read_and_strike(route: &Route, body: Bytes, reference: Option<&Sensitive>) -> (Bytes, Result<Parsed, ParseError>) {
     match read(route, &body, reference) {
         Ok(parsed) if parsed.kind.is_timeout() => {
             let body = without_credentials(body);
@@ -85,16 +86,16 @@ fn read_and_strike(route: &Route, body: Bytes, reference: Option<&Private>) -> (
     }
 }
 
-fn read(route: &Route, body: &Bytes, reference: Option<&Private>) -> Result<Parsed, Unreadable> {
+fn read(route: &Route, body: &Bytes, reference: Option<&Sensitive>) -> Result<Parsed, ParseError> {
     let parsed = payload::parse_bytes(&route.kind, body, route.key.as_deref(), reference)?;
     if let (Callback::Custom(callback), Some(check)) = (&parsed.callback, route.check) {
         // The application's own code: what it panics at is kept, like all that it cannot read.
-        catch_unwind(AssertUnwindSafe(|| check(callback))).unwrap_or(Err(Unreadable::Panicked))?;
+        catch_unwind(AssertUnwindSafe(|| check(callback))).unwrap_or(Err(ParseError::Panicked))?;
     }
     Ok(parsed)
 }
 
-fn request(parsed: Parsed) -> Option<Box<C2bValidation>> {
+fn validation_request(parsed: Parsed) -> Option<Box<C2bValidation>> {
     match parsed.callback {
         Callback::C2bValidation(request) => Some(Box::new(request)),
         _ => None,
@@ -109,50 +110,50 @@ fn without_credentials(body: Bytes) -> Bytes {
 }
 
 /// What is recorded of a body that was read, with the payment that it shows: whether or not anybody handles payments yet.
-pub(crate) fn received(parsed: &Parsed, body: Bytes, received_at: SystemTime, routes: &Routes) -> Received {
+pub(crate) fn delivery_of(parsed: &Parsed, body: Bytes, received_at: SystemTime, routes: &Routes) -> Delivery {
     let delivery_id = DeliveryId::random();
-    let payment = parsed.payment().map(|payment| Box::new(received_payment(&payment, delivery_id, received_at)));
-    Received {
+    let payment = parsed.payment().map(|payment| Box::new(delivery_of_payment(&payment, delivery_id, received_at)));
+    Delivery {
         delivery_id,
         kind: parsed.kind.clone(),
         key: parsed.key.clone(),
-        digest: Digest::of(&body),
-        meaning: parsed.meaning(),
+        body_digest: Digest::of(&body),
+        content_digest: parsed.content_digest(),
         detail: parsed.detail(),
         outcome: parsed.callback.outcome(),
         body: Body(body),
         received_at,
-        peer: None,
+        client_ip: None,
         reference: None,
         receipt: parsed.paid().map(|(receipt, _)| receipt.to_owned()),
         decision: None,
         disposition: disposition(parsed, routes),
         due_after: Duration::ZERO,
-        said: parsed.said(),
+        facts: parsed.facts(),
         payment,
     }
 }
 
-fn received_payment(payment: &Payment, delivery_id: DeliveryId, received_at: SystemTime) -> Received {
+fn delivery_of_payment(payment: &Payment, delivery_id: DeliveryId, received_at: SystemTime) -> Delivery {
     let body = payment.to_body();
-    Received {
+    Delivery {
         delivery_id,
         kind: Kind::Payment,
         key: payment.receipt.as_str().into(),
-        digest: Digest::of(&body),
-        meaning: payment.says(),
-        // Whether it tells an account at all: see `Received::completes`.
+        body_digest: Digest::of(&body),
+        content_digest: payment.content_digest(),
+        // Whether it tells an account at all: see `Delivery::completes`.
         detail: payment.account.is_some().then(|| Digest::of(b"account")),
         outcome: Some(Outcome::Success),
         body: Body(body),
         received_at,
-        peer: None,
+        client_ip: None,
         reference: None,
         receipt: Some(payment.receipt.clone()),
         decision: None,
         disposition: Disposition::Handle,
         due_after: Duration::ZERO,
-        said: Said::default(),
+        facts: RequestFacts::default(),
         payment: None,
     }
 }
@@ -169,29 +170,29 @@ fn disposition(parsed: &Parsed, routes: &Routes) -> Disposition {
     }
 }
 
-fn quarantined(route: &Route, body: Bytes, received_at: SystemTime, reason: &Unreadable) -> Received {
-    let digest = Digest::of(&body);
+fn quarantined(route: &Route, body: Bytes, received_at: SystemTime, reason: &ParseError) -> Delivery {
+    let body_digest = Digest::of(&body);
     let reason = match payload::looks_like(&route.kind, &body) {
         Some(kind) => format!("{reason}; it looks like `{kind}`"),
         None => reason.to_string(),
     };
-    Received {
+    Delivery {
         delivery_id: DeliveryId::random(),
         kind: route.kind.clone(),
-        key: Private::from(format!("sha256:{digest}")),
-        digest,
-        meaning: digest,
+        key: Sensitive::from(format!("sha256:{body_digest}")),
+        body_digest,
+        content_digest: body_digest,
         detail: None,
         outcome: None,
         body: Body(body),
         received_at,
-        peer: None,
+        client_ip: None,
         reference: None,
         receipt: None,
         decision: None,
         disposition: Disposition::Quarantine(reason),
         due_after: Duration::ZERO,
-        said: Said::default(),
+        facts: RequestFacts::default(),
         payment: None,
     }
 }

@@ -8,7 +8,7 @@ use crate::payload::Digest;
 
 /// How many requests of each sort may be in flight.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PlaceLimits {
+pub(crate) struct InFlightLimits {
     /// By the secret.
     pub(crate) by_secret: usize,
     /// Of these, from one source; without a limit unless one is configured: Safaricom calls from few addresses, and through a
@@ -23,10 +23,10 @@ pub(crate) struct PlaceLimits {
 /// How many requests by the URL of one payment may be in flight. Daraja sends one, and sometimes a second.
 const PER_REFERENCE: usize = 4;
 
-impl PlaceLimits {
+impl InFlightLimits {
     /// So many by the secret, half as many by URLs of one payment, a quarter as many validations.
-    pub(crate) fn new(by_secret: usize) -> PlaceLimits {
-        PlaceLimits {
+    pub(crate) fn new(by_secret: usize) -> InFlightLimits {
+        InFlightLimits {
             by_secret,
             per_source: None,
             validations: (by_secret / 4).max(1),
@@ -48,8 +48,8 @@ pub(super) enum Sender<'a> {
 
 /// The places there are, and who has them. Only requests that were let in take one.
 #[derive(Clone, Debug)]
-pub(crate) struct Places {
-    limits: PlaceLimits,
+pub(crate) struct InFlightLimiter {
+    limits: InFlightLimits,
     taken: Arc<Mutex<Taken>>,
 }
 
@@ -70,10 +70,10 @@ enum Name {
 
 /// A place, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct InFlightPermit {
     sort: Sort,
     name: Option<Name>,
-    places: Places,
+    places: InFlightLimiter,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,17 +83,18 @@ enum Sort {
     Token,
 }
 
-impl Places {
-    pub(crate) fn new(limits: PlaceLimits) -> Places {
-        Places { limits, taken: Arc::default() }
+impl InFlightLimiter {
+    pub(crate) fn new(limits: InFlightLimits) -> InFlightLimiter {
+        InFlightLimiter { limits, taken: Arc::default() }
     }
 
     /// One place; none when there are too many of this sender's sort in flight, or of this sender.
-    pub(super) fn take(&self, sender: Sender<'_>) -> Option<Place> {
-        let PlaceLimits { by_secret, per_source, validations, by_token } = self.limits;
+    pub(super) fn take(&self, sender: Sender<'_>) -> Option<InFlightPermit> {
+        let InFlightLimits { by_secret, per_source, validations, by_token } = self.limits;
         let (sort, limit, name) = match sender {
-            Sender::Secret(source) => {
-                let name = per_source.zip(source.map(site)).map(|(limit, source)| (Name::Source(source), limit));
+            Sender::Secret(client_ip) => {
+                let name =
+                    per_source.zip(client_ip.map(site)).map(|(limit, client_ip)| (Name::Source(client_ip), limit));
                 (Sort::Secret, by_secret, name)
             }
             Sender::Validation => (Sort::Validation, validations, None),
@@ -114,7 +115,7 @@ impl Places {
             *count += 1;
         }
         *taken.of(sort) += 1;
-        Some(Place { sort, name: name.map(|(name, _)| name), places: self.clone() })
+        Some(InFlightPermit { sort, name: name.map(|(name, _)| name), places: self.clone() })
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -133,9 +134,9 @@ impl Taken {
 }
 
 /// Whoever has one IPv6 address has a network of them.
-fn site(source: IpAddr) -> IpAddr {
-    match source {
-        IpAddr::V4(_) => source,
+fn site(client_ip: IpAddr) -> IpAddr {
+    match client_ip {
+        IpAddr::V4(_) => client_ip,
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();
             IpAddr::V6([a, b, c, d, 0, 0, 0, 0].into())
@@ -143,7 +144,7 @@ fn site(source: IpAddr) -> IpAddr {
     }
 }
 
-impl Drop for Place {
+impl Drop for InFlightPermit {
     fn drop(&mut self) {
         let mut taken = self.places.taken();
         *taken.of(self.sort) -= 1;
@@ -163,8 +164,8 @@ mod tests {
 
     #[test]
     fn places_are_limited_in_all_and_from_one_source_and_given_back() {
-        let places = Places::new(PlaceLimits { per_source: Some(2), ..PlaceLimits::new(3) });
-        let take = |source: &str| places.take(Sender::Secret(source.parse().ok()));
+        let places = InFlightLimiter::new(InFlightLimits { per_source: Some(2), ..InFlightLimits::new(3) });
+        let take = |client_ip: &str| places.take(Sender::Secret(client_ip.parse().ok()));
         let first = take("2001:db8::1");
         let second = take("2001:db8::2");
         assert!(first.is_some() && second.is_some() && take("2001:db8::3").is_none());
@@ -179,15 +180,15 @@ mod tests {
 
     #[test]
     fn one_source_may_have_all_places_unless_a_limit_is_configured() {
-        let places = Places::new(PlaceLimits::new(300));
-        let source = "192.0.2.1".parse().ok();
-        let taken: Vec<_> = (0..300).filter_map(|_| places.take(Sender::Secret(source))).collect();
+        let places = InFlightLimiter::new(InFlightLimits::new(300));
+        let client_ip = "192.0.2.1".parse().ok();
+        let taken: Vec<_> = (0..300).filter_map(|_| places.take(Sender::Secret(client_ip))).collect();
         assert_eq!(taken.len(), 300);
     }
 
     #[test]
     fn neither_validations_nor_urls_of_payments_keep_out_anybody_else() {
-        let places = Places::new(PlaceLimits::new(8));
+        let places = InFlightLimiter::new(InFlightLimits::new(8));
         let validations: Vec<_> = (0..20).filter_map(|_| places.take(Sender::Validation)).collect();
         let leaked: Vec<_> = (0..20).filter_map(|_| places.take(Sender::Token("leaked"))).collect();
         assert_eq!((validations.len(), leaked.len()), (2, PER_REFERENCE));

@@ -11,19 +11,19 @@ use futures_core::Stream;
 use tokio::time::timeout_at;
 
 use super::Refusal;
-use super::decide::handler_deadline;
-use super::places::Place;
+use super::decide::handler_timeout;
+use super::places::InFlightPermit;
 use super::route::Routed;
 use crate::engine::Engine;
 use crate::kind::Kind;
-use crate::payload::Private;
+use crate::payload::Sensitive;
 use crate::routes::Route;
 
 /// A body, whole, and who sent it.
-pub(super) struct Heard {
+pub(super) struct ReadRequest {
     pub(super) route: Arc<Route>,
-    pub(super) source: Option<IpAddr>,
-    pub(super) reference: Option<Private>,
+    pub(super) client_ip: Option<IpAddr>,
+    pub(super) reference: Option<Sensitive>,
     pub(super) body: Bytes,
     pub(super) received_at: SystemTime,
 }
@@ -34,25 +34,25 @@ impl Engine {
         routed: Routed,
         body: B,
         started: Instant,
-    ) -> Result<(Heard, Place), Refusal>
+    ) -> Result<(ReadRequest, InFlightPermit), Refusal>
     where
         B: Stream<Item = Result<C, E>>,
         C: Into<Bytes>,
     {
-        if routed.content_length.is_some_and(|length| length > self.limits.body as u64) {
+        if routed.content_length.is_some_and(|length| length > self.limits.max_body_bytes as u64) {
             return Err(Refusal::TooLarge);
         }
-        let mut deadline = self.limits.body_deadline;
+        let mut deadline = self.limits.body_timeout;
         if routed.route.kind == Kind::C2bValidation {
             // M-Pesa waits for the answer, and the handler needs time for it.
-            deadline = deadline.min(handler_deadline(&routed.route));
+            deadline = deadline.min(handler_timeout(&routed.route));
         }
         let deadline = started + deadline;
-        let body = timeout_at(deadline.into(), gather(body, routed.content_length, self.limits.body))
+        let body = timeout_at(deadline.into(), gather(body, routed.content_length, self.limits.max_body_bytes))
             .await
             .map_err(|_| Refusal::TooSlow)??;
-        let Routed { route, source, reference, place, .. } = routed;
-        Ok((Heard { route, source, reference, body, received_at: self.clock.now() }, place))
+        let Routed { route, client_ip, reference, place, .. } = routed;
+        Ok((ReadRequest { route, client_ip, reference, body, received_at: self.clock.now() }, place))
     }
 }
 

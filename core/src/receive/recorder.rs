@@ -8,9 +8,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::record::error_chain;
-use crate::batch::take_along;
+use crate::batch::drain_ready;
 use crate::expect::Expecting;
-use crate::store::{Disposition, Received, Recorded, Store, StoreError, caught};
+use crate::store::{Delivery, Disposition, Recorded, Store, StoreError, catch_panic};
 
 /// How many deliveries may wait to be recorded, and how many are recorded in one commit.
 const QUEUE: usize = 1024;
@@ -24,7 +24,7 @@ pub(crate) struct Recorder {
 
 #[derive(Debug)]
 struct Job {
-    received: Box<Received>,
+    delivery: Box<Delivery>,
     reply: oneshot::Sender<Answer>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) enum RecordError {
 }
 
 /// A delivery as it was recorded, held against what was expected, and what recording found.
-pub(crate) type Answer = Result<(Received, Recorded), RecordError>;
+pub(crate) type Answer = Result<(Delivery, Recorded), RecordError>;
 
 impl Recorder {
     /// Starts the task that records. It ends when `stop` is cancelled and everything it was given is recorded.
@@ -54,18 +54,18 @@ impl Recorder {
     }
 
     /// Hands a delivery over, and waits until it is on disk.
-    pub(crate) async fn record(&self, received: Received) -> Answer {
-        self.enter(Box::new(received)).await?.await
+    pub(crate) async fn record(&self, delivery: Delivery) -> Answer {
+        self.enter(Box::new(delivery)).await?.await
     }
 
     /// Hands a delivery over. While the queue is full it waits for room: whoever stops waiting takes the delivery back. From
     /// then on it is the recording task's, however long that takes; what is returned waits for its answer.
     pub(crate) async fn enter(
         &self,
-        received: Box<Received>,
+        delivery: Box<Delivery>,
     ) -> Result<impl Future<Output = Answer> + use<>, RecordError> {
         let (reply, answer) = oneshot::channel();
-        self.sender.send(Job { received, reply }).await.map_err(|_| RecordError::Away)?;
+        self.sender.send(Job { delivery, reply }).await.map_err(|_| RecordError::Away)?;
         Ok(async { answer.await.unwrap_or(Err(RecordError::Away)) })
     }
 }
@@ -90,8 +90,8 @@ async fn record_all(
                 continue;
             }
         }
-        take_along(&mut receiver, &mut jobs, BATCH).await;
-        let (batch, replies): (Vec<_>, Vec<_>) = jobs.drain(..).map(|job| (*job.received, job.reply)).unzip();
+        drain_ready(&mut receiver, &mut jobs, BATCH).await;
+        let (batch, replies): (Vec<_>, Vec<_>) = jobs.drain(..).map(|job| (*job.delivery, job.reply)).unzip();
         // A store that hangs must not hold up those that come after. Nobody waits for these any more, then.
         let recording = record_expecting(&*store, expecting.as_ref(), batch);
         let answers = timeout(longest, recording).await.unwrap_or_else(|_| {
@@ -109,9 +109,9 @@ async fn record_all(
 pub(crate) async fn record_expecting(
     store: &dyn Store,
     expecting: Option<&Expecting>,
-    mut batch: Vec<Received>,
+    mut batch: Vec<Delivery>,
 ) -> Vec<Answer> {
-    let payments = || batch.iter().map(|received| received.payment.clone()).collect::<Vec<_>>();
+    let payments = || batch.iter().map(|delivery| delivery.payment.clone()).collect::<Vec<_>>();
     let judging = expecting.map(|expecting| (expecting, payments()));
     if let Some((expecting, _)) = &judging
         && let Err(error) = expecting.judge(store, &mut batch).await
@@ -125,13 +125,13 @@ pub(crate) async fn record_expecting(
     {
         tracing::warn!(cause = error_chain(&error), "cannot look up again what was expected; what is held stays held");
     }
-    batch.into_iter().zip(recorded).map(|(received, recorded)| Ok((received, recorded?))).collect()
+    batch.into_iter().zip(recorded).map(|(delivery, recorded)| Ok((delivery, recorded?))).collect()
 }
 
 /// One commit for all; by halves when one of them can never be recorded, so that it alone is kept as what cannot be read.
-async fn record_batch(store: &dyn Store, batch: &mut [Received]) -> Vec<Result<Recorded, RecordError>> {
+async fn record_batch(store: &dyn Store, batch: &mut [Delivery]) -> Vec<Result<Recorded, RecordError>> {
     let all = |error: RecordError, count: usize| (0..count).map(|_| Err(error)).collect();
-    match caught(store.record(batch)).await {
+    match catch_panic(store.record(batch)).await {
         Ok(recorded) if recorded.len() == batch.len() => recorded.into_iter().map(Ok).collect(),
         Ok(_) => {
             tracing::error!("the store answered for more or fewer callbacks than it was given");

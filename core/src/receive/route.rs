@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use super::Refusal;
 use super::guard::Admitted;
-use super::places::Place;
+use super::places::InFlightPermit;
 use crate::engine::Engine;
 use crate::observe;
-use crate::payload::Private;
+use crate::payload::Sensitive;
 use crate::routes::Route;
 
 /// A request to the URL of a kind that is handled.
 pub(super) struct Routed {
     pub(super) route: Arc<Route>,
-    pub(super) source: Option<IpAddr>,
-    pub(super) reference: Option<Private>,
+    pub(super) client_ip: Option<IpAddr>,
+    pub(super) reference: Option<Sensitive>,
     pub(super) content_length: Option<u64>,
-    pub(super) place: Place,
+    pub(super) place: InFlightPermit,
 }
 
 impl Engine {
@@ -35,8 +35,8 @@ impl Engine {
         let (sender, place) = admitted.into_sender();
         observe::received(&route.kind, sender.secret, sender.reference.is_some());
         // M-Pesa waits for an answer to a validation, whether there is room to ask for one or not.
-        let place = place.ok_or_else(|| Refusal::Undecided(route.otherwise.to_body()))?;
-        let (source, reference) = (sender.source, sender.reference);
-        Ok(Routed { route: route.clone(), source, reference, content_length: request.content_length(), place })
+        let place = place.ok_or_else(|| Refusal::Undecided(route.fallback.to_body()))?;
+        let (client_ip, reference) = (sender.client_ip, sender.reference);
+        Ok(Routed { route: route.clone(), client_ip, reference, content_length: request.content_length(), place })
     }
 }

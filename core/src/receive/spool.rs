@@ -11,7 +11,7 @@ use super::Refusal;
 use super::record::error_chain;
 use crate::kind::Kind;
 use crate::observe;
-use crate::store::{Spool, Spooled, StoreError, caught};
+use crate::store::{Spool, Spooled, StoreError, catch_panic};
 
 /// The spool, and whether the store is asked at all.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Spooling {
     pub(super) async fn put(&self, spooled: Spooled) -> Result<(), Refusal> {
         let kind: Kind = spooled.came_to.clone();
         let batch = [spooled];
-        let put = timeout(LONGEST, caught(self.spool.put(&batch))).await;
+        let put = timeout(LONGEST, catch_panic(self.spool.put(&batch))).await;
         match put.unwrap_or(Err(StoreError::Unavailable("no answer".into()))) {
             Ok(()) => {
                 observe::spooled(&kind);

@@ -10,8 +10,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-pub(crate) use self::proxies::Believed;
-pub use self::proxies::{ForwardedHeader, TrustedProxies, UnknownSource};
+pub(crate) use self::proxies::ParsedProxies;
+pub use self::proxies::{ClientIpError, ForwardedHeader, TrustedProxies};
 pub use self::safaricom::SAFARICOM_ADDRESSES;
 
 /// The addresses from which callbacks are taken: a second fence behind the secret, because nothing signs a callback and
@@ -20,42 +20,42 @@ pub use self::safaricom::SAFARICOM_ADDRESSES;
 /// The address is that of the connection's other end, or, behind [`TrustedProxies`], the one that they vouch for.
 ///
 /// ```
-/// use mpesa_callbacks_core::Sources;
+/// use mpesa_callbacks_core::IpAllowlist;
 ///
-/// let sources = Sources::safaricom().and("196.201.212.128").report_only();
-/// let office = Sources::only(["10.0.0.0/8", "2001:db8::/32"]);
+/// let sources = IpAllowlist::safaricom().allow("196.201.212.128").report_only();
+/// let office = IpAllowlist::new(["10.0.0.0/8", "2001:db8::/32"]);
 /// ```
 ///
 /// Texts are addresses (`196.201.214.200`) or networks (`10.0.0.0/8`); [`start`](crate::InboxBuilder::start) refuses
 /// others.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sources {
+pub struct IpAllowlist {
     addresses: Vec<String>,
     report_only: bool,
 }
 
-impl Sources {
+impl IpAllowlist {
     /// The twelve addresses that Safaricom publishes for its production gateway: [`SAFARICOM_ADDRESSES`]. The sandbox may
     /// call from others.
-    pub fn safaricom() -> Sources {
-        Sources::only(SAFARICOM_ADDRESSES)
+    pub fn safaricom() -> IpAllowlist {
+        IpAllowlist::new(SAFARICOM_ADDRESSES)
     }
 
     /// These addresses and networks.
-    pub fn only<T: Into<String>>(addresses: impl IntoIterator<Item = T>) -> Sources {
-        Sources { addresses: addresses.into_iter().map(Into::into).collect(), report_only: false }
+    pub fn new<T: Into<String>>(addresses: impl IntoIterator<Item = T>) -> IpAllowlist {
+        IpAllowlist { addresses: addresses.into_iter().map(Into::into).collect(), report_only: false }
     }
 
     /// One address or network more.
     #[must_use]
-    pub fn and(mut self, address: impl Into<String>) -> Sources {
+    pub fn allow(mut self, address: impl Into<String>) -> IpAllowlist {
         self.addresses.push(address.into());
         self
     }
 
     /// Requests from elsewhere are logged and counted, and let in: to see what the list would do before it does it.
     #[must_use]
-    pub fn report_only(mut self) -> Sources {
+    pub fn report_only(mut self) -> IpAllowlist {
         self.report_only = true;
         self
     }
@@ -64,19 +64,19 @@ impl Sources {
         self.addresses.is_empty()
     }
 
-    pub(crate) fn checked(self) -> Result<Listed, AddressError> {
-        Ok(Listed { networks: networks(self.addresses)?, report_only: self.report_only })
+    pub(crate) fn checked(self) -> Result<ParsedAllowlist, AddressError> {
+        Ok(ParsedAllowlist { networks: networks(self.addresses)?, report_only: self.report_only })
     }
 }
 
 /// The addresses from which callbacks are taken, read.
 #[derive(Debug)]
-pub(crate) struct Listed {
+pub(crate) struct ParsedAllowlist {
     networks: Vec<IpNet>,
     pub(crate) report_only: bool,
 }
 
-impl Listed {
+impl ParsedAllowlist {
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         contains(&self.networks, address)
     }
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn the_published_list_is_twelve_addresses_and_nothing_else() {
-        let listed = Sources::safaricom().checked().unwrap();
+        let listed = IpAllowlist::safaricom().checked().unwrap();
         assert_eq!(SAFARICOM_ADDRESSES.len(), 12);
         for address in SAFARICOM_ADDRESSES {
             assert!(listed.contains(address.parse().unwrap()));
@@ -134,13 +134,13 @@ mod tests {
 
     #[test]
     fn networks_and_v4_mapped_addresses_are_read() {
-        let listed = Sources::only(["10.0.0.0/8", "::ffff:192.0.2.7", "2001:db8::/32", "::ffff:172.16.0.0/108"]);
+        let listed = IpAllowlist::new(["10.0.0.0/8", "::ffff:192.0.2.7", "2001:db8::/32", "::ffff:172.16.0.0/108"]);
         let listed = listed.checked().unwrap();
         for address in ["10.255.0.1", "172.31.0.1", "::ffff:10.1.2.3", "192.0.2.7", "2001:db8:1::1"] {
             assert!(listed.contains(address.parse().unwrap()), "{address}");
         }
         assert!(!listed.contains("192.0.2.8".parse().unwrap()));
-        let wrong = Sources::only(["10.0.0.0/33"]).checked().unwrap_err();
+        let wrong = IpAllowlist::new(["10.0.0.0/33"]).checked().unwrap_err();
         assert!(wrong.to_string().starts_with("`10.0.0.0/33` is not an address"), "{wrong}");
     }
 }

@@ -16,7 +16,7 @@ use super::{AddressError, contains, networks};
 /// use mpesa_callbacks_core::{ForwardedHeader, TrustedProxies};
 ///
 /// // One nginx on this machine that sets `X-Forwarded-For`.
-/// let nginx = TrustedProxies::at(["127.0.0.1", "::1"]);
+/// let nginx = TrustedProxies::addresses(["127.0.0.1", "::1"]);
 /// // A load balancer of which only the number of hops is known, and that speaks RFC 7239.
 /// let balancer = TrustedProxies::hops(2).header(ForwardedHeader::Forwarded);
 /// ```
@@ -57,7 +57,7 @@ impl ForwardedHeader {
 /// Why it cannot be told where a request comes from.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum UnknownSource {
+pub enum ClientIpError {
     /// The adapter does not know the other end of the connection.
     #[error(
         "the server does not tell the adapter who sends: with axum, serve with `axum_adapter::serve`, or \
@@ -78,7 +78,7 @@ pub enum UnknownSource {
 impl TrustedProxies {
     /// The proxies at these addresses and in these networks, `X-Forwarded-For` unless said otherwise. A connection from
     /// anywhere else is taken for the sender's own.
-    pub fn at<T: Into<String>>(addresses: impl IntoIterator<Item = T>) -> TrustedProxies {
+    pub fn addresses<T: Into<String>>(addresses: impl IntoIterator<Item = T>) -> TrustedProxies {
         TrustedProxies {
             who: Who::At(addresses.into_iter().map(Into::into).collect()),
             header: ForwardedHeader::default(),
@@ -102,33 +102,33 @@ impl TrustedProxies {
     /// header, in order. What the inbox asks itself, for whoever wants to know it elsewhere.
     ///
     /// # Errors
-    /// [`UnknownSource`].
+    /// [`ClientIpError`].
     ///
     /// ```
     /// use mpesa_callbacks_core::TrustedProxies;
     ///
-    /// let proxies = TrustedProxies::at(["127.0.0.1"]);
+    /// let proxies = TrustedProxies::addresses(["127.0.0.1"]);
     /// let lines: [&[u8]; 1] = [b"196.201.214.200, 203.0.113.9"]; // the sender wrote the first address, nginx the second
-    /// let source = proxies.source(Some("127.0.0.1".parse()?), &lines)?;
-    /// assert_eq!(source.to_string(), "203.0.113.9");
+    /// let client_ip = proxies.client_ip(Some("127.0.0.1".parse()?), &lines)?;
+    /// assert_eq!(client_ip.to_string(), "203.0.113.9");
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
-    pub fn source(&self, peer: Option<IpAddr>, lines: &[&[u8]]) -> Result<IpAddr, UnknownSource> {
-        self.clone().checked()?.source(peer, lines)
+    pub fn client_ip(&self, peer: Option<IpAddr>, lines: &[&[u8]]) -> Result<IpAddr, ClientIpError> {
+        self.clone().checked()?.client_ip(peer, lines)
     }
 
-    pub(crate) fn checked(self) -> Result<Believed, AddressError> {
+    pub(crate) fn checked(self) -> Result<ParsedProxies, AddressError> {
         let proxies = match self.who {
             Who::At(addresses) => Proxies::At(networks(addresses)?),
             Who::Hops(hops) => Proxies::Hops(hops),
         };
-        Ok(Believed { proxies, header: self.header })
+        Ok(ParsedProxies { proxies, header: self.header })
     }
 }
 
 /// The proxies that are believed, read.
 #[derive(Debug)]
-pub(crate) struct Believed {
+pub(crate) struct ParsedProxies {
     proxies: Proxies,
     pub(crate) header: ForwardedHeader,
 }
@@ -139,22 +139,22 @@ enum Proxies {
     Hops(usize),
 }
 
-impl Believed {
-    pub(crate) fn source(&self, peer: Option<IpAddr>, lines: &[&[u8]]) -> Result<IpAddr, UnknownSource> {
+impl ParsedProxies {
+    pub(crate) fn client_ip(&self, peer: Option<IpAddr>, lines: &[&[u8]]) -> Result<IpAddr, ClientIpError> {
         let mut elements = from_the_right(self.header, lines);
         let read = |element: Option<&[u8]>| {
-            let element = element.ok_or(UnknownSource::TooFewHops)?;
-            address(self.header, element).ok_or(UnknownSource::Hidden)
+            let element = element.ok_or(ClientIpError::TooFewHops)?;
+            address(self.header, element).ok_or(ClientIpError::Hidden)
         };
         match &self.proxies {
-            Proxies::Hops(0) => peer.map(|peer| peer.to_canonical()).ok_or(UnknownSource::NoPeer),
+            Proxies::Hops(0) => peer.map(|peer| peer.to_canonical()).ok_or(ClientIpError::NoPeer),
             Proxies::Hops(hops) => read(elements.nth(hops - 1)),
             Proxies::At(networks) => {
-                let mut source = peer.ok_or(UnknownSource::NoPeer)?.to_canonical();
-                while contains(networks, source) {
-                    source = read(elements.next())?;
+                let mut client_ip = peer.ok_or(ClientIpError::NoPeer)?.to_canonical();
+                while contains(networks, client_ip) {
+                    client_ip = read(elements.next())?;
                 }
-                Ok(source)
+                Ok(client_ip)
             }
         }
     }
@@ -164,9 +164,9 @@ impl Believed {
 mod tests {
     use super::*;
 
-    fn source(proxies: &TrustedProxies, peer: &str, lines: &[&str]) -> Result<IpAddr, UnknownSource> {
+    fn client_ip(proxies: &TrustedProxies, peer: &str, lines: &[&str]) -> Result<IpAddr, ClientIpError> {
         let lines: Vec<_> = lines.iter().map(|line| line.as_bytes()).collect();
-        proxies.source(peer.parse().ok(), &lines)
+        proxies.client_ip(peer.parse().ok(), &lines)
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -175,34 +175,34 @@ mod tests {
 
     #[test]
     fn the_source_is_the_right_most_hop_beyond_the_proxies() {
-        let proxies = TrustedProxies::at(["10.0.0.0/8"]);
-        assert_eq!(source(&proxies, "10.0.0.1", &["198.51.100.1, 203.0.113.9"]), Ok(ip("203.0.113.9")));
-        assert_eq!(source(&proxies, "10.0.0.1", &["198.51.100.1, 203.0.113.9, 10.0.0.2"]), Ok(ip("203.0.113.9")));
-        assert_eq!(source(&proxies, "::ffff:10.0.0.1", &["203.0.113.9", "::ffff:10.0.0.2"]), Ok(ip("203.0.113.9")));
+        let proxies = TrustedProxies::addresses(["10.0.0.0/8"]);
+        assert_eq!(client_ip(&proxies, "10.0.0.1", &["198.51.100.1, 203.0.113.9"]), Ok(ip("203.0.113.9")));
+        assert_eq!(client_ip(&proxies, "10.0.0.1", &["198.51.100.1, 203.0.113.9, 10.0.0.2"]), Ok(ip("203.0.113.9")));
+        assert_eq!(client_ip(&proxies, "::ffff:10.0.0.1", &["203.0.113.9", "::ffff:10.0.0.2"]), Ok(ip("203.0.113.9")));
     }
 
     #[test]
     fn nobody_else_is_believed() {
-        let proxies = TrustedProxies::at(["10.0.0.0/8"]);
-        assert_eq!(source(&proxies, "203.0.113.9", &["196.201.214.200"]), Ok(ip("203.0.113.9")));
-        assert_eq!(source(&proxies, "", &["196.201.214.200"]), Err(UnknownSource::NoPeer));
+        let proxies = TrustedProxies::addresses(["10.0.0.0/8"]);
+        assert_eq!(client_ip(&proxies, "203.0.113.9", &["196.201.214.200"]), Ok(ip("203.0.113.9")));
+        assert_eq!(client_ip(&proxies, "", &["196.201.214.200"]), Err(ClientIpError::NoPeer));
     }
 
     #[test]
     fn fewer_hops_than_promised_are_refused() {
-        let proxies = TrustedProxies::at(["10.0.0.0/8"]);
-        assert_eq!(source(&proxies, "10.0.0.1", &[]), Err(UnknownSource::TooFewHops));
-        assert_eq!(source(&proxies, "10.0.0.1", &["10.0.0.2"]), Err(UnknownSource::TooFewHops));
+        let proxies = TrustedProxies::addresses(["10.0.0.0/8"]);
+        assert_eq!(client_ip(&proxies, "10.0.0.1", &[]), Err(ClientIpError::TooFewHops));
+        assert_eq!(client_ip(&proxies, "10.0.0.1", &["10.0.0.2"]), Err(ClientIpError::TooFewHops));
         let two = TrustedProxies::hops(2);
-        assert_eq!(source(&two, "", &["203.0.113.9, 10.0.0.2"]), Ok(ip("203.0.113.9")));
-        assert_eq!(source(&two, "", &["203.0.113.9"]), Err(UnknownSource::TooFewHops));
-        assert_eq!(source(&TrustedProxies::hops(0), "203.0.113.9", &["192.0.2.1"]), Ok(ip("203.0.113.9")));
+        assert_eq!(client_ip(&two, "", &["203.0.113.9, 10.0.0.2"]), Ok(ip("203.0.113.9")));
+        assert_eq!(client_ip(&two, "", &["203.0.113.9"]), Err(ClientIpError::TooFewHops));
+        assert_eq!(client_ip(&TrustedProxies::hops(0), "203.0.113.9", &["192.0.2.1"]), Ok(ip("203.0.113.9")));
     }
 
     #[test]
     fn what_a_proxy_does_not_tell_is_unknown() {
-        let proxies = TrustedProxies::at(["10.0.0.1"]).header(ForwardedHeader::Forwarded);
-        assert_eq!(source(&proxies, "10.0.0.1", &["for=203.0.113.9, for=unknown"]), Err(UnknownSource::Hidden));
-        assert_eq!(source(&proxies, "10.0.0.1", &["for=\"[2001:db8::9]:1\";proto=https"]), Ok(ip("2001:db8::9")));
+        let proxies = TrustedProxies::addresses(["10.0.0.1"]).header(ForwardedHeader::Forwarded);
+        assert_eq!(client_ip(&proxies, "10.0.0.1", &["for=203.0.113.9, for=unknown"]), Err(ClientIpError::Hidden));
+        assert_eq!(client_ip(&proxies, "10.0.0.1", &["for=\"[2001:db8::9]:1\";proto=https"]), Ok(ip("2001:db8::9")));
     }
 }

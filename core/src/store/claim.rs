@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Body, CallbackId, Lane, Verdict};
 use crate::kind::Kind;
-use crate::payload::{Digest, Private};
+use crate::payload::{Digest, Sensitive};
 
 /// The right to handle one callback, for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,7 +49,7 @@ pub struct Claimed {
     /// Which callback it is.
     pub kind: Kind,
     /// Its key.
-    pub key: Private,
+    pub key: Sensitive,
     /// Its bytes.
     pub body: Body,
     /// What recording found.
@@ -57,11 +57,11 @@ pub struct Claimed {
     /// When it was received.
     pub received_at: SystemTime,
     /// Who sent it.
-    pub peer: Option<IpAddr>,
+    pub client_ip: Option<IpAddr>,
     /// The fingerprint of what it says, as it was recorded.
-    pub meaning: Option<Digest>,
+    pub content_digest: Option<Digest>,
     /// The merchant's own id, from a per-payment URL, or of the request that was expected.
-    pub reference: Option<Private>,
+    pub reference: Option<Sensitive>,
     /// Which attempt this is, from 1.
     pub attempt: u32,
     /// How many claims ended without a word since the last one that came to an end: the process died, or lost its lease.
@@ -73,16 +73,16 @@ pub struct Claimed {
     /// The callback that it updates or contradicts.
     pub earlier: Option<CallbackId>,
     /// The other callbacks that told of the same receipt, oldest first.
-    pub siblings: Vec<Sibling>,
+    pub related: Vec<RelatedCallback>,
     /// The payment that it shows, claimed with it because the claimant does not handle payments: it is settled with it.
     pub payment: Option<Lease>,
     /// How the last attempt failed.
-    pub last_error: Option<Private>,
+    pub last_error: Option<Sensitive>,
 }
 
 impl Claimed {
     /// A callback at its first attempt; a store sets what else it knows.
-    pub fn new(lease: Lease, kind: Kind, key: Private, body: Body, received_at: SystemTime) -> Claimed {
+    pub fn new(lease: Lease, kind: Kind, key: Sensitive, body: Body, received_at: SystemTime) -> Claimed {
         Claimed {
             lease,
             kind,
@@ -90,15 +90,15 @@ impl Claimed {
             body,
             verdict: Verdict::First,
             received_at,
-            peer: None,
-            meaning: None,
+            client_ip: None,
+            content_digest: None,
             reference: None,
             attempt: 1,
             interruptions: 0,
             interruptions_alone: 0,
             repetition: 0,
             earlier: None,
-            siblings: Vec::new(),
+            related: Vec::new(),
             payment: None,
             last_error: None,
         }
@@ -108,20 +108,20 @@ impl Claimed {
 /// The other callback that told of the same receipt: an `stk` has a `c2b_confirmation`, and the other way round.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Sibling {
+pub struct RelatedCallback {
     /// Its id.
     pub id: CallbackId,
     /// Its kind.
     pub kind: Kind,
     /// Its key.
-    pub key: Private,
+    pub key: Sensitive,
     /// The merchant's own id that it came with.
-    pub reference: Option<Private>,
+    pub reference: Option<Sensitive>,
 }
 
-impl Sibling {
+impl RelatedCallback {
     /// The callback of this id, kind, key and reference.
-    pub fn new(id: CallbackId, kind: Kind, key: Private, reference: Option<Private>) -> Sibling {
-        Sibling { id, kind, key, reference }
+    pub fn new(id: CallbackId, kind: Kind, key: Sensitive, reference: Option<Sensitive>) -> RelatedCallback {
+        RelatedCallback { id, kind, key, reference }
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{CallbackId, Verdict};
 use crate::kind::Kind;
-use crate::payload::{Digest, Outcome, Private};
+use crate::payload::{Digest, Outcome, Sensitive};
 
 /// How far a callback has come. A store must know all of them: one more would be a breaking change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -48,9 +48,9 @@ impl State {
 #[non_exhaustive]
 pub enum Lookup {
     /// A kind, and a key within it.
-    Key(Kind, Private),
+    Key(Kind, Sensitive),
     /// A kind, and the merchant's own id.
-    Reference(Kind, Private),
+    Reference(Kind, Sensitive),
     /// M-Pesa's receipt, of money that came in: all callbacks that told of it, and the payment.
     Receipt(String),
 }
@@ -83,7 +83,7 @@ pub struct Entry {
     /// Which callback it is.
     pub kind: Kind,
     /// Its key; after its body was purged, a keyed HMAC of it.
-    pub key: Private,
+    pub key: Sensitive,
     /// What recording found.
     pub verdict: Verdict,
     /// How far it has come.
@@ -95,12 +95,12 @@ pub struct Entry {
     /// When it was received last.
     pub last_seen_at: SystemTime,
     /// Who sent it.
-    pub peer: Option<IpAddr>,
+    pub client_ip: Option<IpAddr>,
     /// The fingerprint of what it says, as it was recorded.
     #[serde(skip)]
-    pub meaning: Option<Digest>,
+    pub content_digest: Option<Digest>,
     /// The merchant's own id, from a per-payment URL, or of the request that was expected.
-    pub reference: Option<Private>,
+    pub reference: Option<Sensitive>,
     /// M-Pesa's receipt, when it tells of money that came in.
     pub receipt: Option<String>,
     /// The outcome that it tells; `None` for kinds that tell none.
@@ -114,7 +114,7 @@ pub struct Entry {
     /// When it was `Done` or `Dead`.
     pub settled_at: Option<SystemTime>,
     /// Why the last attempt failed, why it is held, or why it could not be read. What a handler says may name people.
-    pub error: Option<Private>,
+    pub error: Option<Sensitive>,
     /// The answer that was given, of a validation.
     pub decision: Option<String>,
     /// Its bytes; `None` in lists, and after they were purged.
@@ -127,7 +127,7 @@ impl Entry {
     pub fn new(
         id: CallbackId,
         kind: Kind,
-        key: Private,
+        key: Sensitive,
         verdict: Verdict,
         state: State,
         received_at: SystemTime,
@@ -141,8 +141,8 @@ impl Entry {
             received_at,
             seen: 1,
             last_seen_at: received_at,
-            peer: None,
-            meaning: None,
+            client_ip: None,
+            content_digest: None,
             reference: None,
             receipt: None,
             outcome: None,
@@ -191,7 +191,7 @@ pub struct Filter {
     /// Judged so only.
     pub verdict: Option<Verdict>,
     /// With this reference only.
-    pub reference: Option<Private>,
+    pub reference: Option<Sensitive>,
     /// Received at this time or later.
     pub since: Option<SystemTime>,
     /// Received before this time.

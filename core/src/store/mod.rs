@@ -1,13 +1,13 @@
 //! Where callbacks are kept: the contract.
 
-mod caught;
+mod catch_panic;
 mod claim;
+mod delivery;
 mod delivery_id;
 mod entry;
 mod error;
 mod interruption;
 mod memory;
-mod received;
 mod reopening;
 mod settlement;
 mod spool;
@@ -18,16 +18,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub(crate) use self::caught::caught;
-pub use self::claim::{Claim, Claimed, Lease, Sibling};
+pub(crate) use self::catch_panic::catch_panic;
+pub use self::claim::{Claim, Claimed, Lease, RelatedCallback};
+pub use self::delivery::{Delivery, Disposition};
 pub use self::delivery_id::DeliveryId;
 pub use self::entry::{Body, Entry, Filter, Lookup, State, Waiting};
 pub use self::error::{Cause, StoreError};
 pub use self::interruption::{ALONE_AFTER, FORGIVEN_ALONE, Interruption, Lane, SUSPECT_AFTER, is_ahead};
 pub use self::memory::MemoryStore;
-pub use self::received::{Disposition, Received};
-pub use self::reopening::{Reopened, Reopening};
-pub use self::settlement::{Ending, Settled, Settlement};
+pub use self::reopening::{Requeue, Requeued};
+pub use self::settlement::{Completion, SettleResult, Settlement};
 pub use self::spool::{Spool, SpoolDepth, SpoolId, Spooled};
 pub use self::verdict::{Judgement, Known, Verdict};
 use crate::kind::Kind;
@@ -44,7 +44,7 @@ use crate::urls::Environment;
 /// record ─► Ready ──claim: fence + 1, attempts + 1──► Running ──settle──► Done  │
 ///            ▲ ▲                                       │  │ └──────────► Dead  │
 ///            │ └──── sweep: lease expired ─────────────┘  └─────────────────────┘
-///            └────── reopen ◄── Held (conflict, or money unaccounted for), Dead, Done
+///            └────── requeue ◄── Held (conflict, or money unaccounted for), Dead, Done
 /// ```
 ///
 /// # Leases
@@ -72,29 +72,34 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Records deliveries in one commit, and says of each what it found; one answer each, in order.
     ///
     /// Of any number of callers with the same kind and key, on any number of machines, exactly one sees
-    /// [`Verdict::First`]. A delivery's [`payment`](Received::payment) is recorded in the same commit when the delivery
+    /// [`Verdict::First`]. A delivery's [`payment`](Delivery::payment) is recorded in the same commit when the delivery
     /// [is news](Verdict::is_news), and not otherwise. Of callbacks of one kind that tell of one receipt under different keys,
     /// only one is news. When this returns `Ok`, all of it survives a power cut: begin, write,
     /// commit, and only then return. The deliveries of one batch see each other, in order.
     ///
-    /// [`Received::judge`] and [`Received::state`] are the rules; a store finds the rows and obeys.
+    /// [`Delivery::judge`] and [`Delivery::state`] are the rules; a store finds the rows and obeys.
     ///
     /// # Payments that are completed
     /// A payment that is a variant tells what its receipt's first payment may not have told: which order it is for. In the same
-    /// commit, when it [completes](Received::completes) the first one:
+    /// commit, when it [completes](Delivery::completes) the first one:
     /// - while that is `Ready`, it takes over this one's reference, and becomes due at once: whoever claims it finds the sibling;
     /// - otherwise, when it was claimed by itself, this one is recorded as a callback of kind [`Kind::PaymentCompleted`], `Ready`,
-    ///   under [its key](Received::completing), unless there is one. (When it was only [claimed with a callback](Claimed::payment),
+    ///   under [its key](Delivery::completing), unless there is one. (When it was only [claimed with a callback](Claimed::payment),
     ///   nobody was told of it: it takes over the reference.)
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when nothing was recorded or the outcome is unknown: recording again is safe.
     /// [`StoreError::Refused`] when one of the batch can never be recorded; the engine then finds out which, by halves, and records that
     /// one as what cannot be read.
-    async fn record(&self, batch: &[Received]) -> Result<Vec<Recorded>, StoreError>;
+    async fn record(&self, batch: &[Delivery]) -> Result<Vec<Recorded>, StoreError>;
 
     /// The decision that was recorded for a callback that says the same.
-    async fn decision(&self, kind: &Kind, key: &str, meaning: &Digest) -> Result<Option<String>, StoreError>;
+    async fn find_decision(
+        &self,
+        kind: &Kind,
+        key: &str,
+        content_digest: &Digest,
+    ) -> Result<Option<String>, StoreError>;
 
     /// Takes callbacks that are `Ready` and due, oldest first, for a lease. Each is claimed by one caller only. The attempt is
     /// counted here, so that a callback which kills the process can be counted too.
@@ -116,9 +121,9 @@ pub trait Store: Debug + Send + Sync + 'static {
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError>;
 
     /// Writes down how handling ended, all in one commit; one answer each, in order. A settlement that is repeated, because
-    /// nobody heard that it was written, is [`Settled::Written`] again when it was the end: `Done`, `Dead` or `Held` under this
+    /// nobody heard that it was written, is [`SettleResult::Written`] again when it was the end: `Done`, `Dead` or `Held` under this
     /// very fence.
-    async fn settle(&self, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError>;
+    async fn settle(&self, batch: &[Settlement]) -> Result<Vec<SettleResult>, StoreError>;
 
     /// Makes `Ready` again whatever is `Running` under an expired lease, and counts the interruption. Sweep, then claim:
     /// a claim must not take expired leases itself. Returns how many there were.
@@ -128,7 +133,7 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// on. [`Interruption`] has the rules, and when it is due again.
     ///
     /// What a clock that was ahead has put off is put off from now: see [`is_ahead`].
-    async fn sweep(&self) -> Result<u64, StoreError>;
+    async fn reclaim_expired(&self) -> Result<u64, StoreError>;
 
     /// One callback, with its body when that was not purged.
     async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError>;
@@ -143,7 +148,7 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Makes a callback `Ready` that is in the state given, with its attempts forgotten, and records its payment in the same
     /// commit; `None` when it is not in that state, or has no body any more. One that was `Done` counts one more
     /// [`repetition`](Claimed::repetition).
-    async fn reopen(&self, id: CallbackId, reopening: &Reopening<'_>) -> Result<Option<Reopened>, StoreError>;
+    async fn requeue(&self, id: CallbackId, reopening: &Requeue<'_>) -> Result<Option<Requeued>, StoreError>;
 
     /// Makes a callback that is `Held`, `Dead` or `Quarantined` `Done` without handling it; `false` when it is in another state.
     async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError>;
@@ -163,16 +168,16 @@ pub trait Store: Debug + Send + Sync + 'static {
     async fn trim_quarantine(&self, rows: u64, bytes: u64) -> Result<u64, StoreError>;
 
     /// How many callbacks wait, run, are held, dead and quarantined.
-    async fn depth(&self) -> Result<Depth, StoreError>;
+    async fn counts(&self) -> Result<StateCounts, StoreError>;
 
     /// What is `Ready`, kind by kind.
     async fn waiting(&self) -> Result<Vec<Waiting>, StoreError>;
 
     /// Tells other processes that there is more to claim than this one can handle. A hint: they look once a second anyway.
-    fn announce(&self) {}
+    fn notify_peers(&self) {}
 
-    /// Waits until another process [announced](Store::announce) something; for ever where nobody can tell.
-    async fn announced(&self) {
+    /// Waits until another process [announced](Store::notify_peers) something; for ever where nobody can tell.
+    async fn notified(&self) {
         std::future::pending::<()>().await;
     }
 
@@ -250,7 +255,7 @@ pub enum Extent {
 /// How many callbacks are in which state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
-pub struct Depth {
+pub struct StateCounts {
     /// Waiting to be handled.
     pub ready: u64,
     /// Being handled.
@@ -263,7 +268,7 @@ pub struct Depth {
     pub quarantined: u64,
 }
 
-impl Depth {
+impl StateCounts {
     /// Counts `count` callbacks in this state.
     pub fn add(&mut self, state: State, count: u64) {
         match state {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Lease, State};
-use crate::payload::Private;
+use crate::payload::Sensitive;
 
 /// How handling one callback ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,14 +12,14 @@ pub struct Settlement {
     /// Under which lease.
     pub lease: Lease,
     /// How.
-    pub ending: Ending,
+    pub ending: Completion,
     /// The payment that was [claimed with it](super::Claimed::payment): `Done` with it, and `Ready` again otherwise, both or neither.
     pub payment: Option<Lease>,
 }
 
 impl Settlement {
     /// How handling under this lease ended.
-    pub fn new(lease: Lease, ending: Ending) -> Settlement {
+    pub fn new(lease: Lease, ending: Completion) -> Settlement {
         Settlement { lease, ending, payment: None }
     }
 
@@ -34,7 +34,7 @@ impl Settlement {
 /// How handling ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Ending {
+pub enum Completion {
     /// It is handled.
     Done,
     /// It failed and is due again after this long.
@@ -42,40 +42,40 @@ pub enum Ending {
         /// How long.
         after: Duration,
         /// Why it failed.
-        error: Private,
+        error: Sensitive,
     },
     /// It failed for the last time.
     Dead {
         /// Why.
-        error: Private,
+        error: Sensitive,
     },
     /// It waits for somebody to decide: nothing here handles its kind.
     Held {
         /// Why.
-        error: Private,
+        error: Sensitive,
     },
-    /// It was not handled at all (shutdown, ledger away): due again after this long, and the attempt does not count.
-    Released {
+    /// It was not handled at all (shutdown, transactor away): due again after this long, and the attempt does not count.
+    Snoozed {
         /// How long.
         after: Duration,
     },
 }
 
-impl Ending {
+impl Completion {
     /// The state that it leads to.
     pub fn state(&self) -> State {
         match self {
-            Ending::Done => State::Done,
-            Ending::Retry { .. } | Ending::Released { .. } => State::Ready,
-            Ending::Dead { .. } => State::Dead,
-            Ending::Held { .. } => State::Held,
+            Completion::Done => State::Done,
+            Completion::Retry { .. } | Completion::Snoozed { .. } => State::Ready,
+            Completion::Dead { .. } => State::Dead,
+            Completion::Held { .. } => State::Held,
         }
     }
 }
 
 /// What became of a settlement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settled {
+pub enum SettleResult {
     /// It was written.
     Written,
     /// The lease was lost; nothing was changed.

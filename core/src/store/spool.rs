@@ -6,9 +6,9 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use super::{Body, DeliveryId, Received, StoreError};
+use super::{Body, Delivery, DeliveryId, StoreError};
 use crate::kind::Kind;
-use crate::payload::Private;
+use crate::payload::Sensitive;
 
 /// Keeps deliveries on this machine while the store is away, until they are replayed into it.
 ///
@@ -56,9 +56,9 @@ pub struct Spooled {
     /// When it was received.
     pub received_at: SystemTime,
     /// Who sent it.
-    pub peer: Option<IpAddr>,
+    pub client_ip: Option<IpAddr>,
     /// The merchant's own id, from a per-payment URL.
-    pub reference: Option<Private>,
+    pub reference: Option<Sensitive>,
     /// The answer that it got: of a validation.
     pub decision: Option<String>,
 }
@@ -67,18 +67,18 @@ impl Spooled {
     /// These bytes, come to the URL of this kind; a spool sets what else it knows.
     pub fn new(came_to: Kind, body: Body, received_at: SystemTime) -> Spooled {
         let delivery_id = DeliveryId::random();
-        Spooled { delivery_id, came_to, body, received_at, peer: None, reference: None, decision: None }
+        Spooled { delivery_id, came_to, body, received_at, client_ip: None, reference: None, decision: None }
     }
 
-    pub(crate) fn of(came_to: &Kind, received: &Received) -> Spooled {
+    pub(crate) fn of(came_to: &Kind, delivery: &Delivery) -> Spooled {
         Spooled {
-            delivery_id: received.delivery_id,
+            delivery_id: delivery.delivery_id,
             came_to: came_to.clone(),
-            body: received.body.clone(),
-            received_at: received.received_at,
-            peer: received.peer,
-            reference: received.reference.clone(),
-            decision: received.decision.clone(),
+            body: delivery.body.clone(),
+            received_at: delivery.received_at,
+            client_ip: delivery.client_ip,
+            reference: delivery.reference.clone(),
+            decision: delivery.decision.clone(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{CallbackId, Disposition, Received};
+use super::{CallbackId, Delivery, Disposition};
 use crate::payload::{Digest, Outcome};
 
 /// What recording a delivery found.
@@ -49,9 +49,9 @@ pub struct Known {
     /// Its id.
     pub id: CallbackId,
     /// The fingerprint of its bytes.
-    pub digest: Digest,
+    pub body_digest: Digest,
     /// The fingerprint of what it says.
-    pub meaning: Digest,
+    pub content_digest: Digest,
     /// The fingerprint of what not every sender of its kind tells.
     pub detail: Option<Digest>,
     /// The outcome that it tells, for kinds that tell one.
@@ -75,11 +75,11 @@ impl Judgement {
     }
 }
 
-impl Received {
+impl Delivery {
     /// What it is beside what is known under its kind and key, oldest first.
     ///
     /// `told_receipt` is the callback of this kind, under another key, that was the first to tell of this
-    /// [`receipt`](Received::receipt): one payment has one callback of a kind, and the second contradicts.
+    /// [`receipt`](Delivery::receipt): one payment has one callback of a kind, and the second contradicts.
     ///
     /// - The same bytes are a duplicate; the same meaning is a variant.
     /// - Outcomes progress: what is definite *updates* what was unknown. An unknown outcome after anything, and a second
@@ -87,7 +87,7 @@ impl Received {
     /// - Anything else that differs is a conflict: failed and paid, paid twice with another amount or receipt.
     /// - What contradicted an expectation when it came does not count as known.
     pub fn judge(&self, known: &[Known], told_receipt: Option<CallbackId>) -> Judgement {
-        if let Some(same) = known.iter().find(|known| known.digest == self.digest) {
+        if let Some(same) = known.iter().find(|known| known.body_digest == self.body_digest) {
             return Judgement::new(Verdict::Duplicate, Some(same.id));
         }
         if let Disposition::Quarantine(_) = self.disposition {
@@ -113,7 +113,8 @@ impl Received {
 
     /// What only one of the two tells is no difference.
     fn says_the_same(&self, known: &Known) -> bool {
-        known.meaning == self.meaning && known.detail.zip(self.detail).is_none_or(|(one, other)| one == other)
+        known.content_digest == self.content_digest
+            && known.detail.zip(self.detail).is_none_or(|(one, other)| one == other)
     }
 }
 
@@ -124,30 +125,30 @@ mod tests {
     use super::*;
     use crate::kind::Kind;
 
-    fn push(code: &str, amount: u32, receipt: &str) -> Received {
+    fn push(code: &str, amount: u32, receipt: &str) -> Delivery {
         let body = format!(
             r#"{{"Body":{{"stkCallback":{{"CheckoutRequestID":"k","ResultCode":{code},"CallbackMetadata":{{"Item":[
             {{"Name":"Amount","Value":{amount}}},{{"Name":"MpesaReceiptNumber","Value":"{receipt}"}}]}}}}}}}}"#
         );
-        Received::parse(&Kind::Stk, body.as_bytes(), SystemTime::UNIX_EPOCH).unwrap()
+        Delivery::parse(&Kind::Stk, body.as_bytes(), SystemTime::UNIX_EPOCH).unwrap()
     }
 
-    fn paid(receipt: &str) -> Received {
+    fn paid(receipt: &str) -> Delivery {
         push("0", 5, receipt)
     }
 
-    fn unpaid(code: &str) -> Received {
+    fn unpaid(code: &str) -> Delivery {
         push(code, 0, "")
     }
 
     /// Judges one after the other, as a store would record them.
-    fn verdicts(deliveries: &[Received]) -> Vec<Verdict> {
+    fn verdicts(deliveries: &[Delivery]) -> Vec<Verdict> {
         let mut known = Vec::new();
-        for (at, received) in deliveries.iter().enumerate() {
-            let verdict = received.judge(&known, None).verdict;
+        for (at, delivery) in deliveries.iter().enumerate() {
+            let verdict = delivery.judge(&known, None).verdict;
             let id = CallbackId(i64::try_from(at).unwrap() + 1);
-            let Received { digest, meaning, detail, outcome, .. } = received.clone();
-            known.push(Known { id, digest, meaning, detail, outcome, verdict });
+            let Delivery { body_digest, content_digest, detail, outcome, .. } = delivery.clone();
+            known.push(Known { id, body_digest, content_digest, detail, outcome, verdict });
         }
         known.into_iter().map(|known| known.verdict).collect()
     }

@@ -90,7 +90,7 @@ impl Inbox {
     /// # fn example(inbox: mpesa_callbacks_core::Inbox) -> Result<(), mpesa_callbacks_core::UrlError> {
     /// let urls = inbox.urls("https://shop.example.com/pay")?;
     /// println!("{urls}");                                // all of them, to register
-    /// let callback_url = urls.stk_for("order-123")?;     // `CallBackURL` of one push; `delivery.reference()` is "order-123"
+    /// let callback_url = urls.stk_for("order-123")?;     // `CallBackURL` of one push; `ctx.reference()` is "order-123"
     /// # Ok(())
     /// # }
     /// ```
@@ -136,7 +136,7 @@ impl Urls {
     /// How long per-payment URLs that are made from now on are good; seven days unless said otherwise. A callback that
     /// comes later is refused, and Daraja does not send it again.
     #[must_use]
-    pub fn lasting(mut self, lifetime: Duration) -> Urls {
+    pub fn expires_in(mut self, lifetime: Duration) -> Urls {
         self.lifetime = lifetime;
         self
     }
@@ -155,7 +155,7 @@ impl Urls {
         self.below(self.engine.secret.expose(), kind)
     }
 
-    /// A URL of this kind for one payment: it carries the merchant's own id for it, and `delivery.reference()` brings that
+    /// A URL of this kind for one payment: it carries the merchant's own id for it, and `ctx.reference()` brings that
     /// back. A token stands in the secret's place; who learns it can answer for this payment alone, and until it expires.
     ///
     /// The reference is signed, not hidden: keep names and phone numbers out of it.

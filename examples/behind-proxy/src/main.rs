@@ -10,7 +10,7 @@ use std::time::Duration;
 use std::{env, io};
 
 use mpesa_callbacks::prelude::*;
-use mpesa_callbacks::{Secret, Sources, TrustedProxies, axum_adapter};
+use mpesa_callbacks::{IpAllowlist, Secret, TrustedProxies, axum_adapter};
 use tokio::net::TcpListener;
 
 struct Shop;
@@ -19,8 +19,8 @@ struct Shop;
 impl Shop {
     /// Money came in: once per receipt, whichever callbacks told of it.
     #[payment]
-    async fn paid(&self, payment: Payment, delivery: &Delivery) {
-        println!("{} received for {:?}, told by {:?}", payment.amount, payment.order(), delivery.peer());
+    async fn paid(&self, payment: Payment, ctx: &CallbackContext) {
+        println!("{} received for {:?}, told by {:?}", payment.amount, payment.order(), ctx.client_ip());
     }
 }
 
@@ -28,8 +28,8 @@ impl Shop {
 async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let sources = match env::var("SOURCES") {
-        Ok(sources) => Sources::only(sources.split(',')),
-        Err(_) => Sources::safaricom(),
+        Ok(sources) => IpAllowlist::new(sources.split(',')),
+        Err(_) => IpAllowlist::safaricom(),
     };
     let secret =
         env::var("CALLBACK_SECRET").or_else(|_| Secret::generate().map(|secret| secret.expose().to_owned()))?;
@@ -38,8 +38,8 @@ async fn main() -> anyhow::Result<()> {
         .secret(secret)
         // nginx, and nobody else: what it appends to `X-Forwarded-For` is believed. Whoever connects from elsewhere is taken
         // for what their connection says.
-        .trusted_proxies(TrustedProxies::at(["127.0.0.1"]))
-        .sources(sources)
+        .trusted_proxies(TrustedProxies::addresses(["127.0.0.1"]))
+        .ip_allowlist(sources)
         .sandbox() // without TLS in front; in production say `.public_url("https://…/pay")` instead
         .start()
         .await?;

@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use mpesa_callbacks::Kind;
 use mpesa_callbacks::payload::Digest;
 use mpesa_callbacks::store::{
-    CallbackId, Claim, Claimed, Depth, Ending, Entry, Extent, Filter, Lease, Lookup, Owner, Received, Recorded,
-    Reopened, Reopening, Settled, Settlement, Store, StoreError, Waiting,
+    CallbackId, Claim, Claimed, Completion, Delivery, Entry, Extent, Filter, Lease, Lookup, Owner, Recorded, Requeue,
+    Requeued, SettleResult, Settlement, StateCounts, Store, StoreError, Waiting,
 };
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool, Transaction};
@@ -68,14 +68,14 @@ impl PartnerEvents {
         let hide = |bytes: Vec<u8>| hidden(secret, &bytes).to_vec();
         let receipt: Option<String> = row.try_get("receipt")?;
         sqlx::query(
-            "UPDATE partner_event SET payload = NULL, external_id = ?2, fingerprint = ?3, meaning = ?4, detail = ?5, receipt = ?6,
+            "UPDATE partner_event SET payload = NULL, external_id = ?2, fingerprint = ?3, content_digest = ?4, detail = ?5, receipt = ?6,
                     order_ref = NULL, sender = NULL, trouble = NULL
              WHERE event_no = ?1",
         )
         .bind(row.try_get::<i64, _>("event_no")?)
         .bind(pseudonym(secret, row.try_get("topic")?, row.try_get("external_id")?))
         .bind(hide(row.try_get("fingerprint")?))
-        .bind(hide(row.try_get("meaning")?))
+        .bind(hide(row.try_get("content_digest")?))
         .bind(row.try_get::<Option<Vec<u8>>, _>("detail")?.map(hide))
         .bind(receipt.map(|receipt| hidden_receipt(secret, &receipt)))
         .execute(connection)
@@ -106,27 +106,32 @@ impl Store for PartnerEvents {
         Err(StoreError::OtherOwner { place: "the table `partner_event`".to_owned(), found, wanted })
     }
 
-    async fn record(&self, batch: &[Received]) -> Result<Vec<Recorded>, StoreError> {
+    async fn record(&self, batch: &[Delivery]) -> Result<Vec<Recorded>, StoreError> {
         let (now, mut tx) = (now(), self.begin().await?);
         let mut recorded = Vec::with_capacity(batch.len());
-        for received in batch {
-            recorded.push(recording::record(&mut tx, received, &self.secret, now).await.map_err(failed)?);
+        for delivery in batch {
+            recorded.push(recording::record(&mut tx, delivery, &self.secret, now).await.map_err(failed)?);
         }
         // Only what was committed may be acknowledged.
         tx.commit().await.map_err(failed)?;
         Ok(recorded)
     }
 
-    async fn decision(&self, kind: &Kind, key: &str, meaning: &Digest) -> Result<Option<String>, StoreError> {
+    async fn find_decision(
+        &self,
+        kind: &Kind,
+        key: &str,
+        content_digest: &Digest,
+    ) -> Result<Option<String>, StoreError> {
         let answer: Option<Option<String>> = sqlx::query_scalar(
-            "SELECT answer FROM partner_event WHERE topic = ?1 AND external_id IN (?2, ?3) AND meaning IN (?4, ?5)
+            "SELECT answer FROM partner_event WHERE topic = ?1 AND external_id IN (?2, ?3) AND content_digest IN (?4, ?5)
              ORDER BY event_no LIMIT 1",
         )
         .bind(kind.name())
         .bind(key)
         .bind(pseudonym(&self.secret, kind.name(), key))
-        .bind(&meaning.as_bytes()[..])
-        .bind(&hidden(&self.secret, meaning.as_bytes())[..])
+        .bind(&content_digest.as_bytes()[..])
+        .bind(&hidden(&self.secret, content_digest.as_bytes())[..])
         .fetch_optional(&self.pool)
         .await
         .map_err(failed)?;
@@ -160,7 +165,7 @@ impl Store for PartnerEvents {
         Ok(renewed)
     }
 
-    async fn settle(&self, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+    async fn settle(&self, batch: &[Settlement]) -> Result<Vec<SettleResult>, StoreError> {
         let (now, mut tx) = (now(), self.begin().await?);
         let mut settled = Vec::with_capacity(batch.len());
         for Settlement { lease, ending, payment, .. } in batch {
@@ -174,18 +179,18 @@ impl Store for PartnerEvents {
             if let Some(payment) = payment.filter(|_| is_written) {
                 // Its attempts were not counted, so there is none to give back.
                 let ending = match ending {
-                    Ending::Done => Ending::Done,
-                    _ => Ending::Released { after: Duration::ZERO },
+                    Completion::Done => Completion::Done,
+                    _ => Completion::Snoozed { after: Duration::ZERO },
                 };
                 working::settle(&mut tx, payment, &ending, 0, now).await.map_err(failed)?;
             }
-            settled.push(if is_written { Settled::Written } else { Settled::LeaseLost });
+            settled.push(if is_written { SettleResult::Written } else { SettleResult::LeaseLost });
         }
         tx.commit().await.map_err(failed)?;
         Ok(settled)
     }
 
-    async fn sweep(&self) -> Result<u64, StoreError> {
+    async fn reclaim_expired(&self) -> Result<u64, StoreError> {
         let mut tx = self.begin().await?;
         let swept = working::sweep(&mut tx, now()).await.map_err(failed)?;
         tx.commit().await.map_err(failed)?;
@@ -254,7 +259,7 @@ impl Store for PartnerEvents {
         rows.iter().map(entry).collect::<sqlx::Result<_>>().map_err(failed)
     }
 
-    async fn reopen(&self, id: CallbackId, reopening: &Reopening<'_>) -> Result<Option<Reopened>, StoreError> {
+    async fn requeue(&self, id: CallbackId, reopening: &Requeue<'_>) -> Result<Option<Requeued>, StoreError> {
         let (now, mut tx) = (now(), self.begin().await?);
         let reopened = sqlx::query(
             "UPDATE partner_event SET stage = 'ready', due_us = ?3, wait_us = 0, tries = 0, broken_off = 0, broken_alone = 0, lane = 0,
@@ -273,12 +278,12 @@ impl Store for PartnerEvents {
             return Ok(None);
         }
         let mut payment = None;
-        if let Some(received) = reopening.payment {
-            let recorded = recording::record(&mut tx, received, &self.secret, now).await.map_err(failed)?;
+        if let Some(delivery) = reopening.payment {
+            let recorded = recording::record(&mut tx, delivery, &self.secret, now).await.map_err(failed)?;
             payment = Some((recorded.id, recorded.verdict));
         }
         tx.commit().await.map_err(failed)?;
-        Ok(Some(Reopened::new(payment)))
+        Ok(Some(Requeued::new(payment)))
     }
 
     async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError> {
@@ -298,7 +303,7 @@ impl Store for PartnerEvents {
         let before = now().saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
         let mut tx = self.begin().await?;
         let old = sqlx::query(
-            "SELECT event_no, topic, external_id, fingerprint, meaning, detail, receipt FROM partner_event
+            "SELECT event_no, topic, external_id, fingerprint, content_digest, detail, receipt FROM partner_event
              WHERE stage = 'done' AND arrived_us < ? AND payload IS NOT NULL",
         );
         let old = old.bind(before).fetch_all(&mut *tx).await.map_err(failed)?;
@@ -329,13 +334,13 @@ impl Store for PartnerEvents {
         Ok(trimmed.rows_affected())
     }
 
-    async fn depth(&self) -> Result<Depth, StoreError> {
+    async fn counts(&self) -> Result<StateCounts, StoreError> {
         let counts: Vec<(String, i64)> =
             sqlx::query_as("SELECT stage, count(*) FROM partner_event WHERE stage <> 'done' GROUP BY stage")
                 .fetch_all(&self.pool)
                 .await
                 .map_err(failed)?;
-        let mut depth = Depth::default();
+        let mut depth = StateCounts::default();
         for (stage, count) in counts {
             depth.add(state(&stage), count.unsigned_abs());
         }

@@ -5,7 +5,7 @@ CREATE TABLE IF NOT EXISTS partner_event (
     external_id   TEXT    NOT NULL,                -- its key; a keyed hash once the payload was deleted
     payload       BLOB,
     fingerprint   BLOB    NOT NULL,                -- of the bytes
-    meaning       BLOB    NOT NULL,                -- of what they say; these and `detail` are hashed again with the key
+    content_digest       BLOB    NOT NULL,                -- of what they say; these and `detail` are hashed again with the key
     detail        BLOB,
     outcome       TEXT,
     beside_no     INTEGER,                         -- the event that it varies, updates or contradicts

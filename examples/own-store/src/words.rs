@@ -118,9 +118,9 @@ pub(crate) fn entry(row: &SqliteRow) -> sqlx::Result<Entry> {
         Entry::new(CallbackId(row.try_get("event_no")?), kind, key, verdict, state, time(row.try_get("arrived_us")?));
     entry.seen = row.try_get("times_seen")?;
     entry.last_seen_at = time(row.try_get("repeated_us")?);
-    entry.peer = row.try_get::<Option<String>, _>("sender")?.and_then(|sender| sender.parse().ok());
+    entry.client_ip = row.try_get::<Option<String>, _>("sender")?.and_then(|sender| sender.parse().ok());
     entry.reference = row.try_get::<Option<String>, _>("order_ref")?.map(Into::into);
-    entry.meaning = <[u8; 32]>::try_from(row.try_get::<Vec<u8>, _>("meaning")?).ok().map(Into::into);
+    entry.content_digest = <[u8; 32]>::try_from(row.try_get::<Vec<u8>, _>("content_digest")?).ok().map(Into::into);
     entry.receipt = row.try_get("receipt")?;
     entry.attempts = row.try_get("tries")?;
     entry.run_at = row.try_get::<Option<i64>, _>("due_us")?.map(time);

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use mpesa_callbacks::payload::Private;
+use mpesa_callbacks::payload::Sensitive;
 use mpesa_callbacks::store::{
-    ALONE_AFTER, Body, CallbackId, Claim, Claimed, Ending, Interruption, Lane, Lease, SUSPECT_AFTER, is_ahead,
+    ALONE_AFTER, Body, CallbackId, Claim, Claimed, Completion, Interruption, Lane, Lease, SUSPECT_AFTER, is_ahead,
 };
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
@@ -117,8 +117,8 @@ async fn claimed_row(connection: &mut SqliteConnection, lease: Lease, secret: &[
     let body: Vec<u8> = row.try_get("payload")?;
     let mut one = Claimed::new(lease, entry.kind, entry.key, Body::from(body), entry.received_at);
     one.verdict = entry.verdict;
-    one.peer = entry.peer;
-    one.meaning = entry.meaning;
+    one.client_ip = entry.client_ip;
+    one.content_digest = entry.content_digest;
     one.reference = entry.reference;
     one.attempt = entry.attempts;
     one.interruptions = row.try_get("broken_off")?;
@@ -127,7 +127,7 @@ async fn claimed_row(connection: &mut SqliteConnection, lease: Lease, secret: &[
     one.earlier = entry.earlier;
     one.last_error = entry.error;
     if let Some(receipt) = entry.receipt {
-        one.siblings = recording::siblings(connection, &receipt, &one.kind, secret).await?;
+        one.related = recording::related(connection, &receipt, &one.kind, secret).await?;
     }
     Ok(one)
 }
@@ -142,17 +142,17 @@ pub(crate) async fn is_held(connection: &mut SqliteConnection, lease: Lease) -> 
 pub(crate) async fn settle(
     connection: &mut SqliteConnection,
     lease: Lease,
-    ending: &Ending,
+    ending: &Completion,
     counted: i64,
     now: i64,
 ) -> sqlx::Result<bool> {
     let stage = ending.state().name();
     let (after, finished, trouble, uncounted) = match ending {
-        Ending::Done => (None, Some(now), None, 0),
-        Ending::Retry { after, error } => (Some(*after), None, Some(error), 0),
-        Ending::Dead { error } => (None, Some(now), Some(error), 0),
-        Ending::Released { after } => (Some(*after), None, None, counted),
-        Ending::Held { error } => (None, None, Some(error), 0),
+        Completion::Done => (None, Some(now), None, 0),
+        Completion::Retry { after, error } => (Some(*after), None, Some(error), 0),
+        Completion::Dead { error } => (None, Some(now), Some(error), 0),
+        Completion::Snoozed { after } => (Some(*after), None, None, counted),
+        Completion::Held { error } => (None, None, Some(error), 0),
         // An ending that is newer than this store needs nothing else.
         _ => (None, None, None, 0),
     };
@@ -168,11 +168,11 @@ pub(crate) async fn settle(
     .bind(stage)
     .bind(after.map(|after| later(now, after)))
     .bind(finished)
-    .bind(trouble.map(Private::as_str))
+    .bind(trouble.map(Sensitive::as_str))
     .bind(uncounted)
     .bind(later(0, after.unwrap_or_default()))
     // What came to an end ends no process.
-    .bind(matches!(ending, Ending::Retry { .. }))
+    .bind(matches!(ending, Completion::Retry { .. }))
     .bind(SUSPECT_AFTER)
     .bind(ALONE_AFTER)
     .execute(&mut *connection)

@@ -183,7 +183,7 @@ fn post(url: &str, body: &[u8]) -> anyhow::Result<(u16, String)> {
 async fn settled(inbox: &mpesa_callbacks::Inbox) -> anyhow::Result<()> {
     let began = Instant::now();
     loop {
-        let depth = inbox.depth().await?;
+        let depth = inbox.counts().await?;
         if depth.ready + depth.running == 0 {
             return Ok(());
         }

@@ -33,17 +33,17 @@ impl Shop {
 
     /// A push ended. When it brought money, `paid` has it.
     #[stk]
-    async fn push_ended(&self, callback: StkCallback, delivery: &Delivery, tx: &mut SqliteTx) -> sqlx::Result<()> {
+    async fn push_ended(&self, callback: StkCallback, ctx: &CallbackContext, tx: &mut SqliteTx) -> sqlx::Result<()> {
         let status = match callback.outcome() {
             Outcome::Success => return Ok(()),
             Outcome::Failed => "cancelled",
             _ => "unsure",
         };
-        orders::not_paid(tx, delivery, status).await
+        orders::not_paid(tx, ctx, status).await
     }
 
     /// A customer is about to pay. M-Pesa waits for the answer.
-    #[c2b_validation(deadline = "3s", otherwise = "accept")]
+    #[c2b_validation(timeout = "3s", fallback = "accept")]
     async fn is_welcome(&self, request: C2bValidation) -> sqlx::Result<Validation> {
         let Some(reference) = &request.bill_ref_number else {
             return Ok(Validation::reject(Rejection::InvalidAccountNumber));
@@ -57,38 +57,38 @@ impl Shop {
 
     /// A payout was carried out, or was not.
     #[b2c_result]
-    async fn sent(&self, result: B2cResult, delivery: &Delivery, tx: &mut SqliteTx) -> sqlx::Result<()> {
+    async fn sent(&self, result: B2cResult, ctx: &CallbackContext, tx: &mut SqliteTx) -> sqlx::Result<()> {
         let status = match result.outcome() {
             Outcome::Success => "sent",
             Outcome::Failed => "failed",
             _ => "unsure",
         };
-        orders::payout(tx, delivery.key(), status, result.receipt()).await
+        orders::payout(tx, ctx.key(), status, result.receipt()).await
     }
 
     /// A payout got stuck. It may have been carried out: ask the transaction status API, do not pay again.
     #[b2c_timeout]
-    async fn stuck(&self, _timeout: QueueTimeout, delivery: &Delivery, tx: &mut SqliteTx) -> sqlx::Result<()> {
-        orders::payout(tx, delivery.key(), "unsure", None).await
+    async fn stuck(&self, _timeout: QueueTimeout, ctx: &CallbackContext, tx: &mut SqliteTx) -> sqlx::Result<()> {
+        orders::payout(tx, ctx.key(), "unsure", None).await
     }
 
     /// Somebody should look at this one: `inbox.list` shows it, `inbox.contradiction` says what it contradicts, `inbox.release`
     /// applies it.
     #[on_conflict]
-    async fn held(&self, delivery: &Delivery) {
-        let reason = delivery.error();
-        tracing::error!(callback = %delivery.id(), kind = %delivery.kind(), reason, "a callback is held");
+    async fn held(&self, ctx: &CallbackContext) {
+        let reason = ctx.error();
+        tracing::error!(callback = %ctx.id(), kind = %ctx.kind(), reason, "a callback is held");
     }
 
     /// And at this one: `inbox.looks_like` says what it may be, `inbox.replay_as` reads it as that.
     #[on_quarantine]
-    async fn unreadable(&self, delivery: &Delivery) {
-        tracing::error!(callback = %delivery.id(), kind = %delivery.kind(), "cannot be read");
+    async fn unreadable(&self, ctx: &CallbackContext) {
+        tracing::error!(callback = %ctx.id(), kind = %ctx.kind(), "cannot be read");
     }
 
     /// And at this one: `inbox.get` shows why, `inbox.requeue` tries again.
     #[on_dead]
-    async fn gave_up(&self, delivery: &Delivery) {
-        tracing::error!(callback = %delivery.id(), kind = %delivery.kind(), "could not be handled");
+    async fn gave_up(&self, ctx: &CallbackContext) {
+        tracing::error!(callback = %ctx.id(), kind = %ctx.kind(), "could not be handled");
     }
 }

@@ -33,11 +33,11 @@ pub async fn open(options: &Options) -> anyhow::Result<(Inbox, Orders)> {
     let lease = options.lease()?;
     let inbox = Inbox::builder(Shop::new(orders.clone()))
         .store(SqliteStore::open(options.data_dir.join("inbox.db"))?)
-        .ledger(SqlxLedger::new(orders.pool()))
+        .transactor(SqlxTransactor::new(orders.pool()))
         .secret(options.secret()?.expose())
         .sandbox() // this shop is on a developer's machine; a real one says `.public_url("https://…")` instead
         .lease(lease)
-        .sweep_every(lease / 6)
+        .lease_check_interval(lease / 6)
         .start()
         .await?;
     Ok((inbox, orders))

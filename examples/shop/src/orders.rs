@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use mpesa_callbacks::payload::Private;
+use mpesa_callbacks::payload::Sensitive;
 use mpesa_callbacks::prelude::*;
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -75,7 +75,7 @@ impl Orders {
         Ok(Orders { pool })
     }
 
-    /// The pool, for the ledger.
+    /// The pool, for the transactor.
     pub fn pool(&self) -> SqlitePool {
         self.pool.clone()
     }
@@ -173,7 +173,7 @@ pub(crate) async fn assign(tx: &mut SqliteConnection, payment: &Payment) -> Resu
 async fn order_of(tx: &mut SqliteConnection, payment: &Payment) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar("SELECT reference FROM orders WHERE reference = ? COLLATE NOCASE OR checkout_request_id = ?")
         .bind(payment.order())
-        .bind(payment.checkout_request_id.as_ref().map(Private::as_str))
+        .bind(payment.checkout_request_id.as_ref().map(Sensitive::as_str))
         .fetch_optional(tx)
         .await
 }
@@ -191,11 +191,11 @@ async fn settle(tx: &mut SqliteConnection, cents: i64, reference: Option<&str>) 
 }
 
 /// A push ended without money. Whoever paid in the meantime has paid.
-pub(crate) async fn not_paid(tx: &mut SqliteConnection, delivery: &Delivery, status: &str) -> sqlx::Result<()> {
+pub(crate) async fn not_paid(tx: &mut SqliteConnection, ctx: &CallbackContext, status: &str) -> sqlx::Result<()> {
     sqlx::query("UPDATE orders SET status = ? WHERE (reference = ? OR checkout_request_id = ?) AND status <> 'paid'")
         .bind(status)
-        .bind(delivery.reference())
-        .bind(delivery.key())
+        .bind(ctx.reference())
+        .bind(ctx.key())
         .execute(tx)
         .await?;
     Ok(())

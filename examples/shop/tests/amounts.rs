@@ -19,7 +19,7 @@ async fn an_order_is_paid_when_all_of_it_came_and_not_before() {
     orders.place(&NewOrder { reference: "A".into(), due_cents: 10_000, checkout_request_id: None }).await.unwrap();
     for (receipt, amount, expected) in [("R1", 1, (100, "open")), ("R2", 99, (10_000, "paid"))] {
         inbox.replay_for(&Kind::Stk, "A", push(receipt, receipt, amount).as_bytes()).await.unwrap();
-        while inbox.depth().await.unwrap().ready + inbox.depth().await.unwrap().running > 0 {
+        while inbox.counts().await.unwrap().ready + inbox.counts().await.unwrap().running > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let order = &orders.list().await.unwrap()[0];

@@ -28,8 +28,8 @@ struct Journal {
     next: AtomicU64,
 }
 
-fn number(name: &str, otherwise: u64) -> u64 {
-    env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+fn number(name: &str, fallback: u64) -> u64 {
+    env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(fallback)
 }
 
 /// A push that was paid; each number has a key and a receipt of its own.
@@ -132,7 +132,7 @@ async fn check(directory: &Path, journal: &Journal, mut shop: Running) {
     let inbox = SqliteStore::open(directory.join("inbox.db")).unwrap();
     let began = Instant::now();
     loop {
-        let depth = inbox.depth().await.unwrap();
+        let depth = inbox.counts().await.unwrap();
         if depth.ready + depth.running == 0 {
             assert_eq!(depth.dead, 0);
             break;

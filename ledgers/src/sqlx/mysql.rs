@@ -3,11 +3,11 @@
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use mpesa_callbacks_core::ledger::{Begun, Ledger, LedgerError, Mark};
+use mpesa_callbacks_core::transactor::{BeginOutcome, IdempotencyKey, Transactor, TransactorError};
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{MySql, MySqlConnection, MySqlPool};
 
-use super::{ENDED, SqlxLedger, SqlxTx, unavailable};
+use super::{ENDED, SqlxTransactor, SqlxTx, unavailable};
 
 /// The transaction that handlers take: `tx: &mut MySqlTx`. Run statements on `&mut **tx`.
 ///
@@ -26,10 +26,10 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS mpesa_callbacks_applied (
 const PATIENCE: u64 = 2;
 
 #[async_trait]
-impl Ledger for SqlxLedger<MySql> {
+impl Transactor for SqlxTransactor<MySql> {
     type Tx = MySqlTx;
 
-    async fn prepare(&self) -> Result<(), LedgerError> {
+    async fn prepare(&self) -> Result<(), TransactorError> {
         // The inbox settles what is committed here. Were that lost in a power cut, nobody would apply it again.
         let (flush, has_log, sync): (i64, i64, i64) = sqlx::query_as(
             "SELECT CAST(@@innodb_flush_log_at_trx_commit AS SIGNED), CAST(@@log_bin AS SIGNED), CAST(@@sync_binlog AS SIGNED)",
@@ -39,34 +39,34 @@ impl Ledger for SqlxLedger<MySql> {
         .map_err(unavailable)?;
         if flush != 1 {
             let setting = "innodb_flush_log_at_trx_commit";
-            return Err(LedgerError::NotDurable { setting, found: flush.to_string(), needed: "1" });
+            return Err(TransactorError::NotDurable { setting, found: flush.to_string(), needed: "1" });
         }
         // What is not in the binary log after a crash is rolled back.
         if has_log != 0 && sync != 1 {
-            return Err(LedgerError::NotDurable { setting: "sync_binlog", found: sync.to_string(), needed: "1" });
+            return Err(TransactorError::NotDurable { setting: "sync_binlog", found: sync.to_string(), needed: "1" });
         }
         sqlx::raw_sql(CREATE).execute(&self.pool).await.map_err(unavailable)?;
         Ok(())
     }
 
-    async fn begin(&self, mark: &Mark) -> Result<Begun<MySqlTx>, LedgerError> {
+    async fn begin(&self, mark: &IdempotencyKey) -> Result<BeginOutcome<MySqlTx>, TransactorError> {
         let (pool, mark) = (self.pool.clone(), mark.clone());
         // In a task of its own: were its future dropped in the middle, the connection would go back to the pool as it is, with a
         // transaction open or a setting changed.
         let beginning = tokio::spawn(async move { begin_marked(&pool, &mark).await.map_err(failed) });
-        beginning.await.unwrap_or_else(|error| Err(LedgerError::Unavailable(error.into())))
+        beginning.await.unwrap_or_else(|error| Err(TransactorError::Unavailable(error.into())))
     }
 
-    async fn mark_also(&self, tx: &mut MySqlTx, mark: &Mark) -> Result<bool, LedgerError> {
+    async fn add_key(&self, tx: &mut MySqlTx, mark: &IdempotencyKey) -> Result<bool, TransactorError> {
         set_mark(tx, mark).await.map_err(failed)
     }
 
-    async fn commit(&self, mut tx: MySqlTx) -> Result<(), LedgerError> {
+    async fn commit(&self, mut tx: MySqlTx) -> Result<(), TransactorError> {
         // It is gone when the transaction is: after a deadlock, which a handler may have gone on from, or a statement that commits.
         if let Err(error) = sqlx::query("RELEASE SAVEPOINT mpesa_callbacks").execute(&mut *tx).await {
             tx.close().await;
             return Err(if number(&error) == Some(NO_SAVEPOINT) {
-                LedgerError::Refused(ENDED.into())
+                TransactorError::Refused(ENDED.into())
             } else {
                 unavailable(error)
             });
@@ -81,7 +81,7 @@ impl Ledger for SqlxLedger<MySql> {
         Ok(())
     }
 
-    async fn rollback(&self, mut tx: MySqlTx) -> Result<(), LedgerError> {
+    async fn rollback(&self, mut tx: MySqlTx) -> Result<(), TransactorError> {
         if let Err(error) = sqlx::query("ROLLBACK").execute(&mut *tx).await {
             tx.close().await;
             return Err(unavailable(error));
@@ -108,14 +108,14 @@ async fn end(mut tx: MySqlTx) {
 /// `ER_SP_DOES_NOT_EXIST`
 const NO_SAVEPOINT: u16 = 1305;
 
-async fn begin_marked(pool: &MySqlPool, mark: &Mark) -> sqlx::Result<Begun<MySqlTx>> {
+async fn begin_marked(pool: &MySqlPool, mark: &IdempotencyKey) -> sqlx::Result<BeginOutcome<MySqlTx>> {
     let mut tx = SqlxTx::begin(pool, None).await?;
     match mark_first(&mut tx, mark).await {
-        Ok(true) => Ok(Begun::New(tx)),
+        Ok(true) => Ok(BeginOutcome::New(tx)),
         Ok(false) => {
             sqlx::query("ROLLBACK").execute(&mut *tx).await?;
             end(tx).await;
-            Ok(Begun::AlreadyApplied)
+            Ok(BeginOutcome::AlreadyApplied)
         }
         Err(error) => {
             tx.close().await;
@@ -125,7 +125,7 @@ async fn begin_marked(pool: &MySqlPool, mark: &Mark) -> sqlx::Result<Begun<MySql
 }
 
 /// Writes the mark, and a savepoint after it; `false` when it is there.
-async fn mark_first(tx: &mut MySqlTx, mark: &Mark) -> sqlx::Result<bool> {
+async fn mark_first(tx: &mut MySqlTx, mark: &IdempotencyKey) -> sqlx::Result<bool> {
     let autocommit: i64 = sqlx::query_scalar("SELECT CAST(@@autocommit AS SIGNED)").fetch_one(&mut **tx).await?;
     tx.watch.is_changed.store(autocommit == 1, Ordering::SeqCst);
     // What is run after a deadlock must not take effect by itself.
@@ -138,7 +138,7 @@ async fn mark_first(tx: &mut MySqlTx, mark: &Mark) -> sqlx::Result<bool> {
 }
 
 /// Writes the mark; `false` when it is there.
-async fn set_mark(connection: &mut MySqlConnection, mark: &Mark) -> sqlx::Result<bool> {
+async fn set_mark(connection: &mut MySqlConnection, mark: &IdempotencyKey) -> sqlx::Result<bool> {
     // Not for long: a machine that is lost keeps its marks until the server notices, which may be hours. The attempt does
     // not count, and the next one looks again.
     let usual: u64 =
@@ -158,9 +158,9 @@ async fn wait_for(connection: &mut MySqlConnection, seconds: u64) -> sqlx::Resul
 }
 
 /// What passes, and what does not: a table or database that is not there, a permission.
-fn failed(error: sqlx::Error) -> LedgerError {
+fn failed(error: sqlx::Error) -> TransactorError {
     match number(&error) {
-        Some(1044 | 1045 | 1049 | 1054 | 1142 | 1143 | 1146 | 1932) => LedgerError::Broken(error.into()),
+        Some(1044 | 1045 | 1049 | 1054 | 1142 | 1143 | 1146 | 1932) => TransactorError::Broken(error.into()),
         _ => unavailable(error),
     }
 }
@@ -170,10 +170,10 @@ fn number(error: &sqlx::Error) -> Option<u16> {
 }
 
 /// A cluster may refuse at the commit what clashed with somebody else's; anything else is the server's.
-fn refused(error: sqlx::Error) -> LedgerError {
+fn refused(error: sqlx::Error) -> TransactorError {
     match number(&error) {
         // Deadlock, lock wait timeout.
-        Some(1213 | 1205) => LedgerError::Refused(error.into()),
+        Some(1213 | 1205) => TransactorError::Refused(error.into()),
         _ => unavailable(error),
     }
 }

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use async_trait::async_trait;
-use mpesa_callbacks_core::ledger::{Begun, Ledger, LedgerError, Mark};
+use mpesa_callbacks_core::transactor::{BeginOutcome, IdempotencyKey, Transactor, TransactorError};
 use sqlx::{PgConnection, PgPool, Postgres, Row};
 
-use super::{ENDED, SqlxLedger, SqlxTx, unavailable};
+use super::{ENDED, SqlxTransactor, SqlxTx, unavailable};
 
 /// The transaction that handlers take: `tx: &mut PgTx`. Run statements on `&mut **tx`.
 ///
@@ -24,10 +24,10 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS mpesa_callbacks_applied (
 const LOCK: i64 = 0x4d50_4341;
 
 #[async_trait]
-impl Ledger for SqlxLedger<Postgres> {
+impl Transactor for SqlxTransactor<Postgres> {
     type Tx = PgTx;
 
-    async fn prepare(&self) -> Result<(), LedgerError> {
+    async fn prepare(&self) -> Result<(), TransactorError> {
         let mut tx = self.pool.begin().await.map_err(unavailable)?;
         // The inbox settles what is committed here. Were that lost in a power cut, nobody would apply it again.
         let settings = sqlx::query(
@@ -37,7 +37,7 @@ impl Ledger for SqlxLedger<Postgres> {
         for setting in ["fsync", "synchronous_commit"] {
             let found: String = settings.try_get(setting).map_err(unavailable)?;
             if found == "off" {
-                return Err(LedgerError::NotDurable { setting, found, needed: "on" });
+                return Err(TransactorError::NotDurable { setting, found, needed: "on" });
             }
         }
         // `IF NOT EXISTS` alone fails when two processes create it at once.
@@ -46,13 +46,13 @@ impl Ledger for SqlxLedger<Postgres> {
         tx.commit().await.map_err(unavailable)
     }
 
-    async fn begin(&self, mark: &Mark) -> Result<Begun<PgTx>, LedgerError> {
+    async fn begin(&self, mark: &IdempotencyKey) -> Result<BeginOutcome<PgTx>, TransactorError> {
         let mut tx = begin(&self.pool).await.map_err(failed)?;
         match begin_marked(&mut tx, mark).await {
-            Ok(true) => Ok(Begun::New(tx)),
+            Ok(true) => Ok(BeginOutcome::New(tx)),
             Ok(false) => {
                 tx.rollback().await.map_err(unavailable)?;
-                Ok(Begun::AlreadyApplied)
+                Ok(BeginOutcome::AlreadyApplied)
             }
             Err(error) => {
                 tx.close().await;
@@ -61,24 +61,24 @@ impl Ledger for SqlxLedger<Postgres> {
         }
     }
 
-    async fn mark_also(&self, tx: &mut PgTx, mark: &Mark) -> Result<bool, LedgerError> {
+    async fn add_key(&self, tx: &mut PgTx, mark: &IdempotencyKey) -> Result<bool, TransactorError> {
         set_mark(tx, mark).await.map_err(failed)
     }
 
-    async fn commit(&self, mut tx: PgTx) -> Result<(), LedgerError> {
+    async fn commit(&self, mut tx: PgTx) -> Result<(), TransactorError> {
         // A handler may have gone on after a statement that failed: `COMMIT` would then roll back, and call it a success. Or it
         // may have ended the transaction: the mark's savepoint is gone with it.
         if let Err(error) = sqlx::query("RELEASE SAVEPOINT mpesa_callbacks").execute(&mut *tx).await {
             tx.close().await;
             return Err(match code(&error).as_deref() {
-                Some("25P01" | "3B001") => LedgerError::Refused(ENDED.into()),
+                Some("25P01" | "3B001") => TransactorError::Refused(ENDED.into()),
                 _ => refused(error),
             });
         }
         tx.commit().await.map_err(refused)
     }
 
-    async fn rollback(&self, tx: PgTx) -> Result<(), LedgerError> {
+    async fn rollback(&self, tx: PgTx) -> Result<(), TransactorError> {
         tx.rollback().await.map_err(unavailable)
     }
 }
@@ -92,7 +92,7 @@ async fn begin(pool: &PgPool) -> sqlx::Result<PgTx> {
 }
 
 /// Writes the mark, and a savepoint after it; `false` when it is there.
-async fn begin_marked(connection: &mut PgConnection, mark: &Mark) -> sqlx::Result<bool> {
+async fn begin_marked(connection: &mut PgConnection, mark: &IdempotencyKey) -> sqlx::Result<bool> {
     if !set_mark(connection, mark).await? {
         return Ok(false);
     }
@@ -101,7 +101,7 @@ async fn begin_marked(connection: &mut PgConnection, mark: &Mark) -> sqlx::Resul
 }
 
 /// Writes the mark; `false` when it is there.
-async fn set_mark(connection: &mut PgConnection, mark: &Mark) -> sqlx::Result<bool> {
+async fn set_mark(connection: &mut PgConnection, mark: &IdempotencyKey) -> sqlx::Result<bool> {
     // Not for long: a machine that is lost keeps its marks until the server notices, which may be hours. The attempt does
     // not count, and the next one looks again.
     let usual: String =
@@ -120,20 +120,20 @@ fn code(error: &sqlx::Error) -> Option<String> {
 }
 
 /// What passes, and what does not: a table that is gone, a permission, a database that is not there.
-fn failed(error: sqlx::Error) -> LedgerError {
+fn failed(error: sqlx::Error) -> TransactorError {
     let code = code(&error);
     match code.as_deref().and_then(|code| code.get(..2)) {
-        Some("42" | "3D" | "3F" | "28") => LedgerError::Broken(error.into()),
+        Some("42" | "3D" | "3F" | "28") => TransactorError::Broken(error.into()),
         _ => unavailable(error),
     }
 }
 
 /// What the handler wrote is wrong (a deferred constraint or trigger, a statement that failed), or clashed with somebody
 /// else's; unless the server is away, out of something, or broken.
-fn refused(error: sqlx::Error) -> LedgerError {
+fn refused(error: sqlx::Error) -> TransactorError {
     let code = code(&error);
     match code.as_deref().and_then(|code| code.get(..2)) {
         None | Some("08" | "53" | "57" | "58" | "XX") => unavailable(error),
-        Some(_) => LedgerError::Refused(error.into()),
+        Some(_) => TransactorError::Refused(error.into()),
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use mpesa_callbacks_core::ledger::{Begun, Ledger, LedgerError, Mark};
+use mpesa_callbacks_core::transactor::{BeginOutcome, IdempotencyKey, Transactor, TransactorError};
 use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 
-use super::{ENDED, SqlxLedger, SqlxTx, unavailable};
+use super::{ENDED, SqlxTransactor, SqlxTx, unavailable};
 
 /// The transaction that handlers take: `tx: &mut SqliteTx`. Run statements on `&mut **tx`.
 ///
@@ -14,7 +14,7 @@ use super::{ENDED, SqlxLedger, SqlxTx, unavailable};
 /// `OR ROLLBACK`. What a handler writes after that takes no effect: nothing can be committed on this connection until the
 /// handler has come to its end, by the handler's own `COMMIT` neither. The handler is run again.
 ///
-/// While it lasts, the connection's commit and rollback hooks are the ledger's.
+/// While it lasts, the connection's commit and rollback hooks are the transactor's.
 pub type SqliteTx = SqlxTx<Sqlite>;
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS mpesa_callbacks_applied (
@@ -24,52 +24,56 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS mpesa_callbacks_applied (
 ) WITHOUT ROWID";
 
 #[async_trait]
-impl Ledger for SqlxLedger<Sqlite> {
+impl Transactor for SqlxTransactor<Sqlite> {
     type Tx = SqliteTx;
 
-    async fn prepare(&self) -> Result<(), LedgerError> {
+    async fn prepare(&self) -> Result<(), TransactorError> {
         sqlx::query(CREATE).execute(&self.pool).await.map_err(unavailable)?;
         // The inbox settles what is committed here. Were that lost in a power cut, nobody would apply it again.
         let synchronous: i64 =
             sqlx::query_scalar("PRAGMA synchronous").fetch_one(&self.pool).await.map_err(unavailable)?;
         if synchronous < 2 {
             let found = synchronous.to_string();
-            return Err(LedgerError::NotDurable { setting: "synchronous", found, needed: "2 (FULL), sqlx's default" });
+            return Err(TransactorError::NotDurable {
+                setting: "synchronous",
+                found,
+                needed: "2 (FULL), sqlx's default",
+            });
         }
         Ok(())
     }
 
-    async fn begin(&self, mark: &Mark) -> Result<Begun<SqliteTx>, LedgerError> {
+    async fn begin(&self, mark: &IdempotencyKey) -> Result<BeginOutcome<SqliteTx>, TransactorError> {
         let (pool, mark) = (self.pool.clone(), mark.clone());
         // In a task of its own: were its future dropped in the middle, the hooks would be half set.
         let beginning = tokio::spawn(async move { begin_marked(&pool, &mark).await.map_err(failed) });
-        beginning.await.unwrap_or_else(|error| Err(LedgerError::Unavailable(error.into())))
+        beginning.await.unwrap_or_else(|error| Err(TransactorError::Unavailable(error.into())))
     }
 
-    async fn mark_also(&self, tx: &mut SqliteTx, mark: &Mark) -> Result<bool, LedgerError> {
+    async fn add_key(&self, tx: &mut SqliteTx, mark: &IdempotencyKey) -> Result<bool, TransactorError> {
         set_mark(tx, mark).await.map_err(failed)
     }
 
-    async fn commit(&self, tx: SqliteTx) -> Result<(), LedgerError> {
+    async fn commit(&self, tx: SqliteTx) -> Result<(), TransactorError> {
         if tx.watch.was_ended.load(Ordering::SeqCst) {
             tx.close().await;
-            return Err(LedgerError::Refused(ENDED.into()));
+            return Err(TransactorError::Refused(ENDED.into()));
         }
         tx.commit().await.map_err(|error| match &error {
             // A deferred constraint: what the handler wrote is wrong, and trying again alone will not mend it.
             sqlx::Error::Database(database) if database.is_foreign_key_violation() || database.is_check_violation() => {
-                LedgerError::Refused(error.into())
+                TransactorError::Refused(error.into())
             }
             _ => unavailable(error),
         })
     }
 
-    async fn rollback(&self, tx: SqliteTx) -> Result<(), LedgerError> {
+    async fn rollback(&self, tx: SqliteTx) -> Result<(), TransactorError> {
         tx.rollback().await.map_err(unavailable)
     }
 }
 
-async fn begin_marked(pool: &SqlitePool, mark: &Mark) -> sqlx::Result<Begun<SqliteTx>> {
+async fn begin_marked(pool: &SqlitePool, mark: &IdempotencyKey) -> sqlx::Result<BeginOutcome<SqliteTx>> {
     // IMMEDIATE: it waits for its turn to write here, and cannot lose it to somebody else between reading and writing.
     let mut tx = SqlxTx::begin(pool, Some("BEGIN IMMEDIATE")).await?;
     let is_new = match set_mark(&mut tx, mark).await {
@@ -82,20 +86,20 @@ async fn begin_marked(pool: &SqlitePool, mark: &Mark) -> sqlx::Result<Begun<Sqli
     };
     if !is_new {
         tx.rollback().await?;
-        return Ok(Begun::AlreadyApplied);
+        return Ok(BeginOutcome::AlreadyApplied);
     }
     watch(&mut tx).await?;
-    Ok(Begun::New(tx))
+    Ok(BeginOutcome::New(tx))
 }
 
 /// Writes the mark; `false` when it is there.
-async fn set_mark(connection: &mut SqliteConnection, mark: &Mark) -> sqlx::Result<bool> {
+async fn set_mark(connection: &mut SqliteConnection, mark: &IdempotencyKey) -> sqlx::Result<bool> {
     let insert = sqlx::query("INSERT INTO mpesa_callbacks_applied (mark, kind) VALUES (?, ?) ON CONFLICT DO NOTHING");
     let marked = insert.bind(mark.as_bytes()).bind(mark.kind().name()).execute(connection).await?;
     Ok(marked.rows_affected() > 0)
 }
 
-/// From now on nothing is committed on this connection but by the ledger, and a rollback is noticed.
+/// From now on nothing is committed on this connection but by the transactor, and a rollback is noticed.
 async fn watch(tx: &mut SqliteTx) -> sqlx::Result<()> {
     let watch = tx.watch.clone();
     let mut handle = tx.lock_handle().await?;
@@ -110,12 +114,12 @@ async fn watch(tx: &mut SqliteTx) -> sqlx::Result<()> {
 }
 
 /// What passes, and what does not: see <https://www.sqlite.org/rescode.html>.
-fn failed(error: sqlx::Error) -> LedgerError {
+fn failed(error: sqlx::Error) -> TransactorError {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     let primary = code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
     match primary {
         // ERROR (there is no such table), PERM, READONLY, CORRUPT, MISMATCH, AUTH, NOTADB.
-        Some(1 | 3 | 8 | 11 | 20 | 23 | 26) => LedgerError::Broken(error.into()),
+        Some(1 | 3 | 8 | 11 | 20 | 23 | 26) => TransactorError::Broken(error.into()),
         _ => unavailable(error),
     }
 }

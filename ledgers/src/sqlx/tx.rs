@@ -58,7 +58,7 @@ impl<DB: Database> SqlxTx<DB> {
     }
 
     /// Commits. After an error the outcome may be unknown, and the connection is gone.
-    #[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
+    #[cfg(any(feature = "sqlx-postgres-tx", feature = "sqlx-sqlite-tx"))]
     pub(super) async fn commit(mut self) -> sqlx::Result<()> {
         self.watch.may_commit.store(true, Ordering::SeqCst);
         let committed = DB::TransactionManager::commit(&mut self).await;

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use mpesa_callbacks::Kind;
 use mpesa_callbacks::store::{
-    Claim, Ending, Extent, Filter, Received, Settlement, Spool, SpoolId, Spooled, SqliteSpool, SqliteStore, Store,
+    Claim, Completion, Delivery, Extent, Filter, Settlement, Spool, SpoolId, Spooled, SqliteSpool, SqliteStore, Store,
 };
 use rusqlite::Connection;
 
@@ -65,19 +65,19 @@ async fn store(directory: &Path, mut random: fastrand::Rng) -> anyhow::Result<()
     }
     say("looked");
     loop {
-        let batch: Vec<Received> = (0..random.usize(1..8))
+        let batch: Vec<Delivery> = (0..random.usize(1..8))
             .map(|_| {
                 number += 1;
-                Received::parse(&Kind::Stk, &body(number, random.usize(10..2000)), SystemTime::now())
+                Delivery::parse(&Kind::Stk, &body(number, random.usize(10..2000)), SystemTime::now())
             })
             .collect::<Result<_, _>>()?;
         store.record(&batch).await?;
-        for received in &batch {
-            say(&format!("acknowledged {}", received.key.as_str()));
+        for delivery in &batch {
+            say(&format!("acknowledged {}", delivery.key.as_str()));
         }
         if random.u8(0..4) == 0 {
             let claimed = store.claim(&Claim::new(&[Kind::Stk, Kind::Payment], 10, Duration::from_mins(1))).await?;
-            let done: Vec<_> = claimed.iter().map(|one| Settlement::new(one.lease, Ending::Done)).collect();
+            let done: Vec<_> = claimed.iter().map(|one| Settlement::new(one.lease, Completion::Done)).collect();
             store.settle(&done).await?;
         }
         if random.u8(0..40) == 0 {

@@ -3,15 +3,15 @@
 use std::collections::{HashMap, HashSet};
 
 use mpesa_callbacks_core::Kind;
-use mpesa_callbacks_core::payload::Private;
-use mpesa_callbacks_core::store::{Body, CallbackId, Claim, Claimed, Lease, Sibling};
+use mpesa_callbacks_core::payload::Sensitive;
+use mpesa_callbacks_core::store::{Body, CallbackId, Claim, Claimed, Lease, RelatedCallback};
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgPool, PgRow};
 
 use super::begin;
 use super::record::Place;
 use super::schema::Schema;
-use crate::words::{digest, hidden_receipt, lane_number, peer, span, time, verdict};
+use crate::words::{client_ip, digest, hidden_receipt, lane_number, span, time, verdict};
 
 /// The payments of callbacks, as a claimant that does not handle payments takes them.
 #[derive(Default)]
@@ -48,11 +48,11 @@ pub(super) async fn claim(pool: &PgPool, place: Place<'_>, claim: &Claim<'_>) ->
     let mut claimed = rows.iter().map(one).collect::<sqlx::Result<Vec<(Claimed, Option<String>)>>>()?;
     // A statement of its own: it must see what was recorded while the others waited for a lock.
     let receipts: HashSet<String> = claimed.iter().filter_map(|(_, receipt)| receipt.clone()).collect();
-    let siblings = siblings(&mut tx, place, receipts).await?;
+    let related = related(&mut tx, place, receipts).await?;
     tx.commit().await?;
     for (one, receipt) in &mut claimed {
-        let told = receipt.as_ref().and_then(|receipt| siblings.get(receipt)).into_iter().flatten();
-        one.siblings = told.filter(|sibling| sibling.kind != one.kind).cloned().collect();
+        let told = receipt.as_ref().and_then(|receipt| related.get(receipt)).into_iter().flatten();
+        one.related = told.filter(|sibling| sibling.kind != one.kind).cloned().collect();
         one.payment = payments.with.get(&one.lease.id.0).and_then(|payment| leases.get(payment)).copied();
     }
     // `RETURNING` has no order.
@@ -144,8 +144,8 @@ async fn take(
              wait = $3, lane = $4
          FROM mpesa_callbacks.callback AS c JOIN mpesa_callbacks.body AS b ON b.callback_id = c.id
          WHERE w.callback_id = ANY($1) AND c.id = ANY($1) AND b.callback_id = ANY($1) AND w.callback_id = c.id
-         RETURNING c.id, c.kind, c.key, verdict, received_at, peer, reference, receipt, earlier, attempts, interruptions,
-                   interruptions_alone, repetition, error, fence, body, meaning",
+         RETURNING c.id, c.kind, c.key, verdict, received_at, client_ip, reference, receipt, earlier, attempts, interruptions,
+                   interruptions_alone, repetition, error, fence, body, content_digest",
     ))
     .bind(ids)
     .bind(attempts)
@@ -163,27 +163,27 @@ fn one(row: &PgRow) -> sqlx::Result<(Claimed, Option<String>)> {
     let number = |name: &str| Ok::<u32, sqlx::Error>(row.try_get::<i32, _>(name)?.unsigned_abs());
     let mut one = Claimed::new(lease, kind, key, body, time(row.try_get("received_at")?));
     one.verdict = verdict(row.try_get::<i16, _>("verdict")?.into());
-    one.peer = peer(row.try_get("peer")?);
-    one.reference = row.try_get::<Option<String>, _>("reference")?.map(Private::from);
-    one.meaning = digest(row.try_get("meaning")?);
+    one.client_ip = client_ip(row.try_get("client_ip")?);
+    one.reference = row.try_get::<Option<String>, _>("reference")?.map(Sensitive::from);
+    one.content_digest = digest(row.try_get("content_digest")?);
     one.attempt = number("attempts")?;
     one.interruptions = number("interruptions")?;
     one.interruptions_alone = number("interruptions_alone")?;
     one.repetition = number("repetition")?;
     one.earlier = row.try_get::<Option<i64>, _>("earlier")?.map(CallbackId);
-    one.last_error = row.try_get::<Option<String>, _>("error")?.map(Private::from);
+    one.last_error = row.try_get::<Option<String>, _>("error")?.map(Sensitive::from);
     Ok((one, row.try_get("receipt")?))
 }
 
 /// The callbacks that told of these receipts, oldest first.
-async fn siblings(
+async fn related(
     connection: &mut PgConnection,
     place: Place<'_>,
     receipts: HashSet<String>,
-) -> sqlx::Result<HashMap<String, Vec<Sibling>>> {
-    let mut siblings = HashMap::<String, Vec<Sibling>>::new();
+) -> sqlx::Result<HashMap<String, Vec<RelatedCallback>>> {
+    let mut related = HashMap::<String, Vec<RelatedCallback>>::new();
     if receipts.is_empty() {
-        return Ok(siblings);
+        return Ok(related);
     }
     let mut names: HashMap<String, String> = HashMap::with_capacity(receipts.len() * 2);
     for receipt in receipts {
@@ -200,8 +200,9 @@ async fn siblings(
     .await?;
     for (id, kind, key, reference, receipt) in rows {
         let Some(receipt) = names.get(&receipt) else { continue };
-        let sibling = Sibling::new(CallbackId(id), Kind::from_name(&kind), key.into(), reference.map(Private::from));
-        siblings.entry(receipt.clone()).or_default().push(sibling);
+        let sibling =
+            RelatedCallback::new(CallbackId(id), Kind::from_name(&kind), key.into(), reference.map(Sensitive::from));
+        related.entry(receipt.clone()).or_default().push(sibling);
     }
-    Ok(siblings)
+    Ok(related)
 }

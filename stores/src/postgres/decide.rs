@@ -1,17 +1,17 @@
 //! Decisions of people: reopening and dismissing.
 
-use mpesa_callbacks_core::store::{CallbackId, Reopening};
+use mpesa_callbacks_core::store::{CallbackId, Requeue};
 use sqlx::postgres::{PgConnection, PgPool};
 
 use super::schema::Schema;
 use super::text;
 use crate::words::state_number;
 
-pub(super) async fn reopen(
+pub(super) async fn requeue(
     connection: &mut PgConnection,
     schema: &Schema,
     id: CallbackId,
-    reopening: &Reopening<'_>,
+    reopening: &Requeue<'_>,
 ) -> sqlx::Result<bool> {
     let reopened = sqlx::query(schema.sql(
         "UPDATE mpesa_callbacks.work

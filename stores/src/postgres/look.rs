@@ -1,16 +1,18 @@
 //! The reading side.
 
 use mpesa_callbacks_core::Kind;
-use mpesa_callbacks_core::payload::Private;
-use mpesa_callbacks_core::store::{Body, CallbackId, Depth, Entry, Filter, Lookup, Waiting};
+use mpesa_callbacks_core::payload::Sensitive;
+use mpesa_callbacks_core::store::{Body, CallbackId, Entry, Filter, Lookup, StateCounts, Waiting};
 use sqlx::postgres::{PgPool, PgRow};
 use sqlx::{QueryBuilder, Row};
 
 use super::schema::Schema;
 use super::text;
-use crate::words::{digest, hidden_receipt, micros, outcome, peer, state, state_number, time, verdict, verdict_number};
+use crate::words::{
+    client_ip, digest, hidden_receipt, micros, outcome, state, state_number, time, verdict, verdict_number,
+};
 
-pub(super) async fn depth(pool: &PgPool, schema: &Schema) -> sqlx::Result<Depth> {
+pub(super) async fn depth(pool: &PgPool, schema: &Schema) -> sqlx::Result<StateCounts> {
     // Each count reads its own partial index.
     let counts: Vec<(i16, i64)> = sqlx::query_as(schema.sql(
         "SELECT 0::smallint, count(*) FROM mpesa_callbacks.work WHERE state = 0 UNION ALL
@@ -19,7 +21,7 @@ pub(super) async fn depth(pool: &PgPool, schema: &Schema) -> sqlx::Result<Depth>
     ))
     .fetch_all(pool)
     .await?;
-    let mut depth = Depth::default();
+    let mut depth = StateCounts::default();
     for (number, count) in counts {
         depth.add(state(number.into()), count.unsigned_abs());
     }
@@ -35,14 +37,14 @@ fn entry(row: &PgRow) -> sqlx::Result<Entry> {
     let mut entry = Entry::new(id, kind, key, verdict, state, time(row.try_get("received_at")?));
     entry.seen = row.try_get::<i32, _>("seen")?.unsigned_abs();
     entry.last_seen_at = time(row.try_get("last_seen_at")?);
-    entry.meaning = digest(row.try_get("meaning")?);
-    entry.peer = peer(row.try_get("peer")?);
-    entry.reference = row.try_get::<Option<String>, _>("reference")?.map(Private::from);
+    entry.content_digest = digest(row.try_get("content_digest")?);
+    entry.client_ip = client_ip(row.try_get("client_ip")?);
+    entry.reference = row.try_get::<Option<String>, _>("reference")?.map(Sensitive::from);
     entry.receipt = row.try_get("receipt")?;
     entry.attempts = row.try_get::<i32, _>("attempts")?.unsigned_abs();
     entry.run_at = row.try_get::<Option<i64>, _>("run_at")?.map(time);
     entry.settled_at = row.try_get::<Option<i64>, _>("settled_at")?.map(time);
-    entry.error = row.try_get::<Option<String>, _>("error")?.map(Private::from);
+    entry.error = row.try_get::<Option<String>, _>("error")?.map(Sensitive::from);
     entry.decision = row.try_get("decision")?;
     entry.outcome = row.try_get::<Option<i16>, _>("outcome")?.and_then(|number| outcome(number.into()));
     entry.earlier = row.try_get::<Option<i64>, _>("earlier")?.map(CallbackId);

@@ -46,8 +46,8 @@ use async_trait::async_trait;
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::payload::Digest;
 use mpesa_callbacks_core::store::{
-    CallbackId, Claim, Claimed, Depth, Entry, Extent, Filter, Lease, Lookup, Owner, Received, Recorded, Reopened,
-    Reopening, Settled, Settlement, Store, StoreError, Waiting,
+    CallbackId, Claim, Claimed, Delivery, Entry, Extent, Filter, Lease, Lookup, Owner, Recorded, Requeue, Requeued,
+    SettleResult, Settlement, StateCounts, Store, StoreError, Waiting,
 };
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
@@ -205,7 +205,7 @@ impl PostgresStore {
         Ok(PostgresStore { hints: Arc::new(Hints::start(options, self.schema.name())), ..self })
     }
 
-    async fn record_once(&self, batch: &[Received], place: Place<'_>, is_again: bool) -> sqlx::Result<Vec<Recorded>> {
+    async fn record_once(&self, batch: &[Delivery], place: Place<'_>, is_again: bool) -> sqlx::Result<Vec<Recorded>> {
         let mut tx = begin(&self.pool).await?;
         if is_again {
             // Those who met in a circle go one after the other: each has locked what the others then ask for.
@@ -280,7 +280,7 @@ impl Store for PostgresStore {
         tx.commit().await.map_err(store_error)
     }
 
-    async fn record(&self, batch: &[Received]) -> Result<Vec<Recorded>, StoreError> {
+    async fn record(&self, batch: &[Delivery]) -> Result<Vec<Recorded>, StoreError> {
         let place = self.place().await?;
         let (began, mut tries, mut is_again) = (Instant::now(), 1, false);
         loop {
@@ -297,8 +297,13 @@ impl Store for PostgresStore {
         }
     }
 
-    async fn decision(&self, kind: &Kind, key: &str, meaning: &Digest) -> Result<Option<String>, StoreError> {
-        record::decision(&self.pool, self.place().await?, kind, key, meaning).await.map_err(store_error)
+    async fn find_decision(
+        &self,
+        kind: &Kind,
+        key: &str,
+        content_digest: &Digest,
+    ) -> Result<Option<String>, StoreError> {
+        record::find_decision(&self.pool, self.place().await?, kind, key, content_digest).await.map_err(store_error)
     }
 
     async fn claim(&self, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
@@ -310,12 +315,12 @@ impl Store for PostgresStore {
         unlocked!(settle::renew(pool, &self.schema, leases, lease)).map_err(store_error)
     }
 
-    async fn settle(&self, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+    async fn settle(&self, batch: &[Settlement]) -> Result<Vec<SettleResult>, StoreError> {
         let pool = self.pool().await?;
         unlocked!(settle::settle(pool, &self.schema, batch)).map_err(store_error)
     }
 
-    async fn sweep(&self) -> Result<u64, StoreError> {
+    async fn reclaim_expired(&self) -> Result<u64, StoreError> {
         let pool = self.pool().await?;
         unlocked!(sweep::sweep(pool, &self.schema, &self.clock)).map_err(store_error)
     }
@@ -333,22 +338,22 @@ impl Store for PostgresStore {
         look::list(self.pool().await?, &self.schema, filter).await.map_err(store_error)
     }
 
-    async fn reopen(&self, id: CallbackId, reopening: &Reopening<'_>) -> Result<Option<Reopened>, StoreError> {
+    async fn requeue(&self, id: CallbackId, reopening: &Requeue<'_>) -> Result<Option<Requeued>, StoreError> {
         let place = self.place().await?;
-        let reopen = || async {
+        let requeue = || async {
             let mut tx = begin(&self.pool).await?;
             let mut reopened = None;
-            if decide::reopen(&mut tx, place.schema, id, reopening).await? {
+            if decide::requeue(&mut tx, place.schema, id, reopening).await? {
                 let payment = match reopening.payment {
                     Some(payment) => record::record_all(&mut tx, std::slice::from_ref(payment), place).await?.pop(),
                     None => None,
                 };
-                reopened = Some(Reopened::new(payment.map(|payment| (payment.id, payment.verdict))));
+                reopened = Some(Requeued::new(payment.map(|payment| (payment.id, payment.verdict))));
             }
             tx.commit().await?;
             Ok(reopened)
         };
-        unlocked!(reopen()).map_err(store_error)
+        unlocked!(requeue()).map_err(store_error)
     }
 
     async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError> {
@@ -364,7 +369,7 @@ impl Store for PostgresStore {
         purge::trim_quarantine(self.pool().await?, &self.schema, rows, bytes).await.map_err(store_error)
     }
 
-    async fn depth(&self) -> Result<Depth, StoreError> {
+    async fn counts(&self) -> Result<StateCounts, StoreError> {
         look::depth(self.pool().await?, &self.schema).await.map_err(store_error)
     }
 
@@ -372,11 +377,11 @@ impl Store for PostgresStore {
         look::waiting(self.pool().await?, &self.schema).await.map_err(store_error)
     }
 
-    fn announce(&self) {
+    fn notify_peers(&self) {
         self.hints.send();
     }
 
-    async fn announced(&self) {
+    async fn notified(&self) {
         self.hints.heard().await;
     }
 

@@ -76,8 +76,8 @@ struct Told {
     id: i64,
     kind: String,
     key: String,
-    digest: Vec<u8>,
-    meaning: Vec<u8>,
+    body_digest: Vec<u8>,
+    content_digest: Vec<u8>,
     detail: Option<Vec<u8>>,
     receipt: Option<String>,
 }
@@ -88,8 +88,8 @@ impl Told {
             id: row.try_get("id")?,
             kind: row.try_get("kind")?,
             key: row.try_get("key")?,
-            digest: row.try_get("digest")?,
-            meaning: row.try_get("meaning")?,
+            body_digest: row.try_get("body_digest")?,
+            content_digest: row.try_get("content_digest")?,
             detail: row.try_get("detail")?,
             receipt: row.try_get("receipt")?,
         })
@@ -107,7 +107,7 @@ async fn purge_some(pool: &PgPool, schema: &Schema, hmac_key: &[u8], ids: &[i64]
     .fetch_all(&mut *tx)
     .await?;
     let done: Vec<PgRow> = sqlx::query(schema.sql(
-        "SELECT id, kind, key, digest, meaning, detail, receipt FROM mpesa_callbacks.callback WHERE id = ANY($1)
+        "SELECT id, kind, key, body_digest, content_digest, detail, receipt FROM mpesa_callbacks.callback WHERE id = ANY($1)
          ORDER BY kind COLLATE \"C\", key COLLATE \"C\", id FOR UPDATE",
     ))
     .bind(&done)
@@ -121,9 +121,9 @@ async fn purge_some(pool: &PgPool, schema: &Schema, hmac_key: &[u8], ids: &[i64]
     done.retain(|told| taken.contains(&told.id));
     let ids: Vec<i64> = done.iter().map(|told| told.id).collect();
     let keys: Vec<String> = done.iter().map(|told| pseudonym(hmac_key, &told.kind, &told.key)).collect();
-    let hidden = |digest: &Vec<u8>| hidden_digest(hmac_key, digest).to_vec();
-    let digests: Vec<Vec<u8>> = done.iter().map(|told| hidden(&told.digest)).collect();
-    let meanings: Vec<Vec<u8>> = done.iter().map(|told| hidden(&told.meaning)).collect();
+    let hidden = |body_digest: &Vec<u8>| hidden_digest(hmac_key, body_digest).to_vec();
+    let body_digests: Vec<Vec<u8>> = done.iter().map(|told| hidden(&told.body_digest)).collect();
+    let content_digests: Vec<Vec<u8>> = done.iter().map(|told| hidden(&told.content_digest)).collect();
     let details: Vec<Option<Vec<u8>>> = done.iter().map(|told| told.detail.as_ref().map(hidden)).collect();
     let receipts: Vec<Option<String>> =
         done.iter().map(|told| told.receipt.as_ref().map(|receipt| hidden_receipt(hmac_key, receipt))).collect();
@@ -132,16 +132,16 @@ async fn purge_some(pool: &PgPool, schema: &Schema, hmac_key: &[u8], ids: &[i64]
              UPDATE mpesa_callbacks.work SET error = NULL WHERE callback_id = ANY($1) AND error IS NOT NULL
          )
          UPDATE mpesa_callbacks.callback AS c
-         SET key = hidden.key, digest = hidden.digest, meaning = hidden.meaning, detail = hidden.detail, receipt = hidden.receipt,
-             reference = NULL, peer = NULL
+         SET key = hidden.key, body_digest = hidden.body_digest, content_digest = hidden.content_digest, detail = hidden.detail, receipt = hidden.receipt,
+             reference = NULL, client_ip = NULL
          FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::bytea[], $5::bytea[], $6::text[])
-              AS hidden (id, key, digest, meaning, detail, receipt)
+              AS hidden (id, key, body_digest, content_digest, detail, receipt)
          WHERE c.id = hidden.id AND c.id = ANY($1)",
     ))
     .bind(&ids)
     .bind(&keys)
-    .bind(&digests)
-    .bind(&meanings)
+    .bind(&body_digests)
+    .bind(&content_digests)
     .bind(&details)
     .bind(&receipts)
     .execute(&mut *tx)

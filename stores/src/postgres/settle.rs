@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use mpesa_callbacks_core::store::{ALONE_AFTER, CallbackId, Ending, Lease, SUSPECT_AFTER, Settled, Settlement};
+use mpesa_callbacks_core::store::{
+    ALONE_AFTER, CallbackId, Completion, Lease, SUSPECT_AFTER, SettleResult, Settlement,
+};
 use sqlx::postgres::{PgConnection, PgPool};
 
 use super::schema::Schema;
@@ -56,11 +58,11 @@ struct Columns {
 }
 
 impl Columns {
-    fn add(&mut self, lease: Lease, ending: &Ending, counted: i32) {
+    fn add(&mut self, lease: Lease, ending: &Completion, counted: i32) {
         let (after, error, uncounted) = match ending {
-            Ending::Retry { after, error } => (Some(span(*after)), Some(error), 0),
-            Ending::Dead { error } | Ending::Held { error } => (None, Some(error), 0),
-            Ending::Released { after } => (Some(span(*after)), None, counted),
+            Completion::Retry { after, error } => (Some(span(*after)), Some(error), 0),
+            Completion::Dead { error } | Completion::Held { error } => (None, Some(error), 0),
+            Completion::Snoozed { after } => (Some(span(*after)), None, counted),
             // Done; and an ending that this version does not know of, which needs nothing else.
             _ => (None, None, 0),
         };
@@ -71,11 +73,11 @@ impl Columns {
         self.errors.push(error.map(|error| text(error.as_str()).into_owned()));
         self.uncounted.push(uncounted);
         // What came to an end ends no process.
-        self.acquitted.push(matches!(ending, Ending::Retry { .. }));
+        self.acquitted.push(matches!(ending, Completion::Retry { .. }));
     }
 }
 
-pub(super) async fn settle(pool: &PgPool, schema: &Schema, batch: &[Settlement]) -> sqlx::Result<Vec<Settled>> {
+pub(super) async fn settle(pool: &PgPool, schema: &Schema, batch: &[Settlement]) -> sqlx::Result<Vec<SettleResult>> {
     let mut tx = begin(pool).await?;
     let lost = lost(&mut tx, schema, batch).await?;
     let mut columns = Columns::default();
@@ -88,8 +90,8 @@ pub(super) async fn settle(pool: &PgPool, schema: &Schema, batch: &[Settlement])
     for Settlement { ending, payment, .. } in batch.iter().filter(|settlement| is_settled(settlement)) {
         // Its attempts were not counted, so there is none to give back.
         match (payment, ending) {
-            (Some(payment), Ending::Done) => with.add(*payment, &Ending::Done, 0),
-            (Some(payment), _) => with.add(*payment, &Ending::Released { after: Duration::ZERO }, 0),
+            (Some(payment), Completion::Done) => with.add(*payment, &Completion::Done, 0),
+            (Some(payment), _) => with.add(*payment, &Completion::Snoozed { after: Duration::ZERO }, 0),
             (None, _) => {}
         }
     }
@@ -98,8 +100,8 @@ pub(super) async fn settle(pool: &PgPool, schema: &Schema, batch: &[Settlement])
     }
     tx.commit().await?;
     let settled = |settlement: &Settlement| match is_settled(settlement) {
-        true => Settled::Written,
-        false => Settled::LeaseLost,
+        true => SettleResult::Written,
+        false => SettleResult::LeaseLost,
     };
     Ok(batch.iter().map(settled).collect())
 }

@@ -19,8 +19,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mpesa_callbacks_core::payload::Digest;
 use mpesa_callbacks_core::store::{
-    CallbackId, Claim, Claimed, Depth, Entry, Extent, Filter, Lease, Lookup, Owner, Received, Recorded, Reopened,
-    Reopening, Settled, Settlement, Store, StoreError, Waiting,
+    CallbackId, Claim, Claimed, Delivery, Entry, Extent, Filter, Lease, Lookup, Owner, Recorded, Requeue, Requeued,
+    SettleResult, Settlement, StateCounts, Store, StoreError, Waiting,
 };
 use mpesa_callbacks_core::{Clock, Kind, SystemClock};
 use rusqlite::Connection;
@@ -142,14 +142,19 @@ impl Store for SqliteStore {
         if found == wanted { Ok(()) } else { Err(StoreError::OtherOwner { place, found, wanted }) }
     }
 
-    async fn record(&self, batch: &[Received]) -> Result<Vec<Recorded>, StoreError> {
+    async fn record(&self, batch: &[Delivery]) -> Result<Vec<Recorded>, StoreError> {
         let (batch, now) = (batch.to_vec(), self.now());
         self.writer.write(batch.len(), move |connection| rows::record_all(connection, &batch, now)).await
     }
 
-    async fn decision(&self, kind: &Kind, key: &str, meaning: &Digest) -> Result<Option<String>, StoreError> {
-        let (kind, key, meaning) = (kind.clone(), key.to_owned(), *meaning);
-        self.read(move |connection| rows::decision(connection, &kind, &key, &meaning)).await
+    async fn find_decision(
+        &self,
+        kind: &Kind,
+        key: &str,
+        content_digest: &Digest,
+    ) -> Result<Option<String>, StoreError> {
+        let (kind, key, content_digest) = (kind.clone(), key.to_owned(), *content_digest);
+        self.read(move |connection| rows::find_decision(connection, &kind, &key, &content_digest)).await
     }
 
     async fn claim(&self, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
@@ -169,12 +174,12 @@ impl Store for SqliteStore {
         self.writer.write(leases.len(), move |connection| rows::renew(connection, &leases, lease, now)).await
     }
 
-    async fn settle(&self, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+    async fn settle(&self, batch: &[Settlement]) -> Result<Vec<SettleResult>, StoreError> {
         let (batch, now) = (batch.to_vec(), self.now());
         self.writer.write(batch.len(), move |connection| rows::settle_all(connection, &batch, now)).await
     }
 
-    async fn sweep(&self) -> Result<u64, StoreError> {
+    async fn reclaim_expired(&self) -> Result<u64, StoreError> {
         let now = self.now();
         // Once the clock has been set back; at the start, too.
         let was_ahead = self.latest.swap(now, Ordering::Relaxed) > now;
@@ -202,11 +207,11 @@ impl Store for SqliteStore {
         self.look(move |connection| rows::list(connection, &filter)).await
     }
 
-    async fn reopen(&self, id: CallbackId, reopening: &Reopening<'_>) -> Result<Option<Reopened>, StoreError> {
-        let Reopening { from, payment, reason } = *reopening;
+    async fn requeue(&self, id: CallbackId, reopening: &Requeue<'_>) -> Result<Option<Requeued>, StoreError> {
+        let Requeue { from, payment, reason } = *reopening;
         let (payment, reason, now) = (payment.cloned(), reason.map(str::to_owned), self.now());
         self.writer
-            .write(1, move |connection| rows::reopen(connection, id, from, payment.as_ref(), reason.as_deref(), now))
+            .write(1, move |connection| rows::requeue(connection, id, from, payment.as_ref(), reason.as_deref(), now))
             .await
     }
 
@@ -239,7 +244,7 @@ impl Store for SqliteStore {
         Ok(trimmed)
     }
 
-    async fn depth(&self) -> Result<Depth, StoreError> {
+    async fn counts(&self) -> Result<StateCounts, StoreError> {
         self.look(rows::depth).await
     }
 

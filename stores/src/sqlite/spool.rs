@@ -8,14 +8,14 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use mpesa_callbacks_core::Kind;
-use mpesa_callbacks_core::payload::Private;
+use mpesa_callbacks_core::payload::Sensitive;
 use mpesa_callbacks_core::store::{DeliveryId, Spool, SpoolDepth, SpoolId, Spooled, StoreError};
 use rusqlite::{Connection, Result, Row, params};
 
 use super::errors::{place, store_error};
 use super::open::{self, SPOOL};
 use super::writer::Writer;
-use crate::words::{micros, peer, time};
+use crate::words::{client_ip, micros, time};
 
 /// How much a spool takes unless told otherwise: some 400,000 callbacks.
 const BUDGET: u64 = 256 * 1024 * 1024;
@@ -125,7 +125,7 @@ impl Spool for SqliteSpool {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.query(move |connection| {
             let mut oldest = connection.prepare_cached(
-                "SELECT id, came_to, body, received_at, peer, reference, decision, delivery_id FROM spooled
+                "SELECT id, came_to, body, received_at, client_ip, reference, decision, delivery_id FROM spooled
                  WHERE id > ?1 ORDER BY id LIMIT ?2",
             )?;
             oldest.query_map([behind.0, limit], spooled)?.collect()
@@ -167,7 +167,7 @@ impl Spool for SqliteSpool {
 
 fn put_all(connection: &Connection, batch: &[Spooled]) -> Result<()> {
     let mut put = connection.prepare_cached(
-        "INSERT INTO spooled (came_to, body, received_at, peer, reference, decision, delivery_id)
+        "INSERT INTO spooled (came_to, body, received_at, client_ip, reference, decision, delivery_id)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     for spooled in batch {
@@ -175,8 +175,8 @@ fn put_all(connection: &Connection, batch: &[Spooled]) -> Result<()> {
             spooled.came_to.name(),
             spooled.body.as_bytes(),
             micros(spooled.received_at),
-            spooled.peer.map(|peer| peer.to_string()),
-            spooled.reference.as_ref().map(Private::as_str),
+            spooled.client_ip.map(|client_ip| client_ip.to_string()),
+            spooled.reference.as_ref().map(Sensitive::as_str),
             spooled.decision,
             spooled.delivery_id.number(),
         ])?;
@@ -194,8 +194,8 @@ fn remove_all(connection: &Connection, ids: &[SpoolId]) -> Result<bool> {
 fn spooled(row: &Row<'_>) -> Result<(SpoolId, Spooled)> {
     let came_to = Kind::from_name(row.get_ref(1)?.as_str()?);
     let mut spooled = Spooled::new(came_to, row.get::<_, Vec<u8>>(2)?.into(), time(row.get(3)?));
-    spooled.peer = peer(row.get(4)?);
-    spooled.reference = row.get::<_, Option<String>>(5)?.map(Private::from);
+    spooled.client_ip = client_ip(row.get(4)?);
+    spooled.reference = row.get::<_, Option<String>>(5)?.map(Sensitive::from);
     spooled.decision = row.get(6)?;
     spooled.delivery_id = DeliveryId::from_stored(row.get(7)?);
     Ok((SpoolId(row.get(0)?), spooled))

@@ -5,7 +5,7 @@ struct Shop;
 #[mpesa_callbacks]
 impl Shop {
     #[stk]
-    async fn paid(&self, _: StkCallback, _: &Delivery, _: &Delivery) {}
+    async fn paid(&self, _: StkCallback, _: &CallbackContext, _: &CallbackContext) {}
 }
 
 fn main() {}

@@ -8,7 +8,7 @@ impl Shop {
     async fn paid(&self, _: StkCallback) {}
 
     #[c2b_confirm]
-    async fn received(&self, _: C2bConfirmation) {}
+    async fn delivery(&self, _: C2bConfirmation) {}
 }
 
 fn main() {}

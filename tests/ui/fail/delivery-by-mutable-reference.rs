@@ -5,7 +5,7 @@ struct Shop;
 #[mpesa_callbacks]
 impl Shop {
     #[stk]
-    async fn paid(&self, _: StkCallback, _: &mut Delivery) {}
+    async fn paid(&self, _: StkCallback, _: &mut CallbackContext) {}
 }
 
 fn main() {}

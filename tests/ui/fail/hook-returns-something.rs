@@ -8,7 +8,7 @@ impl Shop {
     async fn paid(&self, _: StkCallback) {}
 
     #[on_dead]
-    async fn dead(&self, _: &Delivery) -> Result<(), String> {
+    async fn dead(&self, _: &CallbackContext) -> Result<(), String> {
         Ok(())
     }
 }

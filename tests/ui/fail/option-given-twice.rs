@@ -4,7 +4,7 @@ struct Shop;
 
 #[mpesa_callbacks]
 impl Shop {
-    #[stk(retries = 1, retries = 2, path = "/a", path = "/b")]
+    #[stk(max_retries = 1, max_retries = 2, path = "/a", path = "/b")]
     async fn paid(&self, _: StkCallback) {}
 }
 

@@ -4,10 +4,10 @@ struct Shop;
 
 #[mpesa_callbacks]
 impl Shop {
-    #[stk(retries = "5", deadline = 3)]
+    #[stk(max_retries = "5", deadline = 3)]
     async fn paid(&self, _: StkCallback) {}
 
-    #[c2b_validation(deadline = "soon", otherwise = "maybe")]
+    #[c2b_validation(timeout = "soon", fallback = "maybe")]
     async fn check(&self, _: C2bValidation) -> Validation {
         Validation::accept()
     }

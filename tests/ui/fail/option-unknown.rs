@@ -4,7 +4,7 @@ struct Shop;
 
 #[mpesa_callbacks]
 impl Shop {
-    #[stk(pth = "/stk", retries = 3)]
+    #[stk(pth = "/stk", max_retries = 3)]
     async fn paid(&self, _: StkCallback) {}
 
     #[payment(path = "/paid")]

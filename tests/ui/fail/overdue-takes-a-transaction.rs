@@ -7,7 +7,7 @@ struct Shop;
 #[mpesa_callbacks]
 impl Shop {
     #[overdue(path = "/overdue")]
-    async fn ask(&self, _: Expected, _: &mut SqliteTx) {}
+    async fn ask(&self, _: Expectation, _: &mut SqliteTx) {}
 }
 
 fn main() {}

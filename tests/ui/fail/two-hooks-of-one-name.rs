@@ -8,10 +8,10 @@ impl Shop {
     async fn paid(&self, _: StkCallback) {}
 
     #[on_dead]
-    async fn dead(&self, _: &Delivery) {}
+    async fn dead(&self, _: &CallbackContext) {}
 
     #[on_dead]
-    async fn dead_too(&self, _: &Delivery) {}
+    async fn dead_too(&self, _: &CallbackContext) {}
 }
 
 fn main() {}

@@ -4,7 +4,7 @@ struct Shop;
 
 #[mpesa_callbacks]
 impl Shop {
-    #[c2b_validation(deadline = "9s")]
+    #[c2b_validation(timeout = "9s")]
     async fn check(&self, _: C2bValidation) -> Validation {
         Validation::accept()
     }

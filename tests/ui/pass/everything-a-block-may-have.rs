@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use mpesa_callbacks::prelude::*;
 
 type Callback = StkCallback;
-type Delivered = mpesa_callbacks::Delivery;
+type Delivered = mpesa_callbacks::CallbackContext;
 
 /// A shop with a database of any type.
 pub struct Shop<'a, D: 'a, const N: usize>
@@ -41,7 +41,7 @@ where
     }
 
     /// An alias, by pattern, with attributes of others.
-    #[stk(path = "/push/", retries = 0, deadline = "5m")]
+    #[stk(path = "/push/", max_retries = 0, deadline = "5m")]
     #[must_use]
     #[allow(clippy::unused_async)]
     pub(crate) async fn paid(&self, Callback { amount, .. }: Callback) -> Result<(), std::io::Error> {
@@ -50,9 +50,9 @@ where
     }
 
     #[payment]
-    async fn money(&self, mut payment: mpesa_callbacks::payload::Payment, delivery: &'_ mpesa_callbacks::Delivery) {
+    async fn money(&self, mut payment: mpesa_callbacks::payload::Payment, ctx: &'_ mpesa_callbacks::CallbackContext) {
         payment.receipt.clear();
-        let _: &Delivered = delivery;
+        let _: &Delivered = ctx;
     }
 
     #[cfg(any())]
@@ -76,8 +76,8 @@ where
     }
 
     #[callback(path = "/one", key = "/id")]
-    async fn first(&self, _: Vec<u8>, delivery: &Delivery) {
-        let _ = delivery.attempt();
+    async fn first(&self, _: Vec<u8>, ctx: &CallbackContext) {
+        let _ = ctx.attempt();
     }
 
     #[callback(path = "/two", key = "/data/id", answer = "{}")]

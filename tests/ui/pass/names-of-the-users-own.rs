@@ -3,7 +3,7 @@
 use mpesa_callbacks::prelude::{Payment, StkCallback, mpesa_callbacks};
 
 #[allow(dead_code)]
-struct Delivery;
+struct CallbackContext;
 #[allow(dead_code)]
 struct Result;
 #[allow(dead_code)]
@@ -28,7 +28,7 @@ impl Routes for Shop {}
 #[mpesa_callbacks]
 impl Shop {
     #[stk]
-    async fn stk(&self, payload: StkCallback, call: &::mpesa_callbacks::Delivery) {
+    async fn stk(&self, payload: StkCallback, call: &::mpesa_callbacks::CallbackContext) {
         let _ = (payload, call);
     }
 

@@ -7,8 +7,8 @@ struct Shop;
 #[mpesa_callbacks]
 impl Shop {
     #[stk]
-    async fn paid(&self, _: ::mpesa_callbacks::payload::StkCallback, delivery: &::mpesa_callbacks::Delivery, tx: &mut ::mpesa_callbacks::ledger::SqliteTx) {
-        let _ = (delivery, tx);
+    async fn paid(&self, _: ::mpesa_callbacks::payload::StkCallback, ctx: &::mpesa_callbacks::CallbackContext, tx: &mut ::mpesa_callbacks::transactor::SqliteTx) {
+        let _ = (ctx, tx);
     }
 
     #[c2b_validation]
@@ -17,12 +17,12 @@ impl Shop {
     }
 
     #[callback(path = "/open", key = "/id")]
-    async fn open(&self, _: ::std::string::String, tx: &mut ::mpesa_callbacks::ledger::SqliteTx) {
+    async fn open(&self, _: ::std::string::String, tx: &mut ::mpesa_callbacks::transactor::SqliteTx) {
         let _ = tx;
     }
 
     #[on_conflict]
-    async fn conflict(&self, _: &::mpesa_callbacks::Delivery) {}
+    async fn conflict(&self, _: &::mpesa_callbacks::CallbackContext) {}
 }
 
 fn main() {}

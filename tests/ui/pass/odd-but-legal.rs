@@ -1,6 +1,6 @@
 //! Inner attributes, macros by path, foreign attributes, names that ours might collide with, blocks made by macros.
 
-use mpesa_callbacks::Delivery as Told;
+use mpesa_callbacks::CallbackContext as Told;
 use mpesa_callbacks::prelude::*;
 
 mod my {
@@ -19,7 +19,7 @@ const payload: u8 = 1;
 #[allow(non_upper_case_globals, dead_code)]
 const routes: u8 = 1;
 #[allow(non_upper_case_globals, dead_code)]
-static delivery: u8 = 1;
+static ctx: u8 = 1;
 #[allow(non_camel_case_types, dead_code)]
 struct call;
 
@@ -51,20 +51,20 @@ impl<T: Send + Sync> Elided<'_, T> {
 }
 
 macro_rules! handlers {
-    ($name:ident, $payload:ty, $delivery:ty) => {
+    ($name:ident, $payload:ty, $ctx:ty) => {
         struct $name;
 
         #[mpesa_callbacks]
         impl $name {
             #[lipia]
-            async fn lipia(&self, callback: $payload, told: $delivery) {
+            async fn lipia(&self, callback: $payload, told: $ctx) {
                 let _ = (callback, told);
             }
         }
     };
 }
 
-handlers!(Made, LipiaCallback, &Delivery);
+handlers!(Made, LipiaCallback, &CallbackContext);
 
 fn main() {
     let _ = Inbox::builder(Made);

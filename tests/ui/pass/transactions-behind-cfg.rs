@@ -15,11 +15,11 @@ impl One {
 
     #[cfg(any())]
     #[on_dead]
-    async fn dead(&self, _: &Delivery) {}
+    async fn dead(&self, _: &CallbackContext) {}
 
     #[cfg(all())]
     #[on_dead]
-    async fn dead_too(&self, _: &Delivery) {}
+    async fn dead_too(&self, _: &CallbackContext) {}
 }
 
 struct Two;
@@ -35,9 +35,9 @@ impl Two {
     async fn paid_too(&self, _: StkCallback, _: &mut SqliteTx) {}
 }
 
-async fn start(store: SqliteStore, ledger: SqlxLedger<sqlx::Sqlite>) {
+async fn start(store: SqliteStore, transactor: SqlxTransactor<sqlx::Sqlite>) {
     let _ = Inbox::builder(One).store(store.clone()).start().await;
-    let _ = Inbox::builder(Two).store(store).ledger(ledger).start().await;
+    let _ = Inbox::builder(Two).store(store).transactor(transactor).start().await;
 }
 
 fn main() {

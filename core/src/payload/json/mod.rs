@@ -21,7 +21,7 @@ pub(super) use self::mend::mend;
 pub(super) use self::object::amount;
 pub(super) use self::read::Name;
 pub(super) use self::text::{leaf, whole};
-use super::Unreadable;
+use super::ParseError;
 
 /// A body that was read. All its values are in one list, each followed by what is in it, so that reading allocates once.
 pub(crate) struct Document<'a>(Vec<Slot<'a>>);
@@ -56,7 +56,7 @@ pub(crate) struct Object<'d, 'a>(&'d [Slot<'a>]);
 
 impl<'a> Document<'a> {
     /// Reads a whole body; a byte order mark before it is passed over.
-    pub(crate) fn parse(body: &'a [u8]) -> Result<Document<'a>, Unreadable> {
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Document<'a>, ParseError> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         // Checked as a whole, it need not be checked again token by token.
         let parsed = match str::from_utf8(body) {
@@ -64,7 +64,7 @@ impl<'a> Document<'a> {
             Err(_) => serde_json::from_slice(body),
         };
         // The error's text can quote the body, so only its place is kept.
-        parsed.map_err(|error| Unreadable::NotJson { line: error.line(), column: error.column() })
+        parsed.map_err(|error| ParseError::NotJson { line: error.line(), column: error.column() })
     }
 
     pub(crate) fn node(&self) -> Node<'_, 'a> {
@@ -72,8 +72,8 @@ impl<'a> Document<'a> {
     }
 
     /// The object that a body must be.
-    pub(crate) fn object(&self) -> Result<Object<'_, 'a>, Unreadable> {
-        self.node().object().ok_or(Unreadable::NotAnObject)
+    pub(crate) fn object(&self) -> Result<Object<'_, 'a>, ParseError> {
+        self.node().object().ok_or(ParseError::NotAnObject)
     }
 }
 
@@ -92,7 +92,7 @@ impl<'d, 'a> Node<'d, 'a> {
     }
 
     /// The same of an identifier: a number that a relay wrote as a float (`2.54700000031E11`) is the whole number again.
-    pub(crate) fn name(self) -> Result<Option<Cow<'a, str>>, Unreadable> {
+    pub(crate) fn name(self) -> Result<Option<Cow<'a, str>>, ParseError> {
         match self.value() {
             Value::Raw(raw) => Ok(leaf(raw.get())?.map(|text| whole(raw.get()).map_or(text, Cow::Owned))),
             _ => self.text(),
@@ -100,7 +100,7 @@ impl<'d, 'a> Node<'d, 'a> {
     }
 
     /// The text of a string, number or boolean. Null, and what is no leaf, has none.
-    pub(crate) fn text(self) -> Result<Option<Cow<'a, str>>, Unreadable> {
+    pub(crate) fn text(self) -> Result<Option<Cow<'a, str>>, ParseError> {
         match self.value() {
             Value::Text(text) => Ok(Some(text.clone())),
             Value::Raw(raw) => leaf(raw.get()),
@@ -126,7 +126,7 @@ mod tests {
         Document::parse(body.as_bytes()).unwrap()
     }
 
-    fn text(body: &str, name: &'static str) -> Result<Option<String>, Unreadable> {
+    fn text(body: &str, name: &'static str) -> Result<Option<String>, ParseError> {
         document(body).object()?.text(name).map(|text| text.map(Cow::into_owned))
     }
 
@@ -152,12 +152,12 @@ mod tests {
     #[test]
     fn a_member_that_is_there_twice_has_no_one_answer() {
         let body = r#"{"TransID":"A","transID":"B"}"#;
-        assert_eq!(text(body, "TransID"), Err(Unreadable::Repeated { field: "TransID" }));
+        assert_eq!(text(body, "TransID"), Err(ParseError::Repeated { field: "TransID" }));
     }
 
     #[test]
     fn a_lone_surrogate_is_not_text_and_not_a_panic() {
-        assert_eq!(text(r#"{"A":"\ud800"}"#, "A"), Err(Unreadable::NotText));
+        assert_eq!(text(r#"{"A":"\ud800"}"#, "A"), Err(ParseError::NotText));
     }
 
     #[test]
@@ -172,6 +172,6 @@ mod tests {
         let document = document(r#"{"Name":"a\ud83d b \ud83d\ude00 \\ud83d \udc00"}"#);
         let object = document.object().unwrap();
         assert_eq!(object.string("Name").unwrap().as_deref(), Some("a\u{fffd} b \u{1f600} \\ud83d \u{fffd}"));
-        assert_eq!(object.id("Name"), Err(Unreadable::NotText));
+        assert_eq!(object.id("Name"), Err(ParseError::NotText));
     }
 }

@@ -4,16 +4,16 @@ use std::borrow::Cow;
 
 use rust_decimal::Decimal;
 
-use crate::payload::Unreadable;
+use crate::payload::ParseError;
 
 /// The text of one JSON token; `None` of null and of what is no leaf.
-pub(in crate::payload) fn leaf(token: &str) -> Result<Option<Cow<'_, str>>, Unreadable> {
+pub(in crate::payload) fn leaf(token: &str) -> Result<Option<Cow<'_, str>>, ParseError> {
     match token.as_bytes().first() {
         Some(b'"') => match token.get(1..token.len() - 1) {
             Some(text) if !text.contains('\\') => Ok(Some(Cow::Borrowed(text))),
             // Escapes; half of a surrogate pair is the one thing that can be wrong here.
             _ => {
-                serde_json::from_str(token).map(|text: String| Some(Cow::Owned(text))).map_err(|_| Unreadable::NotText)
+                serde_json::from_str(token).map(|text: String| Some(Cow::Owned(text))).map_err(|_| ParseError::NotText)
             }
         },
         Some(b'{' | b'[' | b'n') | None => Ok(None),

@@ -2,10 +2,10 @@
 
 use super::ResultHeader;
 use crate::kind::Kind;
-use crate::payload::digest::{Digest, Saying};
+use crate::payload::digest::{ContentHasher, Digest};
 use crate::payload::json::Object;
 use crate::payload::parameters::Entries;
-use crate::payload::{Amount, DarajaTime, Meaning, Outcome, Parameters, Party, Source, Unreadable};
+use crate::payload::{Amount, DarajaTime, Outcome, Parameters, ParseError, Party, RawJson, ResultCodeInfo};
 
 /// A payment to a customer (B2C, or B2Pochi, whose results are the same) was carried out, or was not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,13 +30,13 @@ pub struct B2cResult {
     /// Whether the recipient is registered with M-Pesa, `B2CRecipientIsRegisteredCustomer`.
     pub recipient_is_registered: Option<bool>,
     /// All that was sent.
-    pub source: Source,
+    pub raw: RawJson,
 }
 
 result_payload!(B2cResult, Kind::B2cResult);
 
 impl B2cResult {
-    fn from_parts(header: ResultHeader, entries: &Entries<'_>, source: Source) -> Result<B2cResult, Unreadable> {
+    fn from_parts(header: ResultHeader, entries: &Entries<'_>, raw: RawJson) -> Result<B2cResult, ParseError> {
         let funds = |name| entries.text(&[name]).and_then(|text| text.parse().ok());
         Ok(B2cResult {
             amount: match entries.amount("TransactionAmount")? {
@@ -51,7 +51,7 @@ impl B2cResult {
             charges_paid_account_funds: funds("B2CChargesPaidAccountAvailableFunds"),
             recipient_is_registered: entries.text(&["B2CRecipientIsRegisteredCustomer"]).map(|text| text.trim() == "Y"),
             header,
-            source,
+            raw,
         })
     }
 
@@ -65,7 +65,7 @@ impl B2cResult {
         self.transaction_receipt.as_deref().or(self.header.receipt()).filter(|_| self.outcome().is_success())
     }
 
-    pub(in crate::payload) fn says(&self) -> Digest {
-        self.saying().amount(self.amount).text(self.receipt()).digest()
+    pub(in crate::payload) fn content_digest(&self) -> Digest {
+        self.content_hasher().amount(self.amount).text(self.receipt()).digest()
     }
 }

@@ -2,10 +2,10 @@
 
 use super::ResultHeader;
 use crate::kind::Kind;
-use crate::payload::digest::{Digest, Saying};
+use crate::payload::digest::{ContentHasher, Digest};
 use crate::payload::json::Object;
 use crate::payload::parameters::Entries;
-use crate::payload::{AccountBalance, DarajaTime, Meaning, Outcome, Parameters, Source, Unreadable};
+use crate::payload::{AccountBalance, DarajaTime, Outcome, Parameters, ParseError, RawJson, ResultCodeInfo};
 
 /// The answer to an account balance query.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,18 +18,18 @@ pub struct BalanceResult {
     /// When they were read, `BOCompletedTime`.
     pub completed: Option<DarajaTime>,
     /// All that was sent.
-    pub source: Source,
+    pub raw: RawJson,
 }
 
 result_payload!(BalanceResult, Kind::BalanceResult);
 
 impl BalanceResult {
-    fn from_parts(header: ResultHeader, entries: &Entries<'_>, source: Source) -> Result<BalanceResult, Unreadable> {
+    fn from_parts(header: ResultHeader, entries: &Entries<'_>, raw: RawJson) -> Result<BalanceResult, ParseError> {
         Ok(BalanceResult {
             accounts: entries.one("AccountBalance")?.map_or_else(Vec::new, AccountBalance::parse_list),
             completed: entries.text(&["BOCompletedTime"]).and_then(DarajaTime::parse),
             header,
-            source,
+            raw,
         })
     }
 
@@ -43,14 +43,16 @@ impl BalanceResult {
         self.accounts.iter().find(|account| account.name == name)
     }
 
-    pub(in crate::payload) fn says(&self) -> Digest {
-        let says = |saying: Saying, account: &AccountBalance| {
+    pub(in crate::payload) fn content_digest(&self) -> Digest {
+        let says = |content_hasher: ContentHasher, account: &AccountBalance| {
             let amounts = [Some(account.current), account.available, account.reserved, account.uncleared];
-            amounts.into_iter().fold(saying.text(Some(&account.name)).text(Some(&account.currency)), Saying::amount)
+            amounts
+                .into_iter()
+                .fold(content_hasher.text(Some(&account.name)).text(Some(&account.currency)), ContentHasher::amount)
         };
         // What was not read as an account says something too.
         let text = self.parameters();
         let unread = text.get("AccountBalance").filter(|text| text.split('&').count() != self.accounts.len());
-        self.accounts.iter().fold(self.saying(), says).text(unread).digest()
+        self.accounts.iter().fold(self.content_hasher(), says).text(unread).digest()
     }
 }

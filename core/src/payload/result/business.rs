@@ -2,11 +2,12 @@
 
 use super::ResultHeader;
 use crate::kind::Kind;
-use crate::payload::digest::{Digest, Saying};
+use crate::payload::digest::{ContentHasher, Digest};
 use crate::payload::json::Object;
 use crate::payload::parameters::Entries;
 use crate::payload::{
-    AccountBalance, Amount, BalanceAmount, Charge, DarajaTime, Meaning, Outcome, Parameters, Party, Source, Unreadable,
+    AccountBalance, Amount, BalanceAmount, Charge, DarajaTime, Outcome, Parameters, ParseError, Party, RawJson,
+    ResultCodeInfo,
 };
 
 /// Results of payments to businesses and to the tax authority have the same members.
@@ -39,14 +40,14 @@ macro_rules! business_result {
             /// `InitiatorAccountCurrentBalance`.
             pub initiator_account_balance: Option<BalanceAmount>,
             /// All that was sent. `BillReferenceNumber` and `Occasion` are in [`reference_data`](Self::reference_data).
-            pub source: Source,
+            pub raw: RawJson,
         }
 
         result_payload!($name, $kind);
         transaction_result!($name);
 
         impl $name {
-            fn from_parts(header: ResultHeader, entries: &Entries<'_>, source: Source) -> Result<$name, Unreadable> {
+            fn from_parts(header: ResultHeader, entries: &Entries<'_>, raw: RawJson) -> Result<$name, ParseError> {
                 let accounts = |name| entries.text(&[name]).map_or_else(Vec::new, AccountBalance::parse_list);
                 Ok($name {
                     amount: match entries.amount("Amount")? {
@@ -67,12 +68,12 @@ macro_rules! business_result {
                         .text(&["InitiatorAccountCurrentBalance"])
                         .and_then(BalanceAmount::parse),
                     header,
-                    source,
+                    raw,
                 })
             }
 
-            pub(in crate::payload) fn says(&self) -> Digest {
-                self.saying().amount(self.amount).text(self.receipt()).digest()
+            pub(in crate::payload) fn content_digest(&self) -> Digest {
+                self.content_hasher().amount(self.amount).text(self.receipt()).digest()
             }
         }
     };

@@ -2,35 +2,35 @@
 
 use super::json::Object;
 use super::parameters::Entries;
-use super::{ResultCode, Unreadable};
+use super::{ParseError, ResultCode};
 
 /// What all results have in common beside their members.
 macro_rules! result_payload {
     ($name:ident, $kind:expr) => {
         impl $name {
             /// Reads a callback's body.
-            pub fn parse(body: &[u8]) -> Result<$name, Unreadable> {
+            pub fn parse(body: &[u8]) -> Result<$name, ParseError> {
                 $crate::payload::read(body, $name::read)
             }
 
-            pub(in crate::payload) fn read(root: Object<'_, '_>, source: Source) -> Result<$name, Unreadable> {
+            pub(in crate::payload) fn read(root: Object<'_, '_>, raw: RawJson) -> Result<$name, ParseError> {
                 let envelope = super::envelope(root)?;
-                $name::from_parts(ResultHeader::read(envelope)?, &super::parameters(envelope)?, source)
+                $name::from_parts(ResultHeader::read(envelope)?, &super::parameters(envelope)?, raw)
             }
 
             /// What the result code means; `None` when the catalogue does not list it.
-            pub fn meaning(&self) -> Option<&'static Meaning> {
-                self.header.result_code.as_ref()?.meaning(&$kind)
+            pub fn code_info(&self) -> Option<&'static ResultCodeInfo> {
+                self.header.result_code.as_ref()?.code_info(&$kind)
             }
 
             /// `ResultParameters`, as they were sent.
             pub fn parameters(&self) -> Parameters {
-                $crate::payload::parameters_of(&self.source, |root| super::parameters(super::envelope(root)?))
+                $crate::payload::parameters_of(&self.raw, |root| super::parameters(super::envelope(root)?))
             }
 
             /// `ReferenceData`, as it was sent. The URL in it is nearly always Safaricom's own, not the merchant's.
             pub fn reference_data(&self) -> Parameters {
-                $crate::payload::parameters_of(&self.source, |root| {
+                $crate::payload::parameters_of(&self.raw, |root| {
                     Entries::gather(super::envelope(root)?.member("ReferenceData")?)
                 })
             }
@@ -39,8 +39,8 @@ macro_rules! result_payload {
                 self.header.result_code.as_ref().map_or(Outcome::Unknown, |code| code.outcome(&$kind))
             }
 
-            fn saying(&self) -> Saying {
-                Saying::of(&$kind).code(self.header.result_code.as_ref())
+            fn content_hasher(&self) -> ContentHasher {
+                ContentHasher::of(&$kind).code(self.header.result_code.as_ref())
             }
         }
     };
@@ -95,7 +95,7 @@ pub struct ResultHeader {
 }
 
 impl ResultHeader {
-    fn read(envelope: Object<'_, '_>) -> Result<ResultHeader, Unreadable> {
+    fn read(envelope: Object<'_, '_>) -> Result<ResultHeader, ParseError> {
         let header = ResultHeader {
             result_type: envelope.id("ResultType")?,
             result_code: envelope.code("ResultCode")?,
@@ -104,7 +104,7 @@ impl ResultHeader {
             conversation_id: envelope.id("ConversationID")?,
             transaction_id: envelope.id("TransactionID")?,
         };
-        header.key().map(|_| ()).ok_or(Unreadable::NoKey { field: "OriginatorConversationID" })?;
+        header.key().map(|_| ()).ok_or(ParseError::NoKey { field: "OriginatorConversationID" })?;
         Ok(header)
     }
 
@@ -120,12 +120,12 @@ impl ResultHeader {
 }
 
 /// The object that holds a result: `Result`, or the body itself where nobody wrapped it.
-pub(super) fn envelope<'d, 'a>(root: Object<'d, 'a>) -> Result<Object<'d, 'a>, Unreadable> {
+pub(super) fn envelope<'d, 'a>(root: Object<'d, 'a>) -> Result<Object<'d, 'a>, ParseError> {
     Ok(root.object("Result")?.unwrap_or(root))
 }
 
 /// The members under which result parameters were seen; one sample swaps the two names.
-fn parameters<'a>(envelope: Object<'_, 'a>) -> Result<Entries<'a>, Unreadable> {
+fn parameters<'a>(envelope: Object<'_, 'a>) -> Result<Entries<'a>, ParseError> {
     match envelope.member("ResultParameters")? {
         Some(node) => Entries::gather(Some(node)),
         None => Entries::gather(envelope.member("ResultParameter")?),
@@ -157,6 +157,6 @@ mod tests {
     fn two_amounts_are_no_amount() {
         let body = br#"{"Result":{"ResultCode":0,"ConversationID":"C","ResultParameters":{"ResultParameter":[
             {"Key":"TransactionAmount","Value":10},{"Key":"TransactionAmount","Value":10000}]}}}"#;
-        assert_eq!(B2cResult::parse(body), Err(Unreadable::Repeated { field: "TransactionAmount" }));
+        assert_eq!(B2cResult::parse(body), Err(ParseError::Repeated { field: "TransactionAmount" }));
     }
 }

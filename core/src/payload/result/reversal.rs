@@ -2,10 +2,12 @@
 
 use super::ResultHeader;
 use crate::kind::Kind;
-use crate::payload::digest::{Digest, Saying};
+use crate::payload::digest::{ContentHasher, Digest};
 use crate::payload::json::Object;
 use crate::payload::parameters::Entries;
-use crate::payload::{AccountBalance, Amount, DarajaTime, Meaning, Outcome, Parameters, Party, Source, Unreadable};
+use crate::payload::{
+    AccountBalance, Amount, DarajaTime, Outcome, Parameters, ParseError, Party, RawJson, ResultCodeInfo,
+};
 
 /// A transaction was reversed, or was not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,14 +30,14 @@ pub struct ReversalResult {
     /// The account that gave it back, afterwards: `DebitAccountBalance`.
     pub debit_accounts: Vec<AccountBalance>,
     /// All that was sent.
-    pub source: Source,
+    pub raw: RawJson,
 }
 
 result_payload!(ReversalResult, Kind::ReversalResult);
 transaction_result!(ReversalResult);
 
 impl ReversalResult {
-    fn from_parts(header: ResultHeader, entries: &Entries<'_>, source: Source) -> Result<ReversalResult, Unreadable> {
+    fn from_parts(header: ResultHeader, entries: &Entries<'_>, raw: RawJson) -> Result<ReversalResult, ParseError> {
         Ok(ReversalResult {
             amount: entries.amount("Amount")?,
             charge: entries.text(&["Charge"]).and_then(|text| text.parse().ok()),
@@ -45,11 +47,15 @@ impl ReversalResult {
             debit_party: entries.text(&["DebitPartyPublicName"]).map(Party::from),
             debit_accounts: entries.text(&["DebitAccountBalance"]).map_or_else(Vec::new, AccountBalance::parse_list),
             header,
-            source,
+            raw,
         })
     }
 
-    pub(in crate::payload) fn says(&self) -> Digest {
-        self.saying().amount(self.amount).text(self.original_transaction_id.as_deref()).text(self.receipt()).digest()
+    pub(in crate::payload) fn content_digest(&self) -> Digest {
+        self.content_hasher()
+            .amount(self.amount)
+            .text(self.original_transaction_id.as_deref())
+            .text(self.receipt())
+            .digest()
     }
 }

@@ -2,10 +2,12 @@
 
 use super::ResultHeader;
 use crate::kind::Kind;
-use crate::payload::digest::{Digest, Saying};
+use crate::payload::digest::{ContentHasher, Digest};
 use crate::payload::json::Object;
 use crate::payload::parameters::Entries;
-use crate::payload::{Amount, Charge, DarajaTime, Meaning, Outcome, Parameters, Party, Private, Source, Unreadable};
+use crate::payload::{
+    Amount, Charge, DarajaTime, Outcome, Parameters, ParseError, Party, RawJson, ResultCodeInfo, Sensitive,
+};
 
 /// The answer to a transaction status query.
 ///
@@ -36,7 +38,7 @@ pub struct StatusResult {
     /// `ReasonType`: `Pay Bill Online`, `Business Payment to Customer via API`, …
     pub reason_type: Option<String>,
     /// `TransactionReason`; nearly always without a value.
-    pub transaction_reason: Option<Private>,
+    pub transaction_reason: Option<Sensitive>,
     /// `DebitPartyCharges`.
     pub debit_charges: Vec<Charge>,
     /// `CreditPartyCharges`.
@@ -46,13 +48,13 @@ pub struct StatusResult {
     /// The originator's conversation id of the transaction asked about, not of the query.
     pub transaction_originator_conversation_id: Option<String>,
     /// All that was sent.
-    pub source: Source,
+    pub raw: RawJson,
 }
 
 result_payload!(StatusResult, Kind::StatusResult);
 
 impl StatusResult {
-    fn from_parts(header: ResultHeader, entries: &Entries<'_>, source: Source) -> Result<StatusResult, Unreadable> {
+    fn from_parts(header: ResultHeader, entries: &Entries<'_>, raw: RawJson) -> Result<StatusResult, ParseError> {
         let mut debit_parties = entries.all("DebitPartyName").filter(|name| !name.trim().is_empty());
         let charges = |name| entries.text(&[name]).map_or_else(Vec::new, Charge::parse_list);
         let first = |one: &'static str, other: &'static str| match entries.one(one) {
@@ -72,14 +74,14 @@ impl StatusResult {
             credit_party: entries.text(&["CreditPartyName"]).or_else(|| debit_parties.next()).map(Party::from),
             debit_account_type: entries.string(&["DebitAccountType"]),
             reason_type: entries.string(&["ReasonType"]),
-            transaction_reason: entries.string(&["TransactionReason"]).map(Private::from),
+            transaction_reason: entries.string(&["TransactionReason"]).map(Sensitive::from),
             debit_charges: charges("DebitPartyCharges"),
             credit_charges: charges("CreditPartyCharges"),
             transaction_conversation_id: entries.string(&["ConversationID", "Conversation ID"]),
             transaction_originator_conversation_id: entries
                 .string(&["OriginatorConversationID", "Originator Conversation ID"]),
             header,
-            source,
+            raw,
         })
     }
 
@@ -97,8 +99,8 @@ impl StatusResult {
         }
     }
 
-    pub(in crate::payload) fn says(&self) -> Digest {
+    pub(in crate::payload) fn content_digest(&self) -> Digest {
         let status = self.transaction_status.as_deref().map(|status| status.trim().to_ascii_lowercase());
-        self.saying().text(status.as_deref()).amount(self.amount).text(self.receipt.as_deref()).digest()
+        self.content_hasher().text(status.as_deref()).amount(self.amount).text(self.receipt.as_deref()).digest()
     }
 }

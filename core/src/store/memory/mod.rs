@@ -13,8 +13,8 @@ use async_trait::async_trait;
 
 use self::rows::Rows;
 use super::{
-    CallbackId, Claim, Claimed, Depth, Entry, Extent, Filter, Lease, Lookup, Owner, Received, Recorded, Reopened,
-    Reopening, Settled, Settlement, State, Store, StoreError, Waiting,
+    CallbackId, Claim, Claimed, Delivery, Entry, Extent, Filter, Lease, Lookup, Owner, Recorded, Requeue, Requeued,
+    SettleResult, Settlement, State, StateCounts, Store, StoreError, Waiting,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::kind::Kind;
@@ -69,14 +69,19 @@ impl Store for MemoryStore {
         }
     }
 
-    async fn record(&self, batch: &[Received]) -> Result<Vec<Recorded>, StoreError> {
+    async fn record(&self, batch: &[Delivery]) -> Result<Vec<Recorded>, StoreError> {
         let mut rows = self.rows()?;
         let now = self.clock.now();
-        Ok(batch.iter().map(|received| rows.record(received, now)).collect())
+        Ok(batch.iter().map(|delivery| rows.record(delivery, now)).collect())
     }
 
-    async fn decision(&self, kind: &Kind, key: &str, meaning: &Digest) -> Result<Option<String>, StoreError> {
-        Ok(self.rows()?.decision(kind, key, meaning))
+    async fn find_decision(
+        &self,
+        kind: &Kind,
+        key: &str,
+        content_digest: &Digest,
+    ) -> Result<Option<String>, StoreError> {
+        Ok(self.rows()?.find_decision(kind, key, content_digest))
     }
 
     async fn claim(&self, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
@@ -91,13 +96,13 @@ impl Store for MemoryStore {
         Ok(leases.iter().map(|one| rows.renew(*one, lease, now)).collect())
     }
 
-    async fn settle(&self, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+    async fn settle(&self, batch: &[Settlement]) -> Result<Vec<SettleResult>, StoreError> {
         let mut rows = self.rows()?;
         let now = self.clock.now();
         Ok(batch.iter().map(|settlement| rows.settle(settlement, now)).collect())
     }
 
-    async fn sweep(&self) -> Result<u64, StoreError> {
+    async fn reclaim_expired(&self) -> Result<u64, StoreError> {
         let mut rows = self.rows()?;
         let now = self.clock.now();
         Ok(rows.sweep(now))
@@ -126,10 +131,10 @@ impl Store for MemoryStore {
         Ok(entries.map(|entry| Entry { body: None, ..entry.clone() }).collect())
     }
 
-    async fn reopen(&self, id: CallbackId, reopening: &Reopening<'_>) -> Result<Option<Reopened>, StoreError> {
+    async fn requeue(&self, id: CallbackId, reopening: &Requeue<'_>) -> Result<Option<Requeued>, StoreError> {
         let mut rows = self.rows()?;
         let now = self.clock.now();
-        Ok(rows.reopen(id, reopening, now))
+        Ok(rows.requeue(id, reopening, now))
     }
 
     async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError> {
@@ -154,8 +159,8 @@ impl Store for MemoryStore {
         Ok(self.rows()?.trim_quarantine(rows, bytes))
     }
 
-    async fn depth(&self) -> Result<Depth, StoreError> {
-        let mut depth = Depth::default();
+    async fn counts(&self) -> Result<StateCounts, StoreError> {
+        let mut depth = StateCounts::default();
         self.rows()?.rows.values().for_each(|row| depth.add(row.entry.state, 1));
         Ok(depth)
     }

@@ -4,33 +4,33 @@ use std::time::{Duration, SystemTime};
 
 use super::rows::{Row, Rows, hidden};
 use crate::kind::Kind;
-use crate::payload::{Digest, Private};
-use crate::store::{CallbackId, Disposition, Entry, Judgement, Known, Lane, Received, Recorded, State, Verdict};
+use crate::payload::{Digest, Sensitive};
+use crate::store::{CallbackId, Delivery, Disposition, Entry, Judgement, Known, Lane, Recorded, State, Verdict};
 
 impl Rows {
-    pub(super) fn record(&mut self, received: &Received, now: SystemTime) -> Recorded {
-        let ids = self.ids_of(&received.kind, &received.key);
-        let known: Vec<Known> = ids.iter().filter_map(|id| self.rows.get(id)).map(|row| row.known(received)).collect();
+    pub(super) fn record(&mut self, delivery: &Delivery, now: SystemTime) -> Recorded {
+        let ids = self.ids_of(&delivery.kind, &delivery.key);
+        let known: Vec<Known> = ids.iter().filter_map(|id| self.rows.get(id)).map(|row| row.known(delivery)).collect();
         let first = known.iter().find(|known| known.verdict == Verdict::First).map(|known| known.id);
-        let Judgement { verdict, earlier } = received.judge(&known, self.who_told_receipt(received));
+        let Judgement { verdict, earlier } = delivery.judge(&known, self.who_told_receipt(delivery));
         let same = earlier.filter(|_| matches!(verdict, Verdict::Duplicate | Verdict::Variant));
         let same = same.and_then(|id| self.rows.get_mut(&id));
         let decision = match &same {
             Some(row) => row.entry.decision.clone(),
-            None => received.decision.clone(),
+            None => delivery.decision.clone(),
         };
         if let (Verdict::Duplicate, Some(row)) = (verdict, same) {
             row.entry.seen += 1;
-            row.entry.last_seen_at = received.received_at;
+            row.entry.last_seen_at = delivery.received_at;
             let id = row.entry.id;
-            self.complete_payment(received, first, now);
+            self.complete_payment(delivery, first, now);
             return Recorded::new(id, verdict, decision, None);
         }
-        let id = self.insert(received, verdict, earlier, decision.clone(), now);
+        let id = self.insert(delivery, verdict, earlier, decision.clone(), now);
         if verdict == Verdict::Variant {
-            self.complete_payment(received, first, now);
+            self.complete_payment(delivery, first, now);
         }
-        let payment = received.payment.as_deref().filter(|_| verdict.is_news());
+        let payment = delivery.payment.as_deref().filter(|_| verdict.is_news());
         let payment = payment.map(|payment| self.record(payment, now));
         let payment = payment.map(|payment| (payment.id, payment.verdict));
         Recorded::new(id, verdict, decision, payment)
@@ -38,42 +38,42 @@ impl Rows {
 
     fn insert(
         &mut self,
-        received: &Received,
+        delivery: &Delivery,
         verdict: Verdict,
         earlier: Option<CallbackId>,
         decision: Option<String>,
         now: SystemTime,
     ) -> CallbackId {
         let id = CallbackId(self.rows.last_key_value().map_or(0, |(id, _)| id.0) + 1);
-        let state = received.state(verdict);
+        let state = delivery.state(verdict);
         let mut entry =
-            Entry::new(id, received.kind.clone(), received.key.clone(), verdict, state, received.received_at);
-        entry.peer = received.peer;
-        entry.meaning = Some(received.meaning);
-        entry.reference.clone_from(&received.reference);
-        entry.receipt.clone_from(&received.receipt);
-        entry.outcome = received.outcome;
+            Entry::new(id, delivery.kind.clone(), delivery.key.clone(), verdict, state, delivery.received_at);
+        entry.client_ip = delivery.client_ip;
+        entry.content_digest = Some(delivery.content_digest);
+        entry.reference.clone_from(&delivery.reference);
+        entry.receipt.clone_from(&delivery.receipt);
+        entry.outcome = delivery.outcome;
         entry.earlier = earlier;
-        entry.run_at = (state == State::Ready).then_some(now + received.due_after);
+        entry.run_at = (state == State::Ready).then_some(now + delivery.due_after);
         entry.settled_at = (state == State::Done).then_some(now);
-        entry.error = received.reason().map(Private::from);
+        entry.error = delivery.reason().map(Sensitive::from);
         entry.decision = decision;
-        entry.body = Some(received.body.clone());
+        entry.body = Some(delivery.body.clone());
         self.by_key.entry((entry.kind.clone(), entry.key.clone())).or_default().push(id);
-        if let Some(receipt) = &received.receipt {
+        if let Some(receipt) = &delivery.receipt {
             self.by_receipt.entry(receipt.clone()).or_default().push(id);
         }
         let row = Row {
             entry,
-            digest: received.digest,
-            meaning: received.meaning,
-            detail: received.detail,
+            body_digest: delivery.body_digest,
+            content_digest: delivery.content_digest,
+            detail: delivery.detail,
             fence: 0,
             lane: Lane::Main,
             interruptions: 0,
             interruptions_alone: 0,
             repetition: 0,
-            wait: received.due_after,
+            wait: delivery.due_after,
             lease_until: None,
         };
         self.rows.insert(id, Box::new(row));
@@ -82,16 +82,16 @@ impl Rows {
     }
 
     /// A payment that is known without its order, and now with it.
-    fn complete_payment(&mut self, received: &Received, first: Option<CallbackId>, now: SystemTime) {
+    fn complete_payment(&mut self, delivery: &Delivery, first: Option<CallbackId>, now: SystemTime) {
         let Some(first) = first else { return };
         let is_completed =
-            |row: &&mut Box<Row>| received.completes(row.entry.reference.is_some(), row.detail.is_some());
+            |row: &&mut Box<Row>| delivery.completes(row.entry.reference.is_some(), row.detail.is_some());
         let Some(row) = self.rows.get_mut(&first).filter(is_completed) else { return };
         let is_waiting = row.entry.state == State::Ready;
         // Where there was no attempt, nobody was told of it: it is in hand, or settled, with a callback that accounts for it.
         let is_told = !is_waiting && row.entry.attempts > 0;
         if !is_told {
-            row.entry.reference.clone_from(&received.reference);
+            row.entry.reference.clone_from(&delivery.reference);
         }
         if is_waiting {
             (row.entry.run_at, row.wait) = (Some(now), Duration::ZERO);
@@ -100,31 +100,32 @@ impl Rows {
         if !is_told {
             return;
         }
-        let completing = received.clone().completing();
+        let completing = delivery.clone().completing();
         if self.ids_of(&completing.kind, &completing.key).is_empty() {
             self.insert(&completing, Verdict::First, Some(first), None, now);
         }
     }
 
-    pub(super) fn decision(&self, kind: &Kind, key: &str, meaning: &Digest) -> Option<String> {
+    pub(super) fn find_decision(&self, kind: &Kind, key: &str, content_digest: &Digest) -> Option<String> {
         let ids = self.ids_of(kind, &key.into());
         let rows = ids.iter().filter_map(|id| self.rows.get(id));
-        let hidden = hidden(meaning.as_bytes());
-        let same = rows.into_iter().find(|row| row.meaning == *meaning || row.meaning == hidden)?;
+        let hidden = hidden(content_digest.as_bytes());
+        let same =
+            rows.into_iter().find(|row| row.content_digest == *content_digest || row.content_digest == hidden)?;
         same.entry.decision.clone()
     }
 
     /// The callback of this kind, under another key, that told of the receipt first.
-    fn who_told_receipt(&self, received: &Received) -> Option<CallbackId> {
-        let receipt = received.receipt.as_deref().filter(|_| !received.kind.is_payment())?;
-        if matches!(received.disposition, Disposition::Quarantine(_)) {
+    fn who_told_receipt(&self, delivery: &Delivery) -> Option<CallbackId> {
+        let receipt = delivery.receipt.as_deref().filter(|_| !delivery.kind.is_payment())?;
+        if matches!(delivery.disposition, Disposition::Quarantine(_)) {
             return None;
         }
-        let hidden_key: Private = hidden(received.key.as_str().as_bytes()).to_hex().into();
+        let hidden_key: Sensitive = hidden(delivery.key.as_str().as_bytes()).to_hex().into();
         let told = self.of_receipt(receipt).into_iter().map(|row| &row.entry).find(|entry| {
-            entry.kind == received.kind
+            entry.kind == delivery.kind
                 && entry.verdict.is_news()
-                && entry.key != received.key
+                && entry.key != delivery.key
                 && entry.key != hidden_key
         });
         told.map(|entry| entry.id)
@@ -133,7 +134,7 @@ impl Rows {
 
 impl Row {
     /// As it is compared with this delivery. A purged row has only what hides its fingerprints.
-    fn known(&self, received: &Received) -> Known {
+    fn known(&self, delivery: &Delivery) -> Known {
         let is_purged = self.entry.body.is_none();
         let shown = |stored: Digest, theirs: Digest| match is_purged && stored == hidden(theirs.as_bytes()) {
             true => theirs,
@@ -141,9 +142,9 @@ impl Row {
         };
         Known {
             id: self.entry.id,
-            digest: shown(self.digest, received.digest),
-            meaning: shown(self.meaning, received.meaning),
-            detail: self.detail.map(|stored| received.detail.map_or(stored, |theirs| shown(stored, theirs))),
+            body_digest: shown(self.body_digest, delivery.body_digest),
+            content_digest: shown(self.content_digest, delivery.content_digest),
+            detail: self.detail.map(|stored| delivery.detail.map_or(stored, |theirs| shown(stored, theirs))),
             outcome: self.entry.outcome,
             verdict: self.entry.verdict,
         }

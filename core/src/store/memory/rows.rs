@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, SystemTime};
 
 use crate::kind::Kind;
-use crate::payload::{Digest, Private};
-use crate::store::{CallbackId, Entry, Lane, Lookup, Owner, Sibling, State, Waiting};
+use crate::payload::{Digest, Sensitive};
+use crate::store::{CallbackId, Entry, Lane, Lookup, Owner, RelatedCallback, State, Waiting};
 
 #[derive(Debug, Default)]
 pub(super) struct Rows {
@@ -14,7 +14,7 @@ pub(super) struct Rows {
     /// When callbacks that are ready are due, by lane and kind. Those that are no longer ready go when their time has come.
     pub(super) due: HashMap<(Lane, Kind), BTreeSet<(SystemTime, CallbackId)>>,
     /// A purged callback is found by what hides its key.
-    pub(super) by_key: HashMap<(Kind, Private), Vec<CallbackId>>,
+    pub(super) by_key: HashMap<(Kind, Sensitive), Vec<CallbackId>>,
     /// The same for receipts.
     pub(super) by_receipt: HashMap<String, Vec<CallbackId>>,
     pub(super) owner: Option<Owner>,
@@ -25,8 +25,8 @@ pub(super) struct Rows {
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) entry: Entry,
-    pub(super) digest: Digest,
-    pub(super) meaning: Digest,
+    pub(super) body_digest: Digest,
+    pub(super) content_digest: Digest,
     pub(super) detail: Option<Digest>,
     pub(super) fence: i64,
     /// In which lane it runs, or ran last.
@@ -46,7 +46,7 @@ pub(super) fn hidden(text: &[u8]) -> Digest {
 }
 
 impl Rows {
-    pub(super) fn ids_of(&self, kind: &Kind, key: &Private) -> Vec<CallbackId> {
+    pub(super) fn ids_of(&self, kind: &Kind, key: &Sensitive) -> Vec<CallbackId> {
         let purged = self.has_purged.then(|| hidden(key.as_str().as_bytes()).to_hex().into());
         let names = [Some(key.clone()), purged].into_iter().flatten();
         let mut ids: Vec<_> =
@@ -64,12 +64,14 @@ impl Rows {
     }
 
     /// The other callbacks that told of the same receipt.
-    pub(super) fn siblings(&self, entry: &Entry) -> Vec<Sibling> {
+    pub(super) fn related(&self, entry: &Entry) -> Vec<RelatedCallback> {
         let Some(receipt) = &entry.receipt else { return Vec::new() };
         let is_sibling =
             |other: &&Entry| other.kind != entry.kind && !other.kind.is_payment() && other.verdict.is_news();
-        let siblings = self.of_receipt(receipt).into_iter().map(|row| &row.entry).filter(is_sibling);
-        siblings.map(|one| Sibling::new(one.id, one.kind.clone(), one.key.clone(), one.reference.clone())).collect()
+        let related = self.of_receipt(receipt).into_iter().map(|row| &row.entry).filter(is_sibling);
+        related
+            .map(|one| RelatedCallback::new(one.id, one.kind.clone(), one.key.clone(), one.reference.clone()))
+            .collect()
     }
 
     pub(super) fn find(&self, lookups: &[Lookup]) -> Vec<Entry> {
@@ -122,10 +124,10 @@ impl Rows {
         let entry = &mut row.entry;
         let key = (entry.kind.clone(), entry.key.clone());
         entry.body = None;
-        (entry.reference, entry.peer, entry.error, entry.meaning) = (None, None, None, None);
+        (entry.reference, entry.client_ip, entry.error, entry.content_digest) = (None, None, None, None);
         entry.key = hidden(key.1.as_str().as_bytes()).to_hex().into();
-        row.digest = hidden(row.digest.as_bytes());
-        row.meaning = hidden(row.meaning.as_bytes());
+        row.body_digest = hidden(row.body_digest.as_bytes());
+        row.content_digest = hidden(row.content_digest.as_bytes());
         row.detail = row.detail.map(|detail| hidden(detail.as_bytes()));
         let receipt = entry.receipt.take();
         entry.receipt = receipt.as_ref().map(|receipt| hidden(receipt.as_bytes()).to_hex());

@@ -4,10 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use super::rows::{Row, Rows};
 use crate::kind::Kind;
-use crate::payload::Private;
+use crate::payload::Sensitive;
 use crate::store::{
-    CallbackId, Claim, Claimed, Ending, Interruption, Lane, Lease, Reopened, Reopening, Settled, Settlement, State,
-    is_ahead,
+    CallbackId, Claim, Claimed, Completion, Interruption, Lane, Lease, Requeue, Requeued, SettleResult, Settlement,
+    State, is_ahead,
 };
 
 /// What a claimant that does not handle payments does about a callback's payment.
@@ -106,15 +106,15 @@ impl Rows {
         let body = entry.body.clone()?;
         let mut claimed = Claimed::new(lease, entry.kind.clone(), entry.key.clone(), body, entry.received_at);
         claimed.verdict = entry.verdict;
-        claimed.peer = entry.peer;
-        claimed.meaning = Some(row.meaning);
+        claimed.client_ip = entry.client_ip;
+        claimed.content_digest = Some(row.content_digest);
         claimed.reference.clone_from(&entry.reference);
         claimed.attempt = entry.attempts;
         claimed.interruptions = row.interruptions;
         claimed.interruptions_alone = row.interruptions_alone;
         claimed.repetition = row.repetition;
         claimed.earlier = entry.earlier;
-        claimed.siblings = self.siblings(entry);
+        claimed.related = self.related(entry);
         claimed.payment = payment;
         claimed.last_error.clone_from(&entry.error);
         Some(claimed)
@@ -132,29 +132,29 @@ impl Rows {
         true
     }
 
-    pub(super) fn settle(&mut self, settlement: &Settlement, now: SystemTime) -> Settled {
+    pub(super) fn settle(&mut self, settlement: &Settlement, now: SystemTime) -> SettleResult {
         if self.was_settled(settlement) {
-            return Settled::Written;
+            return SettleResult::Written;
         }
         // Both or neither.
         if settlement.payment.is_some_and(|payment| self.held(payment).is_none()) {
-            return Settled::LeaseLost;
+            return SettleResult::LeaseLost;
         }
-        let Some(row) = self.held(settlement.lease) else { return Settled::LeaseLost };
+        let Some(row) = self.held(settlement.lease) else { return SettleResult::LeaseLost };
         row.settle(&settlement.ending, now);
         self.note_due(settlement.lease.id);
         if let Some(payment) = settlement.payment
             && let Some(row) = self.held(payment)
         {
             let ending = match settlement.ending {
-                Ending::Done => Ending::Done,
+                Completion::Done => Completion::Done,
                 // Its attempts were not counted, so there is none to give back.
-                _ => Ending::Released { after: Duration::ZERO },
+                _ => Completion::Snoozed { after: Duration::ZERO },
             };
             row.settle(&ending, now);
             self.note_due(payment.id);
         }
-        Settled::Written
+        SettleResult::Written
     }
 
     /// Whether this settlement was written before.
@@ -189,7 +189,7 @@ impl Rows {
         swept
     }
 
-    pub(super) fn reopen(&mut self, id: CallbackId, reopening: &Reopening<'_>, now: SystemTime) -> Option<Reopened> {
+    pub(super) fn requeue(&mut self, id: CallbackId, reopening: &Requeue<'_>, now: SystemTime) -> Option<Requeued> {
         let row = self.rows.get_mut(&id)?;
         if row.entry.state != reopening.from || row.entry.body.is_none() {
             return None;
@@ -201,11 +201,11 @@ impl Rows {
         row.entry.settled_at = None;
         (row.interruptions, row.interruptions_alone) = (0, 0);
         if let Some(reason) = reopening.reason {
-            row.entry.error = Some(Private::from(reason));
+            row.entry.error = Some(Sensitive::from(reason));
         }
         self.note_due(id);
         let payment = reopening.payment.map(|payment| self.record(payment, now));
-        Some(Reopened::new(payment.map(|payment| (payment.id, payment.verdict))))
+        Some(Requeued::new(payment.map(|payment| (payment.id, payment.verdict))))
     }
 }
 
@@ -221,32 +221,32 @@ impl Row {
         self.lease_until = None;
     }
 
-    fn settle(&mut self, ending: &Ending, now: SystemTime) {
+    fn settle(&mut self, ending: &Completion, now: SystemTime) {
         let entry = &mut self.entry;
         self.lease_until = None;
         match ending {
-            Ending::Done => {
+            Completion::Done => {
                 entry.state = State::Done;
                 entry.error = None;
                 entry.settled_at = Some(now);
             }
-            Ending::Retry { after, error } => {
+            Completion::Retry { after, error } => {
                 entry.state = State::Ready;
                 (entry.run_at, self.wait) = (Some(now + *after), *after);
                 entry.error = Some(error.clone());
                 // It came to an end, so it ends no process.
                 (self.interruptions, self.interruptions_alone) = (0, 0);
             }
-            Ending::Dead { error } => {
+            Completion::Dead { error } => {
                 entry.state = State::Dead;
                 entry.error = Some(error.clone());
                 entry.settled_at = Some(now);
             }
-            Ending::Held { error } => {
+            Completion::Held { error } => {
                 entry.state = State::Held;
                 entry.error = Some(error.clone());
             }
-            Ending::Released { after } => {
+            Completion::Snoozed { after } => {
                 entry.state = State::Ready;
                 (entry.run_at, self.wait) = (Some(now + *after), *after);
                 entry.attempts = entry.attempts.saturating_sub(1);

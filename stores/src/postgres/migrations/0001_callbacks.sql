@@ -12,8 +12,8 @@ CREATE TABLE mpesa_callbacks.callback (
     key          text     NOT NULL,           -- as it was sent; 'hmac:<its time>…' once the body was purged
     verdict      smallint NOT NULL,           -- 0 first, 2 variant, 3 conflict, 4 quarantined, 5 update
     outcome      smallint,                    -- 1 success, 2 failed, 3 unknown
-    digest       bytea    NOT NULL,           -- this and the next two: HMACs of themselves once the body was purged
-    meaning      bytea    NOT NULL,
+    body_digest       bytea    NOT NULL,           -- this and the next two: HMACs of themselves once the body was purged
+    content_digest      bytea    NOT NULL,
     detail       bytea,
     earlier      bigint,                      -- the callback that it varies, updates or contradicts
     received_at  bigint   NOT NULL,           -- microseconds since 1970 UTC, like all times here
@@ -22,14 +22,14 @@ CREATE TABLE mpesa_callbacks.callback (
     last_delivery bigint  NOT NULL,           -- id of the last delivery that `seen` counts
     seen         integer  NOT NULL DEFAULT 1,
     receipt      text,                        -- 'hmac:…' once the body was purged
-    peer         text,
+    client_ip         text,
     reference    text,
     decision     text
 ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 -- What is known under a key, and that no body is stored twice. Keys come before kinds: while the planner knows nothing of a new
 -- table, it would look up the kind alone, and read all that there is of it.
-CREATE UNIQUE INDEX callback_key ON mpesa_callbacks.callback (key, kind, digest);
+CREATE UNIQUE INDEX callback_key ON mpesa_callbacks.callback (key, kind, body_digest);
 -- Of racing recorders one is first, whichever server they are on; and a receipt belongs to one callback of a kind.
 CREATE UNIQUE INDEX callback_first ON mpesa_callbacks.callback (key, kind) WHERE verdict = 0;
 CREATE UNIQUE INDEX callback_receipt ON mpesa_callbacks.callback (receipt, kind) WHERE verdict IN (0, 5) AND receipt IS NOT NULL;

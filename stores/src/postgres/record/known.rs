@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use mpesa_callbacks_core::payload::Digest;
-use mpesa_callbacks_core::store::{CallbackId, DeliveryId, Known, Received};
+use mpesa_callbacks_core::store::{CallbackId, Delivery, DeliveryId, Known};
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
@@ -22,18 +22,18 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn of(deliveries: &[&Received], open: &[usize], hmac_key: &[u8]) -> Names {
+    pub(super) fn of(deliveries: &[&Delivery], open: &[usize], hmac_key: &[u8]) -> Names {
         let mut names = Names::default();
         for index in open {
-            let received = deliveries[*index];
-            let (kind, key) = (received.kind.name(), text(received.key.as_str()));
+            let delivery = deliveries[*index];
+            let (kind, key) = (delivery.kind.name(), text(delivery.key.as_str()));
             // A key may be purged while we look for it: then it is found by its other name.
             for name in [key.to_string(), pseudonym(hmac_key, kind, &key)] {
                 names.at.push(i32::try_from(*index).unwrap_or(i32::MAX));
                 names.kinds.push(kind.to_owned());
                 names.keys.push(name);
             }
-            if let Some(receipt) = received.receipt.as_deref().map(text) {
+            if let Some(receipt) = delivery.receipt.as_deref().map(text) {
                 names.receipts.push(hidden_receipt(hmac_key, &receipt));
                 names.receipts.push(receipt.into_owned());
             }
@@ -52,15 +52,15 @@ pub(super) struct Earlier {
 }
 
 impl Earlier {
-    pub(super) fn shown(&self, received: &Received, hmac_key: &[u8]) -> Known {
-        if self.is_purged { shown(self.known, received, hmac_key) } else { self.known }
+    pub(super) fn shown(&self, delivery: &Delivery, hmac_key: &[u8]) -> Known {
+        if self.is_purged { shown(self.known, delivery, hmac_key) } else { self.known }
     }
 }
 
 /// What is known under the keys.
 pub(super) async fn look(connection: &mut PgConnection, schema: &Schema, names: &Names) -> sqlx::Result<Vec<Earlier>> {
     let rows = sqlx::query(schema.sql(
-        "SELECT at, id, digest, meaning, detail, outcome, verdict, delivery, decision, callback.key LIKE 'hmac:%' AS is_purged
+        "SELECT at, id, body_digest, content_digest, detail, outcome, verdict, delivery, decision, callback.key LIKE 'hmac:%' AS is_purged
          FROM mpesa_callbacks.callback JOIN unnest($1::int[], $2::text[], $3::text[]) AS asked (at, kind, key) USING (kind, key)
          WHERE callback.kind = ANY($2) AND callback.key = ANY($3)
          ORDER BY id",
@@ -72,8 +72,8 @@ pub(super) async fn look(connection: &mut PgConnection, schema: &Schema, names: 
             at: usize::try_from(row.try_get::<i32, _>("at")?).unwrap_or(usize::MAX),
             known: Known {
                 id: CallbackId(row.try_get("id")?),
-                digest: digest(row.try_get("digest")?),
-                meaning: digest(row.try_get("meaning")?),
+                body_digest: digest(row.try_get("body_digest")?),
+                content_digest: digest(row.try_get("content_digest")?),
                 detail: row.try_get::<Option<Vec<u8>>, _>("detail")?.map(digest),
                 outcome: row.try_get::<Option<i16>, _>("outcome")?.and_then(|number| outcome(number.into())),
                 verdict: verdict(row.try_get::<i16, _>("verdict")?.into()),
@@ -121,17 +121,17 @@ pub(super) async fn look_locked(
 /// Who of their kind, under another key, told of the receipts of the deliveries first.
 pub(super) async fn who_told(
     connection: &mut PgConnection,
-    deliveries: &[&Received],
+    deliveries: &[&Delivery],
     open: &[usize],
     place: Place<'_>,
 ) -> sqlx::Result<HashMap<usize, CallbackId>> {
     let with_receipt = |at: &&usize| deliveries[**at].receipt.is_some() && !deliveries[**at].kind.is_payment();
     let asked: Vec<usize> = open.iter().filter(with_receipt).copied().collect();
     let all = || asked.iter().map(|at| deliveries[*at]);
-    let kinds: Vec<&str> = all().map(|received| received.kind.name()).collect();
-    let keys: Vec<_> = all().map(|received| text(received.key.as_str())).collect();
+    let kinds: Vec<&str> = all().map(|delivery| delivery.kind.name()).collect();
+    let keys: Vec<_> = all().map(|delivery| text(delivery.key.as_str())).collect();
     let hidden_keys: Vec<_> = kinds.iter().zip(&keys).map(|(kind, key)| pseudonym(place.hmac_key, kind, key)).collect();
-    let receipts: Vec<_> = all().map(|received| received.receipt.as_deref().map(text).unwrap_or_default()).collect();
+    let receipts: Vec<_> = all().map(|delivery| delivery.receipt.as_deref().map(text).unwrap_or_default()).collect();
     let hidden: Vec<_> = receipts.iter().map(|receipt| hidden_receipt(place.hmac_key, receipt)).collect();
     let told: Vec<(i64, i64)> = sqlx::query_as(place.schema.sql(
         "SELECT nth, min(id) FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::payload::Digest;
-use mpesa_callbacks_core::store::{CallbackId, DeliveryId, Judgement, Known, Received, Recorded, Verdict};
+use mpesa_callbacks_core::store::{CallbackId, Delivery, DeliveryId, Judgement, Known, Recorded, Verdict};
 use sqlx::postgres::{PgConnection, PgPool};
 
 use self::known::{Names, look, look_locked, who_told};
@@ -49,12 +49,12 @@ struct Last {
     /// What came again.
     repeated: Vec<Again>,
     /// Payments that tell a reference, and the first of their receipts, which may not have it.
-    completing: Vec<(CallbackId, Received)>,
+    completing: Vec<(CallbackId, Delivery)>,
 }
 
 pub(super) async fn record_all(
     connection: &mut PgConnection,
-    batch: &[Received],
+    batch: &[Delivery],
     place: Place<'_>,
 ) -> sqlx::Result<Vec<Recorded>> {
     let mut last = Last::default();
@@ -67,7 +67,7 @@ pub(super) async fn record_all(
 /// Records the deliveries and the payments that they show.
 async fn record_batch(
     connection: &mut PgConnection,
-    batch: &[Received],
+    batch: &[Delivery],
     place: Place<'_>,
     last: &mut Last,
 ) -> sqlx::Result<Vec<Recorded>> {
@@ -84,7 +84,7 @@ async fn record_batch(
         let (next, later): (Vec<usize>, Vec<usize>) = (0..waiting.len()).partition(|nth| is_next(*nth));
         let (next, later): (Vec<_>, Vec<_>) =
             (next.iter().map(|nth| waiting[*nth]).collect(), later.iter().map(|nth| waiting[*nth]).collect());
-        let deliveries: Vec<&Received> = next.iter().map(|at| &batch[*at]).collect();
+        let deliveries: Vec<&Delivery> = next.iter().map(|at| &batch[*at]).collect();
         for (at, one) in next.into_iter().zip(record_each(connection, &deliveries, place, last).await?) {
             if let Some(payment) = batch[at].payment.as_ref().filter(|_| one.1.is_news()) {
                 payments.push((at, (**payment).clone()));
@@ -95,7 +95,7 @@ async fn record_batch(
     }
 
     payments.sort_by_key(|(at, _)| *at);
-    let (owners, payments): (Vec<usize>, Vec<Received>) = payments.into_iter().unzip();
+    let (owners, payments): (Vec<usize>, Vec<Delivery>) = payments.into_iter().unzip();
     let mut of_payments = HashMap::new();
     if !payments.is_empty() {
         let recorded = Box::pin(record_batch(connection, &payments, place, last)).await?;
@@ -111,7 +111,7 @@ async fn record_batch(
 /// Records deliveries of different keys.
 async fn record_each(
     connection: &mut PgConnection,
-    deliveries: &[&Received],
+    deliveries: &[&Delivery],
     place: Place<'_>,
     last: &mut Last,
 ) -> sqlx::Result<Vec<Found>> {
@@ -140,31 +140,31 @@ async fn record_each(
         let told = if is_locked { who_told(connection, deliveries, &open, place).await? } else { HashMap::new() };
         let mut new = Vec::new();
         for at in open {
-            let received = deliveries[at];
+            let delivery = deliveries[at];
             let of_it = earlier.iter().filter(|one| one.at == at);
-            let known: Vec<Known> = of_it.map(|one| one.shown(received, place.hmac_key)).collect();
-            let Judgement { verdict, earlier: beside } = received.judge(&known, told.get(&at).copied());
+            let known: Vec<Known> = of_it.map(|one| one.shown(delivery, place.hmac_key)).collect();
+            let Judgement { verdict, earlier: beside } = delivery.judge(&known, told.get(&at).copied());
             let is_same = matches!(verdict, Verdict::Duplicate | Verdict::Variant);
             let same = beside.filter(|_| is_same).and_then(|id| earlier.iter().find(|one| one.known.id == id));
             let decision = match same {
                 Some(same) => same.decision.clone(),
-                None => received.decision.clone(),
+                None => delivery.decision.clone(),
             };
             let first = earlier.iter().find(|one| one.at == at && one.known.verdict == Verdict::First);
             if same.is_some_and(|_| is_locked || verdict == Verdict::Duplicate)
                 && let Some(first) = first
-                && received.completes(false, first.known.detail.is_some())
+                && delivery.completes(false, first.known.detail.is_some())
             {
-                last.completing.push((first.known.id, received.clone()));
+                last.completing.push((first.known.id, delivery.clone()));
             }
             match (verdict, same) {
                 (Verdict::Duplicate, Some(same)) => {
                     let id = same.known.id;
                     // The same delivery, whose commit nobody heard of: what it was then is what it is. (The server's own word on a
                     // transaction will not do: a crash gives its id to another one.)
-                    let is_itself = same.delivery == received.delivery_id;
+                    let is_itself = same.delivery == delivery.delivery_id;
                     found[at] = Some((id, if is_itself { same.known.verdict } else { verdict }, decision));
-                    let (received_at, delivery) = (micros(received.received_at), received.delivery_id);
+                    let (received_at, delivery) = (micros(delivery.received_at), delivery.delivery_id);
                     last.repeated.extend((!is_itself).then_some(Again { id, received_at, delivery }));
                 }
                 _ if is_locked => new.push(New { at, verdict, earlier: beside, decision }),
@@ -184,24 +184,24 @@ async fn record_each(
     found.ok_or_else(|| sqlx::Error::Protocol("others record the same callbacks again and again".to_owned()))
 }
 
-pub(super) async fn decision(
+pub(super) async fn find_decision(
     pool: &PgPool,
     place: Place<'_>,
     kind: &Kind,
     key: &str,
-    meaning: &Digest,
+    content_digest: &Digest,
 ) -> sqlx::Result<Option<String>> {
     let key = text(key);
     let purged = pseudonym(place.hmac_key, kind.name(), &key);
     let decision: Option<Option<String>> = sqlx::query_scalar(place.schema.sql(
         "SELECT decision FROM mpesa_callbacks.callback
-         WHERE kind = $1 AND key IN ($2, $3) AND meaning IN ($4, $5) ORDER BY id LIMIT 1",
+         WHERE kind = $1 AND key IN ($2, $3) AND content_digest IN ($4, $5) ORDER BY id LIMIT 1",
     ))
     .bind(kind.name())
     .bind(key)
     .bind(purged)
-    .bind(&meaning.as_bytes()[..])
-    .bind(&hidden_digest(place.hmac_key, meaning.as_bytes())[..])
+    .bind(&content_digest.as_bytes()[..])
+    .bind(&hidden_digest(place.hmac_key, content_digest.as_bytes())[..])
     .fetch_optional(pool)
     .await?;
     Ok(decision.flatten())

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use mpesa_callbacks_core::store::{CallbackId, Received, Verdict};
+use mpesa_callbacks_core::store::{CallbackId, Delivery, Verdict};
 use sqlx::postgres::PgConnection;
 
 use super::{Again, Place};
@@ -51,7 +51,7 @@ pub(super) async fn repeat(connection: &mut PgConnection, schema: &Schema, repea
 pub(super) async fn complete_payments(
     connection: &mut PgConnection,
     place: Place<'_>,
-    completing: &[(CallbackId, Received)],
+    completing: &[(CallbackId, Delivery)],
 ) -> sqlx::Result<()> {
     if completing.is_empty() {
         return Ok(());
@@ -88,15 +88,15 @@ pub(super) async fn complete_payments(
         );
         sqlx::query(whose).bind(&ids).bind(&references).execute(&mut *connection).await?;
     }
-    let mut late: Vec<(CallbackId, Received)> = completing
+    let mut late: Vec<(CallbackId, Delivery)> = completing
         .iter()
         .filter(|(first, _)| is_late(first))
         .map(|(first, one)| (*first, one.clone().completing()))
         .collect();
     late.sort_by(|(_, one), (_, other)| one.key.cmp(&other.key));
     late.dedup_by(|(_, one), (_, other)| one.key == other.key);
-    let deliveries: Vec<&Received> = late.iter().map(|(_, received)| received).collect();
-    let new = |(at, (first, _)): (usize, &(CallbackId, Received))| New {
+    let deliveries: Vec<&Delivery> = late.iter().map(|(_, delivery)| delivery).collect();
+    let new = |(at, (first, _)): (usize, &(CallbackId, Delivery))| New {
         at,
         verdict: Verdict::First,
         earlier: Some(*first),
@@ -122,7 +122,7 @@ pub(super) enum Beside {
 /// Writes what nobody has written yet, and tells the ids of what was.
 pub(super) async fn insert(
     connection: &mut PgConnection,
-    deliveries: &[&Received],
+    deliveries: &[&Delivery],
     new: &[New],
     place: Place<'_>,
     beside: Beside,
@@ -132,22 +132,23 @@ pub(super) async fn insert(
     }
     let hmac_key = place.hmac_key;
     let all = || new.iter().map(|one| (deliveries[one.at], one.verdict));
-    let kinds: Vec<&str> = all().map(|(received, _)| received.kind.name()).collect();
-    let keys: Vec<_> = all().map(|(received, _)| text(received.key.as_str())).collect();
+    let kinds: Vec<&str> = all().map(|(delivery, _)| delivery.kind.name()).collect();
+    let keys: Vec<_> = all().map(|(delivery, _)| text(delivery.key.as_str())).collect();
     let verdicts: Vec<i16> = all().map(|(_, verdict)| small(verdict_number(verdict))).collect();
-    let digests: Vec<&[u8]> = all().map(|(received, _)| &received.digest.as_bytes()[..]).collect();
-    let meanings: Vec<&[u8]> = all().map(|(received, _)| &received.meaning.as_bytes()[..]).collect();
-    let first_deliveries: Vec<i64> = all().map(|(received, _)| received.delivery_id.number()).collect();
+    let body_digests: Vec<&[u8]> = all().map(|(delivery, _)| &delivery.body_digest.as_bytes()[..]).collect();
+    let content_digests: Vec<&[u8]> = all().map(|(delivery, _)| &delivery.content_digest.as_bytes()[..]).collect();
+    let first_deliveries: Vec<i64> = all().map(|(delivery, _)| delivery.delivery_id.number()).collect();
     let details: Vec<Option<&[u8]>> =
-        all().map(|(received, _)| received.detail.as_ref().map(|detail| &detail.as_bytes()[..])).collect();
+        all().map(|(delivery, _)| delivery.detail.as_ref().map(|detail| &detail.as_bytes()[..])).collect();
     let outcomes: Vec<Option<i16>> =
-        all().map(|(received, _)| received.outcome.and_then(outcome_number).map(small)).collect();
+        all().map(|(delivery, _)| delivery.outcome.and_then(outcome_number).map(small)).collect();
     let earlier: Vec<Option<i64>> = new.iter().map(|one| one.earlier.map(|earlier| earlier.0)).collect();
-    let times: Vec<i64> = all().map(|(received, _)| micros(received.received_at)).collect();
-    let receipts: Vec<_> = all().map(|(received, _)| received.receipt.as_deref().map(text)).collect();
-    let peers: Vec<Option<String>> = all().map(|(received, _)| received.peer.map(|peer| peer.to_string())).collect();
+    let times: Vec<i64> = all().map(|(delivery, _)| micros(delivery.received_at)).collect();
+    let receipts: Vec<_> = all().map(|(delivery, _)| delivery.receipt.as_deref().map(text)).collect();
+    let client_ips: Vec<Option<String>> =
+        all().map(|(delivery, _)| delivery.client_ip.map(|client_ip| client_ip.to_string())).collect();
     let references: Vec<_> =
-        all().map(|(received, _)| received.reference.as_ref().map(|reference| text(reference.as_str()))).collect();
+        all().map(|(delivery, _)| delivery.reference.as_ref().map(|reference| text(reference.as_str()))).collect();
     let decisions: Vec<_> = new.iter().map(|one| one.decision.as_deref().map(text)).collect();
     // What was judged beside what is locked needs no second look: nothing hides it then.
     let is_alone = beside == Beside::Nothing;
@@ -158,13 +159,13 @@ pub(super) async fn insert(
     let hidden_receipts: Vec<Option<String>> =
         receipts.iter().map(|receipt| if is_alone { hide_receipt(receipt) } else { None }).collect();
     let written: Vec<(i64, String, String)> = sqlx::query_as(place.schema.sql(
-        "INSERT INTO mpesa_callbacks.callback (kind, key, verdict, digest, meaning, received_at, last_seen_at, receipt, peer, reference,
+        "INSERT INTO mpesa_callbacks.callback (kind, key, verdict, body_digest, content_digest, received_at, last_seen_at, receipt, client_ip, reference,
                                                decision, detail, outcome, earlier, delivery, last_delivery)
-         SELECT kind, key, verdict, digest, meaning, received_at, received_at, receipt, peer, reference, decision, detail, outcome, earlier,
+         SELECT kind, key, verdict, body_digest, content_digest, received_at, received_at, receipt, client_ip, reference, decision, detail, outcome, earlier,
                 delivery, delivery
          FROM unnest($1::text[], $2::text[], $3::smallint[], $4::bytea[], $5::bytea[], $6::bigint[], $7::text[], $8::text[], $9::text[],
                      $10::text[], $11::text[], $12::text[], $13::bytea[], $14::smallint[], $15::bigint[], $16::bigint[]) WITH ORDINALITY
-              AS new (kind, key, verdict, digest, meaning, received_at, receipt, peer, reference, decision, hidden_key, hidden_receipt,
+              AS new (kind, key, verdict, body_digest, content_digest, received_at, receipt, client_ip, reference, decision, hidden_key, hidden_receipt,
                       detail, outcome, earlier, delivery, nth)
          WHERE hidden_key IS NULL OR (
              SELECT id FROM mpesa_callbacks.callback AS c WHERE c.kind = new.kind AND c.key IN (new.key, new.hidden_key) LIMIT 1) IS NULL
@@ -177,11 +178,11 @@ pub(super) async fn insert(
     .bind(&kinds)
     .bind(&keys)
     .bind(&verdicts)
-    .bind(&digests)
-    .bind(&meanings)
+    .bind(&body_digests)
+    .bind(&content_digests)
     .bind(&times)
     .bind(&receipts)
-    .bind(&peers)
+    .bind(&client_ips)
     .bind(&references)
     .bind(&decisions)
     .bind(&hidden_keys)
@@ -205,7 +206,7 @@ pub(super) async fn insert(
 async fn begin_work(
     connection: &mut PgConnection,
     schema: &Schema,
-    deliveries: &[&Received],
+    deliveries: &[&Delivery],
     inserted: &[(usize, i64, Verdict)],
 ) -> sqlx::Result<()> {
     if inserted.is_empty() {
@@ -213,11 +214,11 @@ async fn begin_work(
     }
     let ids: Vec<i64> = inserted.iter().map(|(_, id, _)| *id).collect();
     let all = || inserted.iter().map(|(at, _, verdict)| (deliveries[*at], *verdict));
-    let bodies: Vec<&[u8]> = all().map(|(received, _)| received.body()).collect();
-    let states: Vec<i16> = all().map(|(received, verdict)| small(state_number(received.state(verdict)))).collect();
-    let delays: Vec<i64> = all().map(|(received, _)| span(received.due_after)).collect();
-    let reasons: Vec<_> = all().map(|(received, _)| received.reason().map(text)).collect();
-    let kinds: Vec<&str> = all().map(|(received, _)| received.kind.name()).collect();
+    let bodies: Vec<&[u8]> = all().map(|(delivery, _)| delivery.body()).collect();
+    let states: Vec<i16> = all().map(|(delivery, verdict)| small(state_number(delivery.state(verdict)))).collect();
+    let delays: Vec<i64> = all().map(|(delivery, _)| span(delivery.due_after)).collect();
+    let reasons: Vec<_> = all().map(|(delivery, _)| delivery.reason().map(text)).collect();
+    let kinds: Vec<&str> = all().map(|(delivery, _)| delivery.kind.name()).collect();
     sqlx::query(schema.sql(
         "WITH bodies AS (
              INSERT INTO mpesa_callbacks.body (callback_id, body) SELECT * FROM unnest($1::bigint[], $2::bytea[])

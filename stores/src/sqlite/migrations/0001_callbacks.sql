@@ -5,8 +5,8 @@ CREATE TABLE IF NOT EXISTS callback (
     key           TEXT    NOT NULL,           -- as it was sent; 'hmac:<its time>…' once the body was purged
     verdict       INTEGER NOT NULL,           -- 0 first, 2 variant, 3 conflict, 4 quarantined, 5 update
     state         INTEGER NOT NULL,           -- 0 ready, 1 running, 2 done, 3 dead, 4 held, 5 quarantined
-    digest        BLOB    NOT NULL,           -- this and the next two: HMACs of themselves once the body was purged
-    meaning       BLOB    NOT NULL,
+    body_digest        BLOB    NOT NULL,           -- this and the next two: HMACs of themselves once the body was purged
+    content_digest       BLOB    NOT NULL,
     detail        BLOB,
     outcome       INTEGER,                    -- 1 success, 2 failed, 3 unknown
     earlier       INTEGER,                    -- the callback that it varies, updates or contradicts
@@ -24,14 +24,14 @@ CREATE TABLE IF NOT EXISTS callback (
     wait          INTEGER NOT NULL DEFAULT 0, -- how long it was put off, or leased, when it was last
     settled_at    INTEGER,
     receipt       TEXT,                       -- 'hmac:…' once the body was purged
-    peer          TEXT,
+    client_ip          TEXT,
     reference     TEXT,
     decision      TEXT,
     error         TEXT
 ) STRICT;
 
 -- What is known under a key, and that no body is stored twice. Keys come in the order of time, so it grows at its end.
-CREATE UNIQUE INDEX IF NOT EXISTS callback_key ON callback (kind, key, digest);
+CREATE UNIQUE INDEX IF NOT EXISTS callback_key ON callback (kind, key, body_digest);
 CREATE INDEX IF NOT EXISTS callback_reference ON callback (reference) WHERE reference IS NOT NULL;
 CREATE INDEX IF NOT EXISTS callback_ready ON callback (lane, kind, run_at, id) WHERE state = 0;
 CREATE INDEX IF NOT EXISTS callback_running ON callback (lease_until) WHERE state = 1;

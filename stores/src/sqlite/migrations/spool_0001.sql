@@ -5,7 +5,7 @@ CREATE TABLE IF NOT EXISTS spooled (
     came_to     TEXT    NOT NULL,                  -- the URL of which kind
     body        BLOB    NOT NULL,
     received_at INTEGER NOT NULL,                  -- microseconds since 1970 UTC
-    peer        TEXT,
+    client_ip        TEXT,
     reference   TEXT,
     decision    TEXT
 ) STRICT;

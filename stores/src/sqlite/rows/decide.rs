@@ -1,20 +1,20 @@
 //! What people decide: whose the store is, and what becomes of what is held, dead or done.
 
-use mpesa_callbacks_core::store::{CallbackId, Received, Reopened, State};
+use mpesa_callbacks_core::store::{CallbackId, Delivery, Requeued, State};
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use super::purge::hmac_key;
 use super::record::record;
 use crate::words::state_number;
 
-pub(in crate::sqlite) fn reopen(
+pub(in crate::sqlite) fn requeue(
     connection: &Connection,
     id: CallbackId,
     from: State,
-    payment: Option<&Received>,
+    payment: Option<&Delivery>,
     reason: Option<&str>,
     now: i64,
-) -> Result<Option<Reopened>> {
+) -> Result<Option<Requeued>> {
     let changed = connection
         .prepare_cached(
             "UPDATE callback SET state = 0, run_at = ?3, wait = 0, attempts = 0, interruptions = 0, interruptions_alone = 0, lane = 0,
@@ -25,9 +25,9 @@ pub(in crate::sqlite) fn reopen(
     if changed == 0 {
         return Ok(None);
     }
-    let Some(payment) = payment else { return Ok(Some(Reopened::new(None))) };
+    let Some(payment) = payment else { return Ok(Some(Requeued::new(None))) };
     let payment = record(connection, payment, hmac_key(connection)?.as_deref(), now)?;
-    Ok(Some(Reopened::new(Some((payment.id, payment.verdict)))))
+    Ok(Some(Requeued::new(Some((payment.id, payment.verdict)))))
 }
 
 pub(in crate::sqlite) fn dismiss(connection: &Connection, id: CallbackId, now: i64) -> Result<bool> {

@@ -1,16 +1,16 @@
 //! The reading side.
 
 use mpesa_callbacks_core::Kind;
-use mpesa_callbacks_core::payload::Private;
-use mpesa_callbacks_core::store::{Body, CallbackId, Depth, Entry, Filter, Lookup, Waiting};
+use mpesa_callbacks_core::payload::Sensitive;
+use mpesa_callbacks_core::store::{Body, CallbackId, Entry, Filter, Lookup, StateCounts, Waiting};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params_from_iter};
 
 use super::purge::hmac_key;
-use crate::words::{hidden_receipt, micros, outcome, peer, state, state_number, time, verdict, verdict_number};
+use crate::words::{client_ip, hidden_receipt, micros, outcome, state, state_number, time, verdict, verdict_number};
 
-pub(in crate::sqlite) fn depth(connection: &Connection) -> Result<Depth> {
-    let mut depth = Depth::default();
+pub(in crate::sqlite) fn depth(connection: &Connection) -> Result<StateCounts> {
+    let mut depth = StateCounts::default();
     // Each count reads its own partial index.
     let mut counts = connection.prepare_cached(
         "SELECT 0, count(*) FROM callback WHERE state = 0 UNION ALL
@@ -26,8 +26,8 @@ pub(in crate::sqlite) fn depth(connection: &Connection) -> Result<Depth> {
 }
 
 const ENTRY: &str =
-    "id, kind, key, verdict, state, received_at, seen, last_seen_at, peer, reference, receipt, attempts, run_at,
-                     settled_at, error, decision, meaning, outcome, earlier";
+    "id, kind, key, verdict, state, received_at, seen, last_seen_at, client_ip, reference, receipt, attempts, run_at,
+                     settled_at, error, decision, content_digest, outcome, earlier";
 
 fn entry(row: &Row<'_>) -> Result<Entry> {
     let (id, key) = (CallbackId(row.get(0)?), row.get::<_, String>(2)?.into());
@@ -35,15 +35,15 @@ fn entry(row: &Row<'_>) -> Result<Entry> {
     let mut entry = Entry::new(id, kind, key, verdict(row.get(3)?), state(row.get(4)?), time(row.get(5)?));
     entry.seen = row.get(6)?;
     entry.last_seen_at = time(row.get(7)?);
-    entry.peer = peer(row.get(8)?);
-    entry.reference = row.get::<_, Option<String>>(9)?.map(Private::from);
+    entry.client_ip = client_ip(row.get(8)?);
+    entry.reference = row.get::<_, Option<String>>(9)?.map(Sensitive::from);
     entry.receipt = row.get(10)?;
     entry.attempts = row.get(11)?;
     entry.run_at = row.get::<_, Option<i64>>(12)?.map(time);
     entry.settled_at = row.get::<_, Option<i64>>(13)?.map(time);
-    entry.error = row.get::<_, Option<String>>(14)?.map(Private::from);
+    entry.error = row.get::<_, Option<String>>(14)?.map(Sensitive::from);
     entry.decision = row.get(15)?;
-    entry.meaning = Some(row.get::<_, [u8; 32]>(16)?.into());
+    entry.content_digest = Some(row.get::<_, [u8; 32]>(16)?.into());
     entry.outcome = row.get::<_, Option<i64>>(17)?.and_then(outcome);
     entry.earlier = row.get::<_, Option<i64>>(18)?.map(CallbackId);
     Ok(entry)

@@ -12,10 +12,10 @@ mod decide;
 
 use std::time::Duration;
 
-pub(super) use self::decide::{adopt, dismiss, owner, reopen};
+pub(super) use self::decide::{adopt, dismiss, owner, requeue};
 pub(super) use self::look::{depth, find, get, list, waiting};
 pub(super) use self::purge::{excess_quarantined, purge, purgeable, trim_quarantine};
-pub(super) use self::record::{decision, record_all};
+pub(super) use self::record::{find_decision, record_all};
 pub(super) use self::work::{Asked, claim, is_ahead, is_due, is_expired, put_off_anew, renew, settle_all, sweep};
 use crate::words::span;
 

@@ -46,7 +46,7 @@ pub(in crate::sqlite) fn purge(connection: &Connection, ids: &[i64]) -> Result<u
     let mut purged = 0;
     for id in ids {
         let mut done = connection.prepare_cached(
-            "SELECT kind, key, digest, meaning, detail, receipt FROM callback WHERE id = ?1 AND state = 2",
+            "SELECT kind, key, body_digest, content_digest, detail, receipt FROM callback WHERE id = ?1 AND state = 2",
         )?;
         let Some(told) = done.query_row([id], Told::read).optional()? else { continue };
         // Whose body another purge took has a hidden key, which must not be hidden again.
@@ -63,8 +63,8 @@ pub(in crate::sqlite) fn purge(connection: &Connection, ids: &[i64]) -> Result<u
 struct Told {
     kind: String,
     key: String,
-    digest: Vec<u8>,
-    meaning: Vec<u8>,
+    body_digest: Vec<u8>,
+    content_digest: Vec<u8>,
     detail: Option<Vec<u8>>,
     receipt: Option<String>,
 }
@@ -72,20 +72,27 @@ struct Told {
 impl Told {
     fn read(row: &Row<'_>) -> Result<Told> {
         let [kind, key] = [row.get(0)?, row.get(1)?];
-        Ok(Told { kind, key, digest: row.get(2)?, meaning: row.get(3)?, detail: row.get(4)?, receipt: row.get(5)? })
+        Ok(Told {
+            kind,
+            key,
+            body_digest: row.get(2)?,
+            content_digest: row.get(3)?,
+            detail: row.get(4)?,
+            receipt: row.get(5)?,
+        })
     }
 
     fn hide(&self, connection: &Connection, id: i64, hmac_key: &[u8]) -> Result<()> {
         connection
             .prepare_cached(
-                "UPDATE callback SET key = ?2, digest = ?3, meaning = ?4, detail = ?5, receipt = ?6,
-                                     reference = NULL, peer = NULL, error = NULL WHERE id = ?1",
+                "UPDATE callback SET key = ?2, body_digest = ?3, content_digest = ?4, detail = ?5, receipt = ?6,
+                                     reference = NULL, client_ip = NULL, error = NULL WHERE id = ?1",
             )?
             .execute(params![
                 id,
                 pseudonym(hmac_key, &self.kind, &self.key),
-                hidden_digest(hmac_key, &self.digest),
-                hidden_digest(hmac_key, &self.meaning),
+                hidden_digest(hmac_key, &self.body_digest),
+                hidden_digest(hmac_key, &self.content_digest),
                 self.detail.as_ref().map(|detail| hidden_digest(hmac_key, detail)),
                 self.receipt.as_ref().map(|receipt| hidden_receipt(hmac_key, receipt)),
             ])?;

@@ -1,8 +1,8 @@
 //! Recording: what is known under a key, and what a delivery is beside it.
 
 use mpesa_callbacks_core::Kind;
-use mpesa_callbacks_core::payload::{Digest, Private};
-use mpesa_callbacks_core::store::{CallbackId, Judgement, Known, Received, Recorded, State, Verdict};
+use mpesa_callbacks_core::payload::{Digest, Sensitive};
+use mpesa_callbacks_core::store::{CallbackId, Delivery, Judgement, Known, Recorded, State, Verdict};
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use super::later;
@@ -12,46 +12,46 @@ use crate::words::{
     verdict_number,
 };
 
-pub(in crate::sqlite) fn record_all(connection: &Connection, batch: &[Received], now: i64) -> Result<Vec<Recorded>> {
+pub(in crate::sqlite) fn record_all(connection: &Connection, batch: &[Delivery], now: i64) -> Result<Vec<Recorded>> {
     let purged = hmac_key(connection)?;
-    batch.iter().map(|received| record(connection, received, purged.as_deref(), now)).collect()
+    batch.iter().map(|delivery| record(connection, delivery, purged.as_deref(), now)).collect()
 }
 
 pub(super) fn record(
     connection: &Connection,
-    received: &Received,
+    delivery: &Delivery,
     hmac_key: Option<&[u8]>,
     now: i64,
 ) -> Result<Recorded> {
-    let (kind, key) = (received.kind.name(), received.key.as_str());
+    let (kind, key) = (delivery.kind.name(), delivery.key.as_str());
     let mut known = known(connection, kind, key)?;
     if let Some(hmac_key) = hmac_key {
         let purged = self::known(connection, kind, &pseudonym(hmac_key, kind, key))?;
-        known.extend(purged.into_iter().map(|one| shown(one, received, hmac_key)));
+        known.extend(purged.into_iter().map(|one| shown(one, delivery, hmac_key)));
         known.sort_by_key(|known| known.id);
     }
     let first = known.iter().find(|known| known.verdict == Verdict::First).map(|known| known.id);
-    let told_receipt = who_told_receipt(connection, received, hmac_key)?;
-    let Judgement { verdict, earlier } = received.judge(&known, told_receipt);
+    let told_receipt = who_told_receipt(connection, delivery, hmac_key)?;
+    let Judgement { verdict, earlier } = delivery.judge(&known, told_receipt);
     let same = earlier.filter(|_| matches!(verdict, Verdict::Duplicate | Verdict::Variant));
     let decision = match same {
         Some(id) => connection
             .prepare_cached("SELECT decision FROM callback WHERE id = ?1")?
             .query_row([id.0], |row| row.get(0))?,
-        None => received.decision.clone(),
+        None => delivery.decision.clone(),
     };
     if let (Verdict::Duplicate, Some(id)) = (verdict, same) {
         connection
             .prepare_cached("UPDATE callback SET seen = seen + 1, last_seen_at = ?2 WHERE id = ?1")?
-            .execute(params![id.0, micros(received.received_at)])?;
-        complete_payment(connection, received, first, now)?;
+            .execute(params![id.0, micros(delivery.received_at)])?;
+        complete_payment(connection, delivery, first, now)?;
         return Ok(Recorded::new(id, verdict, decision, None));
     }
-    let id = insert(connection, received, verdict, earlier, decision.as_deref(), now)?;
+    let id = insert(connection, delivery, verdict, earlier, decision.as_deref(), now)?;
     if verdict == Verdict::Variant {
-        complete_payment(connection, received, first, now)?;
+        complete_payment(connection, delivery, first, now)?;
     }
-    let payment = match &received.payment {
+    let payment = match &delivery.payment {
         Some(payment) if verdict.is_news() => {
             let payment = record(connection, payment, hmac_key, now)?;
             Some((payment.id, payment.verdict))
@@ -63,71 +63,71 @@ pub(super) fn record(
 
 fn insert(
     connection: &Connection,
-    received: &Received,
+    delivery: &Delivery,
     verdict: Verdict,
     earlier: Option<CallbackId>,
     decision: Option<&str>,
     now: i64,
 ) -> Result<CallbackId> {
-    let state = received.state(verdict);
+    let state = delivery.state(verdict);
     connection
         .prepare_cached(
-            "INSERT INTO callback (kind, key, verdict, state, digest, meaning, received_at, last_seen_at, run_at,
-                                   settled_at, receipt, peer, reference, decision, error, detail, outcome, earlier, wait)
+            "INSERT INTO callback (kind, key, verdict, state, body_digest, content_digest, received_at, last_seen_at, run_at,
+                                   settled_at, receipt, client_ip, reference, decision, error, detail, outcome, earlier, wait)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
         )?
         .execute(params![
-            received.kind.name(),
-            received.key.as_str(),
+            delivery.kind.name(),
+            delivery.key.as_str(),
             verdict_number(verdict),
             state_number(state),
-            &received.digest.as_bytes()[..],
-            &received.meaning.as_bytes()[..],
-            micros(received.received_at),
-            (state == State::Ready).then_some(later(now, received.due_after)),
+            &delivery.body_digest.as_bytes()[..],
+            &delivery.content_digest.as_bytes()[..],
+            micros(delivery.received_at),
+            (state == State::Ready).then_some(later(now, delivery.due_after)),
             (state == State::Done).then_some(now),
-            received.receipt,
-            received.peer.map(|peer| peer.to_string()),
-            received.reference.as_ref().map(Private::as_str),
+            delivery.receipt,
+            delivery.client_ip.map(|client_ip| client_ip.to_string()),
+            delivery.reference.as_ref().map(Sensitive::as_str),
             decision,
-            received.reason(),
-            received.detail.as_ref().map(|detail| &detail.as_bytes()[..]),
-            received.outcome.and_then(outcome_number),
+            delivery.reason(),
+            delivery.detail.as_ref().map(|detail| &detail.as_bytes()[..]),
+            delivery.outcome.and_then(outcome_number),
             earlier.map(|earlier| earlier.0),
-            span(received.due_after),
+            span(delivery.due_after),
         ])?;
     let id = connection.last_insert_rowid();
     connection
         .prepare_cached("INSERT INTO body (callback_id, body) VALUES (?1, ?2)")?
-        .execute(params![id, received.body()])?;
+        .execute(params![id, delivery.body()])?;
     Ok(CallbackId(id))
 }
 
 /// A payment that is known without its order, and now with it.
-fn complete_payment(connection: &Connection, received: &Received, first: Option<CallbackId>, now: i64) -> Result<()> {
-    let Some(first) = first.filter(|_| received.completes(false, false)) else { return Ok(()) };
+fn complete_payment(connection: &Connection, delivery: &Delivery, first: Option<CallbackId>, now: i64) -> Result<()> {
+    let Some(first) = first.filter(|_| delivery.completes(false, false)) else { return Ok(()) };
     let known: Option<((i64, i64), bool, bool)> = connection
         .prepare_cached(
             "SELECT state, attempts, reference IS NOT NULL, detail IS NOT NULL FROM callback WHERE id = ?1",
         )?
         .query_row([first.0], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?, row.get(3)?)))
         .optional()?;
-    let lacking = known.filter(|(_, has_reference, has_detail)| received.completes(*has_reference, *has_detail));
+    let lacking = known.filter(|(_, has_reference, has_detail)| delivery.completes(*has_reference, *has_detail));
     match lacking.map(|(state, ..)| state) {
         None => {}
         Some((0, _)) => {
             connection
                 .prepare_cached("UPDATE callback SET run_at = ?2, wait = 0, reference = ?3 WHERE id = ?1")?
-                .execute(params![first.0, now, received.reference.as_ref().map(Private::as_str)])?;
+                .execute(params![first.0, now, delivery.reference.as_ref().map(Sensitive::as_str)])?;
         }
         // Nobody was told of it: it is in hand, or settled, with a callback that accounts for it.
         Some((_, 0)) => {
             connection
                 .prepare_cached("UPDATE callback SET reference = ?2 WHERE id = ?1")?
-                .execute(params![first.0, received.reference.as_ref().map(Private::as_str)])?;
+                .execute(params![first.0, delivery.reference.as_ref().map(Sensitive::as_str)])?;
         }
         Some(_) => {
-            let completing = received.clone().completing();
+            let completing = delivery.clone().completing();
             let is_known: bool = connection
                 .prepare_cached("SELECT EXISTS (SELECT 1 FROM callback WHERE kind = ?1 AND key = ?2)")?
                 .query_row([completing.kind.name(), completing.key.as_str()], |row| row.get(0))?;
@@ -146,11 +146,11 @@ const WHO_TOLD_RECEIPT: &str = "SELECT id FROM callback
 /// The callback of this kind, under another key, that told of the receipt first.
 fn who_told_receipt(
     connection: &Connection,
-    received: &Received,
+    delivery: &Delivery,
     hmac_key: Option<&[u8]>,
 ) -> Result<Option<CallbackId>> {
-    let Some(receipt) = received.receipt.as_ref().filter(|_| !received.kind.is_payment()) else { return Ok(None) };
-    let (kind, key) = (received.kind.name(), received.key.as_str());
+    let Some(receipt) = delivery.receipt.as_ref().filter(|_| !delivery.kind.is_payment()) else { return Ok(None) };
+    let (kind, key) = (delivery.kind.name(), delivery.key.as_str());
     let hidden = hmac_key.map(|hmac_key| (hidden_receipt(hmac_key, receipt), pseudonym(hmac_key, kind, key)));
     let (hidden_receipt, hidden_key) = hidden.unzip();
     connection
@@ -161,13 +161,13 @@ fn who_told_receipt(
 
 fn known(connection: &Connection, kind: &str, key: &str) -> Result<Vec<Known>> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, digest, meaning, detail, outcome, verdict FROM callback WHERE kind = ?1 AND key = ?2 ORDER BY id",
+        "SELECT id, body_digest, content_digest, detail, outcome, verdict FROM callback WHERE kind = ?1 AND key = ?2 ORDER BY id",
     )?;
     let known = statement.query_map([kind, key], |row| {
         Ok(Known {
             id: CallbackId(row.get(0)?),
-            digest: Digest::from(row.get::<_, [u8; 32]>(1)?),
-            meaning: row.get::<_, [u8; 32]>(2)?.into(),
+            body_digest: Digest::from(row.get::<_, [u8; 32]>(1)?),
+            content_digest: row.get::<_, [u8; 32]>(2)?.into(),
             detail: row.get::<_, Option<[u8; 32]>>(3)?.map(Digest::from),
             outcome: row.get::<_, Option<i64>>(4)?.and_then(outcome),
             verdict: verdict(row.get(5)?),
@@ -176,24 +176,24 @@ fn known(connection: &Connection, kind: &str, key: &str) -> Result<Vec<Known>> {
     known.collect()
 }
 
-pub(in crate::sqlite) fn decision(
+pub(in crate::sqlite) fn find_decision(
     connection: &Connection,
     kind: &Kind,
     key: &str,
-    meaning: &Digest,
+    content_digest: &Digest,
 ) -> Result<Option<String>> {
-    let find = |key: &str, meaning: &[u8]| {
+    let find = |key: &str, content_digest: &[u8]| {
         connection
             .prepare_cached(
-                "SELECT decision FROM callback WHERE kind = ?1 AND key = ?2 AND meaning = ?3 ORDER BY id LIMIT 1",
+                "SELECT decision FROM callback WHERE kind = ?1 AND key = ?2 AND content_digest = ?3 ORDER BY id LIMIT 1",
             )?
-            .query_row(params![kind.name(), key, meaning], |row| row.get::<_, Option<String>>(0))
+            .query_row(params![kind.name(), key, content_digest], |row| row.get::<_, Option<String>>(0))
             .optional()
     };
-    match (find(key, meaning.as_bytes())?, hmac_key(connection)?) {
+    match (find(key, content_digest.as_bytes())?, hmac_key(connection)?) {
         (Some(decision), _) => Ok(decision),
         (None, Some(hmac_key)) => {
-            let hidden = hidden_digest(&hmac_key, meaning.as_bytes());
+            let hidden = hidden_digest(&hmac_key, content_digest.as_bytes());
             Ok(find(&pseudonym(&hmac_key, kind.name(), key), &hidden)?.flatten())
         }
         (None, None) => Ok(None),

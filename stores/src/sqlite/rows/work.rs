@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use mpesa_callbacks_core::Kind;
-use mpesa_callbacks_core::payload::Private;
+use mpesa_callbacks_core::payload::Sensitive;
 use mpesa_callbacks_core::store::{
-    self as store, Body, CallbackId, Claimed, Ending, Interruption, Lane, Lease, Settled, Settlement, Sibling, State,
+    self as store, Body, CallbackId, Claimed, Completion, Interruption, Lane, Lease, RelatedCallback, SettleResult,
+    Settlement, State,
 };
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::later;
 use super::purge::hmac_key;
-use crate::words::{hidden_receipt, lane, lane_number, peer, span, state_number, time, verdict};
+use crate::words::{client_ip, hidden_receipt, lane, lane_number, span, state_number, time, verdict};
 
 /// What a claim asks for, to own.
 #[derive(Clone, Debug)]
@@ -57,7 +58,7 @@ pub(in crate::sqlite) fn claim(connection: &Connection, asked: &Asked, now: i64)
         let mut one = claimed_row(connection, lease)?;
         if let (claimed, Some(receipt)) = &mut one {
             let hidden = hmac_key.as_deref().map(|hmac_key| hidden_receipt(hmac_key, receipt));
-            claimed.siblings = siblings(connection, receipt, hidden.as_deref(), &claimed.kind)?;
+            claimed.related = related(connection, receipt, hidden.as_deref(), &claimed.kind)?;
         }
         one.0.payment = payment;
         claimed.push(one.0);
@@ -138,7 +139,7 @@ fn take(connection: &Connection, id: i64, asked: &Asked, now: i64, attempts: i64
 fn claimed_row(connection: &Connection, lease: Lease) -> Result<(Claimed, Option<String>)> {
     connection
         .prepare_cached(
-            "SELECT kind, key, verdict, received_at, peer, reference, attempts, interruptions, error, receipt, body, meaning,
+            "SELECT kind, key, verdict, received_at, client_ip, reference, attempts, interruptions, error, receipt, body, content_digest,
                     interruptions_alone, repetition, earlier
              FROM callback JOIN body ON body.callback_id = callback.id WHERE id = ?1",
         )?
@@ -150,12 +151,12 @@ fn claimed(row: &Row<'_>, lease: Lease) -> Result<Claimed> {
     let body = Body::from(row.get::<_, Vec<u8>>(10)?);
     let mut claimed = Claimed::new(lease, kind, row.get::<_, String>(1)?.into(), body, time(row.get(3)?));
     claimed.verdict = verdict(row.get(2)?);
-    claimed.peer = peer(row.get(4)?);
-    claimed.reference = row.get::<_, Option<String>>(5)?.map(Private::from);
+    claimed.client_ip = client_ip(row.get(4)?);
+    claimed.reference = row.get::<_, Option<String>>(5)?.map(Sensitive::from);
     claimed.attempt = row.get(6)?;
     claimed.interruptions = row.get(7)?;
-    claimed.last_error = row.get::<_, Option<String>>(8)?.map(Private::from);
-    claimed.meaning = Some(row.get::<_, [u8; 32]>(11)?.into());
+    claimed.last_error = row.get::<_, Option<String>>(8)?.map(Sensitive::from);
+    claimed.content_digest = Some(row.get::<_, [u8; 32]>(11)?.into());
     claimed.interruptions_alone = row.get(12)?;
     claimed.repetition = row.get(13)?;
     claimed.earlier = row.get::<_, Option<i64>>(14)?.map(CallbackId);
@@ -163,18 +164,18 @@ fn claimed(row: &Row<'_>, lease: Lease) -> Result<Claimed> {
 }
 
 /// The other callbacks that told of the same receipt.
-fn siblings(connection: &Connection, receipt: &str, hidden: Option<&str>, kind: &Kind) -> Result<Vec<Sibling>> {
-    let mut siblings = connection.prepare_cached(
+fn related(connection: &Connection, receipt: &str, hidden: Option<&str>, kind: &Kind) -> Result<Vec<RelatedCallback>> {
+    let mut related = connection.prepare_cached(
         "SELECT id, kind, key, reference FROM callback
          WHERE receipt IN (?1, ?2) AND kind <> ?3 AND kind NOT IN ('payment', 'payment_completed') AND verdict IN (0, 5)
          ORDER BY id",
     )?;
-    let siblings = siblings.query_map(params![receipt, hidden, kind.name()], |row| {
+    let related = related.query_map(params![receipt, hidden, kind.name()], |row| {
         let kind = Kind::from_name(row.get_ref(1)?.as_str()?);
-        let reference = row.get::<_, Option<String>>(3)?.map(Private::from);
-        Ok(Sibling::new(CallbackId(row.get(0)?), kind, row.get::<_, String>(2)?.into(), reference))
+        let reference = row.get::<_, Option<String>>(3)?.map(Sensitive::from);
+        Ok(RelatedCallback::new(CallbackId(row.get(0)?), kind, row.get::<_, String>(2)?.into(), reference))
     })?;
-    siblings.collect()
+    related.collect()
 }
 
 pub(in crate::sqlite) fn renew(
@@ -191,7 +192,11 @@ pub(in crate::sqlite) fn renew(
         .collect()
 }
 
-pub(in crate::sqlite) fn settle_all(connection: &Connection, batch: &[Settlement], now: i64) -> Result<Vec<Settled>> {
+pub(in crate::sqlite) fn settle_all(
+    connection: &Connection,
+    batch: &[Settlement],
+    now: i64,
+) -> Result<Vec<SettleResult>> {
     let mut settled = Vec::with_capacity(batch.len());
     for Settlement { lease, ending, payment, .. } in batch {
         // Both or neither.
@@ -203,12 +208,12 @@ pub(in crate::sqlite) fn settle_all(connection: &Connection, batch: &[Settlement
         if let Some(payment) = payment.filter(|_| is_written) {
             // Its attempts were not counted, so there is none to give back.
             match ending {
-                Ending::Done => settle(connection, payment, &Ending::Done, 0, now)?,
-                _ => settle(connection, payment, &Ending::Released { after: Duration::ZERO }, 0, now)?,
+                Completion::Done => settle(connection, payment, &Completion::Done, 0, now)?,
+                _ => settle(connection, payment, &Completion::Snoozed { after: Duration::ZERO }, 0, now)?,
             };
         }
         let is_written = is_written || was_settled(connection, lease, ending.state())?;
-        settled.push(if is_written { Settled::Written } else { Settled::LeaseLost });
+        settled.push(if is_written { SettleResult::Written } else { SettleResult::LeaseLost });
     }
     Ok(settled)
 }
@@ -220,19 +225,19 @@ fn is_held(connection: &Connection, lease: &Lease) -> Result<bool> {
 }
 
 /// Whether it was written: under its own fence only.
-fn settle(connection: &Connection, lease: Lease, ending: &Ending, counted: i64, now: i64) -> Result<bool> {
+fn settle(connection: &Connection, lease: Lease, ending: &Completion, counted: i64, now: i64) -> Result<bool> {
     let state = ending.state();
     let (after, settled_at, error, uncounted) = match ending {
-        Ending::Done => (None, Some(now), None, 0),
-        Ending::Retry { after, error } => (Some(*after), None, Some(error), 0),
-        Ending::Dead { error } => (None, Some(now), Some(error), 0),
-        Ending::Released { after } => (Some(*after), None, None, counted),
-        Ending::Held { error } => (None, None, Some(error), 0),
+        Completion::Done => (None, Some(now), None, 0),
+        Completion::Retry { after, error } => (Some(*after), None, Some(error), 0),
+        Completion::Dead { error } => (None, Some(now), Some(error), 0),
+        Completion::Snoozed { after } => (Some(*after), None, None, counted),
+        Completion::Held { error } => (None, None, Some(error), 0),
         // An ending that this version does not know of needs nothing else.
         _ => (None, None, None, 0),
     };
     // What came to an end ends no process. What was released is claimed where it was claimed before.
-    let is_acquitted = matches!(ending, Ending::Retry { .. });
+    let is_acquitted = matches!(ending, Completion::Retry { .. });
     let changed = connection
         .prepare_cached(
             "UPDATE callback SET state = ?3, run_at = ?4, settled_at = ?5, wait = ?8, lease_until = NULL,
@@ -248,7 +253,7 @@ fn settle(connection: &Connection, lease: Lease, ending: &Ending, counted: i64, 
             state_number(state),
             after.map(|after| later(now, after)),
             settled_at,
-            error.map(Private::as_str),
+            error.map(Sensitive::as_str),
             uncounted,
             span(after.unwrap_or_default()),
             is_acquitted,

@@ -8,31 +8,31 @@ use std::time::SystemTime;
 use crate::engine::Engine;
 use crate::inbox::Inbox;
 use crate::kind::Kind;
-use crate::payload::Private;
-use crate::store::{Body, CallbackId, Claimed, Received, Sibling, Verdict};
+use crate::payload::Sensitive;
+use crate::store::{Body, CallbackId, Claimed, Delivery, RelatedCallback, Verdict};
 
 /// What a handler may know of a callback beside its payload.
 ///
 /// `Debug` shows which callback it is and nothing that is private.
 #[derive(Clone)]
-pub struct Delivery {
+pub struct CallbackContext {
     id: CallbackId,
     kind: Kind,
-    key: Private,
+    key: Sensitive,
     attempt: u32,
     received_at: SystemTime,
-    peer: Option<IpAddr>,
+    client_ip: Option<IpAddr>,
     body: Body,
     verdict: Verdict,
-    siblings: Vec<Sibling>,
+    related: Vec<RelatedCallback>,
     earlier: Option<CallbackId>,
     repetition: u32,
-    reference: Option<Private>,
-    error: Option<Private>,
+    reference: Option<Sensitive>,
+    error: Option<Sensitive>,
     engine: Arc<Engine>,
 }
 
-impl Delivery {
+impl CallbackContext {
     /// Its number in the store, by which the reading side finds it. 0 for a validation, which is decided before it is
     /// recorded.
     pub fn id(&self) -> CallbackId {
@@ -60,8 +60,8 @@ impl Delivery {
     }
 
     /// Who sent it, when the application lets the adapter know.
-    pub fn peer(&self) -> Option<IpAddr> {
-        self.peer
+    pub fn client_ip(&self) -> Option<IpAddr> {
+        self.client_ip
     }
 
     /// Its bytes as they came, credentials struck out. Empty in a hook when the store could not give them.
@@ -89,38 +89,38 @@ impl Delivery {
 
     /// The other callback that told of the same receipt, when it has come: an `stk` of a short code with registered C2B
     /// URLs has a `c2b_confirmation`. Of a payment: the callback that told of it first.
-    pub fn sibling(&self) -> Option<&Sibling> {
-        self.siblings.first()
+    pub fn related(&self) -> Option<&RelatedCallback> {
+        self.related.first()
     }
 
-    /// The merchant's own id: from a per-payment URL, or of the request that was [expected](Inbox::expect), unless the callback came
+    /// The merchant's own id: from a per-payment URL, or of the request that was [expected](Inbox::expect_callback), unless the callback came
     /// before that could be told.
     pub fn reference(&self) -> Option<&str> {
-        self.reference.as_ref().map(Private::as_str)
+        self.reference.as_ref().map(Sensitive::as_str)
     }
 
     /// How the last attempt failed.
     pub fn error(&self) -> Option<&str> {
-        self.error.as_ref().map(Private::as_str)
+        self.error.as_ref().map(Sensitive::as_str)
     }
 
-    /// The inbox that it came to: to [reconcile](Inbox::reconciled) from a handler, for instance. It does not keep the inbox
+    /// The inbox that it came to: to [reconcile](Inbox::reconcile) from a handler, for instance. It does not keep the inbox
     /// alive.
     pub fn inbox(&self) -> Inbox {
         Inbox::within(&self.engine)
     }
 
-    pub(crate) fn of_claimed(engine: &Arc<Engine>, claimed: &Claimed) -> Delivery {
-        Delivery {
+    pub(crate) fn of_claimed(engine: &Arc<Engine>, claimed: &Claimed) -> CallbackContext {
+        CallbackContext {
             id: claimed.lease.id,
             kind: claimed.kind.clone(),
             key: claimed.key.clone(),
             attempt: claimed.attempt,
             received_at: claimed.received_at,
-            peer: claimed.peer,
+            client_ip: claimed.client_ip,
             body: claimed.body.clone(),
             verdict: claimed.verdict,
-            siblings: claimed.siblings.clone(),
+            related: claimed.related.clone(),
             earlier: claimed.earlier,
             repetition: claimed.repetition,
             reference: claimed.reference.clone(),
@@ -129,47 +129,52 @@ impl Delivery {
         }
     }
 
-    pub(crate) fn of_received(engine: &Arc<Engine>, received: &Received, id: CallbackId, verdict: Verdict) -> Delivery {
-        Delivery {
+    pub(crate) fn of_delivery(
+        engine: &Arc<Engine>,
+        delivery: &Delivery,
+        id: CallbackId,
+        verdict: Verdict,
+    ) -> CallbackContext {
+        CallbackContext {
             id,
-            kind: received.kind.clone(),
-            key: received.key.clone(),
+            kind: delivery.kind.clone(),
+            key: delivery.key.clone(),
             attempt: 1,
-            received_at: received.received_at,
-            peer: received.peer,
-            body: received.body.clone(),
+            received_at: delivery.received_at,
+            client_ip: delivery.client_ip,
+            body: delivery.body.clone(),
             verdict,
-            siblings: Vec::new(),
+            related: Vec::new(),
             earlier: None,
             repetition: 0,
-            reference: received.reference.clone(),
+            reference: delivery.reference.clone(),
             error: None,
             engine: engine.clone(),
         }
     }
 
     #[must_use]
-    pub(crate) fn with_reference(mut self, reference: Option<Private>) -> Delivery {
+    pub(crate) fn with_reference(mut self, reference: Option<Sensitive>) -> CallbackContext {
         self.reference = reference;
         self
     }
 
     #[must_use]
-    pub(crate) fn with_body(mut self, body: Option<Body>) -> Delivery {
+    pub(crate) fn with_body(mut self, body: Option<Body>) -> CallbackContext {
         self.body = body.unwrap_or_else(|| Vec::new().into());
         self
     }
 
     #[must_use]
-    pub(crate) fn with_error(mut self, error: &Private) -> Delivery {
+    pub(crate) fn with_error(mut self, error: &Sensitive) -> CallbackContext {
         self.error = Some(error.clone());
         self
     }
 }
 
-impl fmt::Debug for Delivery {
+impl fmt::Debug for CallbackContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Delivery")
+        f.debug_struct("CallbackContext")
             .field("id", &self.id)
             .field("kind", &self.kind)
             .field("attempt", &self.attempt)

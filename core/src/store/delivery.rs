@@ -7,23 +7,23 @@ use bytes::Bytes;
 
 use super::{Body, DeliveryId, State, Verdict};
 use crate::kind::Kind;
-use crate::payload::{self, Digest, Outcome, Private, Said, Unreadable};
+use crate::payload::{self, Digest, Outcome, ParseError, RequestFacts, Sensitive};
 use crate::routes::{Route, Routes};
 
 /// A delivery, ready to be recorded.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Received {
+pub struct Delivery {
     /// Which delivery it is; a payment has the id of the delivery that shows it.
     pub delivery_id: DeliveryId,
     /// Which callback it is.
     pub kind: Kind,
     /// What makes two deliveries the same callback, within the kind. Of a body that cannot be read: its digest.
-    pub key: Private,
+    pub key: Sensitive,
     /// The fingerprint of its bytes, and of the reference whose URL it came to.
-    pub digest: Digest,
+    pub body_digest: Digest,
     /// The fingerprint of what it says, and of the reference.
-    pub meaning: Digest,
+    pub content_digest: Digest,
     /// The fingerprint of what not every sender of its kind tells: where two both tell it, it must agree.
     pub detail: Option<Digest>,
     /// The outcome that it tells; `None` for kinds that tell none.
@@ -33,9 +33,9 @@ pub struct Received {
     /// When it was received.
     pub received_at: SystemTime,
     /// Who sent it, as far as the adapter can tell.
-    pub peer: Option<IpAddr>,
+    pub client_ip: Option<IpAddr>,
     /// The merchant's own id, from a per-payment URL.
-    pub reference: Option<Private>,
+    pub reference: Option<Sensitive>,
     /// M-Pesa's receipt, when the callback tells of money that came in; siblings share it.
     pub receipt: Option<String>,
     /// The answer that it got: of a validation.
@@ -45,10 +45,10 @@ pub struct Received {
     /// How long after it was recorded it is due, when it is to be handled; 0 for all that M-Pesa sends.
     pub due_after: Duration,
     /// What it says of the request that it answers.
-    pub(crate) said: Said,
+    pub(crate) facts: RequestFacts,
     /// The money that it shows: recorded as a callback of its own in the same commit, when this one is
     /// [news](Verdict::is_news).
-    pub payment: Option<Box<Received>>,
+    pub payment: Option<Box<Delivery>>,
 }
 
 /// What is to become of a delivery, once it is recorded.
@@ -69,18 +69,18 @@ pub enum Disposition {
     Quarantine(String),
 }
 
-impl Received {
+impl Delivery {
     /// A body that came to the URL of this kind, to be handled, with the payment that it shows. The engine makes its own;
     /// this is for tests of stores.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn parse(kind: &Kind, body: &[u8], received_at: SystemTime) -> Result<Received, Unreadable> {
+    pub fn parse(kind: &Kind, body: &[u8], received_at: SystemTime) -> Result<Delivery, ParseError> {
         let body = Bytes::copy_from_slice(body);
         let parsed = payload::parse_bytes(kind, &body, None, None)?;
         let routes = [parsed.kind.clone(), Kind::Payment].map(Route::new);
         let routes = routes.into_iter().fold(Routes::new(), Routes::with);
-        Ok(crate::receive::received(&parsed, body, received_at, &routes))
+        Ok(crate::receive::delivery_of(&parsed, body, received_at, &routes))
     }
 
     /// The same delivery as before: the spool kept its id.
@@ -93,10 +93,10 @@ impl Received {
 
     /// Who sent it, and what it tells of.
     #[must_use]
-    pub(crate) fn sent_by(mut self, source: Option<IpAddr>) -> Received {
-        self.peer = source;
+    pub(crate) fn sent_by(mut self, client_ip: Option<IpAddr>) -> Delivery {
+        self.client_ip = client_ip;
         if let Some(payment) = &mut self.payment {
-            payment.peer = source;
+            payment.client_ip = client_ip;
         }
         self
     }
@@ -104,9 +104,9 @@ impl Received {
     /// It came to the URL of this reference. Its payment is known by its receipt alone, because its twin comes to another
     /// URL and tells of the same.
     #[must_use]
-    pub(crate) fn under(mut self, reference: Option<Private>) -> Received {
-        self.digest = self.digest.under(reference.as_ref());
-        self.meaning = self.meaning.under(reference.as_ref());
+    pub(crate) fn under(mut self, reference: Option<Sensitive>) -> Delivery {
+        self.body_digest = self.body_digest.under(reference.as_ref());
+        self.content_digest = self.content_digest.under(reference.as_ref());
         if let Some(payment) = &mut self.payment {
             payment.reference.clone_from(&reference);
         }
@@ -126,7 +126,7 @@ impl Received {
     /// [`Store::record`](super::Store::record). Its key is the receipt, and `/account` when an account is all that it tells: its
     /// reference may still come.
     #[must_use]
-    pub fn completing(mut self) -> Received {
+    pub fn completing(mut self) -> Delivery {
         if self.reference.is_none() {
             self.key = format!("{}/account", self.key.as_str()).into();
             // It belongs to one callback of a kind.
@@ -140,8 +140,8 @@ impl Received {
 
     /// As what cannot be read, for this reason.
     pub(crate) fn quarantine(&mut self, reason: &str) {
-        let digest = Digest::of(self.body.as_bytes());
-        self.key = format!("sha256:{digest}").into();
+        let body_digest = Digest::of(self.body.as_bytes());
+        self.key = format!("sha256:{body_digest}").into();
         (self.receipt, self.payment) = (None, None);
         self.disposition = Disposition::Quarantine(reason.to_owned());
     }

@@ -8,18 +8,18 @@ use tokio::runtime::Handle;
 
 /// A future that runs where it is awaited; and to its end in a task of its own, when whoever awaited it goes away before that.
 /// (A task from the beginning would do the same, and cost each callback two more switches between tasks.)
-pub(super) struct ToTheEnd<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
+pub(super) struct DetachOnDrop<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
 
 /// It panicked.
 pub(super) struct Panicked;
 
-impl<F: Future<Output: Send> + Send + 'static> ToTheEnd<F> {
-    pub(super) fn new(work: F) -> ToTheEnd<F> {
-        ToTheEnd(Some(Box::pin(work)))
+impl<F: Future<Output: Send> + Send + 'static> DetachOnDrop<F> {
+    pub(super) fn new(work: F) -> DetachOnDrop<F> {
+        DetachOnDrop(Some(Box::pin(work)))
     }
 }
 
-impl<F: Future<Output: Send> + Send + 'static> Future for ToTheEnd<F> {
+impl<F: Future<Output: Send> + Send + 'static> Future for DetachOnDrop<F> {
     type Output = Result<F::Output, Panicked>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -36,7 +36,7 @@ impl<F: Future<Output: Send> + Send + 'static> Future for ToTheEnd<F> {
     }
 }
 
-impl<F: Future<Output: Send> + Send + 'static> Drop for ToTheEnd<F> {
+impl<F: Future<Output: Send> + Send + 'static> Drop for DetachOnDrop<F> {
     fn drop(&mut self) {
         // Outside of a runtime there is nothing that it could run on, nor was there before.
         if let (Some(work), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
@@ -59,7 +59,7 @@ mod tests {
     async fn it_ends_whether_or_not_anybody_waits() {
         let (go, gone) = oneshot::channel::<()>();
         let (tell, told) = oneshot::channel();
-        let work = ToTheEnd::new(async {
+        let work = DetachOnDrop::new(async {
             let _ = gone.await;
             let _ = tell.send("done");
         });
@@ -70,8 +70,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_stays_there() {
-        let work = ToTheEnd::new(poll_fn(|_| -> Poll<()> { panic!("on purpose") }));
+        let work = DetachOnDrop::new(poll_fn(|_| -> Poll<()> { panic!("on purpose") }));
         assert!(work.await.is_err());
-        assert!(matches!(ToTheEnd::new(async { 1 }).await, Ok(1)));
+        assert!(matches!(DetachOnDrop::new(async { 1 }).await, Ok(1)));
     }
 }

@@ -8,7 +8,7 @@ use std::task::Poll;
 use super::StoreError;
 
 /// What the store answers; a panic is an error like another, and was printed where it happened.
-pub(crate) async fn caught<T>(asking: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+pub(crate) async fn catch_panic<T>(asking: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let mut asking = pin!(asking);
     let mut panicked = false;
     poll_fn(move |context| {

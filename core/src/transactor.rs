@@ -5,44 +5,44 @@ use std::fmt::{self, Debug};
 use async_trait::async_trait;
 
 use crate::kind::Kind;
-use crate::payload::{Digest, Private};
+use crate::payload::{Digest, Sensitive};
 use crate::store::Cause;
 
 /// The application's own database, in which a handler's transaction also carries a mark of the callback it applied.
 ///
-/// A handler that takes a `tx` runs between [`begin`](Ledger::begin) and [`commit`](Ledger::commit). Its effects and the
+/// A handler that takes a `tx` runs between [`begin`](Transactor::begin) and [`commit`](Transactor::commit). Its effects and the
 /// mark are committed together or not at all, so they are made exactly once: whatever is repeated, whoever crashed,
 /// however many processes have the same callback in hand.
 ///
 /// The trait is small enough to write for any database; `mpesa-callbacks-conformance` checks an implementation.
 #[async_trait]
-pub trait Ledger: Debug + Send + Sync + 'static {
+pub trait Transactor: Debug + Send + Sync + 'static {
     /// A transaction, as the handlers take it (`tx: &mut Tx`). Dropping it rolls it back.
     type Tx: Send + 'static;
 
     /// Creates the table of marks, unless it is there. Called by `start()`; may run twice, and at the same time.
-    async fn prepare(&self) -> Result<(), LedgerError>;
+    async fn prepare(&self) -> Result<(), TransactorError>;
 
     /// Opens a transaction and writes the mark into it.
     ///
     /// When another transaction holds the same mark and is not finished, this waits for it, or fails with
-    /// [`LedgerError::Unavailable`]. It never gives a second transaction with a mark that is committed.
-    async fn begin(&self, mark: &Mark) -> Result<Begun<Self::Tx>, LedgerError>;
+    /// [`TransactorError::Unavailable`]. It never gives a second transaction with a mark that is committed.
+    async fn begin(&self, mark: &IdempotencyKey) -> Result<BeginOutcome<Self::Tx>, TransactorError>;
 
     /// Writes another mark into a transaction that was begun; `false` when that mark is there already. It waits for whoever has the same
-    /// mark in hand, or fails, as [`begin`](Ledger::begin) does; after an error the transaction is rolled back.
-    async fn mark_also(&self, tx: &mut Self::Tx, mark: &Mark) -> Result<bool, LedgerError>;
+    /// mark in hand, or fails, as [`begin`](Transactor::begin) does; after an error the transaction is rolled back.
+    async fn add_key(&self, tx: &mut Self::Tx, mark: &IdempotencyKey) -> Result<bool, TransactorError>;
 
     /// Commits the transaction. After an error the outcome may be unknown; the next attempt's `begin` finds out.
-    async fn commit(&self, tx: Self::Tx) -> Result<(), LedgerError>;
+    async fn commit(&self, tx: Self::Tx) -> Result<(), TransactorError>;
 
     /// Rolls the transaction back, the mark included.
-    async fn rollback(&self, tx: Self::Tx) -> Result<(), LedgerError>;
+    async fn rollback(&self, tx: Self::Tx) -> Result<(), TransactorError>;
 }
 
-/// What [`Ledger::begin`] found.
+/// What [`Transactor::begin`] found.
 #[derive(Debug)]
-pub enum Begun<Tx> {
+pub enum BeginOutcome<Tx> {
     /// A transaction with the mark in it: run the handler.
     New(Tx),
     /// The mark is committed: the handler's effects are there.
@@ -51,29 +51,29 @@ pub enum Begun<Tx> {
 
 /// What a handler's transaction is marked with.
 #[derive(Clone, Debug)]
-pub(crate) struct Marks {
+pub(crate) struct IdempotencyKeys {
     /// That the handler was run.
-    pub(crate) callback: Mark,
+    pub(crate) callback: IdempotencyKey,
     /// When the handler accounts for the payment that the callback shows, because nobody handles payments.
-    pub(crate) payment: Option<PaymentMarks>,
+    pub(crate) payment: Option<PaymentKeys>,
 }
 
 /// That a payment was accounted for: whichever release comes next finds it, also when nothing could be settled before the process
 /// ended.
 #[derive(Clone, Debug)]
-pub(crate) struct PaymentMarks {
+pub(crate) struct PaymentKeys {
     /// As `#[payment]` marks it.
-    pub(crate) payment: Mark,
+    pub(crate) payment: IdempotencyKey,
     /// And that it was callbacks that did: of one payment there may be two, and both are handled.
-    pub(crate) by_callbacks: Mark,
+    pub(crate) by_callbacks: IdempotencyKey,
 }
 
-impl PaymentMarks {
-    pub(crate) fn new(receipt: &Private, meaning: &Digest) -> PaymentMarks {
+impl PaymentKeys {
+    pub(crate) fn new(receipt: &Sensitive, content_digest: &Digest) -> PaymentKeys {
         let by_callbacks = Digest::of(b"accounted for by callbacks");
-        PaymentMarks {
-            payment: Mark::new(&Kind::Payment, receipt, meaning, 0),
-            by_callbacks: Mark::new(&Kind::Payment, receipt, &by_callbacks, 0),
+        PaymentKeys {
+            payment: IdempotencyKey::new(&Kind::Payment, receipt, content_digest, 0),
+            by_callbacks: IdempotencyKey::new(&Kind::Payment, receipt, &by_callbacks, 0),
         }
     }
 }
@@ -84,27 +84,27 @@ impl PaymentMarks {
 /// Meaning belongs to it, because two callbacks may contradict each other under one key, and an operator may release the
 /// second; and because a later delivery in other words must not be applied again.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Mark {
+pub struct IdempotencyKey {
     kind: Kind,
     digest: Digest,
 }
 
-impl Mark {
-    pub(crate) fn new(kind: &Kind, key: &Private, meaning: &Digest, repetition: u32) -> Mark {
+impl IdempotencyKey {
+    pub(crate) fn new(kind: &Kind, key: &Sensitive, content_digest: &Digest, repetition: u32) -> IdempotencyKey {
         let mut text = kind.name().as_bytes().to_vec();
         text.push(0);
         text.extend_from_slice(key.as_str().as_bytes());
         text.push(0);
-        text.extend_from_slice(meaning.as_bytes());
+        text.extend_from_slice(content_digest.as_bytes());
         if repetition > 0 {
             text.extend_from_slice(&repetition.to_be_bytes());
         }
-        Mark { kind: kind.clone(), digest: Digest::of(&text) }
+        IdempotencyKey { kind: kind.clone(), digest: Digest::of(&text) }
     }
 
-    /// A mark for tests of ledgers.
-    pub fn for_test(kind: Kind, key: &str) -> Mark {
-        Mark::new(&kind, &key.into(), &Digest::of(b"test"), 0)
+    /// A mark for tests of transactors.
+    pub fn for_test(kind: Kind, key: &str) -> IdempotencyKey {
+        IdempotencyKey::new(&kind, &key.into(), &Digest::of(b"test"), 0)
     }
 
     /// The kind of callback, for people who look at the table.
@@ -119,27 +119,27 @@ impl Mark {
     }
 }
 
-impl Debug for Mark {
+impl Debug for IdempotencyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Mark({}, {:?})", self.kind, self.digest)
     }
 }
 
-/// What can go wrong in a ledger.
+/// What can go wrong in a transactor.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum LedgerError {
+pub enum TransactorError {
     /// The database cannot be reached, or is busy. The handler was not run, or its effects are rolled back or unknown;
     /// it is tried again, and the attempt does not count.
-    #[error("ledger unavailable")]
+    #[error("transactor unavailable")]
     Unavailable(#[source] Cause),
-    /// The database refuses what the ledger itself needs, and will until somebody mends it: its table is gone, a permission is
+    /// The database refuses what the transactor itself needs, and will until somebody mends it: its table is gone, a permission is
     /// missing, the disk's contents are damaged. The handler was not run. The attempt counts, so that the callback is shown as
     /// dead when nobody does.
-    #[error("the ledger's own statements are refused")]
+    #[error("the transactor's own statements are refused")]
     Broken(#[source] Cause),
     /// A setting that durability hangs on is not what it must be.
-    #[error("the ledger's database is not durable: {setting} is {found}, and must be {needed}")]
+    #[error("the transactor's database is not durable: {setting} is {found}, and must be {needed}")]
     NotDurable {
         /// The setting.
         setting: &'static str,
@@ -149,7 +149,7 @@ pub enum LedgerError {
         needed: &'static str,
     },
     /// The database refused to commit what the handler wrote: a deferred constraint, a serialisation conflict.
-    #[error("ledger refuses to commit")]
+    #[error("transactor refuses to commit")]
     Refused(#[source] Cause),
 }
 
@@ -157,31 +157,31 @@ pub enum LedgerError {
 #[derive(Clone, Copy, Debug)]
 pub enum NoTx {}
 
-/// The ledger of an inbox that was given none.
+/// The transactor of an inbox that was given none.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NoLedger;
+pub struct NoTransactor;
 
 #[async_trait]
-impl Ledger for NoLedger {
+impl Transactor for NoTransactor {
     type Tx = NoTx;
 
-    async fn prepare(&self) -> Result<(), LedgerError> {
+    async fn prepare(&self) -> Result<(), TransactorError> {
         Ok(())
     }
 
-    async fn begin(&self, _: &Mark) -> Result<Begun<NoTx>, LedgerError> {
-        Err(LedgerError::Unavailable("the inbox has no ledger".into()))
+    async fn begin(&self, _: &IdempotencyKey) -> Result<BeginOutcome<NoTx>, TransactorError> {
+        Err(TransactorError::Unavailable("the inbox has no transactor".into()))
     }
 
-    async fn mark_also(&self, tx: &mut NoTx, _: &Mark) -> Result<bool, LedgerError> {
+    async fn add_key(&self, tx: &mut NoTx, _: &IdempotencyKey) -> Result<bool, TransactorError> {
         match *tx {}
     }
 
-    async fn commit(&self, tx: NoTx) -> Result<(), LedgerError> {
+    async fn commit(&self, tx: NoTx) -> Result<(), TransactorError> {
         match tx {}
     }
 
-    async fn rollback(&self, tx: NoTx) -> Result<(), LedgerError> {
+    async fn rollback(&self, tx: NoTx) -> Result<(), TransactorError> {
         match tx {}
     }
 }

@@ -13,11 +13,11 @@ use super::levels;
 /// It writes itself back with `Serialize`, token for token but for the white space between them, for logs of the
 /// application's own and for replay. That is for `serde_json`; other formats have no place for JSON's tokens. It has no part in comparing payloads: two are equal when what they say is, however it was spelled.
 #[derive(Clone)]
-pub struct Source(Bytes);
+pub struct RawJson(Bytes);
 
-impl Source {
-    pub(crate) fn new(body: Bytes) -> Source {
-        Source(if body.starts_with(b"\xef\xbb\xbf") { body.slice(3..) } else { body })
+impl RawJson {
+    pub(crate) fn new(body: Bytes) -> RawJson {
+        RawJson(if body.starts_with(b"\xef\xbb\xbf") { body.slice(3..) } else { body })
     }
 
     /// The JSON text.
@@ -33,22 +33,22 @@ impl Source {
     }
 }
 
-/// Always equal: see [`Source`].
-impl PartialEq for Source {
-    fn eq(&self, _: &Source) -> bool {
+/// Always equal: see [`RawJson`].
+impl PartialEq for RawJson {
+    fn eq(&self, _: &RawJson) -> bool {
         true
     }
 }
 
-impl Eq for Source {}
+impl Eq for RawJson {}
 
-impl fmt::Debug for Source {
+impl fmt::Debug for RawJson {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Source({} bytes)", self.0.len())
     }
 }
 
-impl Serialize for Source {
+impl Serialize for RawJson {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let text = std::str::from_utf8(&self.0).map_err(ser::Error::custom)?;
         // Its text can quote the body.
@@ -62,7 +62,7 @@ macro_rules! serialize_as_sent {
     ($($payload:ident)+) => {$(
         impl serde::Serialize for $payload {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                self.source.serialize(serializer)
+                self.raw.serialize(serializer)
             }
         }
     )+};
