@@ -74,9 +74,12 @@ impl Room {
         RoomPermit { room: self.clone(), at }
     }
 
-    /// Whether everything shared is taken.
-    pub(crate) fn is_full(&self) -> bool {
-        self.beyond_shares(&self.taken()) >= self.shared
+    /// Whether a callback of this kind could run now.
+    pub(crate) fn admits(&self, kind: &Kind) -> bool {
+        let taken = self.taken();
+        let has_own =
+            || self.kinds.iter().position(|other| other == kind).is_some_and(|at| taken[at] < self.shares[at]);
+        self.beyond_shares(&taken) < self.shared || has_own()
     }
 
     /// Waits until a place becomes free.

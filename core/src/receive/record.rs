@@ -13,7 +13,7 @@ use crate::kind::Kind;
 use crate::observe;
 use crate::process::Notice;
 use crate::routes::Route;
-use crate::store::{CallbackId, Delivery, Disposition, Recorded, Spooled, Verdict};
+use crate::store::{CallbackId, Delivery, Disposition, Recorded, Spooled, State, Verdict};
 
 /// A delivery that is on disk, in the store or in the spool; or a validation that must be answered, on disk or not.
 pub(super) struct RecordedDelivery {
@@ -144,10 +144,13 @@ impl Engine {
                 self.tell(Notice::Conflict, ctx.with_error(&reason.into()));
             }
             (Verdict::First | Verdict::Update, _) => {
-                self.wake.notify_one();
-                // Others may have room.
-                if self.room.is_full() || self.stopping.is_cancelled() {
-                    self.store.notify_peers();
+                // What waits for its counterpart, or is noted, is not for anybody to claim now.
+                let is_due = delivery.state(verdict) == State::Ready && delivery.due_after.is_zero();
+                match self.room.admits(kind) && !self.stopping.is_cancelled() {
+                    _ if !is_due => {}
+                    true => self.wake.notify_one(),
+                    // Others may have room.
+                    false => self.store.notify_peers(),
                 }
             }
             (Verdict::Quarantined, _) => {

@@ -187,7 +187,9 @@ async fn related(
     }
     let mut names: HashMap<String, String> = HashMap::with_capacity(receipts.len() * 2);
     for receipt in receipts {
-        names.insert(hidden_receipt(place.hmac_key, &receipt), receipt.clone());
+        if place.has_purged() {
+            names.insert(hidden_receipt(place.hmac_key, &receipt), receipt.clone());
+        }
         names.insert(receipt.clone(), receipt);
     }
     let asked: Vec<&str> = names.keys().map(String::as_str).collect();

@@ -39,6 +39,7 @@ mod schema;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -93,6 +94,8 @@ pub struct PostgresStore {
     hints: Arc<Hints>,
     /// The key under which purged keys are hidden, once the schema was looked at, and brought up to date.
     hmac_key: Arc<OnceCell<Vec<u8>>>,
+    /// Whether anything was purged, as far as this process knows.
+    has_purged: Arc<AtomicBool>,
     /// Whose the schema must be, once an inbox has asked for it.
     owner: Arc<OnceLock<String>>,
     clock: Arc<ServerClock>,
@@ -155,6 +158,7 @@ impl PostgresStore {
             schema,
             hints,
             hmac_key: Arc::default(),
+            has_purged: Arc::default(),
             owner: Arc::default(),
             clock: self.clock,
         })
@@ -176,7 +180,15 @@ impl PostgresStore {
         let schema = Arc::new(Schema::default());
         let hints = Arc::new(Hints::start((*pool.connect_options()).clone(), schema.name()));
         let clock = Arc::new(ServerClock::new());
-        PostgresStore { pool, schema, hints, hmac_key: Arc::default(), owner: Arc::default(), clock }
+        PostgresStore {
+            pool,
+            schema,
+            hints,
+            hmac_key: Arc::default(),
+            has_purged: Arc::default(),
+            owner: Arc::default(),
+            clock,
+        }
     }
 
     /// The pool, once the schema is as it must be.
@@ -186,12 +198,13 @@ impl PostgresStore {
     }
 
     async fn hmac_key(&self) -> Result<&[u8], StoreError> {
-        let open = || open(&self.pool, &self.schema, self.owner.get().map(String::as_str));
+        let open = || open(&self.pool, &self.schema, self.owner.get().map(String::as_str), &self.has_purged);
         Ok(self.hmac_key.get_or_try_init(open).await?)
     }
 
     async fn place(&self) -> Result<Place<'_>, StoreError> {
-        Ok(Place { schema: &self.schema, hmac_key: self.hmac_key().await? })
+        let hmac_key = self.hmac_key().await?;
+        Ok(Place { schema: &self.schema, hmac_key, has_purged: &self.has_purged })
     }
 
     /// Listens at this server for other processes' hints, rather than where the callbacks are kept: say the server itself where
@@ -284,8 +297,11 @@ impl Store for PostgresStore {
         let place = self.place().await?;
         let (began, mut tries, mut is_again) = (Instant::now(), 1, false);
         loop {
+            let had_purged = place.has_purged();
             match timeout(LONGEST, self.record_once(batch, place, is_again)).await {
                 Ok(Ok(recorded)) => return Ok(recorded),
+                // Found out by this very try: see `Place::has_purged`.
+                Ok(Err(_)) if !had_purged && place.has_purged() => {}
                 Ok(Err(error)) if is_passing(&error) && tries < TRIES && began.elapsed() < PATIENCE => {
                     tries += 1;
                     is_again |= is_deadlock(&error);
@@ -362,6 +378,7 @@ impl Store for PostgresStore {
 
     async fn purge(&self, age: Duration, extent: Extent) -> Result<u64, StoreError> {
         let hmac_key = self.hmac_key().await?;
+        self.has_purged.store(true, Ordering::Relaxed);
         purge::purge(&self.pool, &self.schema, hmac_key, age, extent).await.map_err(store_error)
     }
 

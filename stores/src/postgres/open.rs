@@ -1,5 +1,7 @@
 //! Opening the schema: durable, and up to date.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use mpesa_callbacks_core::store::StoreError;
 use sqlx::postgres::{PgConnection, PgPool};
 use sqlx::{Executor, Row};
@@ -15,7 +17,12 @@ const LOCK: i64 = 0x4d50_4342;
 const PLACE: &str = "the PostgreSQL server";
 
 /// Brings the schema up to date, and reads the key under which purged keys are hidden.
-pub(super) async fn open(pool: &PgPool, schema: &Schema, owner: Option<&str>) -> Result<Vec<u8>, StoreError> {
+pub(super) async fn open(
+    pool: &PgPool,
+    schema: &Schema,
+    owner: Option<&str>,
+    has_purged: &AtomicBool,
+) -> Result<Vec<u8>, StoreError> {
     let mut tx = pool.begin().await.map_err(store_error)?;
     check_durable(&mut tx).await?;
     migrate(&mut tx, schema).await?;
@@ -24,6 +31,9 @@ pub(super) async fn open(pool: &PgPool, schema: &Schema, owner: Option<&str>) ->
     }
     let hmac_key = sqlx::query_scalar(schema.sql("SELECT value FROM mpesa_callbacks.meta WHERE name = 'hmac_key'"));
     let hmac_key = hmac_key.fetch_one(&mut *tx).await.map_err(store_error)?;
+    let purged =
+        sqlx::query_scalar(schema.sql("SELECT EXISTS (SELECT FROM mpesa_callbacks.meta WHERE name = 'purged')"));
+    has_purged.store(purged.fetch_one(&mut *tx).await.map_err(store_error)?, Ordering::Relaxed);
     tx.commit().await.map_err(store_error)?;
     Ok(hmac_key)
 }

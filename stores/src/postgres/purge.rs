@@ -99,6 +99,10 @@ impl Told {
 /// Those of them that are still there, and done; how many there were.
 async fn purge_some(pool: &PgPool, schema: &Schema, hmac_key: &[u8], ids: &[i64]) -> sqlx::Result<u64> {
     let mut tx = begin(pool).await?;
+    // Other processes look for hidden names from now on.
+    let began =
+        schema.sql("INSERT INTO mpesa_callbacks.meta (name, value) VALUES ('purged', '') ON CONFLICT DO NOTHING");
+    sqlx::query(began).execute(&mut *tx).await?;
     let done: Vec<i64> = sqlx::query_scalar(schema.sql(
         "SELECT callback_id FROM mpesa_callbacks.work WHERE callback_id = ANY($1) AND state + 0 = 2
          ORDER BY callback_id FOR NO KEY UPDATE",

@@ -10,6 +10,7 @@ mod known;
 mod write;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::payload::Digest;
@@ -41,6 +42,20 @@ struct Again {
 pub(super) struct Place<'a> {
     pub(super) schema: &'a Schema,
     pub(super) hmac_key: &'a [u8],
+    /// Whether anything was purged, as far as this process knows. Until then nothing is looked up by its hidden names, which
+    /// costs an HMAC and a look at an index each.
+    pub(super) has_purged: &'a AtomicBool,
+}
+
+impl Place<'_> {
+    pub(super) fn has_purged(self) -> bool {
+        self.has_purged.load(Ordering::Relaxed)
+    }
+}
+
+/// Another process purged for the first time: what was inserted must be looked up by its hidden names, too.
+fn purged_meanwhile() -> sqlx::Error {
+    sqlx::Error::Protocol("another process began to purge: record it again".to_owned())
 }
 
 /// What is written last of all, because it locks what others handle.

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 
 use mpesa_callbacks_core::store::{CallbackId, Delivery, Verdict};
 use sqlx::postgres::PgConnection;
 
-use super::{Again, Place};
+use super::{Again, Place, purged_meanwhile};
 use crate::postgres::schema::Schema;
 use crate::postgres::text;
 use crate::words::{hidden_receipt, micros, outcome_number, pseudonym, span, state_number, verdict_number};
@@ -152,13 +153,15 @@ pub(super) async fn insert(
     let decisions: Vec<_> = new.iter().map(|one| one.decision.as_deref().map(text)).collect();
     // What was judged beside what is locked needs no second look: nothing hides it then.
     let is_alone = beside == Beside::Nothing;
+    let may_be_hidden = is_alone && place.has_purged();
     let hide_key = |(kind, key): (&&str, &Cow<'_, str>)| pseudonym(hmac_key, kind, key);
-    let hidden_keys: Vec<Option<String>> = kinds.iter().zip(&keys).map(|one| is_alone.then(|| hide_key(one))).collect();
+    let hidden_keys: Vec<Option<String>> =
+        kinds.iter().zip(&keys).map(|one| may_be_hidden.then(|| hide_key(one))).collect();
     let hide_receipt =
         |receipt: &Option<Cow<'_, str>>| receipt.as_ref().map(|receipt| hidden_receipt(hmac_key, receipt));
     let hidden_receipts: Vec<Option<String>> =
-        receipts.iter().map(|receipt| if is_alone { hide_receipt(receipt) } else { None }).collect();
-    let written: Vec<(i64, String, String)> = sqlx::query_as(place.schema.sql(
+        receipts.iter().map(|receipt| if may_be_hidden { hide_receipt(receipt) } else { None }).collect();
+    let written: Vec<(i64, String, String, bool)> = sqlx::query_as(place.schema.sql(
         "INSERT INTO mpesa_callbacks.callback (kind, key, verdict, body_digest, content_digest, received_at, last_seen_at, receipt, client_ip, reference,
                                                decision, detail, outcome, earlier, delivery, last_delivery)
          SELECT kind, key, verdict, body_digest, content_digest, received_at, received_at, receipt, client_ip, reference, decision, detail, outcome, earlier,
@@ -167,13 +170,14 @@ pub(super) async fn insert(
                      $10::text[], $11::text[], $12::text[], $13::bytea[], $14::smallint[], $15::bigint[], $16::bigint[]) WITH ORDINALITY
               AS new (kind, key, verdict, body_digest, content_digest, received_at, receipt, client_ip, reference, decision, hidden_key, hidden_receipt,
                       detail, outcome, earlier, delivery, nth)
-         WHERE hidden_key IS NULL OR (
+         WHERE NOT $17 OR (
              SELECT id FROM mpesa_callbacks.callback AS c WHERE c.kind = new.kind AND c.key IN (new.key, new.hidden_key) LIMIT 1) IS NULL
              AND (hidden_receipt IS NULL OR (
              SELECT id FROM mpesa_callbacks.callback AS c
              WHERE c.kind = new.kind AND c.receipt = new.hidden_receipt AND c.verdict IN (0, 5) LIMIT 1) IS NULL)
          ORDER BY nth
-         ON CONFLICT DO NOTHING RETURNING id, kind, key",
+         ON CONFLICT DO NOTHING
+         RETURNING id, kind, key, EXISTS (SELECT FROM mpesa_callbacks.meta WHERE name = 'purged') AS has_purged",
     ))
     .bind(&kinds)
     .bind(&keys)
@@ -191,10 +195,16 @@ pub(super) async fn insert(
     .bind(&outcomes)
     .bind(&earlier)
     .bind(&first_deliveries)
+    .bind(is_alone)
     .fetch_all(&mut *connection)
     .await?;
+    // Read by the statement that looked for the key: a purge that is not seen here left the key as it was for that look.
+    if is_alone && !may_be_hidden && written.iter().any(|(.., has_purged)| *has_purged) {
+        place.has_purged.store(true, Ordering::Relaxed);
+        return Err(purged_meanwhile());
+    }
     let by_name: HashMap<(&str, &str), i64> =
-        written.iter().map(|(id, kind, key)| ((kind.as_str(), key.as_str()), *id)).collect();
+        written.iter().map(|(id, kind, key, _)| ((kind.as_str(), key.as_str()), *id)).collect();
     let id = |at: usize| by_name.get(&(deliveries[at].kind.name(), &*text(deliveries[at].key.as_str()))).copied();
     let inserted: Vec<(usize, i64, Verdict)> =
         new.iter().filter_map(|one| Some((one.at, id(one.at)?, one.verdict))).collect();

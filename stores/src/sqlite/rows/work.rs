@@ -167,15 +167,22 @@ fn claimed(row: &Row<'_>, lease: Lease) -> Result<Claimed> {
 fn related(connection: &Connection, receipt: &str, hidden: Option<&str>, kind: &Kind) -> Result<Vec<RelatedCallback>> {
     let mut related = connection.prepare_cached(
         "SELECT id, kind, key, reference FROM callback
-         WHERE receipt IN (?1, ?2) AND kind <> ?3 AND kind NOT IN ('payment', 'payment_completed') AND verdict IN (0, 5)
-         ORDER BY id",
+         WHERE receipt = ?1 AND kind <> ?2 AND kind NOT IN ('payment', 'payment_completed') AND verdict IN (0, 5)",
     )?;
-    let related = related.query_map(params![receipt, hidden, kind.name()], |row| {
-        let kind = Kind::from_name(row.get_ref(1)?.as_str()?);
-        let reference = row.get::<_, Option<String>>(3)?.map(Sensitive::from);
-        Ok(RelatedCallback::new(CallbackId(row.get(0)?), kind, row.get::<_, String>(2)?.into(), reference))
-    })?;
-    related.collect()
+    let mut found = Vec::new();
+    // One receipt at a time: for a list SQLite would build a table.
+    for receipt in [Some(receipt), hidden].into_iter().flatten() {
+        let rows = related.query_map(params![receipt, kind.name()], |row| {
+            let kind = Kind::from_name(row.get_ref(1)?.as_str()?);
+            let reference = row.get::<_, Option<String>>(3)?.map(Sensitive::from);
+            Ok(RelatedCallback::new(CallbackId(row.get(0)?), kind, row.get::<_, String>(2)?.into(), reference))
+        })?;
+        for row in rows {
+            found.push(row?);
+        }
+    }
+    found.sort_by_key(|related: &RelatedCallback| related.id);
+    Ok(found)
 }
 
 pub(in crate::sqlite) fn renew(

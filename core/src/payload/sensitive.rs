@@ -69,6 +69,6 @@ impl PartialEq<&str> for Sensitive {
 
 impl fmt::Debug for Sensitive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Private(…)")
+        f.write_str("Sensitive(…)")
     }
 }
