@@ -9,29 +9,29 @@ pub use mpesa_callbacks_core::{
     Environment, ExpectError, Fallback, ForwardedHeader, HandlerArgs, HandlerError, HandlerFuture, HookFuture, Inbox,
     InboxBuilder, IntoHandlerResult, IntoValidationResult, IpAllowlist, Kind, MpesaCallbacks, Rejection, ReplayError,
     Request, Route, RouteError, Routes, SAFARICOM_ADDRESSES, Secret, SecretError, StartError, SystemClock,
-    TrustedProxies, UrlError, UrlFinding, Urls, Validation, ValidationFuture, lint_url, payload,
+    TrustedProxies, UnknownKindError, UrlError, UrlFinding, Urls, Validation, ValidationFuture, lint_url, payload,
 };
 
 /// Where callbacks are kept.
 pub mod store {
     pub use mpesa_callbacks_core::store::*;
     #[cfg(feature = "postgres")]
-    pub use mpesa_callbacks_stores::postgres::PostgresStore;
+    pub use mpesa_callbacks_postgres::PostgresStore;
     #[cfg(feature = "sqlite")]
-    pub use mpesa_callbacks_stores::sqlite::{SqliteSpool, SqliteStore};
+    pub use mpesa_callbacks_sqlite::{SqliteSpool, SqliteStore};
 }
 
 /// The application's own database, where effects are made exactly once.
 pub mod transactor {
     pub use mpesa_callbacks_core::transactor::*;
     #[cfg(feature = "sqlx-mysql-tx")]
-    pub use mpesa_callbacks_ledgers::sqlx::MySqlTx;
+    pub use mpesa_callbacks_sqlx_tx::MySqlTx;
     #[cfg(feature = "sqlx-postgres-tx")]
-    pub use mpesa_callbacks_ledgers::sqlx::PgTx;
+    pub use mpesa_callbacks_sqlx_tx::PgTx;
     #[cfg(feature = "sqlx-sqlite-tx")]
-    pub use mpesa_callbacks_ledgers::sqlx::SqliteTx;
+    pub use mpesa_callbacks_sqlx_tx::SqliteTx;
     #[cfg(any(feature = "sqlx-mysql-tx", feature = "sqlx-postgres-tx", feature = "sqlx-sqlite-tx"))]
-    pub use mpesa_callbacks_ledgers::sqlx::SqlxTransactor;
+    pub use mpesa_callbacks_sqlx_tx::SqlxTransactor;
 }
 
 /// Mounts the inbox into an actix-web application.
@@ -45,6 +45,10 @@ pub use mpesa_callbacks_rocket as rocket_adapter;
 /// Mounts the inbox into an axum application.
 #[cfg(feature = "axum")]
 pub use mpesa_callbacks_axum as axum_adapter;
+
+/// Serves an axum application with timeouts for slow clients, connection limits and graceful shutdown.
+#[cfg(feature = "serve")]
+pub use mpesa_callbacks_serve::{Serve, serve};
 
 /// Makes a handler set of an `impl` block.
 ///

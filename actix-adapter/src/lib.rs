@@ -16,11 +16,11 @@ use mpesa_callbacks_core::{Acknowledgement, Inbox, Request as Head};
 /// use actix_web::{App, HttpServer, web};
 ///
 /// let server = HttpServer::new(move || {
-///     App::new().service(web::scope("/pay").configure(mpesa_callbacks_actix::routes(&inbox)))
+///     App::new().service(web::scope("/pay").configure(mpesa_callbacks_actix::configure(&inbox)))
 /// });
 /// # }
 /// ```
-pub fn routes(inbox: &Inbox) -> impl FnOnce(&mut ServiceConfig) + use<> {
+pub fn configure(inbox: &Inbox) -> impl FnOnce(&mut ServiceConfig) + use<> {
     let inbox = inbox.clone();
     move |config| {
         // One route for everything: the secret is a parameter, and no part of it is compared while routing.

@@ -11,7 +11,8 @@ async fn serve(inbox: Inbox) -> SocketAddr {
     let (told, address) = mpsc::channel();
     std::thread::spawn(move || {
         actix_web::rt::System::new().block_on(async move {
-            let app = move || App::new().service(web::scope("/pay").configure(mpesa_callbacks_actix::routes(&inbox)));
+            let app =
+                move || App::new().service(web::scope("/pay").configure(mpesa_callbacks_actix::configure(&inbox)));
             let server = HttpServer::new(app).workers(2).disable_signals().bind("127.0.0.1:0").unwrap();
             told.send(server.addrs()[0]).unwrap();
             server.run().await

@@ -1,8 +1,6 @@
 //! Mounts `mpesa-callbacks` into an axum application: a request in, an acknowledgement out.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-mod serve;
-
 use std::net::SocketAddr;
 
 use axum::Router;
@@ -11,8 +9,6 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use axum::routing::any;
 use mpesa_callbacks_core::{Acknowledgement, Inbox, Request as Head};
-
-pub use self::serve::{Serve, serve};
 
 /// A router with all of the inbox's URLs, to nest wherever they should be: `<nest>/<secret>/<path of the kind>`.
 ///

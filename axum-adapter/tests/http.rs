@@ -34,7 +34,7 @@ mod hardened {
 
     async fn serve(inbox: Inbox) -> SocketAddr {
         let (listener, address) = listen().await;
-        tokio::spawn(mpesa_callbacks_axum::serve(listener, app(&inbox)).into_future());
+        tokio::spawn(mpesa_callbacks_serve::serve(listener, app(&inbox)).into_future());
         address
     }
 

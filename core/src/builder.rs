@@ -1,6 +1,5 @@
 //! Putting an inbox together.
 
-use std::any::TypeId;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -33,6 +32,11 @@ use crate::urls::{Environment, Urls};
 pub struct InboxBuilder<H, L> {
     handler: H,
     transactor: L,
+    options: Options,
+}
+
+/// Everything but the handler and its transactions.
+struct Options {
     store: Option<Arc<dyn Store>>,
     spool: Option<Arc<dyn Spool>>,
     required: Vec<Kind>,
@@ -48,9 +52,7 @@ pub struct InboxBuilder<H, L> {
 
 impl<H> InboxBuilder<H, NoTransactor> {
     pub(crate) fn new(handler: H) -> InboxBuilder<H, NoTransactor> {
-        InboxBuilder {
-            handler,
-            transactor: NoTransactor,
+        let options = Options {
             store: None,
             spool: None,
             required: Vec::new(),
@@ -62,40 +64,22 @@ impl<H> InboxBuilder<H, NoTransactor> {
             public_url: None,
             clock: Arc::new(SystemClock),
             limits: Limits::default(),
-        }
+        };
+        InboxBuilder { handler, transactor: NoTransactor, options }
     }
 
     /// The application's own database, for handlers that take a `tx`.
+    #[must_use]
     pub fn transactor<L: Transactor>(self, transactor: L) -> InboxBuilder<H, L> {
-        InboxBuilder {
-            handler: self.handler,
-            transactor,
-            store: self.store,
-            spool: self.spool,
-            required: self.required,
-            secrets: self.secrets,
-            allowlist: self.allowlist,
-            proxies: self.proxies,
-            name: self.name,
-            environment: self.environment,
-            public_url: self.public_url,
-            clock: self.clock,
-            limits: self.limits,
-        }
+        InboxBuilder { handler: self.handler, transactor, options: self.options }
     }
 }
 
 impl<H, L> InboxBuilder<H, L> {
     /// Where callbacks are kept.
     #[must_use]
-    pub fn store(self, store: impl Store) -> InboxBuilder<H, L> {
-        self.shared_store(Arc::new(store))
-    }
-
-    /// Where callbacks are kept, when something else uses the store too.
-    #[must_use]
-    pub fn shared_store(mut self, store: Arc<dyn Store>) -> InboxBuilder<H, L> {
-        self.store = Some(store);
+    pub fn store(mut self, store: impl Store) -> InboxBuilder<H, L> {
+        self.options.store = Some(Arc::new(store));
         self
     }
 
@@ -103,7 +87,7 @@ impl<H, L> InboxBuilder<H, L> {
     /// Without one they hear 503 then, and Daraja does not send them again. Each process has a spool of its own.
     #[must_use]
     pub fn spool(mut self, spool: impl Spool) -> InboxBuilder<H, L> {
-        self.spool = Some(Arc::new(spool));
+        self.options.spool = Some(Arc::new(spool));
         self
     }
 
@@ -111,7 +95,7 @@ impl<H, L> InboxBuilder<H, L> {
     /// for which nothing was [expected](Inbox::expect_callback).
     #[must_use]
     pub fn require_expected(mut self, kinds: impl IntoIterator<Item = Kind>) -> InboxBuilder<H, L> {
-        self.required.extend(kinds);
+        self.options.required.extend(kinds);
         self
     }
 
@@ -120,7 +104,7 @@ impl<H, L> InboxBuilder<H, L> {
     /// with the first.
     #[must_use]
     pub fn secret(mut self, secret: impl Into<String>) -> InboxBuilder<H, L> {
-        self.secrets.push(secret.into());
+        self.options.secrets.push(secret.into());
         self
     }
 
@@ -128,14 +112,14 @@ impl<H, L> InboxBuilder<H, L> {
     /// is the first fence, and this the second.
     #[must_use]
     pub fn ip_allowlist(mut self, allowlist: IpAllowlist) -> InboxBuilder<H, L> {
-        self.allowlist = Some(allowlist);
+        self.options.allowlist = Some(allowlist);
         self
     }
 
     /// The proxies in front of the application, that are believed when they tell who spoke to them.
     #[must_use]
     pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> InboxBuilder<H, L> {
-        self.proxies = Some(proxies);
+        self.options.proxies = Some(proxies);
         self
     }
 
@@ -146,14 +130,14 @@ impl<H, L> InboxBuilder<H, L> {
     /// Several inboxes of one handler type (one for each pay bill, for instance) need names, and stores, of their own.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> InboxBuilder<H, L> {
-        self.name = Some(name.into());
+        self.options.name = Some(name.into());
         self
     }
 
     /// The inbox is for Daraja's sandbox: its URLs may be `http`, or those of a tunnel to a developer's machine.
     #[must_use]
     pub fn sandbox(mut self) -> InboxBuilder<H, L> {
-        self.environment = Environment::Sandbox;
+        self.options.environment = Environment::Sandbox;
         self
     }
 
@@ -161,7 +145,7 @@ impl<H, L> InboxBuilder<H, L> {
     /// would not like about the URLs below it is logged as a warning when the inbox starts.
     #[must_use]
     pub fn public_url(mut self, url: impl Into<String>) -> InboxBuilder<H, L> {
-        self.public_url = Some(url.into());
+        self.options.public_url = Some(url.into());
         self
     }
 
@@ -171,8 +155,8 @@ impl<H, L> InboxBuilder<H, L> {
     /// as if nobody had decided), URLs of one payment half as many, four of them for each payment.
     #[must_use]
     pub fn max_in_flight(mut self, requests: usize) -> InboxBuilder<H, L> {
-        let per_source = self.limits.in_flight.per_source;
-        self.limits.in_flight = InFlightLimits { per_source, ..InFlightLimits::new(requests) };
+        let per_source = self.options.limits.in_flight.per_source;
+        self.options.limits.in_flight = InFlightLimits { per_source, ..InFlightLimits::new(requests) };
         self
     }
 
@@ -180,7 +164,7 @@ impl<H, L> InboxBuilder<H, L> {
     /// addresses, and through a proxy that is not [trusted](InboxBuilder::trusted_proxies) everything comes from one.
     #[must_use]
     pub fn max_in_flight_per_ip(mut self, requests: usize) -> InboxBuilder<H, L> {
-        self.limits.in_flight.per_source = Some(requests);
+        self.options.limits.in_flight.per_source = Some(requests);
         self
     }
 
@@ -188,7 +172,7 @@ impl<H, L> InboxBuilder<H, L> {
     /// otherwise. The oldest go first, and it is logged as an error.
     #[must_use]
     pub fn max_quarantined(mut self, callbacks: u64) -> InboxBuilder<H, L> {
-        self.limits.quarantine.rows = callbacks;
+        self.options.limits.quarantine.rows = callbacks;
         self
     }
 
@@ -196,7 +180,7 @@ impl<H, L> InboxBuilder<H, L> {
     /// that is logged as an error.
     #[must_use]
     pub fn max_quarantined_bytes(mut self, bytes: u64) -> InboxBuilder<H, L> {
-        self.limits.quarantine.bytes = bytes;
+        self.options.limits.quarantine.bytes = bytes;
         self
     }
 
@@ -204,7 +188,7 @@ impl<H, L> InboxBuilder<H, L> {
     /// after a pause. One more hears 503, and is not kept.
     #[must_use]
     pub fn max_quarantined_per_second(mut self, per_second: u32) -> InboxBuilder<H, L> {
-        self.limits.quarantine.per_second = per_second;
+        self.options.limits.quarantine.per_second = per_second;
         self
     }
 
@@ -213,7 +197,7 @@ impl<H, L> InboxBuilder<H, L> {
     /// interrupted again and again have a quarter more, beside the others.
     #[must_use]
     pub fn max_concurrent_handlers(mut self, handlers: usize) -> InboxBuilder<H, L> {
-        self.limits.max_concurrent_handlers = handlers;
+        self.options.limits.max_concurrent_handlers = handlers;
         self
     }
 
@@ -221,21 +205,21 @@ impl<H, L> InboxBuilder<H, L> {
     /// [`Backoff`] that is more than a day.
     #[must_use]
     pub fn max_retries(mut self, max_retries: u32) -> InboxBuilder<H, L> {
-        self.limits.max_retries = max_retries;
+        self.options.limits.max_retries = max_retries;
         self
     }
 
     /// When a handler that failed is tried again.
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> InboxBuilder<H, L> {
-        self.limits.backoff = backoff;
+        self.options.limits.backoff = backoff;
         self
     }
 
     /// How long a handler may take; 2 minutes unless said otherwise, here or at the handler.
     #[must_use]
     pub fn handler_timeout(mut self, timeout: Duration) -> InboxBuilder<H, L> {
-        self.limits.handler_timeout = timeout;
+        self.options.limits.handler_timeout = timeout;
         self
     }
 
@@ -243,28 +227,28 @@ impl<H, L> InboxBuilder<H, L> {
     /// otherwise. A callback whose process died is handled again after this long and a sweep.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> InboxBuilder<H, L> {
-        self.limits.lease = lease;
+        self.options.limits.lease = lease;
         self
     }
 
     /// How often expired leases are looked for; every 5 seconds unless said otherwise.
     #[must_use]
     pub fn lease_check_interval(mut self, interval: Duration) -> InboxBuilder<H, L> {
-        self.limits.lease_check_interval = interval;
+        self.options.limits.lease_check_interval = interval;
         self
     }
 
     /// The largest body that is read, in bytes; 64 KiB unless said otherwise.
     #[must_use]
     pub fn max_body_bytes(mut self, bytes: usize) -> InboxBuilder<H, L> {
-        self.limits.max_body_bytes = bytes;
+        self.options.limits.max_body_bytes = bytes;
         self
     }
 
     /// How long a body may take to come; 5 seconds unless said otherwise.
     #[must_use]
     pub fn body_timeout(mut self, timeout: Duration) -> InboxBuilder<H, L> {
-        self.limits.body_timeout = timeout;
+        self.options.limits.body_timeout = timeout;
         self
     }
 
@@ -272,7 +256,7 @@ impl<H, L> InboxBuilder<H, L> {
     /// otherwise.
     #[must_use]
     pub fn recording_timeout(mut self, timeout: Duration) -> InboxBuilder<H, L> {
-        self.limits.recording_timeout = timeout;
+        self.options.limits.recording_timeout = timeout;
         self
     }
 
@@ -285,7 +269,7 @@ impl<H, L> InboxBuilder<H, L> {
     /// [expected](Inbox::expect_callback), or where only one of the two is received.
     #[must_use]
     pub fn counterpart_timeout(mut self, timeout: Duration) -> InboxBuilder<H, L> {
-        self.limits.counterpart_timeout = timeout;
+        self.options.limits.counterpart_timeout = timeout;
         self
     }
 
@@ -293,14 +277,14 @@ impl<H, L> InboxBuilder<H, L> {
     /// What makes a callback recognisable stays. Looked at every hour: see [`Inbox::purge`].
     #[must_use]
     pub fn retention(mut self, age: Duration) -> InboxBuilder<H, L> {
-        self.limits.retention = Some(age);
+        self.options.limits.retention = Some(age);
         self
     }
 
     /// The clock by which deliveries are stamped.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> InboxBuilder<H, L> {
-        self.clock = clock;
+        self.options.clock = clock;
         self
     }
 
@@ -314,16 +298,17 @@ impl<H, L> InboxBuilder<H, L> {
         H: MpesaCallbacks<L::Tx> + 'static,
         L: Transactor,
     {
-        let store = self.store.ok_or(StartError::NoStore)?;
-        let mut secrets = self.secrets.into_iter().map(Secret::new).collect::<Result<Vec<_>, _>>()?;
+        let options = self.options;
+        let store = options.store.ok_or(StartError::NoStore)?;
+        let mut secrets = options.secrets.into_iter().map(Secret::new).collect::<Result<Vec<_>, _>>()?;
         if secrets.is_empty() {
             return Err(StartError::NoSecret);
         }
-        let limits = self.limits;
+        let limits = options.limits;
         for (option, is_zero) in [
             ("max_concurrent_handlers", limits.max_concurrent_handlers == 0),
             ("max_body_bytes", limits.max_body_bytes == 0),
-            ("ip_allowlist", self.allowlist.as_ref().is_some_and(IpAllowlist::is_empty)),
+            ("ip_allowlist", options.allowlist.as_ref().is_some_and(IpAllowlist::is_empty)),
             ("max_in_flight", limits.in_flight.by_secret == 0 || limits.in_flight.per_source == Some(0)),
             ("lease", limits.lease.is_zero()),
             ("lease_check_interval", limits.lease_check_interval.is_zero()),
@@ -346,22 +331,22 @@ impl<H, L> InboxBuilder<H, L> {
                 return Err(StartError::InvalidOption { option, reason: "is too large; durations are at most a week" });
             }
         }
-        let allowlist = self.allowlist.map(IpAllowlist::checked).transpose()?;
-        let proxies = self.proxies.map(TrustedProxies::checked).transpose()?;
+        let allowlist = options.allowlist.map(IpAllowlist::checked).transpose()?;
+        let proxies = options.proxies.map(TrustedProxies::checked).transpose()?;
         let routes = self.handler.routes().checked()?;
         let transactional = routes.iter().find(|route| route.transactional);
-        if let Some(route) = transactional.filter(|_| TypeId::of::<L>() == TypeId::of::<NoTransactor>()) {
+        if let Some(route) = transactional.filter(|_| !L::HAS_TRANSACTIONS) {
             return Err(StartError::NoTransactor { kind: route.kind.clone() });
         }
-        if let Some(kind) = self.required.iter().find(|kind| !kind.can_be_expected()) {
+        if let Some(kind) = options.required.iter().find(|kind| !kind.can_be_expected()) {
             return Err(StartError::NotExpectable { kind: kind.clone() });
         }
-        let is_expecting = routes.of(&Kind::Overdue).is_some() || !self.required.is_empty();
-        let expecting = is_expecting.then_some(Expecting { required: self.required });
+        let is_expecting = routes.of(&Kind::Overdue).is_some() || !options.required.is_empty();
+        let expecting = is_expecting.then_some(Expecting { required: options.required });
         // With a spool, callbacks are taken also when the databases are away.
-        let can_wait = self.spool.is_some();
-        let inbox = self.name.unwrap_or_else(|| self.handler.name());
-        let owner = Owner { inbox, environment: self.environment };
+        let can_wait = options.spool.is_some();
+        let inbox = options.name.unwrap_or_else(|| self.handler.name());
+        let owner = Owner { inbox, environment: options.environment };
         let is_adopted = match store.adopt(&owner).await {
             Err(error @ StoreError::Unavailable(_)) if can_wait => {
                 tracing::error!(
@@ -395,6 +380,7 @@ impl<H, L> InboxBuilder<H, L> {
             closing.clone(),
         );
         let (settler, settling) = Settler::start(store.clone(), limits.lease);
+        let kinds: Vec<(Kind, bool)> = routes.iter().map(|route| (route.kind.clone(), !route.implied)).collect();
         let engine = Arc::new(Engine {
             guard: Guard::new(&secrets, allowlist, proxies),
             in_flight_limiter: InFlightLimiter::new(limits.in_flight),
@@ -404,19 +390,17 @@ impl<H, L> InboxBuilder<H, L> {
             is_adopted: AtomicBool::new(is_adopted),
             shown: Mutex::default(),
             secret: secrets.swap_remove(0),
-            environment: self.environment,
-            room: Arc::new(Room::new(
-                limits.max_concurrent_handlers,
-                routes.iter().map(|route| route.kind().clone()).collect(),
-            )),
+            environment: options.environment,
+            public_url: options.public_url,
+            room: Arc::new(Room::new(limits.max_concurrent_handlers, &kinds)),
             routes,
             store,
             handling: Arc::new(WithTransactor { handler: self.handler, transactor: self.transactor }),
-            clock: self.clock,
+            clock: options.clock,
             limits,
             recorder,
             expecting,
-            spooling: self.spool.map(Spooling::new),
+            spooling: options.spool.map(Spooling::new),
             settler,
             wake: Arc::new(Notify::new()),
             held_leases: HeldLeases::new(giving_up.clone()),
@@ -445,7 +429,7 @@ impl<H, L> InboxBuilder<H, L> {
         engine.tasks.spawn(work(engine.clone()));
         engine.tasks.spawn(poll_suspects(engine.clone()));
         engine.keepers.spawn(maintain(engine.clone()));
-        if let Some(url) = &self.public_url {
+        if let Some(url) = &engine.public_url {
             Urls::warn_about(&engine, url);
         }
         Ok(Inbox::new(engine))
@@ -455,9 +439,9 @@ impl<H, L> InboxBuilder<H, L> {
 impl<H, L: fmt::Debug> fmt::Debug for InboxBuilder<H, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InboxBuilder")
-            .field("store", &self.store)
+            .field("store", &self.options.store)
             .field("transactor", &self.transactor)
-            .field("limits", &self.limits)
+            .field("limits", &self.options.limits)
             .finish_non_exhaustive()
     }
 }

@@ -32,6 +32,7 @@ pub(crate) struct Engine {
     /// What per-payment URLs are minted under: the first of the secrets.
     pub(crate) secret: Secret,
     pub(crate) environment: Environment,
+    pub(crate) public_url: Option<String>,
     /// Whose the store is, once it says so.
     pub(crate) owner: Owner,
     pub(crate) is_adopted: AtomicBool,

@@ -1,6 +1,7 @@
 //! Which of the callbacks it is. The one table of them: attribute, path, payload and acknowledgement.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
@@ -15,7 +16,8 @@ use serde::{Serialize, Serializer};
 /// use mpesa_callbacks_core::Kind;
 ///
 /// assert_eq!(Kind::C2bConfirmation.name(), "c2b_confirmation");
-/// assert_eq!(Kind::from_name("c2b_confirmation"), Kind::C2bConfirmation);
+/// assert_eq!("c2b_confirmation".parse(), Ok(Kind::C2bConfirmation));
+/// assert!("c2b_confirmations".parse::<Kind>().is_err());
 /// assert_eq!(Kind::Stk.default_path(), Some("/stk"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -97,44 +99,63 @@ pub(crate) const JSON: &str = "application/json";
 /// One row of the table.
 struct Row {
     kind: Kind,
+    class: Class,
     name: &'static str,
     path: Option<&'static str>,
     payload: &'static str,
     answer: Answer,
     /// The other one of a result/timeout pair.
-    twin: Option<Kind>,
+    counterpart: Option<Kind>,
+}
+
+/// What sort of callback a kind is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// Reports money that comes in.
+    MoneyIn,
+    /// Asks for a decision.
+    Validation,
+    /// The result of a request that sends money or asks M-Pesa something.
+    Result,
+    /// A queue timeout: the outcome of the request is unknown.
+    Timeout,
+    /// Recorded by the inbox itself; it has no URL.
+    Internal,
 }
 
 /// The table. Everything else that lists kinds is read from here, or tested against it.
 #[rustfmt::skip]
 static TABLE: [Row; 22] = {
-    use Kind as K;
-    const fn row(kind: Kind, name: &'static str, path: &'static str, payload: &'static str, answer: Answer, twin: Option<Kind>) -> Row {
-        Row { kind, name, path: Some(path), payload, answer, twin }
+    use {Class as C, Kind as K};
+    const fn row(kind: Kind, class: Class, name: &'static str, path: &'static str, payload: &'static str, answer: Answer, counterpart: Option<Kind>) -> Row {
+        Row { kind, class, name, path: Some(path), payload, answer, counterpart }
+    }
+    const fn internal(kind: Kind, name: &'static str, payload: &'static str) -> Row {
+        Row { kind, class: Class::Internal, name, path: None, payload, answer: RESULT_CODE_0, counterpart: None }
     }
     [
-        row(K::Stk,             "stk",              "/stk",              "StkCallback",        RESULT_CODE_0,   None),
-        row(K::C2bValidation,   "c2b_validation",   "/c2b/validation",   "C2bValidation",      RESULT_CODE_0,   None),
-        row(K::C2bConfirmation, "c2b_confirmation", "/c2b/confirmation", "C2bConfirmation",    RESULT_CODE_0,   None),
-        row(K::B2cResult,       "b2c_result",       "/b2c/result",       "B2cResult",          RESPONSE_CODE_0, Some(K::B2cTimeout)),
-        row(K::B2cTimeout,      "b2c_timeout",      "/b2c/timeout",      "QueueTimeout",       RESPONSE_CODE_0, Some(K::B2cResult)),
-        row(K::B2bResult,       "b2b_result",       "/b2b/result",       "B2bResult",          RESPONSE_CODE_0, Some(K::B2bTimeout)),
-        row(K::B2bTimeout,      "b2b_timeout",      "/b2b/timeout",      "QueueTimeout",       RESPONSE_CODE_0, Some(K::B2bResult)),
-        row(K::TaxResult,       "tax_result",       "/tax/result",       "TaxResult",          RESPONSE_CODE_0, Some(K::TaxTimeout)),
-        row(K::TaxTimeout,      "tax_timeout",      "/tax/timeout",      "QueueTimeout",       RESPONSE_CODE_0, Some(K::TaxResult)),
-        row(K::StatusResult,    "status_result",    "/status/result",    "StatusResult",       RESPONSE_CODE_0, Some(K::StatusTimeout)),
-        row(K::StatusTimeout,   "status_timeout",   "/status/timeout",   "QueueTimeout",       RESPONSE_CODE_0, Some(K::StatusResult)),
-        row(K::BalanceResult,   "balance_result",   "/balance/result",   "BalanceResult",      RESPONSE_CODE_0, Some(K::BalanceTimeout)),
-        row(K::BalanceTimeout,  "balance_timeout",  "/balance/timeout",  "QueueTimeout",       RESPONSE_CODE_0, Some(K::BalanceResult)),
-        row(K::ReversalResult,  "reversal_result",  "/reversal/result",  "ReversalResult",     RESPONSE_CODE_0, Some(K::ReversalTimeout)),
-        row(K::ReversalTimeout, "reversal_timeout", "/reversal/timeout", "QueueTimeout",       RESPONSE_CODE_0, Some(K::ReversalResult)),
-        row(K::B2bExpress,      "b2b_express",      "/b2b-express",      "B2bExpressCallback", RESULT_CODE_0,   None),
-        row(K::Ratiba,          "ratiba",           "/ratiba",           "RatibaCallback",     RESULT_CODE_0,   None),
-        row(K::BillManager,     "bill_manager",     "/bill-manager",     "BillManagerPayment", RESMSG,          None),
-        Row { kind: K::Payment, name: "payment", path: None, payload: "Payment", answer: RESULT_CODE_0, twin: None },
-        Row { kind: K::PaymentCompleted, name: "payment_completed", path: None, payload: "Payment", answer: RESULT_CODE_0, twin: None },
-        row(K::Lipia,           "lipia",            "/lipia",            "LipiaCallback",      OK,              None),
-        Row { kind: K::Overdue, name: "overdue", path: None, payload: "Expectation", answer: RESULT_CODE_0, twin: None },
+        row(K::Stk,             C::MoneyIn,    "stk",              "/stk",              "StkCallback",        RESULT_CODE_0,   None),
+        row(K::C2bValidation,   C::Validation, "c2b_validation",   "/c2b/validation",   "C2bValidation",      RESULT_CODE_0,   None),
+        row(K::C2bConfirmation, C::MoneyIn,    "c2b_confirmation", "/c2b/confirmation", "C2bConfirmation",    RESULT_CODE_0,   None),
+        row(K::B2cResult,       C::Result,     "b2c_result",       "/b2c/result",       "B2cResult",          RESPONSE_CODE_0, Some(K::B2cTimeout)),
+        row(K::B2cTimeout,      C::Timeout,    "b2c_timeout",      "/b2c/timeout",      "QueueTimeout",       RESPONSE_CODE_0, Some(K::B2cResult)),
+        row(K::B2bResult,       C::Result,     "b2b_result",       "/b2b/result",       "B2bResult",          RESPONSE_CODE_0, Some(K::B2bTimeout)),
+        row(K::B2bTimeout,      C::Timeout,    "b2b_timeout",      "/b2b/timeout",      "QueueTimeout",       RESPONSE_CODE_0, Some(K::B2bResult)),
+        row(K::TaxResult,       C::Result,     "tax_result",       "/tax/result",       "TaxResult",          RESPONSE_CODE_0, Some(K::TaxTimeout)),
+        row(K::TaxTimeout,      C::Timeout,    "tax_timeout",      "/tax/timeout",      "QueueTimeout",       RESPONSE_CODE_0, Some(K::TaxResult)),
+        row(K::StatusResult,    C::Result,     "status_result",    "/status/result",    "StatusResult",       RESPONSE_CODE_0, Some(K::StatusTimeout)),
+        row(K::StatusTimeout,   C::Timeout,    "status_timeout",   "/status/timeout",   "QueueTimeout",       RESPONSE_CODE_0, Some(K::StatusResult)),
+        row(K::BalanceResult,   C::Result,     "balance_result",   "/balance/result",   "BalanceResult",      RESPONSE_CODE_0, Some(K::BalanceTimeout)),
+        row(K::BalanceTimeout,  C::Timeout,    "balance_timeout",  "/balance/timeout",  "QueueTimeout",       RESPONSE_CODE_0, Some(K::BalanceResult)),
+        row(K::ReversalResult,  C::Result,     "reversal_result",  "/reversal/result",  "ReversalResult",     RESPONSE_CODE_0, Some(K::ReversalTimeout)),
+        row(K::ReversalTimeout, C::Timeout,    "reversal_timeout", "/reversal/timeout", "QueueTimeout",       RESPONSE_CODE_0, Some(K::ReversalResult)),
+        row(K::B2bExpress,      C::MoneyIn,    "b2b_express",      "/b2b-express",      "B2bExpressCallback", RESULT_CODE_0,   None),
+        row(K::Ratiba,          C::Result,     "ratiba",           "/ratiba",           "RatibaCallback",     RESULT_CODE_0,   None),
+        row(K::BillManager,     C::MoneyIn,    "bill_manager",     "/bill-manager",     "BillManagerPayment", RESMSG,          None),
+        internal(K::Payment, "payment", "Payment"),
+        internal(K::PaymentCompleted, "payment_completed", "Payment"),
+        row(K::Lipia,           C::MoneyIn,    "lipia",            "/lipia",            "LipiaCallback",      OK,              None),
+        internal(K::Overdue, "overdue", "Expectation"),
     ]
 };
 
@@ -147,9 +168,9 @@ impl Kind {
         Kind::Custom(CustomKind { name: name.into() })
     }
 
-    /// The kind with this [`name`](Kind::name). A name that is in no row is a custom kind's, so that a callback which
-    /// an older or newer version of the application recorded is never refused.
-    pub fn from_name(name: &str) -> Kind {
+    /// For stores: the kind with this [`name`](Kind::name). An unknown name becomes a custom kind, so that a store can
+    /// read what an older or newer version of the library recorded. Elsewhere use [`str::parse`], which fails.
+    pub fn from_stored_name(name: &str) -> Kind {
         match TABLE.iter().find(|row| row.name == name) {
             Some(row) => row.kind.clone(),
             None => Kind::custom(name.strip_prefix(CUSTOM_PREFIX).unwrap_or(name)),
@@ -180,14 +201,15 @@ impl Kind {
         self.row().and_then(|row| row.path)
     }
 
-    /// The name of its payload type; `None` for a custom kind, whose type is the application's.
+    /// The name of its payload type, for tests of the macro; `None` for a custom kind.
+    #[doc(hidden)]
     pub fn payload(&self) -> Option<&'static str> {
         self.row().map(|row| row.payload)
     }
 
     /// The other one of a result/timeout pair.
     pub fn counterpart(&self) -> Option<Kind> {
-        self.row().and_then(|row| row.twin.clone())
+        self.row().and_then(|row| row.counterpart.clone())
     }
 
     /// Whether it is money that came in, by whichever callbacks: [`Kind::Payment`] or [`Kind::PaymentCompleted`].
@@ -197,12 +219,12 @@ impl Kind {
 
     /// Whether its callbacks tell of money that comes in.
     pub(crate) fn is_money_in(&self) -> bool {
-        matches!(self, Kind::Stk | Kind::C2bConfirmation | Kind::B2bExpress | Kind::BillManager | Kind::Lipia)
+        self.row().is_some_and(|row| row.class == Class::MoneyIn)
     }
 
     /// Whether it is one of the `…_timeout` kinds.
     pub fn is_timeout(&self) -> bool {
-        self.payload() == Some("QueueTimeout")
+        self.row().is_some_and(|row| row.class == Class::Timeout)
     }
 
     /// Whether its URL is registered with Safaricom once, rather than sent with each request: C2B and Bill Manager.
@@ -236,6 +258,24 @@ impl Kind {
     }
 }
 
+/// The name is not that of a built-in kind, and does not begin with `callback/` as those of custom kinds do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` is not the name of a kind of callback")]
+pub struct UnknownKindError {
+    name: String,
+}
+
+impl FromStr for Kind {
+    type Err = UnknownKindError;
+
+    fn from_str(name: &str) -> Result<Kind, UnknownKindError> {
+        match Kind::from_stored_name(name) {
+            Kind::Custom(_) if !name.starts_with(CUSTOM_PREFIX) => Err(UnknownKindError { name: name.to_owned() }),
+            kind => Ok(kind),
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -255,19 +295,19 @@ mod tests {
     #[test]
     fn names_and_paths_are_unique_and_names_lead_back_to_their_kinds() {
         for (i, row) in TABLE.iter().enumerate() {
-            assert_eq!(Kind::from_name(row.name), row.kind);
+            assert_eq!(Kind::from_stored_name(row.name), row.kind);
             let differs = |other: &Row| other.name != row.name && (row.path.is_none() || other.path != row.path);
             assert!(TABLE[i + 1..].iter().all(differs));
         }
-        assert_eq!(Kind::from_name("callback/payhero"), Kind::custom("/payhero"));
+        assert_eq!(Kind::from_stored_name("callback/payhero"), Kind::custom("/payhero"));
     }
 
     #[test]
-    fn twins_point_at_each_other() {
+    fn counterparts_point_at_each_other() {
         for row in &TABLE {
-            if let Some(twin) = &row.twin {
-                assert_eq!(twin.counterpart().as_ref(), Some(&row.kind));
-                assert_ne!(twin.is_timeout(), row.kind.is_timeout());
+            if let Some(counterpart) = &row.counterpart {
+                assert_eq!(counterpart.counterpart().as_ref(), Some(&row.kind));
+                assert_ne!(counterpart.is_timeout(), row.kind.is_timeout());
             }
         }
     }

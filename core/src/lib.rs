@@ -59,7 +59,7 @@ pub use self::handler::{
 #[doc(hidden)]
 pub use self::handler::{Marked, inbox_name, unhandled};
 pub use self::inbox::Inbox;
-pub use self::kind::{CustomKind, Kind};
+pub use self::kind::{CustomKind, Kind, UnknownKindError};
 pub use self::process::Backoff;
 pub use self::receive::{Acknowledgement, Request};
 pub use self::routes::{Route, RouteError, Routes};

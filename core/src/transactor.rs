@@ -20,6 +20,10 @@ pub trait Transactor: Debug + Send + Sync + 'static {
     /// A transaction, as the handlers take it (`tx: &mut Tx`). Dropping it rolls it back.
     type Tx: Send + 'static;
 
+    /// Whether it opens transactions at all: `false` for [`NoTransactor`] only, with which an inbox whose handlers take
+    /// transactions does not start.
+    const HAS_TRANSACTIONS: bool = true;
+
     /// Creates the table of marks, unless it is there. Called by `start()`; may run twice, and at the same time.
     async fn prepare(&self) -> Result<(), TransactorError>;
 
@@ -164,6 +168,7 @@ pub struct NoTransactor;
 #[async_trait]
 impl Transactor for NoTransactor {
     type Tx = NoTx;
+    const HAS_TRANSACTIONS: bool = false;
 
     async fn prepare(&self) -> Result<(), TransactorError> {
         Ok(())

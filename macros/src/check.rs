@@ -3,31 +3,11 @@
 use quote::ToTokens;
 use syn::{Attribute, FnArg, Ident, LitStr, Meta, ReceiverKind, ReturnType, Safety, Type};
 
+use crate::mistakes::Mistakes;
 use crate::model::{Extra, Handler, Hook, KindOf, Model, Options};
 use crate::options::options;
 use crate::parse::{Arguments, Block, Method, last_segment};
 use crate::table::{self, CALLBACK, HOOKS, KINDS};
-
-/// Gathers mistakes, so that one build shows them all.
-#[derive(Default)]
-pub(crate) struct Mistakes {
-    errors: Option<syn::Error>,
-    /// Kinds that are there, in an attribute that is wrong.
-    meant: Vec<&'static str>,
-}
-
-impl Mistakes {
-    pub(crate) fn add(&mut self, error: syn::Error) {
-        match &mut self.errors {
-            Some(errors) => errors.combine(error),
-            none => *none = Some(error),
-        }
-    }
-
-    pub(crate) fn at(&mut self, tokens: impl ToTokens, message: impl std::fmt::Display) {
-        self.add(syn::Error::new_spanned(tokens, message));
-    }
-}
 
 pub(crate) fn check<'b>(block: &'b Block, arguments: &Arguments) -> syn::Result<Model<'b>> {
     let mut mistakes = Mistakes::default();
@@ -41,7 +21,8 @@ pub(crate) fn check<'b>(block: &'b Block, arguments: &Arguments) -> syn::Result<
         let Some((attribute, name)) = markers.first().copied() else { continue };
         // One method is called with one payload.
         if let Some((_, second)) = markers.get(1) {
-            let message = format!("`{}` is marked twice; write a method for each kind", method.signature.ident);
+            let message =
+                format!("`{}` has two callback attributes; write one method per kind", method.signature.ident);
             mistakes.at(second, message);
         }
         if HOOKS.iter().any(|hook| name == hook) {
@@ -53,8 +34,7 @@ pub(crate) fn check<'b>(block: &'b Block, arguments: &Arguments) -> syn::Result<
 
     // A block that serves nothing would compile, be mounted, and stay silent.
     if !marked && mistakes.errors.is_none() {
-        let message =
-            "no method in this block handles a callback; mark one, with `#[stk]` or `#[payment]` for instance";
+        let message = "no method in this block handles a callback; add an attribute such as `#[stk]` or `#[payment]`";
         mistakes.at(block.impl_token, message);
     }
     unique(&handlers, &hooks, &mut mistakes);
@@ -77,7 +57,7 @@ fn markers<'b>(method: &'b Method, mistakes: &mut Mistakes) -> Vec<(&'b Attribut
         if table::is_marker(&text) {
             markers.push((attribute, name));
         } else if let Some(meant) = method.meant(attribute) {
-            mistakes.at(name, format!("there is no callback `{text}`; did you mean `{meant}`?"));
+            mistakes.at(name, format!("unknown callback `{text}`; did you mean `{meant}`?"));
             mistakes.meant.push(meant);
         }
     }
@@ -94,10 +74,10 @@ fn shape(method: &Method, mistakes: &mut Mistakes) {
     let name = &signature.ident;
     // Handlers do I/O, and the engine awaits them.
     if signature.asyncness.is_none() {
-        mistakes.at(signature.fn_token, format!("callback `{name}` must be `async fn`"));
+        mistakes.at(signature.fn_token, format!("callback `{name}` must be an `async fn`"));
     }
     if let Safety::Unsafe(token) = &signature.safety {
-        mistakes.at(token, format!("callback `{name}` must not be `unsafe`: the engine calls it"));
+        mistakes.at(token, format!("callback `{name}` must not be `unsafe`: the inbox calls it"));
     }
     // Nobody could say which types to call it with.
     if signature.generics.type_params().next().is_some() || signature.generics.const_params().next().is_some() {
@@ -145,23 +125,20 @@ fn handler<'b>(
     let mut extras: Vec<Extra<'b>> = Vec::new();
     for argument in types {
         let Some(extra) = extra(argument) else {
-            let message =
-                "behind its payload, a callback takes `&CallbackContext` and `&mut` a transaction, and nothing else";
+            let message = "after its payload, a callback takes only `&CallbackContext` and `&mut` a transaction";
             mistakes.at(argument, message);
             continue;
         };
         if extras.iter().any(|other| std::mem::discriminant(other) == std::mem::discriminant(&extra)) {
-            mistakes.at(argument, format!("callback `{name}` takes this twice"));
+            mistakes.at(argument, format!("callback `{name}` takes this argument twice"));
         }
         // M-Pesa waits, and a transaction may wait for another one.
         if kind.is_validation() && matches!(extra, Extra::Tx(_)) {
-            mistakes
-                .at(argument, "a validation takes no transaction: it is a question, and M-Pesa waits for the answer");
+            mistakes.at(argument, "a validation cannot take a transaction: M-Pesa waits for the answer");
         }
         // It runs again until there is an answer, and in a transaction it would run once.
         if kind.name() == "overdue" && matches!(extra, Extra::Tx(_)) {
-            mistakes
-                .at(argument, "`#[overdue]` takes no transaction: it asks, and asks again until there is an answer");
+            mistakes.at(argument, "`#[overdue]` cannot take a transaction: it runs again until there is an answer");
         }
         extras.push(extra);
     }
@@ -207,12 +184,12 @@ fn hook<'b>(method: &'b Method, attribute: &Attribute, name: &'b Ident, mistakes
     }
     let types: Vec<&Type> = method.arguments().collect();
     let cfgs = cfgs(method);
-    let method_of = method;
-    let method = &method.signature.ident;
-    if let ReturnType::Type(_, output) = &method_of.signature.output
+    let signature = &method.signature;
+    let method = &signature.ident;
+    if let ReturnType::Type(_, output) = &signature.output
         && !matches!(&**output, Type::Tuple(tuple) if tuple.elems.is_empty())
     {
-        mistakes.at(output, format!("hook `{method}` returns nothing: nobody could do anything about an error"));
+        mistakes.at(output, format!("hook `{method}` must return `()`: errors of hooks cannot be handled"));
         return None;
     }
     if let [argument] = types[..]
@@ -235,9 +212,7 @@ fn required(options: &Options, kind: KindOf, marker: &Ident, mistakes: &mut Mist
             mistakes.at(marker, format!("`#[{CALLBACK}]` needs a `path = \"/…\"`"));
         }
         if options.key.is_none() {
-            let message = format!(
-                "`#[{CALLBACK}]` needs a `key = \"/…\"`, the JSON pointer to what makes two deliveries the same"
-            );
+            let message = format!("`#[{CALLBACK}]` needs a `key = \"/…\"`: the JSON pointer to the idempotency key");
             mistakes.at(marker, message);
         }
     }
@@ -253,12 +228,12 @@ fn unique(handlers: &[Handler<'_>], hooks: &[Hook<'_>], mistakes: &mut Mistakes)
             }
             let built_in = matches!(handler.kind, KindOf::BuiltIn(_));
             if built_in && handler.kind.name() == earlier.kind.name() {
-                let message = format!("`{}` is handled by `{}` already", handler.kind.name(), earlier.method);
+                let message = format!("`{}` is already handled by `{}`", handler.kind.name(), earlier.method);
                 mistakes.at(handler.marker, message);
             } else if handler.path().is_some() && handler.path() == earlier.path() {
                 let path = handler.path().unwrap_or_default();
                 let message =
-                    format!("`{path}` is where `{}` receives `{}` already", earlier.method, earlier.kind.name());
+                    format!("path `{path}` is already used by `{}` for `{}`", earlier.method, earlier.kind.name());
                 let span = handler.options.path.as_ref().map_or(handler.marker.span(), LitStr::span);
                 mistakes.add(syn::Error::new(span, message));
             }
@@ -268,7 +243,7 @@ fn unique(handlers: &[Handler<'_>], hooks: &[Hook<'_>], mistakes: &mut Mistakes)
         let is_same =
             |earlier: &&Hook<'_>| earlier.name == hook.name && (hook.cfgs.is_empty() || earlier.cfgs.is_empty());
         if let Some(earlier) = hooks[..i].iter().find(is_same) {
-            mistakes.at(hook.name, format!("`{}` is handled by `{}` already", hook.name, earlier.method));
+            mistakes.at(hook.name, format!("`{}` is already handled by `{}`", hook.name, earlier.method));
         }
     }
 }
@@ -281,33 +256,21 @@ fn timeouts(handlers: &[Handler<'_>], mistakes: &mut Mistakes) {
         let is_there = handlers.iter().any(|other| other.kind.name() == timeout);
         if !is_there && !mistakes.meant.iter().any(|meant| *meant == timeout) {
             let message = format!(
-                "`#[{}]` without `#[{timeout}]`: a request that gets stuck in M-Pesa's queue tells of it there only; \
-                 write one, or say `#[mpesa_callbacks(no_timeouts)]`",
-                handler.kind.name()
+                "missing `#[{timeout}]`: queue timeouts are only sent there; add a handler or use \
+                 `#[mpesa_callbacks(no_timeouts)]`"
             );
             mistakes.at(handler.marker, message);
         }
     }
 }
 
-/// There is one transactor, so there is one type of transaction; behind `#[cfg]`s there may be others.
-fn one_tx<'b>(handlers: &[Handler<'b>], mistakes: &mut Mistakes) {
-    let takes = |handler: &Handler<'b>| {
-        handler.extras.iter().find_map(|extra| match extra {
-            Extra::Tx(tx) => Some(*tx),
-            Extra::Context => None,
-        })
-    };
-    let takers: Vec<_> = handlers.iter().filter_map(|handler| Some((handler, takes(handler)?))).collect();
-    for (i, (handler, tx)) in takers.iter().enumerate() {
-        // `db::Tx` and `Tx` may be one; the compiler knows.
-        let differs = |(earlier, other): &&(&Handler<'b>, &'b Type)| {
-            last_segment(other) != last_segment(tx) && (handler.cfgs.is_empty() || earlier.cfgs.is_empty())
-        };
-        if let Some((_, other)) = takers[..i].iter().find(differs) {
-            let message =
-                format!("all handlers take the same transaction, and another one takes `{}`", other.to_token_stream());
-            mistakes.at(tx, message);
-        }
+/// There is one transactor, so there is one type of transaction. Where it depends on a `cfg`, so does a type alias.
+fn one_tx(handlers: &[Handler<'_>], mistakes: &mut Mistakes) {
+    let mut takers = handlers.iter().filter_map(Handler::tx);
+    let Some(first) = takers.next() else { return };
+    // `db::Tx` and `Tx` may be one; the compiler knows.
+    for tx in takers.filter(|tx| last_segment(tx) != last_segment(first)) {
+        let first = first.to_token_stream();
+        mistakes.at(tx, format!("all handlers take the same transaction type, and the first one takes `{first}`"));
     }
 }

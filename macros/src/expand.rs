@@ -6,36 +6,14 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Generics, Ident, Meta, Path, Type, parse_quote};
+use syn::visit::Visit;
+use syn::{Generics, Ident, Lifetime, Path, Type, TypeReference, parse_quote};
 
 use crate::model::{Extra, Handler, Hook, KindOf, Model};
 use crate::parse::{Block, last_segment};
 
 pub(crate) fn expand(block: &Block, model: &Model<'_>) -> TokenStream {
-    let mut transactions: Vec<&Type> = Vec::new();
-    for tx in model.handlers.iter().filter_map(Handler::tx) {
-        if transactions.iter().all(|other| last_segment(other) != last_segment(tx)) {
-            transactions.push(tx);
-        }
-    }
-    // Which handlers are compiled decides which transaction is taken, and whether one is.
-    let mut some = Vec::new();
-    let mut implementations = TokenStream::new();
-    for tx in transactions {
-        let takers = model
-            .handlers
-            .iter()
-            .filter(|handler| handler.tx().is_some_and(|other| last_segment(other) == last_segment(tx)));
-        let conditions: Vec<_> = takers.map(condition).collect();
-        if conditions.iter().any(Option::is_none) {
-            return implementation(block, model, Some(tx), &TokenStream::new());
-        }
-        implementations.extend(implementation(block, model, Some(tx), &quote!(#[cfg(any(#(#conditions),*))])));
-        some.extend(conditions);
-    }
-    let none = if some.is_empty() { TokenStream::new() } else { quote!(#[cfg(not(any(#(#some),*)))]) };
-    implementations.extend(implementation(block, model, None, &none));
-    implementations
+    implementation(block, model, model.handlers.iter().find_map(Handler::tx))
 }
 
 /// What stands in for the implementation when the block is refused: whoever mounts it hears of the refusal alone.
@@ -53,16 +31,7 @@ pub(crate) fn stand_in(block: &Block, krate: &Path) -> TokenStream {
     }
 }
 
-/// What must hold for a method to be compiled; `None` when nothing must.
-fn condition(handler: &Handler<'_>) -> Option<TokenStream> {
-    let conditions = handler.cfgs.iter().filter_map(|cfg| match &cfg.meta {
-        Meta::List(list) => Some(&list.tokens),
-        _ => None,
-    });
-    (!handler.cfgs.is_empty()).then(|| quote!(all(#(#conditions),*)))
-}
-
-fn implementation(block: &Block, model: &Model<'_>, tx: Option<&Type>, cfg: &TokenStream) -> TokenStream {
+fn implementation(block: &Block, model: &Model<'_>, tx: Option<&Type>) -> TokenStream {
     let krate = &model.krate;
     let self_type = &block.self_type;
     let (generics, tx) = generics(block, tx);
@@ -78,11 +47,9 @@ fn implementation(block: &Block, model: &Model<'_>, tx: Option<&Type>, cfg: &Tok
     let (marked_generics, _, marked_where) = block.generics.split_for_impl();
     quote! {
         // A second marked block of the same type would never be called, and collides here.
-        #cfg
         #[automatically_derived]
         impl #marked_generics #krate::__private::Marked for #self_type #marked_where {}
 
-        #cfg
         #[automatically_derived]
         impl #impl_generics #krate::__private::MpesaCallbacks<#tx> for #self_type #where_clause {
             fn name(&self) -> ::std::string::String {
@@ -106,7 +73,7 @@ fn generics(block: &Block, tx: Option<&Type>) -> (Generics, TokenStream) {
     let mut generics = block.generics.clone();
     // The engine calls from any thread; a type parameter may not be fit for it. Beside a lifetime the compiler does not
     // see that this bound holds inside a future, and the block must say of its parameters what it needs.
-    let has_lifetime = block.self_type.to_token_stream().to_string().contains(['\'', '&']);
+    let has_lifetime = has_lifetime(&block.self_type);
     if generics.type_params().next().is_some() && !has_lifetime {
         let self_type = &block.self_type;
         generics
@@ -121,6 +88,23 @@ fn generics(block: &Block, tx: Option<&Type>) -> (Generics, TokenStream) {
             (generics, quote!(__Tx))
         }
     }
+}
+
+/// Whether a lifetime, named or elided, is part of a type.
+fn has_lifetime(ty: &Type) -> bool {
+    struct Lifetimes(bool);
+    impl<'ast> Visit<'ast> for Lifetimes {
+        fn visit_lifetime(&mut self, _: &'ast Lifetime) {
+            self.0 = true;
+        }
+
+        fn visit_type_reference(&mut self, _: &'ast TypeReference) {
+            self.0 = true;
+        }
+    }
+    let mut lifetimes = Lifetimes(false);
+    lifetimes.visit_type(ty);
+    lifetimes.0
 }
 
 /// A name that no constant or static of the user's has: a pattern would be taken for it.
@@ -186,6 +170,7 @@ fn method(handler: &Handler<'_>, model: &Model<'_>, tx: &TokenStream) -> TokenSt
     let call = call(handler, model);
     // Said at the user's type, should it be another one than the trait's.
     let (said, ctx, called) = (local("payload"), local("ctx"), local("call"));
+    // rustc reports a mismatch at the type that the user wrote.
     let there = Ident::new(&said.to_string(), Span::mixed_site().located_at(payload.span()));
     let payload = quote_spanned!(at(payload.span())=> let #said: #payload = #there;);
     let boxed = boxed(handler, quote!(#payload #call));

@@ -11,18 +11,20 @@ mod model;
 
 mod check;
 
+mod mistakes;
+
 mod options;
 
 mod expand;
 
 mod table;
 
-mod write;
+mod pipeline;
 
 #[allow(missing_docs, reason = "documented on the re-export in `mpesa-callbacks`")]
 #[proc_macro_attribute]
 pub fn mpesa_callbacks(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
-    write::write(arguments.into(), item.into()).into()
+    pipeline::run(arguments.into(), item.into()).into()
 }
 
 #[cfg(test)]

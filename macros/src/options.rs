@@ -7,7 +7,7 @@ use syn::ext::IdentExt;
 use syn::meta::ParseNestedMeta;
 use syn::{Attribute, Ident, LitInt, LitStr, Meta, Token};
 
-use crate::check::Mistakes;
+use crate::mistakes::Mistakes;
 use crate::model::{KindOf, Options};
 use crate::table::FORBIDDEN_WORDS;
 
@@ -24,13 +24,13 @@ pub(crate) fn options(attribute: &Attribute, kind: KindOf, mistakes: &mut Mistak
         if !allowed.iter().any(|option| name == option) {
             skip_value(&meta)?;
             let list = allowed.iter().map(|option| format!("`{option}`")).collect::<Vec<_>>().join(", ");
-            mistakes.at(&name, format!("`#[{}]` has no option `{name}`; it has {list}", kind.name()));
+            mistakes.at(&name, format!("`#[{}]` has no option `{name}`; its options are {list}", kind.name()));
             return Ok(());
         }
         let is_repeated = given.contains(&name.to_string());
         given.push(name.to_string());
         if is_repeated {
-            mistakes.at(&name, format!("`{name}` is given twice"));
+            mistakes.at(&name, format!("`{name}` is set twice"));
         }
         if let Err(error) = option(&mut options, kind, &name, &meta) {
             mistakes.add(error);
@@ -70,7 +70,7 @@ fn option(options: &mut Options, kind: KindOf, name: &Ident, meta: &ParseNestedM
             if !key.value().starts_with('/') {
                 return Err(syn::Error::new(
                     key.span(),
-                    "the key is a JSON pointer, and begins with `/`, as in `\"/data/id\"`",
+                    "the key is a JSON pointer and starts with `/`, as in `\"/data/id\"`",
                 ));
             }
         }
@@ -86,10 +86,10 @@ fn option(options: &mut Options, kind: KindOf, name: &Ident, meta: &ParseNestedM
         "timeout" => {
             let timeout = text(meta)?;
             let duration = duration(&timeout.value()).ok_or_else(|| {
-                syn::Error::new(timeout.span(), "a timeout is a number and `ms`, `s` or `m`, as in `\"3s\"`")
+                syn::Error::new(timeout.span(), "a timeout is a number with the unit `ms`, `s` or `m`, as in `\"3s\"`")
             })?;
             if kind.is_validation() && duration > Duration::from_secs(8) {
-                let message = "a validation's timeout is at most 8 s: M-Pesa waits no longer";
+                let message = "the timeout of a validation is at most 8 s: M-Pesa does not wait longer";
                 return Err(syn::Error::new(timeout.span(), message));
             }
             options.timeout = Some(duration);
@@ -132,13 +132,13 @@ fn check_path(path: &LitStr) -> syn::Result<()> {
     let text = path.value();
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/');
     if !text.starts_with('/') || text.trim_matches('/').is_empty() || text.contains("//") || !text.bytes().all(fits) {
-        let message = "a path begins with `/`, and has letters, digits, `-`, `_`, `.` and `/` only";
+        let message = "a path starts with `/` and contains only letters, digits, `-`, `_`, `.` and `/`";
         return Err(syn::Error::new(path.span(), message));
     }
     let lower = text.to_ascii_lowercase();
     match FORBIDDEN_WORDS.into_iter().find(|word| lower.contains(word)) {
         Some(word) => {
-            let message = format!("the path spells `{word}`, and Safaricom rejects URLs with that word in any case");
+            let message = format!("the path contains `{word}`: Safaricom rejects URLs with that word, in any case");
             Err(syn::Error::new(path.span(), message))
         }
         None => Ok(()),

@@ -62,7 +62,7 @@ fn the_expansion_stays_readable() {
             async fn dead(&self, ctx: &CallbackContext) {}
         }
     };
-    let written = syn::parse2(crate::write::write(quote!(), item)).expect("the expansion is Rust");
+    let written = syn::parse2(crate::pipeline::run(quote!(), item)).expect("the expansion is Rust");
     let written = prettyplease::unparse(&written);
     let kept = include_str!("../tests/expansion.rs.txt");
     if std::env::var_os("KEEP_EXPANSION").is_some() {
@@ -78,7 +78,7 @@ fn the_expansion_stays_readable() {
 
 #[test]
 fn a_block_that_is_no_block_comes_back_without_our_attributes() {
-    let written = crate::write::write(
+    let written = crate::pipeline::run(
         quote!(),
         quote!(
             #[stk]

@@ -19,7 +19,7 @@ use tokio_util::io::ReaderStream;
 /// # fn example(inbox: mpesa_callbacks_core::Inbox) {
 /// let rocket = rocket::build()
 ///     .mount("/pay", mpesa_callbacks_rocket::routes(&inbox))
-///     .attach(mpesa_callbacks_rocket::fairing(&inbox));
+///     .attach(mpesa_callbacks_rocket::InboxFairing::new(&inbox));
 /// # }
 /// ```
 ///
@@ -33,40 +33,51 @@ pub fn routes(inbox: &Inbox) -> Vec<Route> {
     methods.into_iter().map(|method| Route::new(method, "/<tail..>", Mounted(inbox.clone()))).collect()
 }
 
-/// Starts an inbox with the server, mounts its URLs, and drains and closes it when the server shuts down.
+/// Ties an inbox to the life of a Rocket server: [`new`](InboxFairing::new) for one that is started already,
+/// [`starting`](InboxFairing::starting) for one that starts with the server.
 ///
-/// The inbox is managed: routes of your own take it as `&State<Inbox>`. When it cannot start, the server does not launch,
-/// and the log says why.
-///
-/// ```
-/// # fn example<H: mpesa_callbacks_core::MpesaCallbacks + 'static>(shop: H) {
-/// use mpesa_callbacks_core::Inbox;
-/// use mpesa_callbacks_core::store::MemoryStore;
-///
-/// let rocket = rocket::build().attach(mpesa_callbacks_rocket::inbox("/pay", async {
-///     Inbox::builder(shop).store(MemoryStore::new()).secret("…").start().await
-/// }));
-/// # }
-/// ```
-pub fn inbox<E: Display>(
-    mount: &str,
-    starting: impl Future<Output = Result<Inbox, E>> + Send + 'static,
-) -> impl Fairing {
-    let mount = mount.to_owned();
-    AdHoc::try_on_ignite("M-Pesa callbacks", move |rocket| async move {
-        match starting.await {
-            Ok(inbox) => Ok(rocket.mount(mount, routes(&inbox)).attach(fairing(&inbox)).manage(inbox)),
-            Err(error) => {
-                rocket::error!("cannot start the inbox: {error}");
-                Err(rocket)
-            }
-        }
-    })
-}
+/// When the server shuts down, the fairing waits for Rocket's grace period, then shuts the inbox down. Handlers have 20 s to
+/// finish.
+#[derive(Debug)]
+pub struct InboxFairing(Inbox);
 
-/// Drains and closes the inbox when the server shuts down: once Rocket's grace period is over, handlers have 20 seconds to finish.
-pub fn fairing(inbox: &Inbox) -> impl Fairing {
-    Draining(inbox.clone())
+impl InboxFairing {
+    /// Shuts this inbox down with the server.
+    pub fn new(inbox: &Inbox) -> InboxFairing {
+        InboxFairing(inbox.clone())
+    }
+
+    /// Starts an inbox when the server ignites, mounts its URLs at `mount`, and shuts it down with the server.
+    ///
+    /// The inbox is managed state: routes of your own take it as `&State<Inbox>`. When it cannot start, the server does not
+    /// launch, and the log says why.
+    ///
+    /// ```
+    /// # fn example<H: mpesa_callbacks_core::MpesaCallbacks + 'static>(shop: H) {
+    /// use mpesa_callbacks_core::Inbox;
+    /// use mpesa_callbacks_core::store::MemoryStore;
+    /// use mpesa_callbacks_rocket::InboxFairing;
+    ///
+    /// let rocket = rocket::build().attach(InboxFairing::starting("/pay", async {
+    ///     Inbox::builder(shop).store(MemoryStore::new()).secret("…").start().await
+    /// }));
+    /// # }
+    /// ```
+    pub fn starting<E: Display>(
+        mount: &str,
+        starting: impl Future<Output = Result<Inbox, E>> + Send + 'static,
+    ) -> impl Fairing {
+        let mount = mount.to_owned();
+        AdHoc::try_on_ignite("M-Pesa callbacks", move |rocket| async move {
+            match starting.await {
+                Ok(inbox) => Ok(rocket.mount(mount, routes(&inbox)).attach(InboxFairing::new(&inbox)).manage(inbox)),
+                Err(error) => {
+                    rocket::error!("cannot start the inbox: {error}");
+                    Err(rocket)
+                }
+            }
+        })
+    }
 }
 
 /// How long handlers may take to finish.
@@ -75,10 +86,8 @@ const GRACE: Duration = Duration::from_secs(20);
 #[derive(Clone)]
 struct Mounted(Inbox);
 
-struct Draining(Inbox);
-
 #[async_trait]
-impl Fairing for Draining {
+impl Fairing for InboxFairing {
     fn info(&self) -> Info {
         Info { name: "M-Pesa callbacks", kind: fairing::Kind::Shutdown }
     }

@@ -39,7 +39,7 @@ async fn requests_whose_bodies_come_after_the_signal_are_acknowledged() {
     let (config, address) = common::config(5);
     let rocket = rocket::custom(config)
         .mount("/pay", mpesa_callbacks_rocket::routes(&inbox))
-        .attach(mpesa_callbacks_rocket::fairing(&inbox));
+        .attach(mpesa_callbacks_rocket::InboxFairing::new(&inbox));
     let rocket = rocket.ignite().await.unwrap();
     let stop = rocket.shutdown();
     let serving = tokio::spawn(rocket.launch());

@@ -10,7 +10,7 @@ async fn serve(inbox: Inbox) -> SocketAddr {
     let (config, address) = common::config(2);
     let rocket = rocket::custom(config)
         .mount("/pay", mpesa_callbacks_rocket::routes(&inbox))
-        .attach(mpesa_callbacks_rocket::fairing(&inbox));
+        .attach(mpesa_callbacks_rocket::InboxFairing::new(&inbox));
     tokio::spawn(rocket.launch());
     common::until_it_listens(address).await;
     address

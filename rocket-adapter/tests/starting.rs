@@ -42,9 +42,10 @@ fn config() -> Config {
 async fn it_starts_with_the_server_is_managed_and_is_drained() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let shared = store.clone();
-    let starting = async { Inbox::builder(Shop).shared_store(shared).secret(SECRET).start().await };
-    let rocket =
-        rocket::custom(config()).attach(mpesa_callbacks_rocket::inbox("/pay", starting)).mount("/", routes![waiting]);
+    let starting = async { Inbox::builder(Shop).store(shared).secret(SECRET).start().await };
+    let rocket = rocket::custom(config())
+        .attach(mpesa_callbacks_rocket::InboxFairing::starting("/pay", starting))
+        .mount("/", routes![waiting]);
     let client = Client::untracked(rocket).await.unwrap();
     let answer = client.post(format!("/pay/{SECRET}/stk")).body(PUSH).dispatch().await;
     assert_eq!(answer.into_string().await.unwrap(), r#"{"ResultCode":0,"ResultDesc":"Success"}"#);
@@ -62,7 +63,7 @@ async fn it_starts_with_the_server_is_managed_and_is_drained() {
 #[rocket::async_test]
 async fn what_cannot_start_does_not_launch() {
     let starting = async { Inbox::builder(Shop).store(MemoryStore::new()).secret("short").start().await };
-    let rocket = rocket::custom(config()).attach(mpesa_callbacks_rocket::inbox("/pay", starting));
+    let rocket = rocket::custom(config()).attach(mpesa_callbacks_rocket::InboxFairing::starting("/pay", starting));
     let error = rocket.ignite().await.unwrap_err();
     assert!(matches!(error.kind(), rocket::error::ErrorKind::FailedFairings(_)));
 }

@@ -16,7 +16,7 @@ use crate::fixtures;
 /// A body that comes to the URL of one payment brings the payment's reference; the URL is good for nothing else.
 pub async fn a_per_payment_url_speaks_for_its_payment_alone(serve: &Serve) {
     let served = Served::with(serve, |builder| builder.secret("ffeeddccbbaa99887766554433221100")).await;
-    let urls = served.inbox.urls(&format!("http://{}/pay", served.address)).expect("urls");
+    let urls = served.inbox.urls_at(&format!("http://{}/pay", served.address)).expect("urls");
     let path = |url: &str| url.split_once("/pay").map(|(_, path)| format!("/pay{path}")).expect("a path");
     let minted = path(urls.stk_for("order-123").expect("a url").as_str());
     let paid = fixtures::body("stk/success-amount-100.00.json");

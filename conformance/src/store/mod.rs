@@ -1,5 +1,7 @@
 //! The behaviours that a store must show.
 
+pub mod clock_steps;
+
 mod paying;
 mod reading;
 mod recording;

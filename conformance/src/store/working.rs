@@ -208,7 +208,7 @@ pub async fn the_dead_run_again_after_a_requeue(store: Shared) {
     assert_eq!(store.requeue(recorded.id, &dead).await.unwrap(), Some(Requeued::new(None)));
     assert_eq!(store.requeue(recorded.id, &dead).await.unwrap(), None, "it is ready now");
     assert_eq!(claim_one(&store, LONG).await.attempt, 1);
-    assert_eq!(store.requeue(CallbackId(i64::MAX), &dead).await.unwrap(), None, "there is none");
+    assert_eq!(store.requeue(CallbackId::from_stored(i64::MAX), &dead).await.unwrap(), None, "there is none");
 }
 
 /// What is done is handled again when somebody wants it, and knows how often.

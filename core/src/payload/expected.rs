@@ -80,7 +80,7 @@ impl Expectation {
     pub(super) fn read(root: Object<'_, '_>, _: RawJson) -> Result<Expectation, ParseError> {
         let milliseconds = root.text("within_ms")?;
         Ok(Expectation {
-            kind: Kind::from_name(root.text("kind")?.as_deref().unwrap_or_default()),
+            kind: Kind::from_stored_name(root.text("kind")?.as_deref().unwrap_or_default()),
             reference: root.private("reference")?.ok_or(ParseError::NoKey { field: "reference" })?,
             amount: root.amount("amount")?,
             business_short_code: root.string("business_short_code")?,

@@ -14,6 +14,8 @@ mod custom;
 mod digest;
 mod expected;
 mod json;
+
+mod key_time;
 mod levels;
 mod lipia;
 mod msisdn;
@@ -44,6 +46,7 @@ pub use self::catalogue::{ResultCategory, ResultCodeInfo, RetryAdvice, list as r
 pub use self::custom::CustomCallback;
 pub use self::digest::Digest;
 pub use self::expected::Expectation;
+pub(crate) use self::key_time::time_prefix;
 pub use self::lipia::LipiaCallback;
 pub use self::msisdn::Msisdn;
 pub use self::outcome::Outcome;

@@ -5,7 +5,6 @@ use serde::Serialize;
 /// How a transaction ended, as far as a callback tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum Outcome {
     /// It was carried out. Only result code 0 says so.
     Success,

@@ -113,7 +113,7 @@ impl Payment {
             reference: root.private("reference")?,
             business_short_code: root.string("business_short_code")?,
             checkout_request_id: root.private("checkout_request_id")?,
-            first_reported_by: Kind::from_name(root.text("first_reported_by")?.as_deref().unwrap_or_default()),
+            first_reported_by: Kind::from_stored_name(root.text("first_reported_by")?.as_deref().unwrap_or_default()),
         })
     }
 

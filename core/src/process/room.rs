@@ -36,15 +36,19 @@ pub(crate) struct RoomPermit {
 
 impl Room {
     /// Room for so many handlers of these kinds. Payments have a quarter of it, the other kinds a quarter between them; where
-    /// there is too little for that, all is shared.
-    pub(crate) fn new(size: usize, kinds: Vec<Kind>) -> Room {
-        let others = kinds.iter().filter(|kind| **kind != Kind::Payment).count();
-        let share = |kind: &Kind| match kind {
+    /// there is too little for that, all is shared. Kinds without a handler ([implied](crate::routes::Route)) take no time, and
+    /// have no share.
+    pub(crate) fn new(size: usize, routes: &[(Kind, bool)]) -> Room {
+        let kinds: Vec<Kind> = routes.iter().map(|(kind, _)| kind.clone()).collect();
+        let handled: Vec<&Kind> = routes.iter().filter(|(_, is_handled)| *is_handled).map(|(kind, _)| kind).collect();
+        let others = handled.iter().filter(|kind| ***kind != Kind::Payment).count();
+        let share = |(kind, is_handled): &(Kind, bool)| match kind {
+            _ if !is_handled => 0,
             Kind::Payment => size / 4,
             _ => (size / 4).checked_div(others).unwrap_or(0),
         };
-        let mut shares: Vec<usize> = kinds.iter().map(share).collect();
-        if kinds.len() < 2 || shares.iter().sum::<usize>() >= size {
+        let mut shares: Vec<usize> = routes.iter().map(share).collect();
+        if handled.len() < 2 || shares.iter().sum::<usize>() >= size {
             shares.fill(0);
         }
         let shared = size - shares.iter().sum::<usize>();
@@ -115,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_kind_that_hangs_leaves_room_to_the_others_and_most_of_it_to_payments() {
-        let room = Arc::new(Room::new(16, vec![Kind::Stk, Kind::Payment, Kind::B2cResult]));
+        let room = Arc::new(Room::new(16, &[Kind::Stk, Kind::Payment, Kind::B2cResult].map(|kind| (kind, true))));
         let mut hanging = Vec::new();
         while let Some(free) = room.free(64).filter(|free| free.kinds.contains(&Kind::B2cResult)) {
             hanging.extend((0..free.limit).map(|_| room.take(&Kind::B2cResult)));
@@ -136,8 +140,15 @@ mod tests {
     }
 
     #[test]
+    fn kinds_without_a_handler_take_nothing_from_those_with_one() {
+        let room = Room::new(16, &[(Kind::Stk, false), (Kind::Payment, true), (Kind::C2bConfirmation, false)]);
+        let free = room.free(64).unwrap();
+        assert_eq!((free.kinds.len(), free.limit), (3, 16));
+    }
+
+    #[test]
     fn a_single_place_is_everybodys() {
-        let room = Arc::new(Room::new(1, vec![Kind::Stk, Kind::Payment]));
+        let room = Arc::new(Room::new(1, &[Kind::Stk, Kind::Payment].map(|kind| (kind, true))));
         let free = room.free(64).unwrap();
         assert_eq!((free.kinds.len(), free.limit), (2, 1));
         let _place = room.take(&Kind::Payment);

@@ -90,7 +90,7 @@ impl Engine {
             }
         }
         let handling = self.handling.clone();
-        let ctx = CallbackContext::of_delivery(self, delivery, CallbackId(0), Verdict::First);
+        let ctx = CallbackContext::of_delivery(self, delivery, CallbackId::from_stored(0), Verdict::First);
         // In a task of its own, so that a panic stays there; dropped, and so cancelled, when the deadline passes.
         let deciding = AbortOnDropHandle::new(tokio::spawn(async move { handling.decide(request, &ctx).await }));
         let failure = match deciding.await {

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{CallbackId, Verdict};
+use super::{CallbackId, Verdict, rfc3339};
 use crate::kind::Kind;
 use crate::payload::{Digest, Outcome, Sensitive};
 
@@ -64,6 +64,7 @@ pub struct Waiting {
     /// How many there are, those among them that are due later.
     pub count: u64,
     /// Since when, or from when, the one waits that is due first.
+    #[serde(serialize_with = "rfc3339::serialize")]
     pub due_since: SystemTime,
 }
 
@@ -89,10 +90,12 @@ pub struct Entry {
     /// How far it has come.
     pub state: State,
     /// When it was received first.
+    #[serde(serialize_with = "rfc3339::serialize")]
     pub received_at: SystemTime,
     /// How often it was received, byte for byte.
     pub seen: u32,
     /// When it was received last.
+    #[serde(serialize_with = "rfc3339::serialize")]
     pub last_seen_at: SystemTime,
     /// Who sent it.
     pub client_ip: Option<IpAddr>,
@@ -110,8 +113,10 @@ pub struct Entry {
     /// How often handling it was begun.
     pub attempts: u32,
     /// When it is due, while it is `Ready`.
+    #[serde(serialize_with = "rfc3339::optional")]
     pub run_at: Option<SystemTime>,
     /// When it was `Done` or `Dead`.
+    #[serde(serialize_with = "rfc3339::optional")]
     pub settled_at: Option<SystemTime>,
     /// Why the last attempt failed, why it is held, or why it could not be read. What a handler says may name people.
     pub error: Option<Sensitive>,

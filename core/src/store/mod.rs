@@ -2,6 +2,7 @@
 
 mod catch_panic;
 mod claim;
+pub mod columns;
 mod delivery;
 mod delivery_id;
 mod entry;
@@ -9,11 +10,15 @@ mod error;
 mod interruption;
 mod memory;
 mod reopening;
+mod rfc3339;
 mod settlement;
+mod shared;
 mod spool;
 mod verdict;
 
 use std::fmt::Debug;
+use std::num::ParseIntError;
+use std::str::FromStr;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -189,7 +194,29 @@ pub trait Store: Debug + Send + Sync + 'static {
 /// A callback's number in its store; later callbacks have larger ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 #[serde(transparent)]
-pub struct CallbackId(pub i64);
+pub struct CallbackId(i64);
+
+impl CallbackId {
+    /// For stores: the id that was stored as this number.
+    #[must_use]
+    pub const fn from_stored(number: i64) -> CallbackId {
+        CallbackId(number)
+    }
+
+    /// As a number, for a column.
+    #[must_use]
+    pub const fn number(self) -> i64 {
+        self.0
+    }
+}
+
+impl FromStr for CallbackId {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<CallbackId, ParseIntError> {
+        text.parse().map(CallbackId)
+    }
+}
 
 impl std::fmt::Display for CallbackId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

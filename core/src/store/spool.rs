@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use super::{Body, Delivery, DeliveryId, StoreError};
+use super::{Body, Delivery, DeliveryId, StoreError, rfc3339};
 use crate::kind::Kind;
 use crate::payload::Sensitive;
 
@@ -41,7 +41,21 @@ pub trait Spool: Debug + Send + Sync + 'static {
 
 /// A delivery's number in its spool, from 1; later deliveries have larger ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SpoolId(pub i64);
+pub struct SpoolId(i64);
+
+impl SpoolId {
+    /// For spools: the id that was stored as this number.
+    #[must_use]
+    pub const fn from_stored(number: i64) -> SpoolId {
+        SpoolId(number)
+    }
+
+    /// As a number, for a column.
+    #[must_use]
+    pub const fn number(self) -> i64 {
+        self.0
+    }
+}
 
 /// A delivery as a spool keeps it: as it came, credentials struck out.
 #[derive(Clone, Debug)]
@@ -90,6 +104,7 @@ pub struct SpoolDepth {
     /// How many deliveries.
     pub deliveries: u64,
     /// When the oldest of them was received.
+    #[serde(serialize_with = "rfc3339::optional")]
     pub oldest: Option<SystemTime>,
 }
 

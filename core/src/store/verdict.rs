@@ -146,7 +146,7 @@ mod tests {
         let mut known = Vec::new();
         for (at, delivery) in deliveries.iter().enumerate() {
             let verdict = delivery.judge(&known, None).verdict;
-            let id = CallbackId(i64::try_from(at).unwrap() + 1);
+            let id = CallbackId::from_stored(i64::try_from(at).unwrap() + 1);
             let Delivery { body_digest, content_digest, detail, outcome, .. } = delivery.clone();
             known.push(Known { id, body_digest, content_digest, detail, outcome, verdict });
         }

@@ -43,6 +43,9 @@ pub struct CallbackUrl(String);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UrlError {
+    /// The builder was given no `public_url`.
+    #[error("the inbox does not know its public URL: call `.public_url(\"https://…\")` on the builder")]
+    NoPublicUrl,
     /// Daraja would not take the URL, or could not reach it.
     #[error("Daraja would not take the URL of `{kind}`: {}", sentence(findings))]
     Refused {
@@ -65,8 +68,8 @@ pub enum UrlError {
     },
     /// The reference is empty, or too long for a URL.
     #[error("a reference has 1 to {LONGEST_REFERENCE} bytes, and this one has {length}")]
-    Reference {
-        /// How many bytes it has.
+    InvalidReference {
+        /// Its length in bytes.
         length: usize,
     },
 }
@@ -84,21 +87,31 @@ fn sentence(findings: &[UrlFinding]) -> String {
 const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 impl Inbox {
-    /// The URLs below `base`, which is where the world reaches the place at which the inbox is mounted.
+    /// Returns the callback URLs below the builder's [`public_url`](crate::InboxBuilder::public_url).
     ///
     /// ```no_run
     /// # fn example(inbox: mpesa_callbacks_core::Inbox) -> Result<(), mpesa_callbacks_core::UrlError> {
-    /// let urls = inbox.urls("https://shop.example.com/pay")?;
-    /// println!("{urls}");                                // all of them, to register
-    /// let callback_url = urls.stk_for("order-123")?;     // `CallBackURL` of one push; `ctx.reference()` is "order-123"
+    /// let urls = inbox.urls()?;
+    /// println!("{urls}");                            // all of them, to register
+    /// let callback_url = urls.stk_for("order-123")?; // `CallBackURL` of one push; `ctx.reference()` is "order-123"
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
-    /// [`UrlError::Refused`] when Daraja would not take one of them; in the [sandbox](crate::InboxBuilder::sandbox) that is
-    /// logged as a warning, unless `base` is not a URL at all.
-    pub fn urls(&self, base: &str) -> Result<Urls, UrlError> {
+    /// - [`UrlError::NoPublicUrl`] when the builder was given none.
+    /// - [`UrlError::Refused`] when Daraja would not accept one of the URLs. In the [sandbox](crate::InboxBuilder::sandbox)
+    ///   that is logged as a warning, unless the public URL is not a URL at all.
+    pub fn urls(&self) -> Result<Urls, UrlError> {
+        self.urls_at(self.engine().public_url.as_deref().ok_or(UrlError::NoPublicUrl)?)
+    }
+
+    /// Returns the callback URLs below another base than the builder's `public_url`, for an inbox that is reached under
+    /// several addresses.
+    ///
+    /// # Errors
+    /// [`UrlError::Refused`], as for [`urls`](Inbox::urls).
+    pub fn urls_at(&self, base: &str) -> Result<Urls, UrlError> {
         let urls = Urls::new(self.engine().clone(), base);
         let is_production = self.engine().environment == Environment::Production;
         let mut refused =
@@ -167,7 +180,7 @@ impl Urls {
             return Err(UrlError::RegisteredOnce { kind: kind.clone() });
         }
         if !is_reference(reference) {
-            return Err(UrlError::Reference { length: reference.len() });
+            return Err(UrlError::InvalidReference { length: reference.len() });
         }
         let expires = self.engine.clock.now().checked_add(self.lifetime);
         let url = self.below(&TokenKey::of(&self.engine.secret).mint(kind, reference, expires), kind)?;
@@ -176,6 +189,14 @@ impl Urls {
             Environment::Production if !findings.is_empty() => Err(UrlError::Refused { kind: kind.clone(), findings }),
             _ => Ok(url),
         }
+    }
+
+    /// Returns the `CallBackURL` of one M-Pesa Express push: [`url_for`](Urls::url_for) with [`Kind::Stk`].
+    ///
+    /// # Errors
+    /// [`UrlError`], as for [`url_for`](Urls::url_for).
+    pub fn stk_for(&self, reference: &str) -> Result<CallbackUrl, UrlError> {
+        self.url_for(&Kind::Stk, reference)
     }
 
     fn below(&self, segment: &str, kind: &Kind) -> Result<CallbackUrl, UrlError> {
@@ -189,42 +210,6 @@ impl Urls {
         let lint = |(kind, url): (&Kind, CallbackUrl)| (kind.clone(), lint_url(url.as_str(), self.engine.environment));
         self.iter().map(lint).filter(|(_, findings)| !findings.is_empty())
     }
-}
-
-macro_rules! per_payment {
-    ($($method:ident $kind:ident)*) => {
-        /// The URLs that are sent with each request, for one payment: see [`url_for`](Urls::url_for).
-        impl Urls {
-            $(
-                #[doc = concat!("A URL of `", stringify!($kind), "` for one payment: see [`url_for`](Urls::url_for).")]
-                ///
-                /// # Errors
-                /// [`UrlError`].
-                pub fn $method(&self, reference: &str) -> Result<CallbackUrl, UrlError> {
-                    self.url_for(&Kind::$kind, reference)
-                }
-            )*
-
-            /// The kinds that have such a method.
-            #[cfg(test)]
-            fn per_payment() -> Vec<Kind> {
-                vec![$(Kind::$kind),*]
-            }
-        }
-    };
-}
-
-per_payment! {
-    stk_for Stk
-    b2c_result_for B2cResult b2c_timeout_for B2cTimeout
-    b2b_result_for B2bResult b2b_timeout_for B2bTimeout
-    tax_result_for TaxResult tax_timeout_for TaxTimeout
-    status_result_for StatusResult status_timeout_for StatusTimeout
-    balance_result_for BalanceResult balance_timeout_for BalanceTimeout
-    reversal_result_for ReversalResult reversal_timeout_for ReversalTimeout
-    b2b_express_for B2bExpress
-    ratiba_for Ratiba
-    lipia_for Lipia
 }
 
 impl fmt::Display for Urls {
@@ -266,16 +251,5 @@ impl fmt::Debug for CallbackUrl {
 impl Serialize for CallbackUrl {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_kind_that_is_not_registered_once_has_a_method_of_its_own() {
-        let all = Kind::built_in().filter(|kind| kind.default_path().is_some() && !kind.is_registered_once());
-        assert_eq!(Urls::per_payment(), all.collect::<Vec<_>>());
     }
 }

@@ -63,7 +63,7 @@ async fn main() -> anyhow::Result<()> {
             .app_data(Data::new(urls.clone()))
             .service(list_orders)
             .service(place_order)
-            .service(web::scope("/pay").configure(actix_adapter::routes(&mounted)))
+            .service(web::scope("/pay").configure(actix_adapter::configure(&mounted)))
     };
     // actix-web gives up on heads after 5 seconds, and stops on Ctrl-C and SIGTERM.
     HttpServer::new(app).bind(address).with_context(|| format!("cannot listen on {address}"))?.run().await?;

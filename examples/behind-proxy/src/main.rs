@@ -43,13 +43,13 @@ async fn main() -> anyhow::Result<()> {
         .sandbox() // without TLS in front; in production say `.public_url("https://…/pay")` instead
         .start()
         .await?;
-    println!("{}", inbox.urls("http://127.0.0.1:8080/pay")?);
+    println!("{}", inbox.urls_at("http://127.0.0.1:8080/pay")?);
 
     let app = axum::Router::new().nest("/pay", axum_adapter::router(&inbox));
     let port = env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
     let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
     let stop = async { drop(tokio::signal::ctrl_c().await) };
-    axum_adapter::serve(listener, app).with_graceful_shutdown(stop).await?;
+    mpesa_callbacks::serve(listener, app).with_graceful_shutdown(stop).await?;
     inbox.shutdown(Duration::from_secs(20)).await?;
     Ok(())
 }

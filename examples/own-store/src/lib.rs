@@ -152,7 +152,7 @@ impl Store for PartnerEvents {
             let held = sqlx::query(
                 "UPDATE partner_event SET lease_until = ?3, wait_us = ?4 WHERE event_no = ?1 AND lease_no = ?2 AND stage = 'running'",
             )
-            .bind(lease.id.0)
+            .bind(lease.id.number())
             .bind(lease.fence)
             .bind(until)
             .bind(wait)
@@ -198,7 +198,7 @@ impl Store for PartnerEvents {
     }
 
     async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError> {
-        let row = sqlx::query("SELECT * FROM partner_event WHERE event_no = ?").bind(id.0);
+        let row = sqlx::query("SELECT * FROM partner_event WHERE event_no = ?").bind(id.number());
         let row = row.fetch_optional(&self.pool).await.map_err(failed)?;
         row.as_ref().map(with_payload).transpose().map_err(failed)
     }
@@ -252,7 +252,7 @@ impl Store for PartnerEvents {
             query.push(" AND arrived_us < ").push_bind(micros(until));
         }
         if let Some(before) = filter.before {
-            query.push(" AND event_no < ").push_bind(before.0);
+            query.push(" AND event_no < ").push_bind(before.number());
         }
         query.push(" ORDER BY event_no DESC LIMIT ").push_bind(i64::try_from(filter.limit).unwrap_or(i64::MAX));
         let rows = query.build().fetch_all(&self.pool).await.map_err(failed)?;
@@ -266,7 +266,7 @@ impl Store for PartnerEvents {
                     finished_us = NULL, handled_again = handled_again + (stage = 'done'), trouble = coalesce(?4, trouble)
              WHERE event_no = ?1 AND stage = ?2 AND payload IS NOT NULL",
         )
-        .bind(id.0)
+        .bind(id.number())
         .bind(reopening.from.name())
         .bind(now)
         .bind(reopening.reason)
@@ -291,7 +291,7 @@ impl Store for PartnerEvents {
             "UPDATE partner_event SET stage = 'done', finished_us = ?2
              WHERE event_no = ?1 AND stage IN ('held', 'dead', 'quarantined')",
         )
-        .bind(id.0)
+        .bind(id.number())
         .bind(now())
         .execute(&self.pool)
         .await
@@ -356,7 +356,7 @@ impl Store for PartnerEvents {
         .map_err(failed)?;
         let waiting = waiting.into_iter();
         Ok(waiting
-            .map(|(topic, count, due)| Waiting::new(Kind::from_name(&topic), count.unsigned_abs(), time(due)))
+            .map(|(topic, count, due)| Waiting::new(Kind::from_stored_name(&topic), count.unsigned_abs(), time(due)))
             .collect())
     }
 

@@ -34,11 +34,11 @@ async fn main() -> anyhow::Result<()> {
     let events = PartnerEvents::open(Path::new("events.db"), secret).await?;
     let inbox = Inbox::builder(Shop).store(events).secret(Secret::generate()?.expose()).sandbox().start().await?;
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
-    println!("{}", inbox.urls("http://127.0.0.1:3000/pay")?);
+    println!("{}", inbox.urls_at("http://127.0.0.1:3000/pay")?);
 
     let app = axum::Router::new().nest("/pay", axum_adapter::router(&inbox));
     let stop = async { drop(tokio::signal::ctrl_c().await) };
-    axum_adapter::serve(listener, app).with_graceful_shutdown(stop).await?;
+    mpesa_callbacks::serve(listener, app).with_graceful_shutdown(stop).await?;
     inbox.shutdown(Duration::from_secs(20)).await?;
     Ok(())
 }

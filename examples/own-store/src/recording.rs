@@ -38,7 +38,7 @@ pub(crate) async fn record(
     if let (Verdict::Duplicate, Some(at)) = (verdict, same) {
         let id = known[at].id;
         sqlx::query("UPDATE partner_event SET times_seen = times_seen + 1, repeated_us = ?2 WHERE event_no = ?1")
-            .bind(id.0)
+            .bind(id.number())
             .bind(micros(delivery.received_at))
             .execute(&mut *connection)
             .await?;
@@ -70,7 +70,7 @@ fn known(row: &SqliteRow, delivery: &Delivery, secret: &[u8; 32]) -> sqlx::Resul
     };
     let detail: Option<Vec<u8>> = row.try_get("detail")?;
     Ok(Known {
-        id: CallbackId(row.try_get("event_no")?),
+        id: CallbackId::from_stored(row.try_get("event_no")?),
         body_digest: shown(row.try_get("fingerprint")?, delivery.body_digest),
         content_digest: shown(row.try_get("content_digest")?, delivery.content_digest),
         detail: detail.map(|bytes| match delivery.detail {
@@ -113,11 +113,11 @@ async fn insert(
     .bind((state == State::Done).then_some(now))
     .bind(delivery.detail.as_ref().map(|detail| &detail.as_bytes()[..]))
     .bind(delivery.outcome.map(outcome_name))
-    .bind(earlier.map(|earlier| earlier.0))
+    .bind(earlier.map(CallbackId::number))
     .bind(later(0, delivery.due_after))
     .execute(connection)
     .await?;
-    Ok(CallbackId(inserted.last_insert_rowid()))
+    Ok(CallbackId::from_stored(inserted.last_insert_rowid()))
 }
 
 /// A payment that is known without its order, and now with it: it becomes due, or, when it is too late for that, the order is
@@ -132,7 +132,7 @@ async fn complete_payment(
     let known: Option<(String, i64, bool, bool)> = sqlx::query_as(
         "SELECT stage, tries, order_ref IS NOT NULL, detail IS NOT NULL FROM partner_event WHERE event_no = ?",
     )
-    .bind(first.0)
+    .bind(first.number())
     .fetch_optional(&mut *connection)
     .await?;
     let lacking = known.filter(|(_, _, has_reference, has_detail)| delivery.completes(*has_reference, *has_detail));
@@ -140,7 +140,7 @@ async fn complete_payment(
         None => {}
         Some(("ready", _)) => {
             sqlx::query("UPDATE partner_event SET due_us = ?2, wait_us = 0, order_ref = ?3 WHERE event_no = ?1")
-                .bind(first.0)
+                .bind(first.number())
                 .bind(now)
                 .bind(delivery.reference.as_ref().map(Sensitive::as_str))
                 .execute(connection)
@@ -149,7 +149,7 @@ async fn complete_payment(
         // Nobody was told of it: it is in hand, or settled, with a callback that accounts for it.
         Some((_, 0)) => {
             sqlx::query("UPDATE partner_event SET order_ref = ?2 WHERE event_no = ?1")
-                .bind(first.0)
+                .bind(first.number())
                 .bind(delivery.reference.as_ref().map(Sensitive::as_str))
                 .execute(connection)
                 .await?;
@@ -190,7 +190,7 @@ async fn who_told_receipt(
     .bind(pseudonym(secret, kind, key))
     .fetch_optional(connection)
     .await?;
-    Ok(told.map(CallbackId))
+    Ok(told.map(CallbackId::from_stored))
 }
 
 /// The other callbacks that told of the same receipt, oldest first.
@@ -211,7 +211,12 @@ pub(crate) async fn related(
     .fetch_all(connection)
     .await?;
     let sibling = |(id, topic, key, order): (i64, String, String, Option<String>)| {
-        RelatedCallback::new(CallbackId(id), Kind::from_name(&topic), key.into(), order.map(Sensitive::from))
+        RelatedCallback::new(
+            CallbackId::from_stored(id),
+            Kind::from_stored_name(&topic),
+            key.into(),
+            order.map(Sensitive::from),
+        )
     };
     Ok(found.into_iter().map(sibling).collect())
 }

@@ -50,7 +50,7 @@ pub(crate) fn outcome_name(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Success => "success",
         Outcome::Failed => "failed",
-        _ => "unknown",
+        Outcome::Unknown => "unknown",
     }
 }
 
@@ -111,11 +111,17 @@ pub(crate) fn with_payload(row: &SqliteRow) -> sqlx::Result<Entry> {
 }
 
 pub(crate) fn entry(row: &SqliteRow) -> sqlx::Result<Entry> {
-    let kind = Kind::from_name(row.try_get("topic")?);
+    let kind = Kind::from_stored_name(row.try_get("topic")?);
     let key = row.try_get::<String, _>("external_id")?.into();
     let (verdict, state) = (verdict(row.try_get("judged")?), state(row.try_get("stage")?));
-    let mut entry =
-        Entry::new(CallbackId(row.try_get("event_no")?), kind, key, verdict, state, time(row.try_get("arrived_us")?));
+    let mut entry = Entry::new(
+        CallbackId::from_stored(row.try_get("event_no")?),
+        kind,
+        key,
+        verdict,
+        state,
+        time(row.try_get("arrived_us")?),
+    );
     entry.seen = row.try_get("times_seen")?;
     entry.last_seen_at = time(row.try_get("repeated_us")?);
     entry.client_ip = row.try_get::<Option<String>, _>("sender")?.and_then(|sender| sender.parse().ok());
@@ -128,6 +134,6 @@ pub(crate) fn entry(row: &SqliteRow) -> sqlx::Result<Entry> {
     entry.error = row.try_get::<Option<String>, _>("trouble")?.map(Into::into);
     entry.decision = row.try_get("answer")?;
     entry.outcome = row.try_get::<Option<String>, _>("outcome")?.map(|name| outcome(&name));
-    entry.earlier = row.try_get::<Option<i64>, _>("beside_no")?.map(CallbackId);
+    entry.earlier = row.try_get::<Option<i64>, _>("beside_no")?.map(CallbackId::from_stored);
     Ok(entry)
 }

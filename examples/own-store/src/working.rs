@@ -107,12 +107,12 @@ async fn take(
     .bind(lane_number(claim.lane))
     .fetch_one(connection)
     .await?;
-    Ok(Lease { id: CallbackId(id), fence })
+    Ok(Lease { id: CallbackId::from_stored(id), fence })
 }
 
 async fn claimed_row(connection: &mut SqliteConnection, lease: Lease, secret: &[u8; 32]) -> sqlx::Result<Claimed> {
     let row = sqlx::query("SELECT * FROM partner_event WHERE event_no = ?");
-    let row = row.bind(lease.id.0).fetch_one(&mut *connection).await?;
+    let row = row.bind(lease.id.number()).fetch_one(&mut *connection).await?;
     let entry = entry(&row)?;
     let body: Vec<u8> = row.try_get("payload")?;
     let mut one = Claimed::new(lease, entry.kind, entry.key, Body::from(body), entry.received_at);
@@ -135,7 +135,7 @@ async fn claimed_row(connection: &mut SqliteConnection, lease: Lease, secret: &[
 /// Whether it runs under this lease.
 pub(crate) async fn is_held(connection: &mut SqliteConnection, lease: Lease) -> sqlx::Result<bool> {
     let held = "SELECT EXISTS (SELECT 1 FROM partner_event WHERE event_no = ? AND lease_no = ? AND stage = 'running')";
-    sqlx::query_scalar(held).bind(lease.id.0).bind(lease.fence).fetch_one(connection).await
+    sqlx::query_scalar(held).bind(lease.id.number()).bind(lease.fence).fetch_one(connection).await
 }
 
 /// Whether it was written, or was before: under the lease's own number only, so that whoever lost it changes nothing.
@@ -163,7 +163,7 @@ pub(crate) async fn settle(
                 lane = CASE WHEN ?9 OR broken_off < ?10 THEN 0 WHEN broken_off < ?11 AND broken_alone = 0 THEN 1 ELSE 2 END
          WHERE event_no = ?1 AND lease_no = ?2 AND stage = 'running'",
     )
-    .bind(lease.id.0)
+    .bind(lease.id.number())
     .bind(lease.fence)
     .bind(stage)
     .bind(after.map(|after| later(now, after)))
@@ -183,7 +183,7 @@ pub(crate) async fn settle(
     // Whoever did not hear that it was written asks again.
     let repeats = "SELECT EXISTS (SELECT 1 FROM partner_event
                                   WHERE event_no = ? AND lease_no = ? AND stage = ? AND stage NOT IN ('ready', 'running'))";
-    sqlx::query_scalar(repeats).bind(lease.id.0).bind(lease.fence).bind(stage).fetch_one(connection).await
+    sqlx::query_scalar(repeats).bind(lease.id.number()).bind(lease.fence).bind(stage).fetch_one(connection).await
 }
 
 /// Makes ready again what runs under an expired lease; how many there were.

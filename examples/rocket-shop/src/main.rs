@@ -68,7 +68,7 @@ async fn main() -> anyhow::Result<()> {
     };
     rocket::custom(config)
         .attach(access_log())
-        .attach(rocket_adapter::inbox("/pay", async { Ok::<_, anyhow::Error>(inbox) }))
+        .attach(rocket_adapter::InboxFairing::starting("/pay", async { Ok::<_, anyhow::Error>(inbox) }))
         .manage(orders)
         .manage(urls)
         .mount("/", routes![list_orders, place_order])

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use comfy_table::{ContentArrangement, Table, presets};
 use mpesa_callbacks::store::{CallbackId, Entry, Filter};
-use mpesa_callbacks::{Kind, UrlError, Urls, axum_adapter};
+use mpesa_callbacks::{Kind, UrlError, Urls};
 use mpesa_callbacks_conformance::fixtures;
 use tokio::net::TcpListener;
 
@@ -126,7 +126,7 @@ pub async fn run() -> anyhow::Result<ExitCode> {
     let address = listener.local_addr()?;
     let urls = crate::urls(&inbox, address)?;
     let app = crate::app(&inbox, urls.clone(), orders.clone());
-    tokio::spawn(axum_adapter::serve(listener, app).into_future());
+    tokio::spawn(mpesa_callbacks::serve(listener, app).into_future());
     println!(
         "A shop listens on http://{address}/pay/<secret>/…; its orders and its inbox are in a temporary directory.\n"
     );
@@ -194,7 +194,7 @@ async fn settled(inbox: &mpesa_callbacks::Inbox) -> anyhow::Result<()> {
 
 /// What is in the inbox now that was not before.
 fn became(before: &[Entry], after: &[Entry]) -> String {
-    let newest = before.iter().map(|entry| entry.id).max().unwrap_or(CallbackId(0));
+    let newest = before.iter().map(|entry| entry.id).max().unwrap_or(CallbackId::from_stored(0));
     let mut news: Vec<String> = after
         .iter()
         .rev()

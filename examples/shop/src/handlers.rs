@@ -37,7 +37,7 @@ impl Shop {
         let status = match callback.outcome() {
             Outcome::Success => return Ok(()),
             Outcome::Failed => "cancelled",
-            _ => "unsure",
+            Outcome::Unknown => "unsure",
         };
         orders::not_paid(tx, ctx, status).await
     }
@@ -61,7 +61,7 @@ impl Shop {
         let status = match result.outcome() {
             Outcome::Success => "sent",
             Outcome::Failed => "failed",
-            _ => "unsure",
+            Outcome::Unknown => "unsure",
         };
         orders::payout(tx, ctx.key(), status, result.receipt()).await
     }

@@ -48,7 +48,7 @@ pub async fn open(options: &Options) -> anyhow::Result<(Inbox, Orders)> {
 /// # Errors
 /// Never for an address: it makes a URL.
 pub fn urls(inbox: &Inbox, address: SocketAddr) -> anyhow::Result<Urls> {
-    Ok(inbox.urls(&format!("http://{address}/pay"))?)
+    Ok(inbox.urls_at(&format!("http://{address}/pay"))?)
 }
 
 /// What to do with a shop that listens here: the URLs to give to Safaricom, and a line that tries one.

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use mpesa_callbacks::axum_adapter;
 use shop::{Options, demo};
 use tokio::net::TcpListener;
 
@@ -42,7 +41,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let urls = shop::urls(&inbox, address)?;
     println!("{}", shop::directions(&urls, address)?);
 
-    axum_adapter::serve(listener, shop::app(&inbox, urls, orders)).with_graceful_shutdown(asked_to_stop()).await?;
+    mpesa_callbacks::serve(listener, shop::app(&inbox, urls, orders)).with_graceful_shutdown(asked_to_stop()).await?;
     inbox.shutdown(Duration::from_secs(20)).await?;
     Ok(ExitCode::SUCCESS)
 }

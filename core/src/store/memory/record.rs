@@ -44,7 +44,7 @@ impl Rows {
         decision: Option<String>,
         now: SystemTime,
     ) -> CallbackId {
-        let id = CallbackId(self.rows.last_key_value().map_or(0, |(id, _)| id.0) + 1);
+        let id = CallbackId::from_stored(self.rows.last_key_value().map_or(0, |(id, _)| id.number()) + 1);
         let state = delivery.state(verdict);
         let mut entry =
             Entry::new(id, delivery.kind.clone(), delivery.key.clone(), verdict, state, delivery.received_at);

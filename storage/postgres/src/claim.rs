@@ -1,0 +1,215 @@
+//! Claiming: what is due, for a lease.
+
+use std::collections::{HashMap, HashSet};
+
+use mpesa_callbacks_core::Kind;
+use mpesa_callbacks_core::payload::Sensitive;
+use mpesa_callbacks_core::store::{Body, CallbackId, Claim, Claimed, Lease, RelatedCallback};
+use sqlx::Row;
+use sqlx::postgres::{PgConnection, PgPool, PgRow};
+
+use super::begin;
+use super::digest;
+use super::record::Place;
+use super::schema::Schema;
+use mpesa_callbacks_core::store::columns::{client_ip, hidden_receipt, lane_number, span, time, verdict};
+
+/// The payments of callbacks, as a claimant that does not handle payments takes them.
+#[derive(Default)]
+struct Payments {
+    /// By callback: the payment that is claimed with it.
+    with: HashMap<i64, i64>,
+    /// Callbacks that are left to others.
+    theirs: HashSet<i64>,
+}
+
+pub(super) async fn claim(pool: &PgPool, place: Place<'_>, claim: &Claim<'_>) -> sqlx::Result<Vec<Claimed>> {
+    let schema = place.schema;
+    let mut tx = begin(pool).await?;
+    let mut due = due(&mut tx, schema, claim).await?;
+    if due.is_empty() {
+        tx.commit().await?;
+        return Ok(Vec::new());
+    }
+    let mut payments = Payments::default();
+    if !claim.handles_payments {
+        payments = payments_of(&mut tx, schema, &due).await?;
+        due.retain(|id| !payments.theirs.contains(id));
+    }
+    let taken: Vec<i64> = payments.with.values().copied().collect();
+    let mut leases = HashMap::new();
+    if !taken.is_empty() {
+        let rows = take(&mut tx, schema, claim, &taken, 0).await?;
+        for row in &rows {
+            let id = CallbackId::from_stored(row.try_get("id")?);
+            leases.insert(id.number(), Lease { id, fence: row.try_get("fence")? });
+        }
+    }
+    let rows = take(&mut tx, schema, claim, &due, 1).await?;
+    let mut claimed = rows.iter().map(one).collect::<sqlx::Result<Vec<(Claimed, Option<String>)>>>()?;
+    // A statement of its own: it must see what was recorded while the others waited for a lock.
+    let receipts: HashSet<String> = claimed.iter().filter_map(|(_, receipt)| receipt.clone()).collect();
+    let related = related(&mut tx, place, receipts).await?;
+    tx.commit().await?;
+    for (one, receipt) in &mut claimed {
+        let told = receipt.as_ref().and_then(|receipt| related.get(receipt)).into_iter().flatten();
+        one.related = told.filter(|sibling| sibling.kind != one.kind).cloned().collect();
+        one.payment = payments.with.get(&one.lease.id.number()).and_then(|payment| leases.get(payment)).copied();
+    }
+    // `RETURNING` has no order.
+    claimed.sort_by_key(|(one, _)| one.lease.id);
+    Ok(claimed.into_iter().map(|(one, _)| one).collect())
+}
+
+/// The ids of what is due, the first ones of all kinds that are asked for, locked. One kind after the other, each from its own part
+/// of the index: however much waits that nobody asks for.
+async fn due(connection: &mut PgConnection, schema: &Schema, claim: &Claim<'_>) -> sqlx::Result<Vec<i64>> {
+    let kinds: Vec<&str> = claim.kinds.iter().map(Kind::name).collect();
+    let lanes: Vec<i16> =
+        claim.lane.takes_from().iter().filter_map(|lane| i16::try_from(lane_number(*lane)).ok()).collect();
+    sqlx::query_scalar(schema.sql(
+        "SELECT callback_id FROM unnest($1::text[]) AS asked (kind) CROSS JOIN unnest($2::smallint[]) AS asked_lane (lane)
+              CROSS JOIN LATERAL (
+                  SELECT callback_id, run_at FROM mpesa_callbacks.work AS w
+                  WHERE w.state = 0 AND w.kind = asked.kind AND w.lane = asked_lane.lane AND w.run_at <= mpesa_callbacks.now_us()
+                        AND ($4 OR asked.kind IN ('payment', 'payment_completed') OR NOT EXISTS (
+                            SELECT 1 FROM mpesa_callbacks.callback AS c
+                                JOIN mpesa_callbacks.callback AS p ON p.key = c.receipt AND p.kind = 'payment' AND p.verdict = 0
+                                JOIN mpesa_callbacks.work AS pw ON pw.callback_id = p.id
+                            WHERE c.id = w.callback_id AND (pw.state = 1 OR pw.state >= 2 AND pw.attempts > 0)))
+                  ORDER BY w.run_at, w.callback_id LIMIT $3 FOR UPDATE SKIP LOCKED) AS of_kind
+         ORDER BY run_at, callback_id LIMIT $3",
+    ))
+    .bind(&kinds)
+    .bind(&lanes)
+    .bind(i64::try_from(claim.limit).unwrap_or(i64::MAX))
+    // Those whose payments others have are left to them, however many there are.
+    .bind(claim.handles_payments)
+    .fetch_all(connection)
+    .await
+}
+
+async fn payments_of(connection: &mut PgConnection, schema: &Schema, due: &[i64]) -> sqlx::Result<Payments> {
+    let mut payments = Payments::default();
+    let rows: Vec<(i64, i64)> = sqlx::query_as(schema.sql(
+        "SELECT c.id, p.id FROM mpesa_callbacks.callback AS c
+              JOIN mpesa_callbacks.callback AS p ON p.key = c.receipt AND p.kind = 'payment' AND p.verdict = 0
+         WHERE c.id = ANY($1) AND c.kind NOT IN ('payment', 'payment_completed') ORDER BY p.id, c.id",
+    ))
+    .bind(due)
+    .fetch_all(&mut *connection)
+    .await?;
+    if rows.is_empty() {
+        return Ok(payments);
+    }
+    let ids: Vec<i64> = rows.iter().map(|(_, payment)| *payment).collect();
+    // What somebody else has locked is in their hands, or soon will be.
+    let states: HashMap<i64, (i16, i32)> = sqlx::query_as(schema.sql(
+        "SELECT callback_id, state, attempts FROM mpesa_callbacks.work WHERE callback_id = ANY($1)
+         ORDER BY callback_id FOR UPDATE SKIP LOCKED",
+    ))
+    .bind(&ids)
+    .fetch_all(connection)
+    .await?
+    .into_iter()
+    .map(|(id, state, attempts): (i64, i16, i32)| (id, (state, attempts)))
+    .collect();
+    let mut used = HashSet::new();
+    for (callback, payment) in rows {
+        match states.get(&payment) {
+            Some((0, _)) if used.insert(payment) => {
+                payments.with.insert(callback, payment);
+            }
+            // Settled with another callback.
+            Some((2.., 0)) => {}
+            _ => {
+                payments.theirs.insert(callback);
+            }
+        }
+    }
+    Ok(payments)
+}
+
+/// Takes these, which are locked. A payment that is taken with a callback has no attempt: it is told to nobody, whoever tried before.
+async fn take(
+    connection: &mut PgConnection,
+    schema: &Schema,
+    claim: &Claim<'_>,
+    ids: &[i64],
+    attempts: i32,
+) -> sqlx::Result<Vec<PgRow>> {
+    // Ids are asked for as a list, here and below: whatever the planner thinks of the tables, it looks up these and no others.
+    sqlx::query(schema.sql(
+        "UPDATE mpesa_callbacks.work AS w
+         SET state = 1, fence = fence + 1, attempts = CASE $2 WHEN 0 THEN 0 ELSE attempts + $2 END, run_at = NULL, lease_until = mpesa_callbacks.now_us() + $3,
+             wait = $3, lane = $4
+         FROM mpesa_callbacks.callback AS c JOIN mpesa_callbacks.body AS b ON b.callback_id = c.id
+         WHERE w.callback_id = ANY($1) AND c.id = ANY($1) AND b.callback_id = ANY($1) AND w.callback_id = c.id
+         RETURNING c.id, c.kind, c.key, verdict, received_at, client_ip, reference, receipt, earlier, attempts, interruptions,
+                   interruptions_alone, repetition, error, fence, body, content_digest",
+    ))
+    .bind(ids)
+    .bind(attempts)
+    .bind(span(claim.lease))
+    .bind(i16::try_from(lane_number(claim.lane)).unwrap_or_default())
+    .fetch_all(connection)
+    .await
+}
+
+fn one(row: &PgRow) -> sqlx::Result<(Claimed, Option<String>)> {
+    let lease = Lease { id: CallbackId::from_stored(row.try_get("id")?), fence: row.try_get("fence")? };
+    let kind = Kind::from_stored_name(row.try_get("kind")?);
+    let body = Body::from(row.try_get::<Vec<u8>, _>("body")?);
+    let key = row.try_get::<String, _>("key")?.into();
+    let number = |name: &str| Ok::<u32, sqlx::Error>(row.try_get::<i32, _>(name)?.unsigned_abs());
+    let mut one = Claimed::new(lease, kind, key, body, time(row.try_get("received_at")?));
+    one.verdict = verdict(row.try_get::<i16, _>("verdict")?.into());
+    one.client_ip = client_ip(row.try_get("client_ip")?);
+    one.reference = row.try_get::<Option<String>, _>("reference")?.map(Sensitive::from);
+    one.content_digest = digest(row.try_get("content_digest")?);
+    one.attempt = number("attempts")?;
+    one.interruptions = number("interruptions")?;
+    one.interruptions_alone = number("interruptions_alone")?;
+    one.repetition = number("repetition")?;
+    one.earlier = row.try_get::<Option<i64>, _>("earlier")?.map(CallbackId::from_stored);
+    one.last_error = row.try_get::<Option<String>, _>("error")?.map(Sensitive::from);
+    Ok((one, row.try_get("receipt")?))
+}
+
+/// The callbacks that told of these receipts, oldest first.
+async fn related(
+    connection: &mut PgConnection,
+    place: Place<'_>,
+    receipts: HashSet<String>,
+) -> sqlx::Result<HashMap<String, Vec<RelatedCallback>>> {
+    let mut related = HashMap::<String, Vec<RelatedCallback>>::new();
+    if receipts.is_empty() {
+        return Ok(related);
+    }
+    let mut names: HashMap<String, String> = HashMap::with_capacity(receipts.len() * 2);
+    for receipt in receipts {
+        if place.has_purged() {
+            names.insert(hidden_receipt(place.hmac_key, &receipt), receipt.clone());
+        }
+        names.insert(receipt.clone(), receipt);
+    }
+    let asked: Vec<&str> = names.keys().map(String::as_str).collect();
+    let rows: Vec<(i64, String, String, Option<String>, String)> = sqlx::query_as(place.schema.sql(
+        "SELECT id, kind, key, reference, receipt FROM mpesa_callbacks.callback
+         WHERE receipt = ANY($1) AND verdict IN (0, 5) AND kind NOT IN ('payment', 'payment_completed') ORDER BY id",
+    ))
+    .bind(&asked)
+    .fetch_all(connection)
+    .await?;
+    for (id, kind, key, reference, receipt) in rows {
+        let Some(receipt) = names.get(&receipt) else { continue };
+        let sibling = RelatedCallback::new(
+            CallbackId::from_stored(id),
+            Kind::from_stored_name(&kind),
+            key.into(),
+            reference.map(Sensitive::from),
+        );
+        related.entry(receipt.clone()).or_default().push(sibling);
+    }
+    Ok(related)
+}

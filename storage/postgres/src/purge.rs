@@ -1,0 +1,200 @@
+//! Deleting bodies, and hiding the keys of those that went.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use mpesa_callbacks_core::store::Extent;
+use sqlx::Row;
+use sqlx::postgres::{PgPool, PgRow};
+use tokio::time::{Instant, sleep};
+
+use super::begin;
+use super::schema::Schema;
+use mpesa_callbacks_core::store::columns::{hidden_digest, hidden_receipt, pseudonym, span};
+
+/// How many rows are looked at, or go, in one transaction, so that others need not wait for long.
+const AT_ONCE: i64 = 200;
+
+/// How many are purged in one: each is written to all indexes of its table, and what others commit meanwhile waits for its log.
+const PURGED_AT_ONCE: usize = 50;
+
+pub(super) async fn purge(
+    pool: &PgPool,
+    schema: &Schema,
+    hmac_key: &[u8],
+    age: Duration,
+    extent: Extent,
+) -> sqlx::Result<u64> {
+    let (mut purged, mut behind) = (0, 0);
+    while let Some((last, ids)) = purgeable(pool, schema, age, behind, extent).await? {
+        for ids in ids.chunks(PURGED_AT_ONCE) {
+            let began = Instant::now();
+            purged += unlocked!(purge_some(pool, schema, hmac_key, ids))?;
+            // The disk is others' too, half of the time.
+            sleep(began.elapsed()).await;
+        }
+        behind = last;
+    }
+    Ok(purged)
+}
+
+/// Looks at some of the bodies behind this id: the last one's id, and which may go. None when there are no more, or, unless all are
+/// to be looked at, none that is old enough: ids go by arrival, and those that bear a time ahead of their own stand among others as a
+/// rule.
+async fn purgeable(
+    pool: &PgPool,
+    schema: &Schema,
+    age: Duration,
+    behind: i64,
+    extent: Extent,
+) -> sqlx::Result<Option<(i64, Vec<i64>)>> {
+    let mut tx = begin(pool).await?;
+    // Bodies first, of which there are few, and by their ids: rows without one, of which there are many, are not looked at.
+    let rows: Vec<(i64, bool, bool)> = sqlx::query_as(schema.sql(
+        "WITH looked_at AS MATERIALIZED (
+             SELECT callback_id FROM mpesa_callbacks.body WHERE callback_id > $1 ORDER BY callback_id LIMIT $3)
+         SELECT id, state = 2, received_at < (SELECT mpesa_callbacks.now_us()) - $2
+         FROM mpesa_callbacks.callback JOIN mpesa_callbacks.work ON callback_id = id
+         WHERE id = ANY(ARRAY(SELECT callback_id FROM looked_at)) AND callback_id = ANY(ARRAY(SELECT callback_id FROM looked_at))
+         ORDER BY id",
+    ))
+    .bind(behind)
+    .bind(span(age))
+    .bind(AT_ONCE)
+    .fetch_all(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    let old = rows.iter().filter(|(.., is_old)| *is_old);
+    let ids: Vec<i64> = old.clone().filter(|(_, is_done, _)| *is_done).map(|(id, ..)| *id).collect();
+    let has_old = old.count() > 0;
+    let is_worth_it = has_old || extent == Extent::All;
+    Ok(rows.last().filter(|_| is_worth_it).map(|(last, ..)| (*last, ids)))
+}
+
+/// What tells of a callback beside its body.
+struct Told {
+    id: i64,
+    kind: String,
+    key: String,
+    body_digest: Vec<u8>,
+    content_digest: Vec<u8>,
+    detail: Option<Vec<u8>>,
+    receipt: Option<String>,
+}
+
+impl Told {
+    fn read(row: &PgRow) -> sqlx::Result<Told> {
+        Ok(Told {
+            id: row.try_get("id")?,
+            kind: row.try_get("kind")?,
+            key: row.try_get("key")?,
+            body_digest: row.try_get("body_digest")?,
+            content_digest: row.try_get("content_digest")?,
+            detail: row.try_get("detail")?,
+            receipt: row.try_get("receipt")?,
+        })
+    }
+}
+
+/// Those of them that are still there, and done; how many there were.
+async fn purge_some(pool: &PgPool, schema: &Schema, hmac_key: &[u8], ids: &[i64]) -> sqlx::Result<u64> {
+    let mut tx = begin(pool).await?;
+    // Other processes look for hidden names from now on.
+    let began =
+        schema.sql("INSERT INTO mpesa_callbacks.meta (name, value) VALUES ('purged', '') ON CONFLICT DO NOTHING");
+    sqlx::query(began).execute(&mut *tx).await?;
+    let done: Vec<i64> = sqlx::query_scalar(schema.sql(
+        "SELECT callback_id FROM mpesa_callbacks.work WHERE callback_id = ANY($1) AND state + 0 = 2
+         ORDER BY callback_id FOR NO KEY UPDATE",
+    ))
+    .bind(ids)
+    .fetch_all(&mut *tx)
+    .await?;
+    let done: Vec<PgRow> = sqlx::query(schema.sql(
+        "SELECT id, kind, key, body_digest, content_digest, detail, receipt FROM mpesa_callbacks.callback WHERE id = ANY($1)
+         ORDER BY kind COLLATE \"C\", key COLLATE \"C\", id FOR UPDATE",
+    ))
+    .bind(&done)
+    .fetch_all(&mut *tx)
+    .await?;
+    let mut done: Vec<Told> = done.iter().map(Told::read).collect::<sqlx::Result<_>>()?;
+    // Whose body another purge took while we waited for the lock has a hidden key, which must not be hidden again.
+    let ids: Vec<i64> = done.iter().map(|told| told.id).collect();
+    let taken = schema.sql("DELETE FROM mpesa_callbacks.body WHERE callback_id = ANY($1) RETURNING callback_id");
+    let taken: HashSet<i64> = sqlx::query_scalar(taken).bind(&ids).fetch_all(&mut *tx).await?.into_iter().collect();
+    done.retain(|told| taken.contains(&told.id));
+    let ids: Vec<i64> = done.iter().map(|told| told.id).collect();
+    let keys: Vec<String> = done.iter().map(|told| pseudonym(hmac_key, &told.kind, &told.key)).collect();
+    let hidden = |body_digest: &Vec<u8>| hidden_digest(hmac_key, body_digest).to_vec();
+    let body_digests: Vec<Vec<u8>> = done.iter().map(|told| hidden(&told.body_digest)).collect();
+    let content_digests: Vec<Vec<u8>> = done.iter().map(|told| hidden(&told.content_digest)).collect();
+    let details: Vec<Option<Vec<u8>>> = done.iter().map(|told| told.detail.as_ref().map(hidden)).collect();
+    let receipts: Vec<Option<String>> =
+        done.iter().map(|told| told.receipt.as_ref().map(|receipt| hidden_receipt(hmac_key, receipt))).collect();
+    sqlx::query(schema.sql(
+        "WITH forgotten AS (
+             UPDATE mpesa_callbacks.work SET error = NULL WHERE callback_id = ANY($1) AND error IS NOT NULL
+         )
+         UPDATE mpesa_callbacks.callback AS c
+         SET key = hidden.key, body_digest = hidden.body_digest, content_digest = hidden.content_digest, detail = hidden.detail, receipt = hidden.receipt,
+             reference = NULL, client_ip = NULL
+         FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::bytea[], $5::bytea[], $6::text[])
+              AS hidden (id, key, body_digest, content_digest, detail, receipt)
+         WHERE c.id = hidden.id AND c.id = ANY($1)",
+    ))
+    .bind(&ids)
+    .bind(&keys)
+    .bind(&body_digests)
+    .bind(&content_digests)
+    .bind(&details)
+    .bind(&receipts)
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(ids.len() as u64)
+}
+
+pub(super) async fn trim_quarantine(pool: &PgPool, schema: &Schema, rows: u64, bytes: u64) -> sqlx::Result<u64> {
+    let limit = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    // Counted and added up from those to keep: without a reference, and new. The newest of all stays.
+    let excess: Vec<i64> = sqlx::query_scalar(schema.sql(
+        "SELECT id FROM (
+             SELECT id, count(*) OVER before AS kept, sum(length(body)) OVER before AS size, max(id) OVER () AS newest
+             FROM mpesa_callbacks.work JOIN mpesa_callbacks.callback ON id = work.callback_id
+                  LEFT JOIN mpesa_callbacks.body ON body.callback_id = id
+             WHERE state = 5 AND state >= 3
+             WINDOW before AS (ORDER BY reference IS NOT NULL, id DESC)
+         ) AS quarantined WHERE id <> newest AND (kept > $1 OR size > $2)",
+    ))
+    .bind(limit(rows))
+    .bind(limit(bytes))
+    .fetch_all(pool)
+    .await?;
+    let mut trimmed = 0;
+    for ids in excess.chunks(usize::try_from(AT_ONCE).unwrap_or(1)) {
+        trimmed += unlocked!(trim_some(pool, schema, ids))?;
+    }
+    Ok(trimmed)
+}
+
+async fn trim_some(pool: &PgPool, schema: &Schema, ids: &[i64]) -> sqlx::Result<u64> {
+    let mut tx = begin(pool).await?;
+    let ids: Vec<i64> = sqlx::query_scalar(schema.sql(
+        "SELECT callback_id FROM mpesa_callbacks.work WHERE callback_id = ANY($1) AND state = 5 ORDER BY callback_id FOR UPDATE",
+    ))
+    .bind(ids)
+    .fetch_all(&mut *tx)
+    .await?;
+    for statement in [
+        // In the order of keys, in which whoever records waits for them.
+        "SELECT FROM mpesa_callbacks.callback WHERE id = ANY($1) ORDER BY kind COLLATE \"C\", key COLLATE \"C\", id FOR UPDATE",
+        "DELETE FROM mpesa_callbacks.body WHERE callback_id = ANY($1)",
+        "DELETE FROM mpesa_callbacks.work WHERE callback_id = ANY($1)",
+    ] {
+        sqlx::query(schema.sql(statement)).bind(&ids).execute(&mut *tx).await?;
+    }
+    let gone = sqlx::query(schema.sql("DELETE FROM mpesa_callbacks.callback WHERE id = ANY($1)")).bind(&ids);
+    let trimmed = gone.execute(&mut *tx).await?.rows_affected();
+    tx.commit().await?;
+    Ok(trimmed)
+}

@@ -1,0 +1,54 @@
+//! What people decide: whose the store is, and what becomes of what is held, dead or done.
+
+use mpesa_callbacks_core::store::{CallbackId, Delivery, Requeued, State};
+use rusqlite::{Connection, OptionalExtension, Result, params};
+
+use super::purge::hmac_key;
+use super::record::record;
+use mpesa_callbacks_core::store::columns::state_number;
+
+pub(crate) fn requeue(
+    connection: &Connection,
+    id: CallbackId,
+    from: State,
+    payment: Option<&Delivery>,
+    reason: Option<&str>,
+    now: i64,
+) -> Result<Option<Requeued>> {
+    let changed = connection
+        .prepare_cached(
+            "UPDATE callback SET state = 0, run_at = ?3, wait = 0, attempts = 0, interruptions = 0, interruptions_alone = 0, lane = 0,
+                    settled_at = NULL, repetition = repetition + (state = 2), error = coalesce(?4, error)
+             WHERE id = ?1 AND state = ?2 AND EXISTS (SELECT 1 FROM body WHERE callback_id = ?1)",
+        )?
+        .execute(params![id.number(), state_number(from), now, reason])?;
+    if changed == 0 {
+        return Ok(None);
+    }
+    let Some(payment) = payment else { return Ok(Some(Requeued::new(None))) };
+    let payment = record(connection, payment, hmac_key(connection)?.as_deref(), now)?;
+    Ok(Some(Requeued::new(Some((payment.id, payment.verdict)))))
+}
+
+pub(crate) fn dismiss(connection: &Connection, id: CallbackId, now: i64) -> Result<bool> {
+    let changed = connection
+        .prepare_cached("UPDATE callback SET state = 2, settled_at = ?2 WHERE id = ?1 AND state >= 3")?
+        .execute([id.number(), now])?;
+    Ok(changed == 1)
+}
+
+/// Whose the store is.
+pub(crate) fn owner(connection: &Connection) -> Result<Option<String>> {
+    connection
+        .prepare_cached("SELECT CAST(value AS TEXT) FROM meta WHERE name = 'owner'")?
+        .query_row([], |row| row.get(0))
+        .optional()
+}
+
+/// Gives the store to this owner, unless it has one. Returns whose it is.
+pub(crate) fn adopt(connection: &Connection, wanted: &str) -> Result<String> {
+    connection
+        .prepare_cached("INSERT OR IGNORE INTO meta (name, value) VALUES ('owner', CAST(?1 AS BLOB))")?
+        .execute([wanted])?;
+    Ok(owner(connection)?.unwrap_or_default())
+}

@@ -1,0 +1,123 @@
+//! What the commands run, one step after the other; the first that fails ends it.
+
+use std::env;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+
+use crate::servers;
+
+/// The features that a user can switch on, package by package; each must build alone, and with none.
+const FEATURES: [(&str, &[&str]); 2] = [
+    (
+        "mpesa-callbacks",
+        &[
+            "actix",
+            "axum",
+            "postgres",
+            "rocket",
+            "serve",
+            "sqlite",
+            "sqlx-mysql-tx",
+            "sqlx-postgres-tx",
+            "sqlx-sqlite-tx",
+        ],
+    ),
+    ("mpesa-callbacks-sqlx-tx", &["mysql", "postgres", "sqlite"]),
+];
+
+pub(crate) fn test() -> anyhow::Result<()> {
+    let began = Instant::now();
+    step("format", cargo(&["fmt", "--all", "--check"]))?;
+    let lints = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
+    step("lints", cargo(&lints))?;
+    // Doc tests, ui tests and the README's examples are among them.
+    let mut tests = cargo(&["test", "--workspace", "--all-features"]);
+    tests.envs(servers::places(&root().join("target")));
+    step("tests", tests)?;
+    chaos(1)?;
+    for (package, features) in FEATURES {
+        for feature in std::iter::once(&"").chain(features) {
+            let check = cargo(&["check", "-p", package, "--no-default-features", "--features", feature]);
+            step(&format!("{package} with {}", if feature.is_empty() { "no feature" } else { feature }), check)?;
+        }
+    }
+    let mut doc = cargo(&["doc", "--workspace", "--all-features", "--no-deps"]);
+    doc.env("RUSTDOCFLAGS", "-D warnings");
+    step("documentation", doc)?;
+    println!("\nEverything passed, in {} s.", began.elapsed().as_secs());
+    Ok(())
+}
+
+pub(crate) fn timing(samples: u64) -> anyhow::Result<()> {
+    let package = ["test", "--release", "-p", "mpesa-callbacks-tests", "--test", "timing"];
+    let mut timing = cargo(&[&package[..], &["--", "--ignored", "--nocapture"]].concat());
+    timing.env("SAMPLES", samples.to_string());
+    step("timing", timing)
+}
+
+/// What is played, how many callbacks, and how often something happens.
+const SCENARIOS: [(&[&str], usize, usize); 7] = [
+    (&["kills", "--on", "sqlite"], 50_000, 100),
+    (&["kills", "--on", "postgres"], 50_000, 100),
+    (&["restarts"], 3_000, 10),
+    (&["outages"], 10_000, 20),
+    (&["recovery"], 0, 1),
+    (&["deadlines"], 5_000, 0),
+    (&["spool"], 36_000, 0),
+];
+
+/// Every scenario, so many times as long. Released, because debugging doubles the time.
+pub(crate) fn chaos(factor: usize) -> anyhow::Result<()> {
+    for (scenario, callbacks, times) in SCENARIOS {
+        let mut play = cargo(&["run", "--quiet", "--release", "-p", "chaos", "--", "play"]);
+        play.args(scenario).args(["--callbacks", &(callbacks * factor).to_string()]);
+        play.args(["--times", &(times * factor).to_string()]);
+        play.envs(servers::places(&root().join("target")));
+        step(&scenario.join(" "), play)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn power_cuts(cuts: u64) -> anyhow::Result<()> {
+    let mut tests = cargo(&["test", "--release", "-p", "mpesa-callbacks-power-cut", "--", "--nocapture"]);
+    tests.env("CUTS", cuts.to_string()).envs(servers::places(&root().join("target")));
+    step("power cuts", tests)
+}
+
+pub(crate) fn model(workers: u8, faults: u8) -> anyhow::Result<()> {
+    let mut model = cargo(&["test", "--release", "-p", "mpesa-callbacks-model", "--", "--nocapture"]);
+    model.env("WORKERS", workers.to_string()).env("FAULTS", faults.to_string());
+    step("the protocol's model", model)
+}
+
+pub(crate) fn kill(kills: u64) -> anyhow::Result<()> {
+    let mut kill = cargo(&["test", "--release", "-p", "shop", "--test", "kill", "--", "--nocapture"]);
+    kill.env("KILLS", kills.to_string());
+    step("kill -9 of the shop", kill)?;
+    let server = ["test", "--release", "-p", "mpesa-callbacks-postgres", "--test", "kill"];
+    let mut kill = cargo(&[&server[..], &["--", "--nocapture"]].concat());
+    kill.env("KILLS", kills.to_string());
+    step("kill -9 of PostgreSQL", kill)
+}
+
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(arguments).current_dir(root());
+    cargo
+}
+
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."))
+}
+
+pub(crate) fn step(name: &str, mut command: Command) -> anyhow::Result<()> {
+    println!("\n── {name}");
+    let began = Instant::now();
+    let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
+    ensure!(status.success(), "{name}: {command:?} failed");
+    println!("── {name}: passed in {} s", began.elapsed().as_secs());
+    Ok(())
+}
