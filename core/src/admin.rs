@@ -1,4 +1,4 @@
-//! Looking into an inbox, and deciding what the engine may not decide.
+//! Reading an inbox, and the operations that need a person's decision.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::store::{
 use crate::urls::is_reference;
 
 impl Inbox {
-    /// One callback, with its body when that was not purged.
+    /// Returns one callback, with its body unless that was purged.
     ///
     /// # Errors
     /// When the store fails.
@@ -24,7 +24,7 @@ impl Inbox {
         self.engine().store.get(id).await
     }
 
-    /// Callbacks, newest first, without their bodies.
+    /// Returns callbacks, newest first, without bodies.
     ///
     /// ```no_run
     /// # async fn example(inbox: mpesa_callbacks_core::Inbox) -> Result<(), mpesa_callbacks_core::store::StoreError> {
@@ -43,7 +43,7 @@ impl Inbox {
         self.engine().store.list(filter).await
     }
 
-    /// What is known under a key, a reference or a receipt: all that came for one payment, oldest first, with its bodies.
+    /// Returns the callbacks with a key, reference or receipt, with bodies, oldest first.
     ///
     /// ```no_run
     /// # async fn example(inbox: mpesa_callbacks_core::Inbox) -> Result<(), mpesa_callbacks_core::store::StoreError> {
@@ -65,7 +65,7 @@ impl Inbox {
         Ok(found)
     }
 
-    /// How many callbacks wait, run, are held, dead and quarantined.
+    /// Returns the number of callbacks per state.
     ///
     /// # Errors
     /// When the store fails.
@@ -73,8 +73,8 @@ impl Inbox {
         self.engine().store.counts().await
     }
 
-    /// What waits to be handled, kind by kind. Kinds that [this process does not handle](Inbox::routes) wait for one that
-    /// does: an older or newer release.
+    /// Returns the queue per kind. Kinds that [this process does not handle](Inbox::routes) wait
+    /// for a process that handles them: an older or newer release.
     ///
     /// # Errors
     /// When the store fails.
@@ -82,8 +82,8 @@ impl Inbox {
         self.engine().store.waiting().await
     }
 
-    /// How many deliveries wait in the spool for the store to be back, and since when; `None` without a spool. An instance with
-    /// something in its spool must not be taken away with its disk.
+    /// Returns how many deliveries wait in the spool, and since when; `None` without a spool. Do
+    /// not remove an instance and its disk while its spool is not empty.
     ///
     /// # Errors
     /// When the spool fails.
@@ -94,7 +94,8 @@ impl Inbox {
         }
     }
 
-    /// Which callback a held one contradicts, and in what; `None` when it contradicts none, or one of the two was purged.
+    /// Returns which callback a held one contradicts, and in which fields; `None` when it
+    /// contradicts none, or one of the two was purged.
     ///
     /// # Errors
     /// When the store fails.
@@ -107,11 +108,13 @@ impl Inbox {
         Ok(one.zip(other).map(|(one, other)| Contradiction { earlier, differs_in: differences(&one, &other) }))
     }
 
-    /// Lets a held callback be handled, and its payment with it; `None` when it is not held.
+    /// Makes a held callback and its payment ready to be handled; `None` when it is not held.
     ///
-    /// What is returned says what became of the payment. When that contradicts another payment of the same receipt, it is
-    /// held in its turn, `#[on_conflict]` is told, and the verdict is [`Verdict::Conflict`]: release it by its own id, and
-    /// `#[payment]` runs for it in place of the other one, whose effects are yours to undo. [`CallbackContext::earlier`](crate::CallbackContext::earlier) names that one.
+    /// The result contains the verdict on the payment. [`Verdict::Conflict`] means that it
+    /// contradicts another payment of the same receipt: it is held, and `#[on_conflict]` is called.
+    /// Release it by its own id to run `#[payment]` for it, too. The effects of the other payment
+    /// are yours to undo; [`CallbackContext::earlier`](crate::CallbackContext::earlier) returns its
+    /// id.
     ///
     /// ```no_run
     /// # use mpesa_callbacks_core::store::{CallbackId, StoreError, Verdict};
@@ -132,10 +135,11 @@ impl Inbox {
         self.engine().release(id, None).await
     }
 
-    /// Lets a dead callback be handled again, with all its attempts before it. `false` when it is not dead.
+    /// Makes a dead callback ready again, with all its attempts; `false` when it is not dead.
     ///
-    /// Dead is not undone: a process that died between its transactor's commit and the settlement, at the last attempt, leaves a dead
-    /// callback whose effects are made. Requeue it, and the transactor finds its mark; do not make the effects by hand.
+    /// A dead callback may already have been applied: the process may have died after the
+    /// transactor's commit and before the settlement, at the last attempt. Requeue it, and the
+    /// idempotency key prevents a second effect. Do not make the effect by hand.
     ///
     /// # Errors
     /// When the store fails.
@@ -145,7 +149,8 @@ impl Inbox {
         Ok(requeued.is_some())
     }
 
-    /// Lets all dead callbacks be handled again that the filter lets through, whatever its state and limit; how many there were.
+    /// Makes all dead callbacks ready again that match the filter, and returns how many. The
+    /// filter's state and limit are ignored.
     ///
     /// ```no_run
     /// # async fn example(inbox: mpesa_callbacks_core::Inbox) -> Result<(), mpesa_callbacks_core::store::StoreError> {
@@ -159,7 +164,7 @@ impl Inbox {
     /// ```
     ///
     /// # Errors
-    /// When the store fails. Those before are requeued.
+    /// When the store fails. Callbacks before the failure are requeued.
     pub async fn requeue_all(&self, filter: &Filter) -> Result<u64, StoreError> {
         const PAGE: usize = 500;
         let mut filter = filter.clone().state(State::Dead).limit(PAGE);
@@ -174,12 +179,14 @@ impl Inbox {
         }
     }
 
-    /// Handles a callback again that is done, deliberately: after a handler's mistake was mended, or the application's own
-    /// database was restored from a backup. `false` when it is not done, or its body was purged.
+    /// Handles a callback again that is done: after a bug in a handler was fixed, or after the
+    /// application's own database was restored from a backup. `false` when it is not done, or its
+    /// body was purged.
     ///
-    /// The handler runs as if the callback had just come, in a transaction under another mark, so that a transactor which
-    /// knows the first time does not keep it from running. [`CallbackContext::repetition`](crate::CallbackContext::repetition) tells it.
-    /// The reason is kept with the callback until it is done, for whoever looks at it.
+    /// The handler runs as for a new callback. Its transaction gets another idempotency key, so the
+    /// transactor does not skip it.
+    /// [`CallbackContext::repetition`](crate::CallbackContext::repetition) counts the repetitions.
+    /// The reason is stored with the callback until it is done.
     ///
     /// # Errors
     /// When the store fails.
@@ -190,7 +197,8 @@ impl Inbox {
         Ok(reopened.is_some())
     }
 
-    /// Closes a held, dead or quarantined callback without handling it. `false` when it is in another state.
+    /// Closes a held, dead or quarantined callback without handling it; `false` when it is in
+    /// another state.
     ///
     /// # Errors
     /// When the store fails.
@@ -198,8 +206,9 @@ impl Inbox {
         self.engine().store.dismiss(id).await
     }
 
-    /// Deletes the bodies of callbacks that are done and were received longer than `age` ago, and makes their keys,
-    /// receipts and fingerprints unreadable. Their repetitions are still recognised. Returns how many went.
+    /// Deletes the bodies of callbacks that are done and were received longer than `age` ago, and
+    /// replaces their keys, receipts and digests by keyed HMACs. Late duplicates are still
+    /// recognised. Returns the number of deleted bodies.
     ///
     /// # Errors
     /// When the store fails.
@@ -207,17 +216,17 @@ impl Inbox {
         self.engine().store.purge(age, Extent::All).await
     }
 
-    /// Feeds a body in without a request, as if it had just come to the URL of this kind: for replay, and for answers of
-    /// Daraja's query APIs that have a callback's shape. Returns what recording found.
+    /// Records a body as if it had just arrived at the URL of this kind: to replay deliveries, and
+    /// for responses of Daraja's query APIs that look like a callback. Returns the verdict.
     ///
     /// # Errors
-    /// [`ReplayError`]: the kind is not handled, the body cannot be read, or the store fails.
+    /// [`ReplayError`]: the kind is not handled, the body cannot be parsed, or the store fails.
     pub async fn replay(&self, kind: &Kind, body: &[u8]) -> Result<Recorded, ReplayError> {
         self.replay_to(kind, None, body).await
     }
 
-    /// Feeds a body in as if it had just come to the URL of this kind and reference: see [`replay`](Inbox::replay). What
-    /// came to a per-payment URL says something else to the plain one.
+    /// Like [`replay`](Inbox::replay), for the per-payment URL of this reference. The same bytes at
+    /// the plain URL are another callback.
     ///
     /// # Errors
     /// As [`replay`](Inbox::replay).
@@ -228,11 +237,11 @@ impl Inbox {
         self.replay_to(kind, Some(reference.into()), body).await
     }
 
-    /// Feeds a quarantined body in as the kind that it [looks like](Inbox::looks_like), or as any other, and closes the
-    /// quarantined entry. What came to the URL of one payment keeps its reference.
+    /// Replays a quarantined body as the kind that it [looks like](Inbox::looks_like), or as any
+    /// other kind, and closes the quarantined entry. Its reference is kept.
     ///
     /// # Errors
-    /// [`ReplayError::NotQuarantined`]; else as [`replay`](Inbox::replay).
+    /// [`ReplayError::NotQuarantined`], else as [`replay`](Inbox::replay).
     pub async fn replay_as(&self, id: CallbackId, kind: &Kind) -> Result<Recorded, ReplayError> {
         let entry = self.get(id).await.map_err(ReplayError::Store)?;
         let entry = entry.filter(|entry| entry.state == State::Quarantined).ok_or(ReplayError::NotQuarantined)?;
@@ -242,7 +251,8 @@ impl Inbox {
         Ok(recorded)
     }
 
-    /// Which kind a quarantined body looks like: one URL may have been given for two things.
+    /// Returns the kind that a quarantined body looks like. The usual cause is one URL that was
+    /// given to Daraja for two products.
     pub fn looks_like(&self, entry: &Entry) -> Option<Kind> {
         payload::looks_like(&entry.kind, &entry.body.as_ref()?.0)
     }
@@ -269,7 +279,7 @@ impl Inbox {
 }
 
 impl Engine {
-    /// Lets a held callback be handled; its payment, for the request with this reference.
+    /// Makes a held callback ready, and records its payment under this reference.
     pub(crate) async fn release(
         self: &Arc<Self>,
         id: CallbackId,
@@ -288,7 +298,7 @@ impl Engine {
         Ok(reopened)
     }
 
-    /// The payment that a callback shows, as it would have been recorded with it.
+    /// Returns the payment of a callback as recording would have written it.
     pub(crate) fn payment_of(&self, entry: &Entry, reference: Option<&Sensitive>) -> Option<Box<Delivery>> {
         let parsed = self.parsed(entry).filter(|_| !entry.kind.is_payment())?;
         let delivery = delivery_of(&parsed, entry.body.clone()?.0, entry.received_at, &self.routes);
@@ -296,13 +306,13 @@ impl Engine {
     }
 }
 
-/// What a held callback contradicts.
+/// A contradiction between a held callback and an earlier one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Contradiction {
-    /// The callback that was there before.
+    /// The id of the earlier callback.
     pub earlier: CallbackId,
-    /// In what the two differ: `outcome`, `amount`, `receipt`, `account`, `short code`.
+    /// The fields that differ: `outcome`, `amount`, `receipt`, `account`, `short code`.
     pub differs_in: Vec<&'static str>,
 }
 
@@ -328,28 +338,28 @@ fn differences(one: &Parsed, other: &Parsed) -> Vec<&'static str> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplayError {
-    /// Nothing handles the kind.
+    /// No handler of this inbox takes the kind.
     #[error("nothing handles `{kind}`")]
     NotHandled {
-        /// Which.
+        /// The kind that was asked for.
         kind: Kind,
     },
-    /// No URL of this kind carries such a reference.
+    /// The reference is empty or too long, or URLs of this kind cannot carry one.
     #[error("no URL of `{kind}` carries this reference: it is empty or too long, or the kind's URL is registered once")]
     NoSuchUrl {
-        /// Which kind.
+        /// The kind that was asked for.
         kind: Kind,
     },
-    /// The callback is not quarantined, or is not there.
+    /// There is no quarantined callback with this id.
     #[error("there is no quarantined callback with this id")]
     NotQuarantined,
-    /// The body cannot be read.
+    /// The body cannot be parsed.
     #[error("the body cannot be read")]
     ParseError(#[from] payload::ParseError),
-    /// The store did not take it; its own words are in the log.
+    /// The store did not record it. The log contains the store's error.
     #[error("the store did not take it")]
     NotRecorded,
-    /// The store fails.
+    /// The store failed.
     #[error("the store fails")]
     Store(#[source] StoreError),
 }

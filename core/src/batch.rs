@@ -1,9 +1,10 @@
-//! What comes at once goes into one commit.
+//! Batching for group commit.
 
 use tokio::sync::mpsc::Receiver;
 use tokio::task::yield_now;
 
-/// Lets whoever else is ready to hand something over do it now, and takes that along, up to so much in all.
+/// Lets other ready tasks send, then drains the channel into the batch, up to `most` items in
+/// total.
 pub(crate) async fn drain_ready<T>(receiver: &mut Receiver<T>, batch: &mut Vec<T>, most: usize) {
     yield_now().await;
     while batch.len() < most
@@ -23,7 +24,7 @@ mod tests {
     async fn who_is_ready_comes_along_and_no_more_than_there_is_room_for() {
         let (sender, mut receiver) = channel(8);
         let mut batch = vec![0];
-        // Ready, and has not had its turn.
+        // Ready to run, and not polled yet.
         tokio::spawn(async move {
             for one in 1..=4 {
                 sender.send(one).await.unwrap();

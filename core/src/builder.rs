@@ -1,4 +1,4 @@
-//! Putting an inbox together.
+//! The builder of an inbox.
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,14 +28,15 @@ use crate::store::{Owner, Spool, Store, StoreError};
 use crate::transactor::{NoTransactor, Transactor, TransactorError};
 use crate::urls::{Environment, Urls};
 
-/// Puts an inbox together; [`start`](InboxBuilder::start) checks everything and begins.
+/// Builds an inbox. [`start`](InboxBuilder::start) validates the options and starts the background
+/// tasks.
 pub struct InboxBuilder<H, L> {
     handler: H,
     transactor: L,
     options: Options,
 }
 
-/// Everything but the handler and its transactions.
+/// All options except the handler and the transactor.
 struct Options {
     store: Option<Arc<dyn Store>>,
     spool: Option<Arc<dyn Spool>>,
@@ -68,7 +69,7 @@ impl<H> InboxBuilder<H, NoTransactor> {
         InboxBuilder { handler, transactor: NoTransactor, options }
     }
 
-    /// The application's own database, for handlers that take a `tx`.
+    /// The application's own database, for handlers that take a `tx`. Default: none.
     #[must_use]
     pub fn transactor<L: Transactor>(self, transactor: L) -> InboxBuilder<H, L> {
         InboxBuilder { handler: self.handler, transactor, options: self.options }
@@ -76,83 +77,92 @@ impl<H> InboxBuilder<H, NoTransactor> {
 }
 
 impl<H, L> InboxBuilder<H, L> {
-    /// Where callbacks are kept.
+    /// Where callbacks are stored. Required.
     #[must_use]
     pub fn store(mut self, store: impl Store) -> InboxBuilder<H, L> {
         self.options.store = Some(Arc::new(store));
         self
     }
 
-    /// Where callbacks go while the store is away: onto this machine's disk, acknowledged, and into the store when it is back.
-    /// Without one they hear 503 then, and Daraja does not send them again. Each process has a spool of its own.
+    /// Local disk buffer for when the store is unavailable. Callbacks are committed to it,
+    /// acknowledged, and replayed into the store when that is back. Without a spool they are
+    /// answered with 503, and Daraja does not send them again. Use one directory per process.
+    /// Default: none.
     #[must_use]
     pub fn spool(mut self, spool: impl Spool) -> InboxBuilder<H, L> {
         self.options.spool = Some(Arc::new(spool));
         self
     }
 
-    /// Money of these kinds that nobody asked for is held and shown, and not handled: callbacks that tell of a success and
-    /// for which nothing was [expected](Inbox::expect_callback).
+    /// Holds successful callbacks of these kinds for which nothing was
+    /// [expected](Inbox::expect_callback). Default: none.
     #[must_use]
     pub fn require_expected(mut self, kinds: impl IntoIterator<Item = Kind>) -> InboxBuilder<H, L> {
         self.options.required.extend(kinds);
         self
     }
 
-    /// The secret path segment, at least 128 random bits (`openssl rand -hex 16`). Say it again for a second one that is
-    /// valid too: register URLs with the new one, and take the old one away once nothing comes to it. New URLs are made
-    /// with the first.
+    /// The secret path segment: at least 128 random bits, for example from `openssl rand -hex 16`.
+    /// Required.
+    ///
+    /// To rotate it, call this twice: new URLs use the first secret, and both are accepted. Remove
+    /// the old one when the metric `mpesa_callbacks_received_total` shows no more requests for it.
     #[must_use]
     pub fn secret(mut self, secret: impl Into<String>) -> InboxBuilder<H, L> {
         self.options.secrets.push(secret.into());
         self
     }
 
-    /// The addresses from which callbacks are taken: [`IpAllowlist::safaricom`]. From anywhere, unless said otherwise; the secret
-    /// is the first fence, and this the second.
+    /// IP addresses that may send callbacks, [`IpAllowlist::safaricom`] for example. Default: any;
+    /// the secret authenticates the sender.
     #[must_use]
     pub fn ip_allowlist(mut self, allowlist: IpAllowlist) -> InboxBuilder<H, L> {
         self.options.allowlist = Some(allowlist);
         self
     }
 
-    /// The proxies in front of the application, that are believed when they tell who spoke to them.
+    /// Reverse proxies whose `X-Forwarded-For` or `Forwarded` header is trusted to determine the
+    /// client IP. Default: none.
     #[must_use]
     pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> InboxBuilder<H, L> {
         self.options.proxies = Some(proxies);
         self
     }
 
-    /// The inbox's name. Default: the package's and the handler type's, `shop/Shop`.
+    /// Name of the inbox. Default: package and handler type, `shop/Shop`.
     ///
-    /// A store belongs to one inbox: the first that uses it. One with another name, or in the other
-    /// [environment](InboxBuilder::sandbox), does not start with that store, because it would handle the other's callbacks.
-    /// Several inboxes of one handler type (one for each pay bill, for instance) need names, and stores, of their own.
+    /// A store belongs to the first inbox that uses it. An inbox with another name, or for the
+    /// other [environment](InboxBuilder::sandbox), does not start with it, because it would handle
+    /// the other inbox's callbacks. Give several inboxes of one handler type names and stores of
+    /// their own.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> InboxBuilder<H, L> {
         self.options.name = Some(name.into());
         self
     }
 
-    /// The inbox is for Daraja's sandbox: its URLs may be `http`, or those of a tunnel to a developer's machine.
+    /// Uses Daraja's sandbox: URLs may be `http` or point to a tunnel, and logs contain the errors
+    /// of handlers. Default: production.
     #[must_use]
     pub fn sandbox(mut self) -> InboxBuilder<H, L> {
         self.options.environment = Environment::Sandbox;
         self
     }
 
-    /// Where the world reaches the place at which the inbox is mounted: `https://shop.example.com/pay`. Whatever Daraja
-    /// would not like about the URLs below it is logged as a warning when the inbox starts.
+    /// Public base URL at which the inbox is mounted, `https://shop.example.com/pay`. Used by
+    /// [`Inbox::urls`]. Anything that Daraja would not accept is logged as a warning at start.
+    /// Default: none.
     #[must_use]
     pub fn public_url(mut self, url: impl Into<String>) -> InboxBuilder<H, L> {
         self.options.public_url = Some(url.into());
         self
     }
 
-    /// How many requests that know the secret may be in flight at once. Default: 1,024. One more is answered with 503.
+    /// Maximum number of authenticated requests in flight; one more is answered with 503. Default:
+    /// 1,024.
     ///
-    /// Others have places of their own and cannot keep these out: C2B validations a quarter as many (one more is answered at once
-    /// as if nobody had decided), URLs of one payment half as many, four of them for each payment.
+    /// C2B validations have a limit of their own, a quarter of this; one more gets the fallback at
+    /// once. Per-payment URLs share half of this, at most four requests per reference.
     #[must_use]
     pub fn max_in_flight(mut self, requests: usize) -> InboxBuilder<H, L> {
         let per_source = self.options.limits.in_flight.per_source;
@@ -160,139 +170,144 @@ impl<H, L> InboxBuilder<H, L> {
         self
     }
 
-    /// How many of the requests that know the secret may come from one address. Default: no limit. Safaricom calls from few
-    /// addresses, and through a proxy that is not [trusted](InboxBuilder::trusted_proxies) everything comes from one.
+    /// Maximum number of authenticated requests in flight per client IP. Default: no limit, because
+    /// Safaricom calls from few addresses, and an [untrusted](InboxBuilder::trusted_proxies) proxy
+    /// makes all requests come from one.
     #[must_use]
     pub fn max_in_flight_per_ip(mut self, requests: usize) -> InboxBuilder<H, L> {
         self.options.limits.in_flight.per_source = Some(requests);
         self
     }
 
-    /// How many callbacks that cannot be read are kept, and how many bytes of them; 10,000 and 64 MiB unless said
-    /// otherwise. The oldest go first, and it is logged as an error.
+    /// Maximum number of quarantined callbacks. When it is exceeded, the oldest are deleted, and
+    /// that is logged as an error. Default: 10,000.
     #[must_use]
     pub fn max_quarantined(mut self, callbacks: u64) -> InboxBuilder<H, L> {
         self.options.limits.quarantine.rows = callbacks;
         self
     }
 
-    /// Limit of the quarantine's size, in bytes of bodies. Default: 64 MiB. When it is exceeded, the oldest are deleted, and
-    /// that is logged as an error.
+    /// Maximum size of the quarantine, in bytes of bodies. When it is exceeded, the oldest are
+    /// deleted, and that is logged as an error. Default: 64 MiB.
     #[must_use]
     pub fn max_quarantined_bytes(mut self, bytes: u64) -> InboxBuilder<H, L> {
         self.options.limits.quarantine.bytes = bytes;
         self
     }
 
-    /// How many callbacks a second may come that cannot be read; 50 unless said otherwise, and ten times as many at once
-    /// after a pause. One more hears 503, and is not kept.
+    /// Rate limit for bodies that cannot be parsed, per second, with bursts of ten times as many.
+    /// One more is answered with 503 and not stored. Default: 50.
     #[must_use]
     pub fn max_quarantined_per_second(mut self, per_second: u32) -> InboxBuilder<H, L> {
         self.options.limits.quarantine.per_second = per_second;
         self
     }
 
-    /// How many handlers run at once; 64 unless said otherwise. A quarter of it is kept for payments, and another quarter shared
-    /// out among the other kinds, so that handlers of one kind that hang do not stop the others. Callbacks that were
-    /// interrupted again and again have a quarter more, beside the others.
+    /// Maximum number of handlers that run concurrently. Default: 64.
+    ///
+    /// A quarter is reserved for payments and a quarter is divided among the other kinds, so that
+    /// one slow kind cannot block the others. Callbacks that were interrupted repeatedly have a
+    /// quarter of this in addition.
     #[must_use]
     pub fn max_concurrent_handlers(mut self, handlers: usize) -> InboxBuilder<H, L> {
         self.options.limits.max_concurrent_handlers = handlers;
         self
     }
 
-    /// How often a handler that failed is tried again; 60 times unless said otherwise, here or at the handler. With the default
-    /// [`Backoff`] that is more than a day.
+    /// How often a failed handler is retried, unless its attribute sets `max_retries`. Default: 60,
+    /// which with the default [`Backoff`] is more than 24 hours.
     #[must_use]
     pub fn max_retries(mut self, max_retries: u32) -> InboxBuilder<H, L> {
         self.options.limits.max_retries = max_retries;
         self
     }
 
-    /// When a handler that failed is tried again.
+    /// Delays between retries of a failed handler. Default: [`Backoff::default`].
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> InboxBuilder<H, L> {
         self.options.limits.backoff = backoff;
         self
     }
 
-    /// How long a handler may take; 2 minutes unless said otherwise, here or at the handler.
+    /// Timeout of a handler, unless its attribute sets `timeout`. Default: 2 minutes.
     #[must_use]
     pub fn handler_timeout(mut self, timeout: Duration) -> InboxBuilder<H, L> {
         self.options.limits.handler_timeout = timeout;
         self
     }
 
-    /// For how long a process has the right to handle a callback before it must ask again; 30 seconds unless said
-    /// otherwise. A callback whose process died is handled again after this long and a sweep.
+    /// How long a claimed callback is reserved for this process; renewed while its handler runs. If
+    /// the process dies, another one handles the callback after the lease has expired. Default: 30
+    /// s.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> InboxBuilder<H, L> {
         self.options.limits.lease = lease;
         self
     }
 
-    /// How often expired leases are looked for; every 5 seconds unless said otherwise.
+    /// How often expired leases are looked for. Default: 5 s.
     #[must_use]
     pub fn lease_check_interval(mut self, interval: Duration) -> InboxBuilder<H, L> {
         self.options.limits.lease_check_interval = interval;
         self
     }
 
-    /// The largest body that is read, in bytes; 64 KiB unless said otherwise.
+    /// Maximum size of a body, in bytes; a larger one is answered with 413. Default: 64 KiB.
     #[must_use]
     pub fn max_body_bytes(mut self, bytes: usize) -> InboxBuilder<H, L> {
         self.options.limits.max_body_bytes = bytes;
         self
     }
 
-    /// How long a body may take to come; 5 seconds unless said otherwise.
+    /// Timeout for reading a body; a slower one is answered with 408. Default: 5 s.
     #[must_use]
     pub fn body_timeout(mut self, timeout: Duration) -> InboxBuilder<H, L> {
         self.options.limits.body_timeout = timeout;
         self
     }
 
-    /// How long recording may take before the callback goes to the spool, or its sender hears 503; 5 seconds unless said
-    /// otherwise.
+    /// Timeout for committing a delivery to the store. When it expires the delivery goes to the
+    /// spool, or is answered with 503 if there is no spool. Default: 5 s.
     #[must_use]
     pub fn recording_timeout(mut self, timeout: Duration) -> InboxBuilder<H, L> {
         self.options.limits.recording_timeout = timeout;
         self
     }
 
-    /// How long a payment without a [reference](crate::payload::Payment::reference) waits for its counterpart, before it is
-    /// handled as it is. Default: 3 s; 0 is not at all.
+    /// How long a payment without a [reference](crate::payload::Payment::reference) waits for its
+    /// counterpart before it is handled without one. Default: 3 s; zero disables waiting.
     ///
-    /// A push to a short code with C2B URLs is told of twice, in either order: the STK callback knows the order from its URL,
-    /// the C2B confirmation has the account that the customer typed. Should the order become known later than this,
-    /// `#[payment_completed]` is told. Nothing waits whose order is known from its URL, from what was
-    /// [expected](Inbox::expect_callback), or where only one of the two is received.
+    /// A push to a short code with C2B URLs is reported twice, in either order: the STK callback
+    /// knows the order from its URL, the C2B confirmation contains the account that the customer
+    /// typed. If the order becomes known later, `#[payment_completed]` runs. A payment does not
+    /// wait if its order is known from its URL or from an [expectation](Inbox::expect_callback), or
+    /// if only one of the two kinds is received.
     #[must_use]
     pub fn counterpart_timeout(mut self, timeout: Duration) -> InboxBuilder<H, L> {
         self.options.limits.counterpart_timeout = timeout;
         self
     }
 
-    /// How long the bodies of callbacks that are done are kept; for ever unless said otherwise. They hold names and phone numbers.
-    /// What makes a callback recognisable stays. Looked at every hour: see [`Inbox::purge`].
+    /// How long bodies of callbacks that are done are kept; [`Inbox::purge`] runs every hour.
+    /// Bodies contain names and phone numbers. Default: forever.
     #[must_use]
     pub fn retention(mut self, age: Duration) -> InboxBuilder<H, L> {
         self.options.limits.retention = Some(age);
         self
     }
 
-    /// The clock by which deliveries are stamped.
+    /// Clock that stamps deliveries. Default: [`SystemClock`].
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> InboxBuilder<H, L> {
         self.options.clock = clock;
         self
     }
 
-    /// Checks everything and begins to work, in the current Tokio runtime. Whatever an earlier process left behind is
-    /// taken up again.
+    /// Validates the options, adopts the store and starts the background tasks on the current Tokio
+    /// runtime. Callbacks that an earlier process left are handled.
     ///
     /// # Errors
-    /// [`StartError`] says what is missing or wrong, and what to do.
+    /// [`StartError`] says what is missing or invalid, and what to do.
     pub async fn start(self) -> Result<Inbox, StartError>
     where
         H: MpesaCallbacks<L::Tx> + 'static,
@@ -343,7 +358,7 @@ impl<H, L> InboxBuilder<H, L> {
         }
         let is_expecting = routes.of(&Kind::Overdue).is_some() || !options.required.is_empty();
         let expecting = is_expecting.then_some(Expecting { required: options.required });
-        // With a spool, callbacks are taken also when the databases are away.
+        // With a spool, callbacks are accepted while the databases are unavailable.
         let can_wait = options.spool.is_some();
         let inbox = options.name.unwrap_or_else(|| self.handler.name());
         let owner = Owner { inbox, environment: options.environment };
@@ -446,11 +461,11 @@ impl<H, L: fmt::Debug> fmt::Debug for InboxBuilder<H, L> {
     }
 }
 
-/// No duration of an inbox makes sense beyond a week.
+/// Longer durations are taken for mistakes.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// A store that takes so many times as long as recording may take hangs.
+/// A store that needs this many times the recording timeout hangs.
 const HANGING: u32 = 4;
 
-/// How many hooks run at once.
+/// Maximum number of hooks that run concurrently.
 const HOOKS: usize = 64;

@@ -1,11 +1,11 @@
-//! Where the time comes from.
+//! The source of time.
 
 use std::fmt::Debug;
 use std::time::SystemTime;
 
-/// Where the time comes from. A store reads one clock only: its own, or its database's.
+/// A source of time. A store reads one clock only: its own, or its database's.
 pub trait Clock: Debug + Send + Sync + 'static {
-    /// The time now.
+    /// The current time.
     fn now(&self) -> SystemTime;
 }
 

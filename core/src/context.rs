@@ -1,4 +1,4 @@
-//! What a handler may know of a callback beside its payload.
+//! What a handler learns beside its payload.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,9 +11,9 @@ use crate::kind::Kind;
 use crate::payload::Sensitive;
 use crate::store::{Body, CallbackId, Claimed, Delivery, RelatedCallback, Verdict};
 
-/// What a handler may know of a callback beside its payload.
+/// What a handler learns beside its payload: id, key, attempt, reference, client IP and more.
 ///
-/// `Debug` shows which callback it is and nothing that is private.
+/// `Debug` shows the id and the kind, and no personal data.
 #[derive(Clone)]
 pub struct CallbackContext {
     id: CallbackId,
@@ -33,79 +33,82 @@ pub struct CallbackContext {
 }
 
 impl CallbackContext {
-    /// Its number in the store, by which the reading side finds it. 0 for a validation, which is decided before it is
-    /// recorded.
+    /// Id of the callback in the store, for [`Inbox::get`]. 0 for a validation, which is decided
+    /// before it is recorded.
     pub fn id(&self) -> CallbackId {
         self.id
     }
 
-    /// Which callback it is.
+    /// Kind of the callback.
     pub fn kind(&self) -> &Kind {
         &self.kind
     }
 
-    /// What makes two deliveries the same callback, within the kind. It may hold a phone number: keep it out of logs.
+    /// Idempotency key of the callback, within its kind. It may contain a phone number: keep it out
+    /// of logs.
     pub fn key(&self) -> &str {
         self.key.as_str()
     }
 
-    /// Which attempt to handle it this is, from 1.
+    /// Number of this attempt, from 1.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// When it was received first.
+    /// Time of the first delivery.
     pub fn received_at(&self) -> SystemTime {
         self.received_at
     }
 
-    /// Who sent it, when the application lets the adapter know.
+    /// IP address of the sender, if the application passes it to the adapter.
     pub fn client_ip(&self) -> Option<IpAddr> {
         self.client_ip
     }
 
-    /// Its bytes as they came, credentials struck out. Empty in a hook when the store could not give them.
+    /// Body as it was received, without credentials. Empty in a hook if the store cannot provide
+    /// it.
     pub fn body(&self) -> &[u8] {
         self.body.as_bytes()
     }
 
-    /// What recording found: [`Verdict::First`]; [`Verdict::Update`] when the outcome was unknown before, and is definite now;
-    /// or [`Verdict::Conflict`] when somebody released it.
+    /// Verdict of recording: [`Verdict::First`], [`Verdict::Update`], or [`Verdict::Conflict`] for
+    /// a callback that was released.
     pub fn verdict(&self) -> Verdict {
         self.verdict
     }
 
-    /// The callback that was known before under the same key, with an outcome that was unknown, when this is an
-    /// [update](Verdict::Update); the one that it contradicts, when it was a [conflict](Verdict::Conflict).
-    /// [`Inbox::get`] has it whole.
+    /// Id of the earlier callback with the same key: the one with the unknown outcome for an
+    /// [update](Verdict::Update), the contradicted one for a released
+    /// [conflict](Verdict::Conflict).
     pub fn earlier(&self) -> Option<CallbackId> {
         self.earlier
     }
 
-    /// How often it was handled to its end before, and then deliberately [handled again](Inbox::handle_again).
+    /// How often the callback was [handled again](Inbox::handle_again) after it was done. 0 for the
+    /// first time.
     pub fn repetition(&self) -> u32 {
         self.repetition
     }
 
-    /// The other callback that told of the same receipt, when it has come: an `stk` of a short code with registered C2B
-    /// URLs has a `c2b_confirmation`. Of a payment: the callback that told of it first.
+    /// The other callback with the same receipt, if it has arrived: the `c2b_confirmation` of an
+    /// `stk`, for example. For a payment: the callback that reported it first.
     pub fn related(&self) -> Option<&RelatedCallback> {
         self.related.first()
     }
 
-    /// The merchant's own id: from a per-payment URL, or of the request that was [expected](Inbox::expect_callback), unless the callback came
-    /// before that could be told.
+    /// Your own id of what is being paid: from a per-payment URL, or from the
+    /// [expectation](Inbox::expect_callback) that this callback answers.
     pub fn reference(&self) -> Option<&str> {
         self.reference.as_ref().map(Sensitive::as_str)
     }
 
-    /// How the last attempt failed.
+    /// Error of the previous attempt; in a hook: why the callback is held, dead or quarantined.
     pub fn error(&self) -> Option<&str> {
         self.error.as_ref().map(Sensitive::as_str)
     }
 
-    /// The inbox that it came to: to [reconcile](Inbox::reconcile) from a handler, for instance. It does not keep the inbox
-    /// alive.
+    /// The inbox that received the callback, for example to [reconcile](Inbox::reconcile) from a
+    /// handler. It does not keep the inbox alive.
     pub fn inbox(&self) -> Inbox {
         Inbox::within(&self.engine)
     }

@@ -1,4 +1,4 @@
-//! What the steps of a callback's life have in common.
+//! The state that the steps of a callback's life share.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -21,22 +21,22 @@ use crate::secret::Secret;
 use crate::store::{Owner, Store, catch_panic};
 use crate::urls::Environment;
 
-/// What all steps work with.
+/// Shared state of an inbox.
 pub(crate) struct Engine {
     pub(crate) guard: Guard,
-    /// One for each request that may be in flight.
+    /// Limits of concurrent requests.
     pub(crate) in_flight_limiter: InFlightLimiter,
     pub(crate) quarantine: Quarantine,
-    /// What URLs of one payment may still bring.
+    /// Remaining budget per per-payment URL.
     pub(crate) budgets: Budgets,
-    /// What per-payment URLs are minted under: the first of the secrets.
+    /// The first secret, which signs per-payment URLs.
     pub(crate) secret: Secret,
     pub(crate) environment: Environment,
     pub(crate) public_url: Option<String>,
-    /// Whose the store is, once it says so.
+    /// Owner that the store must have.
     pub(crate) owner: Owner,
     pub(crate) is_adopted: AtomicBool,
-    /// The kinds whose waiting was shown in metrics.
+    /// Kinds whose queue is shown in metrics.
     pub(crate) shown: Mutex<HashSet<Kind>>,
     pub(crate) routes: Routes,
     pub(crate) store: Arc<dyn Store>,
@@ -44,41 +44,41 @@ pub(crate) struct Engine {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     pub(crate) recorder: Recorder,
-    /// What is expected, where an application expects anything.
+    /// Present if the application uses expectations.
     pub(crate) expecting: Option<Expecting>,
-    /// Where callbacks go while the store is away.
+    /// Present if there is a spool.
     pub(crate) spooling: Option<Spooling>,
     pub(crate) settler: Settler,
-    /// Rung when something is ready.
+    /// Wakes the poller when a callback is ready.
     pub(crate) wake: Arc<Notify>,
-    /// Where handlers run.
+    /// Concurrency of handlers.
     pub(crate) room: Arc<Room>,
     pub(crate) held_leases: HeldLeases,
-    /// One for each hook that may run at once.
+    /// Concurrency of hooks.
     pub(crate) hooks: Arc<Semaphore>,
-    /// Decisions of validations that may not be on disk yet.
+    /// Validation decisions that may not be stored yet.
     pub(crate) pending: Pending,
-    /// How often in a row the transactor was away.
+    /// Number of consecutive transactor failures.
     pub(crate) transactor_failures: AtomicU32,
-    /// Requests of those who may speak.
+    /// Authenticated requests in progress.
     pub(crate) requests: TaskTracker,
-    /// Handlers and hooks.
+    /// Handlers and hooks in progress.
     pub(crate) tasks: TaskTracker,
-    /// Nothing new is claimed.
+    /// Cancelled at shutdown: nothing new is claimed.
     pub(crate) stopping: CancellationToken,
-    /// What runs is stopped.
+    /// Cancelled when the grace period is over: running handlers are aborted.
     pub(crate) giving_up: CancellationToken,
-    /// Nothing new is recorded.
+    /// Cancelled when nothing more is recorded.
     pub(crate) closing: CancellationToken,
-    /// The recorder, the drainer and upkeep.
+    /// Background tasks: recorder, spool replay, maintenance.
     pub(crate) keepers: TaskTracker,
 }
 
-/// How long to wait before a store that was away is asked again whose it is.
+/// Delay before the next attempt to adopt a store that is unavailable.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Engine {
-    /// Waits until the store is known to be this inbox's; `false` when the inbox stops before.
+    /// Waits until the store has been adopted; `false` when the inbox stops first.
     pub(crate) async fn adopted(&self) -> bool {
         while !self.is_adopted.load(Ordering::Relaxed) {
             match catch_panic(self.store.adopt(&self.owner)).await {
@@ -99,7 +99,7 @@ impl Engine {
     }
 }
 
-/// The numbers of an inbox.
+/// Limits and timeouts of an inbox. The builder documents each.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) max_body_bytes: usize,
@@ -120,7 +120,7 @@ pub(crate) struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            // Daraja's bodies are under 2 KiB.
+            // Daraja's bodies are smaller than 2 KiB.
             max_body_bytes: 64 * 1024,
             body_timeout: Duration::from_secs(5),
             recording_timeout: Duration::from_secs(5),

@@ -1,4 +1,4 @@
-//! The user's methods, seen as one object: the core trait.
+//! The core trait: the user's methods as one object.
 
 use std::error::Error;
 use std::fmt;
@@ -17,22 +17,23 @@ use crate::store::Cause;
 use crate::transactor::NoTx;
 use crate::validation::Validation;
 
-/// A handler's work.
+/// The future of a handler.
 pub type HandlerFuture<'a> = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send + 'a>>;
 
-/// A validation handler's work.
+/// The future of a validation handler.
 pub type ValidationFuture<'a> = Pin<Box<dyn Future<Output = Result<Validation, HandlerError>> + Send + 'a>>;
 
-/// A hook's work.
+/// The future of a hook.
 pub type HookFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-/// What a handler is called with beside its payload.
+/// Arguments of a handler beside its payload.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct HandlerArgs<'a, Tx> {
-    /// Which callback it is, which attempt, and so on.
+    /// Id, key, attempt, reference and more.
     pub ctx: &'a CallbackContext,
-    /// The transaction of the application's database; there when the route [asks for it](crate::Route::transactional).
+    /// Transaction of the application's database, if the route is
+    /// [`transactional`](crate::Route::transactional).
     pub tx: Option<&'a mut Tx>,
 }
 
@@ -41,10 +42,10 @@ impl<'a, Tx> HandlerArgs<'a, Tx> {
         HandlerArgs { ctx, tx }
     }
 
-    /// The transaction, or an error that says why there is none.
+    /// Returns the transaction.
     ///
     /// # Errors
-    /// When the route does not say [`transactional`](crate::Route::transactional).
+    /// When the route is not [`transactional`](crate::Route::transactional).
     pub fn into_tx(self) -> Result<&'a mut Tx, HandlerError> {
         self.tx.ok_or_else(|| HandlerError::new("the route is not transactional"))
     }
@@ -52,10 +53,11 @@ impl<'a, Tx> HandlerArgs<'a, Tx> {
 
 macro_rules! handlers {
     ($($(#[$documentation:meta])* $method:ident($payload:ty);)*) => {
-        /// A handler for each kind of callback. `#[mpesa_callbacks]` on an `impl` block writes it; here is how to by hand.
+        /// A handler for each kind of callback. `#[mpesa_callbacks]` implements it for an `impl`
+        /// block; this is how to implement it by hand.
         ///
-        /// Say in [`routes`](MpesaCallbacks::routes) which kinds are handled, and write those methods; the others are
-        /// never called. `Tx` is the transaction type of the transactor, for handlers that take one.
+        /// Return the handled kinds from [`routes`](MpesaCallbacks::routes) and implement their
+        /// methods; the others are never called. `Tx` is the transaction type of the transactor.
         ///
         /// ```
         /// use mpesa_callbacks_core::payload::StkCallback;
@@ -83,11 +85,11 @@ macro_rules! handlers {
             note = "when one of its handlers takes a `tx`, give the inbox a transactor of that transaction: `.transactor(…)`"
         )]
         pub trait MpesaCallbacks<Tx: Send = NoTx>: Send + Sync {
-            /// Which kinds are handled, where, and how.
+            /// Returns the handled kinds with their paths and options.
             fn routes(&self) -> Routes;
 
-            /// The inbox's name, unless the [builder](crate::InboxBuilder::name) says another: its store belongs to it.
-            /// `#[mpesa_callbacks]` makes one of the package's name and the type's.
+            /// Returns the name of the inbox, unless the [builder](crate::InboxBuilder::name) sets
+            /// one. `#[mpesa_callbacks]` returns package and type, `shop/Shop`.
             fn name(&self) -> String {
                 "inbox".to_owned()
             }
@@ -95,41 +97,46 @@ macro_rules! handlers {
             $(
                 $(#[$documentation])*
                 ///
-                /// Runs in the background, after the callback was recorded and acknowledged. When it fails, it runs
-                /// again after a while, until its attempts are used up. It may be dropped at any `await` when it
-                /// overruns or the process shuts down; the callback is then handled again.
+                /// Runs in the background after the acknowledgement. An error means: retry later,
+                /// until the attempts are used up. The future may be dropped at any `await` when it
+                /// exceeds its timeout or the process shuts down; the callback is then handled
+                /// again.
                 fn $method<'a>(&'a self, payload: $payload, call: HandlerArgs<'a, Tx>) -> HandlerFuture<'a> {
                     let _ = payload;
                     unhandled(call.ctx)
                 }
             )*
 
-            /// M-Pesa asks whether a payment is welcome. Runs while M-Pesa waits, under the route's deadline.
+            /// Decides whether a payment is welcome. Runs while M-Pesa waits, with the route's
+            /// timeout.
             fn c2b_validation<'a>(&'a self, request: C2bValidation, ctx: &'a CallbackContext) -> ValidationFuture<'a> {
                 let _ = request;
                 let kind = ctx.kind().clone();
                 Box::pin(async move { Err(HandlerError::unhandled(&kind)) })
             }
 
-            /// The same bytes came again. Nothing needs to be done; it is told once, after the acknowledgement.
+            /// Called once, after the acknowledgement of a duplicate (same bytes). Nothing needs to
+            /// be done.
             fn on_duplicate<'a>(&'a self, ctx: &'a CallbackContext) -> HookFuture<'a> {
                 nothing(ctx)
             }
 
-            /// A callback is held, and waits for a person: it contradicts one of the same key, or what was expected, or it tells
-            /// of money in a way that no payment can be made of. The reading side shows it; it is told once, after the
-            /// acknowledgement. [`CallbackContext::error`] says why.
+            /// Called once when a callback is held: it contradicts an earlier callback or an
+            /// expectation, or it reports money from which no payment can be made.
+            /// [`CallbackContext::error`] contains the reason.
             fn on_conflict<'a>(&'a self, ctx: &'a CallbackContext) -> HookFuture<'a> {
                 nothing(ctx)
             }
 
-            /// A body came that cannot be read. It is kept as it came, and shown by the reading side; it is told once, after the
-            /// acknowledgement. [`CallbackContext::error`] says why, and which kind it looks like.
+            /// Called once when a body cannot be parsed and is quarantined.
+            /// [`CallbackContext::error`] contains the reason, and the kind that the body looks
+            /// like.
             fn on_quarantine<'a>(&'a self, ctx: &'a CallbackContext) -> HookFuture<'a> {
                 nothing(ctx)
             }
 
-            /// A callback failed for the last time. The reading side shows it; it is told once. [`CallbackContext::error`] says why.
+            /// Called once when a callback is dead: its last attempt failed.
+            /// [`CallbackContext::error`] contains the reason.
             fn on_dead<'a>(&'a self, ctx: &'a CallbackContext) -> HookFuture<'a> {
                 nothing(ctx)
             }
@@ -138,66 +145,68 @@ macro_rules! handlers {
 }
 
 handlers! {
-    /// What became of an M-Pesa Express push.
+    /// The result of an M-Pesa Express (STK) push.
     stk(StkCallback);
-    /// A customer paid.
+    /// A customer paid a pay bill or till number.
     c2b_confirmation(C2bConfirmation);
-    /// What became of a payment to a customer.
+    /// The result of a payment to a customer.
     b2c_result(B2cResult);
-    /// A payment to a customer got stuck; its outcome is unknown.
+    /// A payment to a customer timed out in M-Pesa's queue; its outcome is unknown.
     b2c_timeout(QueueTimeout);
-    /// What became of a payment to a business.
+    /// The result of a payment to a business.
     b2b_result(B2bResult);
-    /// A payment to a business got stuck; its outcome is unknown.
+    /// A payment to a business timed out in M-Pesa's queue; its outcome is unknown.
     b2b_timeout(QueueTimeout);
-    /// What became of a tax remittance.
+    /// The result of a tax remittance.
     tax_result(TaxResult);
-    /// A tax remittance got stuck; its outcome is unknown.
+    /// A tax remittance timed out in M-Pesa's queue; its outcome is unknown.
     tax_timeout(QueueTimeout);
-    /// The answer to a transaction status query.
+    /// The result of a transaction status query.
     status_result(StatusResult);
-    /// A transaction status query got stuck.
+    /// A transaction status query timed out in M-Pesa's queue.
     status_timeout(QueueTimeout);
-    /// The answer to an account balance query.
+    /// The result of an account balance query.
     balance_result(BalanceResult);
-    /// An account balance query got stuck.
+    /// An account balance query timed out in M-Pesa's queue.
     balance_timeout(QueueTimeout);
-    /// What became of a reversal.
+    /// The result of a reversal.
     reversal_result(ReversalResult);
-    /// A reversal got stuck; its outcome is unknown.
+    /// A reversal timed out in M-Pesa's queue; its outcome is unknown.
     reversal_timeout(QueueTimeout);
-    /// What became of a USSD push to another merchant's till.
+    /// The result of a USSD push to another merchant's till.
     b2b_express(B2bExpressCallback);
-    /// A standing order was created, or was not.
+    /// The result of a standing order, or a deduction under one.
     ratiba(RatibaCallback);
     /// An invoice of Bill Manager was paid.
     bill_manager(BillManagerPayment);
-    /// Money came in; once per receipt, whichever callbacks told of it.
+    /// Money came in. Runs once per receipt, whichever callbacks reported it.
     payment(Payment);
-    /// A payment that was handled without its reference, because the callback that told of it first has none: its reference is
-    /// known now. The payment was told before, and is not told again.
+    /// The order of a payment became known after `payment` had run without it. `payment` does not
+    /// run again.
     payment_completed(Payment);
-    /// An STK outcome from Lipia.
+    /// An STK result in the format of the aggregator Lipia.
     lipia(LipiaCallback);
-    /// No callback came in time: ask M-Pesa's query API, and feed what it tells to [`Inbox::reconcile`](crate::Inbox::reconcile),
-    /// here or once the answer comes. Runs again, after as long as it was given or longer, until there is an answer.
+    /// No callback arrived in time: query M-Pesa, and pass the result to
+    /// [`Inbox::reconcile`](crate::Inbox::reconcile) here or when it arrives. Runs again after at
+    /// least the expectation's timeout, until there is an answer.
     overdue(Expectation);
-    /// A callback of the application's own; [`CallbackContext::kind`] says which.
+    /// A callback of your own; [`CallbackContext::kind`] says which.
     callback(CustomCallback);
 }
 
-/// Of every type with a block that `#[mpesa_callbacks]` marks; once, so that two blocks of one type collide.
+/// Implemented once per type with an `#[mpesa_callbacks]` block, so that two blocks of one type
+/// collide.
 #[doc(hidden)]
 pub trait Marked {}
 
-/// The answer of a handler that is not there.
+/// The result of a handler that is not implemented.
 #[doc(hidden)]
 pub fn unhandled(ctx: &CallbackContext) -> HandlerFuture<'_> {
     let error = HandlerError::unhandled(ctx.kind());
     Box::pin(async move { Err(error) })
 }
 
-/// The name of an inbox of this package's, with handlers of this type.
+/// The default name of an inbox.
 #[doc(hidden)]
 pub fn inbox_name(package: Option<&str>, handlers: &str) -> String {
     match package {
@@ -210,12 +219,14 @@ fn nothing(_: &CallbackContext) -> HookFuture<'_> {
     Box::pin(async {})
 }
 
-/// Why a handler failed, in the handler's own words. They may name people; the library keeps them in the store, for the
-/// reading side, and out of its logs.
+/// Why a handler failed. The text may contain personal data: it is stored, and logged only in the
+/// sandbox.
+///
+/// It does not implement [`Error`] itself, so that every error converts into it with `?`.
 pub struct HandlerError(Cause);
 
 impl HandlerError {
-    /// With this cause.
+    /// Wraps the cause.
     pub fn new(cause: impl Into<Cause>) -> HandlerError {
         HandlerError(cause.into())
     }
@@ -224,12 +235,12 @@ impl HandlerError {
         HandlerError::new(format!("the routes promise a handler for {kind}, and there is none"))
     }
 
-    /// The cause.
+    /// Returns the cause.
     pub fn into_cause(self) -> Cause {
         self.0
     }
 
-    /// The cause and its causes, in one line.
+    /// The cause and its sources on one line.
     pub(crate) fn chain(&self) -> String {
         let mut text = self.0.to_string();
         let mut cause: Option<&dyn Error> = self.0.source();
@@ -242,7 +253,7 @@ impl HandlerError {
     }
 }
 
-/// So that `?` works in handlers written by hand.
+/// For `?` in handlers that are written by hand.
 impl<E: Error + Send + Sync + 'static> From<E> for HandlerError {
     fn from(error: E) -> HandlerError {
         HandlerError::new(error)
@@ -255,13 +266,13 @@ impl fmt::Debug for HandlerError {
     }
 }
 
-/// What a handler may return: nothing, or a `Result` of nothing.
+/// A return type of a handler: `()` or `Result<(), E>`.
 #[diagnostic::on_unimplemented(
     message = "a callback handler returns `()` or `Result<(), E>`, not `{Self}`",
     note = "`E` is any error that converts into `Box<dyn Error + Send + Sync>`"
 )]
 pub trait IntoHandlerResult {
-    /// The result as the engine takes it.
+    /// Converts the value.
     fn into_handled(self) -> Result<(), HandlerError>;
 }
 
@@ -277,13 +288,13 @@ impl<E: Into<Cause>> IntoHandlerResult for Result<(), E> {
     }
 }
 
-/// What a validation handler may return: a [`Validation`], or a `Result` of one.
+/// A return type of a validation handler: [`Validation`] or `Result<Validation, E>`.
 #[diagnostic::on_unimplemented(
     message = "a `c2b_validation` handler returns `Validation` or `Result<Validation, E>`, not `{Self}`",
     note = "`E` is any error that converts into `Box<dyn Error + Send + Sync>`"
 )]
 pub trait IntoValidationResult {
-    /// The result as the engine takes it.
+    /// Converts the value.
     fn into_decided(self) -> Result<Validation, HandlerError>;
 }
 

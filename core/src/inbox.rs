@@ -1,4 +1,4 @@
-//! The inbox: what gets mounted. How an application looks into it is in `admin`.
+//! The inbox: what gets mounted into an application.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,19 +14,20 @@ use crate::kind::Kind;
 use crate::store::StoreError;
 use crate::transactor::NoTransactor;
 
-/// Handlers, store, transactor and the machinery between: what gets mounted into a web application.
+/// Handlers, store, transactor and the machinery between (the *inbox pattern*). It is mounted into
+/// a web application.
 ///
-/// Clones are the same inbox. When the last one is dropped it stops claiming; [`shutdown`](Inbox::shutdown) is the
-/// orderly way.
+/// Clones share one inbox. When the last clone is dropped, claiming stops; call
+/// [`shutdown`](Inbox::shutdown) for a graceful shutdown.
 #[derive(Clone)]
 pub struct Inbox {
     engine: Arc<Engine>,
-    /// Stops the background tasks when the last clone goes.
+    /// Stops the background tasks when the last clone is dropped.
     _alive: Option<Arc<DropGuard>>,
 }
 
 impl Inbox {
-    /// Begins an inbox for these handlers. [`start`](InboxBuilder::start) checks everything.
+    /// Returns a builder for an inbox with these handlers.
     pub fn builder<H>(handler: H) -> InboxBuilder<H, NoTransactor> {
         InboxBuilder::new(handler)
     }
@@ -36,7 +37,7 @@ impl Inbox {
         Inbox { engine, _alive: Some(alive) }
     }
 
-    /// Seen from the inside: it does not keep itself alive.
+    /// A handle that does not keep the inbox alive.
     pub(crate) fn within(engine: &Arc<Engine>) -> Inbox {
         Inbox { engine: engine.clone(), _alive: None }
     }
@@ -45,14 +46,21 @@ impl Inbox {
         &self.engine
     }
 
-    /// Which kinds are handled, and where below the secret each is received.
+    /// Returns the handled kinds and their paths below the secret.
     pub fn routes(&self) -> impl Iterator<Item = (&Kind, &str)> {
         self.engine.routes.iter().filter_map(|route| Some((&route.kind, route.path.as_deref()?)))
     }
 
-    /// Stops in order: nothing new is claimed, requests that have come are acknowledged, nothing more is recorded, what runs may
-    /// finish within `grace`, the rest is stopped at its next `await` and goes back to the store with its attempt not counted,
-    /// and the store is closed. Stop the web server first: what comes later hears 503.
+    /// Shuts down gracefully, in this order:
+    ///
+    /// 1. Nothing new is claimed.
+    /// 2. Requests in flight are acknowledged.
+    /// 3. Running handlers may finish within `grace`.
+    /// 4. The rest is aborted at its next `await` and becomes ready again; the attempt does not
+    ///    count.
+    /// 5. The store is closed.
+    ///
+    /// Stop the web server first: later requests are answered with 503.
     ///
     /// # Errors
     /// When the store cannot be closed.
@@ -60,7 +68,7 @@ impl Inbox {
         let engine = &self.engine;
         let began = Instant::now();
         engine.stopping.cancel();
-        // Some servers (Rocket) tell of their end while they still serve what has come.
+        // Rocket runs shutdown fairings while it still serves requests in flight.
         engine.requests.close();
         let _ = timeout(grace, engine.requests.wait()).await;
         engine.closing.cancel();
@@ -68,7 +76,8 @@ impl Inbox {
         if timeout(grace.saturating_sub(began.elapsed()), engine.tasks.wait()).await.is_err() {
             tracing::warn!("handlers did not finish in time; they are run again");
             engine.giving_up.cancel();
-            // One that blocks its thread cannot be stopped; its lease expires when the process is gone.
+            // A handler that blocks its thread cannot be aborted; its lease expires when the
+            // process has ended.
             if timeout(STOPPING, engine.tasks.wait()).await.is_err() {
                 tracing::error!("a handler does not stop: it blocks its thread");
                 engine.closing.cancel();
@@ -100,8 +109,8 @@ impl fmt::Debug for Inbox {
     }
 }
 
-/// How long the store and the spool may take over what they were given last.
+/// Timeout for the last writes to store and spool.
 const KEEPING: Duration = Duration::from_secs(30);
 
-/// How long a handler may take to stop once it was told to.
+/// Timeout for an aborted handler.
 const STOPPING: Duration = Duration::from_secs(5);

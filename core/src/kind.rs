@@ -1,4 +1,5 @@
-//! Which of the callbacks it is. The one table of them: attribute, path, payload and acknowledgement.
+//! The kinds of callbacks, and the one table of their attributes, paths, payloads and
+//! acknowledgements.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,11 +7,11 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-/// Which of M-Pesa's callbacks it is.
+/// The kind of a callback.
 ///
-/// A kind has a name that stores and logs use (`stk`, `b2c_result`, …); for a built-in kind it is the attribute that
-/// marks its handler. Keys are always within their kind: a validation and a confirmation of one payment carry the same
-/// `TransID`, and are two callbacks.
+/// Its name (`stk`, `b2c_result`, …) is used in stores, logs and metrics, and is the attribute of
+/// its handler. Keys are unique only within a kind: a validation and a confirmation of one payment
+/// have the same `TransID`, and are two callbacks.
 ///
 /// ```
 /// use mpesa_callbacks_core::Kind;
@@ -23,64 +24,64 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Kind {
-    /// M-Pesa Express: what became of a push to a customer's phone.
+    /// M-Pesa Express: the result of a push to a customer's phone.
     Stk,
-    /// M-Pesa asks whether a customer's payment is welcome.
+    /// A question: is this customer's payment welcome?
     C2bValidation,
     /// A customer paid a pay bill or till number.
     C2bConfirmation,
-    /// A payment to a customer (B2C, B2Pochi) was carried out, or was not.
+    /// The result of a payment to a customer (B2C, B2Pochi).
     B2cResult,
-    /// A payment to a customer got stuck in M-Pesa's queue; its outcome is unknown.
+    /// A payment to a customer timed out in M-Pesa's queue; its outcome is unknown.
     B2cTimeout,
-    /// A payment to another business (pay bill, buy goods, account top up) was carried out, or was not.
+    /// The result of a payment to another business (pay bill, buy goods, account top up).
     B2bResult,
-    /// A payment to another business got stuck in M-Pesa's queue; its outcome is unknown.
+    /// A payment to another business timed out in M-Pesa's queue; its outcome is unknown.
     B2bTimeout,
-    /// A remittance to the Kenya Revenue Authority was carried out, or was not.
+    /// The result of a remittance to the Kenya Revenue Authority.
     TaxResult,
-    /// A tax remittance got stuck in M-Pesa's queue; its outcome is unknown.
+    /// A tax remittance timed out in M-Pesa's queue; its outcome is unknown.
     TaxTimeout,
-    /// The answer to a transaction status query.
+    /// The result of a transaction status query.
     StatusResult,
-    /// A transaction status query got stuck in M-Pesa's queue.
+    /// A transaction status query timed out in M-Pesa's queue.
     StatusTimeout,
-    /// The answer to an account balance query.
+    /// The result of an account balance query.
     BalanceResult,
-    /// An account balance query got stuck in M-Pesa's queue.
+    /// An account balance query timed out in M-Pesa's queue.
     BalanceTimeout,
-    /// A transaction was reversed, or was not.
+    /// The result of a reversal.
     ReversalResult,
-    /// A reversal got stuck in M-Pesa's queue; its outcome is unknown.
+    /// A reversal timed out in M-Pesa's queue; its outcome is unknown.
     ReversalTimeout,
-    /// What became of a USSD push to another merchant's till.
+    /// The result of a USSD push to another merchant's till.
     B2bExpress,
-    /// A standing order was created, or was not.
+    /// The result of a standing order, or a deduction under one.
     Ratiba,
-    /// A payment of an invoice sent with Bill Manager.
+    /// A customer paid an invoice of Bill Manager.
     BillManager,
-    /// Money that came in, once per receipt, whichever callbacks told of it. It has no URL of its own.
+    /// Money that came in, once per receipt, whichever callbacks reported it. Internal: it has no
+    /// URL.
     Payment,
-    /// A payment that was handled without its reference, because the callback that told of it first has none, and whose
-    /// reference is known now. It has no URL of its own.
+    /// The order of a payment that was handled without it. Internal: it has no URL.
     PaymentCompleted,
-    /// An STK outcome as the aggregator Lipia sends it.
+    /// An STK result in the format of the aggregator Lipia.
     Lipia,
-    /// What the application asked for and did not hear of in time. It has no URL: nothing comes.
+    /// An expectation without a callback in time. Internal: it has no URL.
     Overdue,
-    /// A callback of the application's own, `#[callback(path = "…", key = "…")]`, named after its path.
+    /// A callback of your own, `#[callback(path = "…", key = "…")]`, named after its path.
     Custom(CustomKind),
 }
 
-/// The name of a callback that this library has no table row for: its path, without the leading slash.
+/// The name of a custom kind: `callback/` and its path without the leading slash.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CustomKind {
     /// `callback/` and the path.
     name: Arc<str>,
 }
 
-/// What a kind's sender must hear when its callback was received. Sources: daraja documentation of each product, and
-/// Safaricom's own listener (`safaricom/mpesa_listener`) for results and timeouts.
+/// The acknowledgement of a kind. Sources: Daraja's documentation of each product, and Safaricom's
+/// own listener (`safaricom/mpesa_listener`) for results and timeouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) content_type: &'static str,
@@ -93,7 +94,7 @@ const RESPONSE_CODE_0: Answer =
 const RESMSG: Answer = Answer { content_type: JSON, body: r#"{"resmsg":"Success","rescode":"200"}"# };
 const OK: Answer = Answer { content_type: "text/plain", body: "ok" };
 
-/// The content type of every answer but Lipia's.
+/// Content type of every acknowledgement except Lipia's.
 pub(crate) const JSON: &str = "application/json";
 
 /// One row of the table.
@@ -104,18 +105,18 @@ struct Row {
     path: Option<&'static str>,
     payload: &'static str,
     answer: Answer,
-    /// The other one of a result/timeout pair.
+    /// The other kind of a result/timeout pair.
     counterpart: Option<Kind>,
 }
 
-/// What sort of callback a kind is.
+/// The class of a kind.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Class {
     /// Reports money that comes in.
     MoneyIn,
     /// Asks for a decision.
     Validation,
-    /// The result of a request that sends money or asks M-Pesa something.
+    /// The result of a request.
     Result,
     /// A queue timeout: the outcome of the request is unknown.
     Timeout,
@@ -123,7 +124,7 @@ enum Class {
     Internal,
 }
 
-/// The table. Everything else that lists kinds is read from here, or tested against it.
+/// The table. Everything else that lists kinds is derived from it or tested against it.
 #[rustfmt::skip]
 static TABLE: [Row; 22] = {
     use {Class as C, Kind as K};
@@ -162,7 +163,7 @@ static TABLE: [Row; 22] = {
 const CUSTOM_PREFIX: &str = "callback/";
 
 impl Kind {
-    /// The kind of `#[callback(path = "…")]`, named after its path.
+    /// Returns the kind of `#[callback(path = "…")]`, named after its path.
     pub fn custom(path: &str) -> Kind {
         let name = format!("{CUSTOM_PREFIX}{}", path.trim_matches('/'));
         Kind::Custom(CustomKind { name: name.into() })
@@ -177,7 +178,7 @@ impl Kind {
         }
     }
 
-    /// The built-in kinds, in the order of the table in the documentation.
+    /// Returns the built-in kinds, in the order of the table in the documentation.
     pub fn built_in() -> impl Iterator<Item = Kind> {
         TABLE.iter().map(|row| row.kind.clone())
     }
@@ -190,13 +191,13 @@ impl Kind {
         }
     }
 
-    /// The name of a built-in kind, which is there for ever.
+    /// The name of a built-in kind.
     pub(crate) fn built_in_name(&self) -> Option<&'static str> {
         self.row().map(|row| row.name)
     }
 
-    /// The path below the secret where it is received unless the handler's attribute says otherwise; `None` for
-    /// [`Kind::Payment`], [`Kind::PaymentCompleted`] and [`Kind::Overdue`], which no request brings.
+    /// Default path below the secret; `None` for [`Kind::Payment`], [`Kind::PaymentCompleted`] and
+    /// [`Kind::Overdue`], which have no URL.
     pub fn default_path(&self) -> Option<&'static str> {
         self.row().and_then(|row| row.path)
     }
@@ -207,17 +208,17 @@ impl Kind {
         self.row().map(|row| row.payload)
     }
 
-    /// The other one of a result/timeout pair.
+    /// The other kind of a result/timeout pair.
     pub fn counterpart(&self) -> Option<Kind> {
         self.row().and_then(|row| row.counterpart.clone())
     }
 
-    /// Whether it is money that came in, by whichever callbacks: [`Kind::Payment`] or [`Kind::PaymentCompleted`].
+    /// Whether it is [`Kind::Payment`] or [`Kind::PaymentCompleted`].
     pub fn is_payment(&self) -> bool {
         matches!(self, Kind::Payment | Kind::PaymentCompleted)
     }
 
-    /// Whether its callbacks tell of money that comes in.
+    /// Whether its callbacks report money that comes in.
     pub(crate) fn is_money_in(&self) -> bool {
         self.row().is_some_and(|row| row.class == Class::MoneyIn)
     }
@@ -227,12 +228,14 @@ impl Kind {
         self.row().is_some_and(|row| row.class == Class::Timeout)
     }
 
-    /// Whether its URL is registered with Safaricom once, rather than sent with each request: C2B and Bill Manager.
+    /// Whether its URL is registered with Safaricom once, not sent with each request: C2B and Bill
+    /// Manager.
     pub fn is_registered_once(&self) -> bool {
         matches!(self, Kind::C2bValidation | Kind::C2bConfirmation | Kind::BillManager)
     }
 
-    /// Whether an application can expect it: it answers a request of the application's, or is a C2B confirmation.
+    /// Whether it can be expected: it answers a request of the application, or is a C2B
+    /// confirmation.
     pub fn can_be_expected(&self) -> bool {
         matches!(
             self,
@@ -248,7 +251,7 @@ impl Kind {
         )
     }
 
-    /// What its sender must hear. A custom kind's route brings its own.
+    /// Its acknowledgement. The route of a custom kind may replace it.
     pub(crate) fn answer(&self) -> Answer {
         self.row().map_or(RESULT_CODE_0, |row| row.answer)
     }
@@ -258,7 +261,7 @@ impl Kind {
     }
 }
 
-/// The name is not that of a built-in kind, and does not begin with `callback/` as those of custom kinds do.
+/// The text is neither the name of a built-in kind nor that of a custom kind (`callback/…`).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{name}` is not the name of a kind of callback")]
 pub struct UnknownKindError {

@@ -1,16 +1,17 @@
-//! The life of an M-Pesa callback, free of web frameworks and databases.
+//! The engine of `mpesa-callbacks` and the contracts of stores and transactors. No web framework,
+//! no database.
 //!
-//! Applications depend on `mpesa-callbacks`, which re-exports all of this. Depend on this crate to write an adapter, a
-//! store or a transactor of your own.
+//! Applications depend on `mpesa-callbacks`, which re-exports this crate. Depend on this crate to
+//! implement an adapter, a store or a transactor.
 //!
-//! | module | what it is |
+//! | module | contents |
 //! |---|---|
-//! | `receive` | from a request to its acknowledgement: guard, route, parse, record, acknowledge |
-//! | `process` | from a recorded callback to its end: handle, settle, retry |
-//! | [`payload`] | the words of M-Pesa as types |
-//! | `source`, `token`, `urls` | who may speak: addresses, proxies, per-payment URLs |
-//! | `expect` | what the application asked for: held against what comes, asked after when nothing does |
-//! | [`store`] | the contract of stores, and the memory store |
+//! | `receive` | request → acknowledgement: guard, route, parse, record, acknowledge |
+//! | `process` | stored callback → done: claim, handle, settle, retry |
+//! | [`payload`] | Daraja's messages as types |
+//! | `source`, `token`, `urls` | client IP, allowlist, signed per-payment URLs |
+//! | `expect` | expectations: recorded before a request, checked when its callback arrives or does not |
+//! | [`store`] | the contract of stores; the memory store |
 //! | [`transactor`] | the contract of transactors |
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 

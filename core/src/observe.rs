@@ -1,6 +1,7 @@
-//! The names under which the engine counts and measures. Documented in `docs/observability.md`.
+//! Metrics. `docs/observability.md` documents them.
 //!
-//! Labels are kinds, verdicts, states and statuses: never a body, a key, a phone number, a name, an amount or a secret.
+//! Labels are kinds, verdicts, states and statuses; never a body, key, phone number, name, amount
+//! or secret.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +10,7 @@ use metrics::{SharedString, counter, gauge, histogram};
 use crate::kind::Kind;
 use crate::store::{SpoolDepth, StateCounts, Verdict, Waiting};
 
-/// A kind's name; that of a built-in kind is not copied.
+/// A kind's name as a label; built-in names are not copied.
 fn label(kind: &Kind) -> SharedString {
     match kind.built_in_name() {
         Some(name) => SharedString::const_str(name),
@@ -17,7 +18,8 @@ fn label(kind: &Kind) -> SharedString {
     }
 }
 
-/// By which of the secrets, from 1, it came: once nothing comes by an old one, that can be taken away.
+/// Counts a request by the secret that it used, from 1. An old secret without requests can be
+/// removed.
 pub(crate) fn received(kind: &Kind, secret: usize, is_minted: bool) {
     let secret = match secret {
         1 => SharedString::const_str("1"),
@@ -78,12 +80,12 @@ pub(crate) fn validation_fell_back(reason: &'static str) {
     counter!("mpesa_callbacks_validation_fallbacks_total", "reason" => reason).increment(1);
 }
 
-/// The transactor is `away`, which passes, or `broken`, which does not.
+/// `away` is transient, `broken` is not.
 pub(crate) fn transactor_failed(nature: &'static str) {
     counter!("mpesa_callbacks_transactor_failures_total", "nature" => nature).increment(1);
 }
 
-/// How long the callback of each kind waits that has been due for longest.
+/// How long the oldest due callback of each kind has been waiting.
 pub(crate) fn waiting(waiting: &[Waiting], now: SystemTime) {
     for Waiting { kind, due_since, .. } in waiting {
         let overdue = now.duration_since(*due_since).unwrap_or_default();
@@ -91,7 +93,7 @@ pub(crate) fn waiting(waiting: &[Waiting], now: SystemTime) {
     }
 }
 
-/// Nothing of this kind waits any more.
+/// The queue of this kind is empty.
 pub(crate) fn waits_no_more(kind: &Kind) {
     gauge!("mpesa_callbacks_overdue_seconds", "kind" => label(kind)).set(0.0);
 }

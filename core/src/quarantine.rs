@@ -1,4 +1,5 @@
-//! The quarantine is bounded: whoever knows the secret, or one URL, could fill a disk with what nobody can read.
+//! Limits of the quarantine: a sender with the secret or one URL could fill the disk with bodies
+//! that cannot be parsed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::store::Delivery;
 
-/// How much is kept that cannot be read.
+/// Limits of the quarantine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct QuarantineLimits {
     pub(crate) rows: u64,
@@ -17,22 +18,22 @@ pub(crate) struct QuarantineLimits {
 
 impl Default for QuarantineLimits {
     fn default() -> QuarantineLimits {
-        // Safaricom changing a shape must not be lost in it: days of a shop's callbacks fit in.
+        // Large enough for days of a shop's callbacks, in case Safaricom changes a format.
         QuarantineLimits { rows: 10_000, bytes: 64 * 1024 * 1024, per_second: 50 }
     }
 }
 
-/// A burst may bring what comes in so many seconds.
+/// A burst may have this many times the rate.
 const BURST_SECONDS: f64 = 10.0;
 
-/// Counts what enters, second by second: what comes by the secret, and what comes by URLs of one payment, each for itself.
-/// A leaked URL is then no means against the rest.
+/// Rate limiters: one for the secret, one for per-payment URLs, so that a leaked URL cannot block
+/// the rest.
 #[derive(Debug)]
 pub(crate) struct Quarantine {
     pub(crate) limits: QuarantineLimits,
     by_secret: Mutex<Bucket>,
     by_token: Mutex<Bucket>,
-    /// Something entered since it was last trimmed.
+    /// Whether the quarantine may have grown since it was last trimmed.
     entered: AtomicBool,
 }
 
@@ -49,7 +50,7 @@ impl Quarantine {
         Quarantine { limits, by_secret: bucket(), by_token: bucket(), entered: AtomicBool::new(true) }
     }
 
-    /// Whether this one may enter now.
+    /// Whether this delivery may enter now.
     pub(crate) fn admits(&self, delivery: &Delivery) -> bool {
         self.admits_one(if delivery.reference.is_some() { &self.by_token } else { &self.by_secret })
     }
@@ -69,12 +70,12 @@ impl Quarantine {
         true
     }
 
-    /// There may be something to trim.
+    /// Notes that the quarantine has grown.
     pub(crate) fn grew(&self) {
         self.entered.store(true, Ordering::Relaxed);
     }
 
-    /// Whether there may be something to trim; asked once for each trimming.
+    /// Whether the quarantine has grown; resets the answer.
     pub(crate) fn has_grown(&self) -> bool {
         self.entered.swap(false, Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! What comes, held against what was expected.
+//! Comparing deliveries with expectations.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use crate::store::{
     Delivery, Disposition, Entry, Lookup, Recorded, Requeue, State, Store, StoreError, Verdict, catch_panic,
 };
 
-/// What an inbox does with what it expects, and with what it does not.
+/// Compares deliveries with expectations.
 #[derive(Clone, Debug)]
 pub(crate) struct Expecting {
-    /// Money of these kinds that nobody asked for is held.
+    /// Kinds whose unexpected successes are held.
     pub(crate) required: Vec<Kind>,
 }
 
 impl Expecting {
-    /// Judges a batch before it is recorded: what contradicts becomes a conflict, what nobody asked for is held, and what
-    /// was asked for gets its reference.
+    /// Compares a batch before it is recorded: contradictions become conflicts, unexpected money is
+    /// held, and expected callbacks get their reference.
     pub(crate) async fn judge(&self, store: &dyn Store, batch: &mut [Delivery]) -> Result<(), StoreError> {
         let known = look(store, batch).await?;
         let mut attributed = Vec::new();
@@ -49,14 +49,15 @@ impl Expecting {
             }
             if let Some(payment) = &mut delivery.payment {
                 payment.reference.get_or_insert_with(|| expected.reference.clone());
-                // It knows its order, and need not wait for a counterpart that does.
+                // Its order is known, so it need not wait for a counterpart.
                 payment.due_after = Duration::ZERO;
             }
         }
         recognise(store, batch, &attributed).await
     }
 
-    /// Whoever expected a callback while it was being recorded, or told its id, did not find it there, and it did not find them.
+    /// Compares again after recording: an expectation or a request id that was recorded at the same
+    /// moment did not see this batch, and this batch did not see it.
     pub(crate) async fn judge_again(
         &self,
         store: &dyn Store,
@@ -98,8 +99,8 @@ impl Expecting {
     }
 }
 
-/// What came to the plain URL says the same as what came to the URL of its reference, or was reconciled under it: the fingerprints
-/// differ by the reference, which was not known when it came.
+/// Gives a callback from the plain URL the content digest that it has at the URL of its reference,
+/// if that one is stored. The digests differ by the reference, which is known only now.
 async fn recognise(store: &dyn Store, batch: &mut [Delivery], attributed: &[usize]) -> Result<(), StoreError> {
     if attributed.is_empty() {
         return Ok(());
@@ -121,7 +122,7 @@ async fn recognise(store: &dyn Store, batch: &mut [Delivery], attributed: &[usiz
 
 fn hold(delivery: &mut Delivery, disposition: Disposition) {
     delivery.disposition = disposition;
-    // Whoever releases it brings it back.
+    // Releasing it adds it again.
     delivery.payment = None;
 }
 
@@ -129,7 +130,8 @@ fn can_be_judged(delivery: &Delivery) -> bool {
     delivery.kind.can_be_expected() && matches!(delivery.disposition, Disposition::Handle | Disposition::Noted)
 }
 
-/// By what an expectation of this callback would be found: its reference or account, and Daraja's id.
+/// The lookup keys of the expectations that this delivery may answer: by its reference or account,
+/// and by Daraja's id.
 fn names(delivery: &Delivery) -> Vec<Sensitive> {
     let kind = &delivery.kind;
     let reference = match kind {
@@ -140,16 +142,16 @@ fn names(delivery: &Delivery) -> Vec<Sensitive> {
     by_reference.into_iter().chain([Expectation::key_of_id(kind, delivery.key.as_str())]).collect()
 }
 
-/// What is known of what was asked for.
+/// Stored expectations that concern a batch.
 struct Asked {
     expected: HashMap<Sensitive, Expectation>,
-    /// Daraja's ids of a request, by the name under which its ids are kept.
+    /// Daraja's ids per request.
     ids: HashMap<Sensitive, Vec<Sensitive>>,
 }
 
 impl Asked {
-    /// Whether Daraja gave the request other ids than this. (Of a C2B confirmation the id is the receipt, which nobody knows
-    /// before it comes.)
+    /// Whether Daraja gave the request other ids. The id of a C2B confirmation is its receipt,
+    /// which is not known before.
     fn is_another_id(&self, delivery: &Delivery, expected: &Expectation) -> bool {
         let name = Expectation::key_of_ids(&delivery.kind, expected.reference.as_str());
         !delivery.kind.is_registered_once()
@@ -183,11 +185,11 @@ async fn look(store: &dyn Store, batch: &[Delivery]) -> Result<Asked, StoreError
     Ok(asked)
 }
 
-/// Which requests were paid already, and by which callbacks.
+/// Requests that are already paid, and the keys of the callbacks that paid them.
 struct Paid(HashMap<(Kind, Sensitive), Vec<Sensitive>>);
 
 impl Paid {
-    /// Looks up what came under the references of those in the batch that tell of a success.
+    /// Looks up the callbacks under the references of the successful deliveries in a batch.
     async fn find(store: &dyn Store, batch: &[Delivery], asked: &Asked) -> Result<Paid, StoreError> {
         let is_asked = |delivery: &&Delivery| {
             delivery.facts.is_success && !delivery.kind.is_registered_once() && can_be_judged(delivery)
@@ -207,7 +209,7 @@ impl Paid {
         }
         for entry in catch_panic(store.find(&lookups)).await? {
             let is_success = entry.outcome == Some(Outcome::Success) && entry.verdict.is_news();
-            // What is held has not been applied, and what was dismissed never will be.
+            // A held callback is not applied yet, and a dismissed one never will be.
             let was_taken = entry.state != State::Held && !(entry.state == State::Done && entry.error.is_some());
             if let Some(reference) = entry.reference.filter(|_| is_success && was_taken) {
                 paid.entry((entry.kind, reference)).or_default().push(entry.key);
@@ -216,7 +218,7 @@ impl Paid {
         Ok(Paid(paid))
     }
 
-    /// Whether another callback paid the request; if none did, this one does from now on.
+    /// Whether another callback paid the request. If not, records this one as the payer.
     fn is_second(&mut self, delivery: &Delivery, expected: &Expectation) -> bool {
         if !delivery.facts.is_success || delivery.kind.is_registered_once() {
             return false;
@@ -228,7 +230,7 @@ impl Paid {
     }
 }
 
-/// What contradicts what was expected; never with the figures, because it is logged.
+/// Returns how a delivery contradicts its expectation. Without amounts, because it is logged.
 pub(super) fn contradiction(facts: &RequestFacts, expected: &Expectation) -> Option<&'static str> {
     let differs =
         |one: Option<&str>, other: Option<&str>| matches!((one, other), (Some(one), Some(other)) if one != other);

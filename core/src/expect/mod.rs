@@ -1,8 +1,8 @@
-//! What the application asked M-Pesa for: recorded before it asks, held against what comes, and asked after when nothing does.
+//! Expectations: what the application asked M-Pesa for.
 //!
-//! An expectation is a row of kind `overdue` in the store, due when the time given is over. It is found by its reference, and
-//! by Daraja's id once that is known, which is another row beside it. Whether it was answered is seen from the callbacks that
-//! are there, so nothing has to be written when one comes.
+//! An expectation is a row of kind `overdue` that is due when its timeout is over. It is found by
+//! its reference and, once Daraja's id is known, by that id, which is a second row. Whether it was
+//! answered is read from the stored callbacks, so nothing has to be updated when one arrives.
 
 mod judge;
 
@@ -23,73 +23,76 @@ use crate::store::{
 use crate::token::LONGEST_REFERENCE;
 use crate::urls::is_reference;
 
-/// Why an expectation cannot be recorded, identified or reconciled.
+/// Why an expectation cannot be recorded, linked or reconciled.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExpectError {
-    /// The inbox would not hear of what is overdue, nor hold what nobody asked for.
+    /// The inbox has no `#[overdue]` handler and no `require_expected`.
     #[error("the inbox expects nothing: write a handler for `#[overdue]`, or say `.require_expected(…)`")]
     NotEnabled,
-    /// A callback of this kind answers no request, or a body of it cannot be made.
+    /// Callbacks of this kind answer no request, or cannot be reconciled.
     #[error("`{kind}` cannot be expected, or not be reconciled")]
     UnsupportedKind {
-        /// Which.
+        /// The kind that was given.
         kind: Kind,
     },
     /// The reference is empty or too long.
     #[error("a reference has 1 to {LONGEST_REFERENCE} bytes, and this one has {length}")]
     InvalidReference {
-        /// How many bytes it has.
+        /// Its length, in bytes.
         length: usize,
     },
-    /// Something else is expected under this reference. Each request needs a reference of its own.
+    /// Another expectation has this reference. Use one reference per request.
     #[error("something else is expected under this reference; each request needs a reference of its own")]
     AlreadyExpected,
-    /// Nothing is expected under this reference.
+    /// There is no expectation with this reference.
     #[error("nothing of kind `{kind}` is expected under this reference")]
     NotExpected {
-        /// Which kind.
+        /// The kind that was given.
         kind: Kind,
     },
-    /// What the callback would have told is missing: Daraja's id, or the receipt or amount of money that came in.
+    /// Daraja's request id is unknown, or the receipt or amount of money that came in is missing.
     #[error(
         "the callback cannot be made without Daraja's id (say `identify` first), or the receipt and amount of money that came in"
     )]
     MissingRequestId,
-    /// The inbox keeps bodies for a shorter time than this waits.
+    /// The timeout is longer than the inbox keeps bodies.
     #[error(
         "an expectation of {timeout:?} would be purged before it is over: the inbox keeps bodies for {retention:?}"
     )]
     ExceedsRetention {
-        /// How long it would wait.
+        /// The timeout of the expectation.
         timeout: Duration,
-        /// How long bodies are kept.
+        /// The retention of the inbox.
         retention: Duration,
     },
-    /// What was found out is no outcome: the request is still being processed. Ask again later.
+    /// The request is still being processed, so there is nothing to reconcile. Query again later.
     #[error("the request is still being processed (`{code}`): ask again later")]
     StillProcessing {
         /// The code that was given.
         code: String,
     },
-    /// The store did not take it; its own words are in the log. Do not send the request.
+    /// The store did not record it; the log contains its error. Do not send the request.
     #[error("the store did not take it")]
     NotRecorded,
-    /// The store fails.
+    /// The store failed.
     #[error("the store fails")]
     Store(#[from] StoreError),
 }
 
-/// Why a callback is held that answers no request, and one that answers two.
+/// Reasons why a callback is held.
 pub(crate) const UNEXPECTED: &str = "nobody asked for it";
 const ANOTHER: &str = "it came for one request, and is the answer to another";
 const ANOTHER_ID: &str = "it came to the URL of a request to which Daraja gave another id";
 const PAID_BEFORE: &str = "another callback has paid its request before";
 
 impl Inbox {
-    /// Records what is about to be asked for, before the request to Daraja goes out. From then on a callback with this
-    /// reference (or, after [`link_request_id`](Inbox::link_request_id), with Daraja's id) that tells of another amount or short code is a
-    /// conflict, and when none comes in the time given, `#[overdue]` runs. Expecting the same again changes nothing.
+    /// Records an expectation before you send the request to Daraja.
+    ///
+    /// From then on a callback with this reference (or with Daraja's id, after
+    /// [`link_request_id`](Inbox::link_request_id)) and another amount or short code is a conflict.
+    /// If no callback arrives in time, `#[overdue]` runs. Recording the same expectation again
+    /// changes nothing.
     ///
     /// ```no_run
     /// use mpesa_callbacks_core::{ExpectError, Inbox, Kind};
@@ -104,7 +107,7 @@ impl Inbox {
     /// ```
     ///
     /// # Errors
-    /// [`ExpectError`]: when it was not recorded, do not send the request.
+    /// [`ExpectError`]. It was not recorded: do not send the request.
     pub async fn expect_callback(&self, expected: &Expectation) -> Result<(), ExpectError> {
         let engine = self.engine();
         if engine.expecting.is_none() {
@@ -129,18 +132,20 @@ impl Inbox {
         }
         let recorded = self.record_expected(expected, expected.key(), Some(expected.timeout)).await?;
         if recorded.verdict == Verdict::Conflict {
-            // Somebody else recorded another one just now; theirs stands.
+            // Another process recorded a different expectation at the same moment; that one stands.
             engine.store.dismiss(recorded.id).await?;
             return Err(ExpectError::AlreadyExpected);
         }
         Ok(())
     }
 
-    /// Tells Daraja's id of a request that is expected: the `CheckoutRequestID` or `OriginatorConversationID` of the answer. Its
-    /// callback is known by it even where its URL carries no reference, and also when it came before this.
+    /// Links Daraja's request id to an expectation: the `CheckoutRequestID` or
+    /// `OriginatorConversationID` of Daraja's response. The callback is then recognised by its id
+    /// even if its URL carries no reference, and even if it arrived before this call.
     ///
     /// # Errors
-    /// [`ExpectError::NotExpected`] when the reference is not known; else as [`expect`](Inbox::expect_callback).
+    /// [`ExpectError::NotExpected`] for an unknown reference, else as
+    /// [`expect_callback`](Inbox::expect_callback).
     pub async fn link_request_id(&self, kind: &Kind, reference: &str, id: &str) -> Result<(), ExpectError> {
         let engine = self.engine();
         let expected = find_expected(&*engine.store, kind, reference).await?;
@@ -150,7 +155,8 @@ impl Inbox {
             engine.store.dismiss(recorded.id).await?;
             return Err(ExpectError::AlreadyExpected);
         }
-        // Found by the reference, too: what comes to its URL under another id is no answer to this request.
+        // Stored under the reference, too: a callback at its URL with another id does not answer
+        // this request.
         let of_ids = Expectation::key_of_ids(kind, reference);
         self.record_expected(&Expectation { id: Some(id.into()), ..expected.clone() }, of_ids, None).await?;
         for early in engine.store.find(&[Lookup::Key(kind.clone(), id.into())]).await? {
@@ -160,8 +166,9 @@ impl Inbox {
         Ok(())
     }
 
-    /// Feeds back what was found out about a request whose callback did not come. It is recorded as the callback that would have
-    /// told it, handled like one, and closes the case; should the callback come after all, it repeats or contradicts this.
+    /// Records the result of a query for a request whose callback did not arrive. It is handled
+    /// like the missing callback and answers the expectation. If the callback arrives later, it is
+    /// a duplicate or a conflict.
     ///
     /// ```no_run
     /// # use mpesa_callbacks_core::{ExpectError, Inbox, Kind};
@@ -177,7 +184,9 @@ impl Inbox {
     /// ```
     ///
     /// # Errors
-    /// [`ExpectError::NotExpected`], [`ExpectError::MissingRequestId`], [`ExpectError::UnsupportedKind`], or that of the store.
+    /// [`ExpectError::NotExpected`], [`ExpectError::MissingRequestId`],
+    /// [`ExpectError::UnsupportedKind`], [`ExpectError::StillProcessing`], or an error of the
+    /// store.
     pub async fn reconcile(
         &self,
         kind: &Kind,
@@ -200,11 +209,11 @@ impl Inbox {
         let known = catch_panic(engine.store.find(&[Lookup::Key(kind.clone(), parsed.key.clone())])).await?;
         let plain = delivery_of(&parsed, body, engine.clock.now(), &engine.routes);
         if let Some(told) = known.iter().find(|entry| entry.content_digest == Some(plain.content_digest)) {
-            // It came to the plain URL, and said so; perhaps before anybody had asked.
+            // It arrived at the plain URL, perhaps before it was expected.
             engine.release_expected(told, &expected).await?;
             return Ok(Recorded::new(told.id, Verdict::Duplicate, None, None));
         }
-        // As if it had come to the URL of this reference.
+        // As if it had arrived at the URL of this reference.
         let mut delivery = match kind.is_registered_once() {
             true => plain,
             false => plain.under(Some(expected.reference.clone())),
@@ -251,7 +260,8 @@ impl Inbox {
 }
 
 impl Engine {
-    /// Releases a callback that was held because nobody had asked for it yet, unless it contradicts; whether it did.
+    /// Releases a callback that was held as unexpected, unless it contradicts the expectation.
+    /// Returns whether it was released.
     pub(super) async fn release_expected(
         self: &Arc<Self>,
         early: &Entry,
@@ -272,8 +282,8 @@ impl Engine {
         Ok(self.release(early.id, Some(&expected.reference)).await?.is_some())
     }
 
-    /// It came to the plain URL before anybody knew whose it was: its payment learns its reference now, as it would from a
-    /// counterpart at the URL of the request.
+    /// The callback arrived at the plain URL before its order was known: its payment gets the
+    /// reference now.
     async fn tell_whose(self: &Arc<Self>, early: &Entry, reference: &Sensitive) -> Result<(), StoreError> {
         let Some(payment) = self.payment_of(early, Some(reference)) else { return Ok(()) };
         let recorded = self.recorder.record(*payment).await;
@@ -283,8 +293,8 @@ impl Engine {
         Ok(())
     }
 
-    /// A callback that came to the URL of a request before its id was known, under another id, and was handled: either of the
-    /// two is forged, and somebody must look.
+    /// Logs an error if a callback with another id was handled for this request before its id was
+    /// known: one of the two is forged.
     async fn warn_about_others(&self, expected: &Expectation, id: &str) -> Result<(), StoreError> {
         if expected.kind.is_registered_once() {
             return Ok(());

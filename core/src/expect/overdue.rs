@@ -1,4 +1,4 @@
-//! Whether a callback came for what was expected.
+//! Whether an expectation was answered.
 
 use std::sync::Arc;
 
@@ -7,15 +7,15 @@ use crate::kind::Kind;
 use crate::payload::{Expectation, Outcome, Sensitive};
 use crate::store::{Entry, Filter, Lookup, State, StoreError, Verdict, catch_panic};
 
-/// How many callbacks of one reference are looked at; there are a few.
+/// Maximum number of callbacks that are read per reference; there are a few.
 const MANY: usize = 1000;
 
 impl Engine {
-    /// Whether there is nothing to ask after; otherwise Daraja's id is told, to ask with.
+    /// Whether the expectation is answered. If not, sets Daraja's id in it, for the query.
     pub(crate) async fn ask_after(self: &Arc<Self>, expected: &mut Expectation) -> Result<bool, StoreError> {
         expected.id = self.id_of(expected).await?;
         let candidates = self.candidates(expected).await?;
-        // Held because nobody had asked for it yet, and whoever asked was not there when it was looked at.
+        // Held as unexpected, because callback and expectation were recorded at the same moment.
         let mut is_released = false;
         for early in &candidates {
             is_released |= self.release_expected(early, expected).await?;
@@ -23,12 +23,13 @@ impl Engine {
         Ok(is_released || candidates.iter().any(|entry| self.tells_the_outcome(entry)))
     }
 
-    /// Whether a callback that tells the outcome was taken for this expectation.
+    /// Whether a callback with a definite outcome answers this expectation.
     pub(crate) async fn is_answered(&self, expected: &Expectation) -> Result<bool, StoreError> {
         Ok(self.candidates(expected).await?.iter().any(|entry| self.tells_the_outcome(entry)))
     }
 
-    /// What came for this expectation: by Daraja's ids, and by its reference. What came to the URL of another request is none.
+    /// Callbacks under Daraja's ids and under the reference, without those at the URL of another
+    /// request.
     async fn candidates(&self, expected: &Expectation) -> Result<Vec<Entry>, StoreError> {
         let mut lookups: Vec<_> =
             self.ids_of(expected).await?.into_iter().map(|id| Lookup::Key(expected.kind.clone(), id)).collect();
@@ -38,7 +39,7 @@ impl Engine {
         Ok(candidates)
     }
 
-    /// Daraja's id of the request, the one that was told last.
+    /// Daraja's latest id of the request.
     pub(crate) async fn id_of(&self, expected: &Expectation) -> Result<Option<Sensitive>, StoreError> {
         Ok(self.ids_of(expected).await?.into_iter().next())
     }
@@ -51,15 +52,16 @@ impl Engine {
         Ok(known.iter().filter(|entry| entry.verdict == Verdict::First).filter_map(id).collect())
     }
 
-    /// What is held tells nothing yet, and some result codes say that nobody knows.
+    /// Whether a callback settles the question: not while it is held, and not with an unknown
+    /// outcome.
     fn tells_the_outcome(&self, entry: &Entry) -> bool {
         let was_taken = entry.verdict.is_news() || entry.attempts > 0;
-        // What was held and then dismissed keeps the reason.
+        // A callback that was held and then dismissed keeps its reason.
         let was_dismissed = entry.state == State::Done && entry.error.is_some();
         if entry.state == State::Held || was_dismissed || !was_taken {
             return false;
         }
-        // What was purged was done with.
+        // A callback that was purged was done.
         entry.body.is_none() || entry.outcome != Some(Outcome::Unknown)
     }
 }

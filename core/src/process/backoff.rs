@@ -1,12 +1,12 @@
-//! When to try again.
+//! Delays between retries.
 
 use std::time::Duration;
 
-/// How often a handler that failed is tried again, unless said otherwise.
+/// Default number of retries of a handler.
 pub(crate) const RETRIES: u32 = 60;
 
-/// When a callback that failed is tried again: exponential back-off with equal jitter. The wait is between half of a bound and
-/// all of it, and the bound doubles with every attempt.
+/// Delays between retries: exponential back-off with equal jitter. A delay is between half of a
+/// bound and the bound, and the bound doubles with every attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     base: Duration,
@@ -14,12 +14,12 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The bound after the first attempt, and the one that it never exceeds.
+    /// Bounds of the first delay and of all delays.
     pub const fn new(base: Duration, cap: Duration) -> Backoff {
         Backoff { base, cap }
     }
 
-    /// How long to wait after this attempt, from 1.
+    /// The delay after this attempt, from 1.
     pub(crate) fn after(&self, attempt: u32) -> Duration {
         let doubled = 2_u32.checked_pow(attempt.saturating_sub(1)).and_then(|factor| self.base.checked_mul(factor));
         doubled.unwrap_or(self.cap).min(self.cap).mul_f64(0.5 + fastrand::f64() / 2.0)
@@ -27,8 +27,8 @@ impl Backoff {
 }
 
 impl Default for Backoff {
-    /// From 2 seconds to an hour. With the default of 60 retries a callback is tried for at least 25 hours before it is dead,
-    /// 38 on average, and 50 at most; the tenth retry comes after 17 to 34 minutes.
+    /// From 2 s to 1 h. With the default of 60 retries, a callback is retried for at least 25 hours
+    /// before it is dead: 38 on average, 50 at most. The tenth retry comes after 17 to 34 minutes.
     fn default() -> Backoff {
         Backoff::new(Duration::from_secs(2), Duration::from_secs(60 * 60))
     }
@@ -49,7 +49,7 @@ mod tests {
         }
     }
 
-    /// The figures of the documentation.
+    /// The figures in the documentation.
     #[test]
     fn money_is_kept_alive_for_more_than_a_day() {
         let backoff = Backoff::default();

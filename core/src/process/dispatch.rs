@@ -1,4 +1,4 @@
-//! From a callback to the user's method for it, and the transaction around that.
+//! From a callback to the user's method, and the transaction around it.
 
 use async_trait::async_trait;
 
@@ -11,7 +11,7 @@ use crate::receive::error_chain;
 use crate::transactor::{BeginOutcome, IdempotencyKeys, PaymentKeys, Transactor, TransactorError};
 use crate::validation::Validation;
 
-/// A handler set and its transactor, seen as one thing of no particular type.
+/// Handlers and transactor as one trait object.
 #[async_trait]
 pub(crate) trait Handle: Send + Sync + 'static {
     async fn handle(
@@ -112,7 +112,7 @@ impl<H, L: Transactor> WithTransactor<H, L> {
     }
 }
 
-/// Marks a payment as accounted for by a callback; `false` when `#[payment]` has handled it.
+/// Marks a payment as handled together with its callback; `false` when `#[payment]` has handled it.
 async fn accounts_for<L: Transactor>(
     transactor: &L,
     tx: &mut L::Tx,

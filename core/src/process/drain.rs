@@ -1,4 +1,4 @@
-//! What waits in the spool goes into the store, oldest first.
+//! Replays the spool into the store, oldest first.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,36 +10,37 @@ use crate::observe;
 use crate::receive::{RecordError, Spooling, error_chain, record_expecting};
 use crate::store::{Delivery, SpoolId, StoreError, Verdict, catch_panic};
 
-/// How many deliveries are replayed in one commit.
+/// Maximum number of deliveries that are replayed in one commit.
 const BATCH: usize = 256;
 
-/// How long to wait before a store that is away is asked again.
+/// Delay before the next attempt while the store is unavailable.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How often what was left behind is offered again.
+/// How often deliveries that could not be replayed are tried again.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// How a replay ended.
+/// Result of replaying one batch.
 enum Replay {
-    /// These went into the store, or can never go there. There may be more.
+    /// The batch is in the store, or can never go there. There may be more.
     Went,
-    /// Nothing is left to try with.
+    /// The spool is empty.
     Nothing,
-    /// These went into the store, and are still in the spool: it cannot be written to. There may be more.
+    /// The batch is in the store, and still in the spool, which cannot be written. There may be
+    /// more.
     NotRemoved,
-    /// The store or the spool fails.
+    /// The store or the spool failed.
     Failed,
 }
 
-/// Replays until the inbox closes. A crash between the store's commit and the removal from the spool replays a delivery again;
-/// the store knows it by its digest.
+/// Replays until the inbox closes. After a crash between the store's commit and the removal from
+/// the spool, a delivery is replayed again, and the store recognises it by its digest.
 pub(crate) async fn drain(engine: Arc<Engine>) {
     let Some(spooling) = &engine.spooling else { return };
     let (mut behind, mut since, mut is_owing) = (SpoolId::default(), Instant::now(), false);
     while !engine.closing.is_cancelled() {
         let began = Instant::now();
         let (pause, is_idle) = match engine.replay(spooling, &mut behind).await {
-            // Half of the time is for callbacks that come just now.
+            // Half of the time is left for new callbacks.
             Replay::Went => (began.elapsed(), false),
             Replay::NotRemoved => {
                 is_owing = true;
@@ -57,7 +58,7 @@ pub(crate) async fn drain(engine: Arc<Engine>) {
             () = spooling.wake.notified(), if is_idle => {}
             () = engine.closing.cancelled() => {}
         }
-        // What was left behind is offered again: it could not be removed, or the store refused it.
+        // Try again what could not be removed, or was refused by the store.
         if is_idle && (is_owing || since.elapsed() >= AGAIN) {
             (behind, since, is_owing) = (SpoolId::default(), Instant::now(), false);
         }
@@ -65,7 +66,7 @@ pub(crate) async fn drain(engine: Arc<Engine>) {
 }
 
 impl Engine {
-    /// One batch, of those that came after `behind`; moves that to the last one.
+    /// Replays one batch behind `behind`, and moves that to the last delivery of the batch.
     async fn replay(self: &Arc<Self>, spooling: &Spooling, behind: &mut SpoolId) -> Replay {
         let oldest = match catch_panic(spooling.spool.oldest(*behind, BATCH)).await {
             Ok(oldest) => oldest,
@@ -85,7 +86,8 @@ impl Engine {
             match answer {
                 Ok((delivery, answer)) => {
                     recorded.push(id);
-                    // Mostly it was recorded before although nobody heard so; that is no news to the application.
+                    // Usually it was recorded, and only the answer was lost: no duplicate for the
+                    // application.
                     if answer.verdict != Verdict::Duplicate {
                         self.notice(&delivery, &answer);
                     }
@@ -96,7 +98,7 @@ impl Engine {
                 Err(RecordError::Away) => is_away = true,
             }
         }
-        // What comes behind must not wait for a spool that cannot be written to.
+        // Later deliveries must not wait for a spool that cannot be written.
         if !is_away {
             *behind = last;
         }

@@ -1,4 +1,4 @@
-//! Step 6: the user's method, in a transaction of the user's database if it asks for one.
+//! Step 6: run the user's method, in a transaction of the user's database if it takes one.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,18 +20,18 @@ use crate::store::{Claimed, Completion, StoreError, catch_panic};
 use crate::transactor::{IdempotencyKey, IdempotencyKeys, PaymentKeys, TransactorError};
 use crate::urls::Environment;
 
-/// How long what nobody here handles is left to others.
+/// How long a kind without a handler in this process is left to other processes.
 const UNHANDLED: Duration = Duration::from_secs(5);
 
-/// The longest wait for a transactor that is away: what waits for it is money.
+/// Longest delay while the transactor is unavailable.
 const TRANSACTOR_AWAY_MAX_DELAY: Duration = Duration::from_secs(60);
 
-/// How handling one callback ended, for `settle` to write down.
+/// The result of handling, for `settle`.
 #[allow(clippy::large_enum_variant, reason = "made once for each callback, and moved twice")]
 pub(crate) enum HandlerExit {
-    /// Write this.
+    /// Write this completion; the context is for `#[on_dead]`.
     With(Completion, Option<CallbackContext>),
-    /// The lease is gone: whoever has it now will write.
+    /// The lease expired; its new holder settles the callback.
     LeaseLost,
 }
 
@@ -54,7 +54,7 @@ impl Engine {
             return self.given_up(claimed.attempt);
         }
         let Some(route) = self.routes.of(&claimed.kind) else {
-            // Nothing was asked for that is not handled: another process can.
+            // Claims ask only for handled kinds, so another process can handle it.
             return (HandlerExit::With(Completion::Snoozed { after: UNHANDLED }, None), "released");
         };
         if route.implied {
@@ -81,7 +81,7 @@ impl Engine {
             claimed.reference.as_ref(),
         ) {
             Ok(parsed) => parsed,
-            // An older version of the library recorded what this one cannot read.
+            // Recorded by a version of the library that could parse it.
             Err(error) => return dead(ctx, error.to_string()),
         };
         let ctx = match &mut parsed.callback {
@@ -102,7 +102,8 @@ impl Engine {
             }
         }
 
-        // A payment is marked by its receipt: its reference is that of whichever callback told of it first.
+        // The idempotency key of a payment does not depend on its reference, which is that of the
+        // callback that reported it first.
         let reference = reference.filter(|_| kind != Kind::Payment);
         let is_transactional = route.transactional && asked_after.is_none();
         let marks = is_transactional.then(|| {
@@ -118,7 +119,7 @@ impl Engine {
         let handling = self.handling.clone();
         let theirs = ctx.clone();
         let call = async move { handling.handle(parsed.callback, &theirs, marks).await };
-        // A task of its own, so that a panic stays there.
+        // In its own task, so that a panic does not spread.
         let mut running = tokio::spawn(call.in_current_span());
         let mut overran = false;
         let result = tokio::select! {
@@ -140,7 +141,8 @@ impl Engine {
             Ok(Err(Failure::Transactor(error @ TransactorError::Unavailable(_)))) => {
                 return self.transactor_away(&error);
             }
-            // It will not pass by itself; so the attempt counts, and somebody hears of it in the end.
+            // Not transient: the attempt counts, so that the callback is dead in the end and
+            // somebody is told.
             Ok(Err(Failure::Transactor(error))) => {
                 observe::transactor_failed("broken");
                 tracing::error!(
@@ -160,11 +162,11 @@ impl Engine {
         let after = self.limits.backoff.after(attempt);
         let (callback, kind) = (ctx.id(), ctx.kind());
         match self.environment {
-            // Nobody's money, and nobody's name: a developer wants to see what is wrong.
+            // No real money and no real names: show the developer the cause.
             Environment::Sandbox => {
                 tracing::warn!(%callback, %kind, attempt, ?after, cause = error, "a handler failed; it is tried again");
             }
-            // The error's own words may name people: they are kept in the store.
+            // The error may contain personal data, so it is stored and not logged.
             Environment::Production => {
                 tracing::warn!(%callback, %kind, attempt, ?after, "a handler failed; it is tried again, and `inbox.get` shows why");
             }
@@ -172,7 +174,8 @@ impl Engine {
         (HandlerExit::With(Completion::Retry { after, error: error.into() }, None), "retry")
     }
 
-    /// Asking is not an answer: unless there is one by now, it is asked again, after as long as the callback was given or longer.
+    /// A query is not an answer. Without one, the handler runs again after at least the
+    /// expectation's timeout.
     async fn asked(&self, expected: &Expectation, ctx: CallbackContext, is_last: bool) -> (HandlerExit, &'static str) {
         match self.is_answered(expected).await {
             Ok(true) => (HandlerExit::With(Completion::Done, None), "done"),
@@ -189,8 +192,8 @@ impl Engine {
         }
     }
 
-    /// A payment takes over what the other callbacks of its receipt tell: the reference of a push's own URL, the names that a
-    /// confirmation has. Only where there are others: most payments have one.
+    /// Adds the reference and the names that the other callbacks of the receipt contain. Most
+    /// payments have one callback.
     async fn complete(&self, payment: &mut Payment, claimed: &Claimed) -> Result<(), StoreError> {
         payment.reference = payment.reference.take().or_else(|| claimed.reference.clone());
         if claimed.related.len() < 2 {
@@ -199,7 +202,8 @@ impl Engine {
         for related in &claimed.related {
             let Some(entry) = catch_panic(self.store.get(related.id)).await? else { continue };
             let told = self.parsed(&entry).and_then(|parsed| parsed.payment());
-            // Another amount under the same receipt is a conflict, and tells nothing of this payment.
+            // Another amount under the same receipt is a conflict, and says nothing about this
+            // payment.
             if let Some(mut told) = told.filter(|told| told.amount == payment.amount) {
                 told.reference.clone_from(&related.reference);
                 payment.take_over(told);
@@ -214,7 +218,7 @@ impl Engine {
         (HandlerExit::With(Completion::Snoozed { after }, None), "released")
     }
 
-    /// The transactor cannot be reached. That passes, and costs no attempt.
+    /// The transactor is unavailable. This is transient, and the attempt does not count.
     fn transactor_away(&self, error: &TransactorError) -> (HandlerExit, &'static str) {
         let failures = self.transactor_failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         observe::transactor_failed("away");
@@ -227,7 +231,7 @@ impl Engine {
         (HandlerExit::With(Completion::Snoozed { after }, None), "released")
     }
 
-    /// The lease was lost, or the inbox stops.
+    /// The lease was lost, or the inbox is shutting down.
     fn given_up(&self, attempt: u32) -> (HandlerExit, &'static str) {
         if !self.stopping.is_cancelled() {
             return (HandlerExit::LeaseLost, "lease_lost");
@@ -237,8 +241,8 @@ impl Engine {
     }
 }
 
-/// Stops a handler and waits until it has stopped: one that is between two `await`s cannot be stopped there, and nobody
-/// else may begin while it runs.
+/// Aborts a handler and waits until it has stopped. It stops at its next `await`, and no other may
+/// start before.
 async fn stop<T>(running: JoinHandle<T>) -> Result<T, JoinError> {
     running.abort();
     running.await

@@ -1,4 +1,4 @@
-//! From a recorded callback to its end: handle, settle, and everything that keeps that going.
+//! From a stored callback to its end: claim, handle, settle, retry.
 
 mod handle;
 
@@ -43,7 +43,7 @@ use tracing::Instrument;
 use crate::engine::Engine;
 use crate::store::{Claimed, Lease};
 
-/// The rest of a callback's life, once a worker has claimed it.
+/// The life of a callback after it was claimed.
 pub(crate) async fn run(
     engine: Arc<Engine>,
     claimed: Claimed,
@@ -51,7 +51,7 @@ pub(crate) async fn run(
     _place: Option<RoomPermit>,
 ) {
     let (lease, payment) = (claimed.lease, claimed.payment);
-    // However this ends, a panic of the store included: what is no longer in hand is not renewed.
+    // Runs however this ends, also when the store panics: stop renewing the lease.
     let _leaving = Leaving { engine: engine.clone(), lease, payment };
     let span = tracing::info_span!("handle", callback = %lease.id, kind = %claimed.kind, attempt = claimed.attempt);
     async {

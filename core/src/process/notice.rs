@@ -1,25 +1,26 @@
-//! Telling the application's hooks: once, in the background, with nothing hanging on it.
+//! Calls the application's hooks: once, in the background; nothing depends on their result.
 
 use crate::context::CallbackContext;
 use crate::engine::Engine;
 use crate::store::catch_panic;
 
-/// What there is to tell.
+/// The hook to call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Notice {
-    /// `on_duplicate`
+    /// Calls `on_duplicate`.
     Duplicate,
-    /// `on_conflict`
+    /// Calls `on_conflict`.
     Conflict,
-    /// `on_dead`
+    /// Calls `on_dead`.
     Dead,
-    /// `on_quarantine`
+    /// Calls `on_quarantine`.
     Quarantine,
 }
 
 impl Engine {
-    /// A hook that panics or hangs does so in a task of its own. Only so many run at once; when there is no room, a
-    /// duplicate is not worth waiting for. The body is loaded when there is room, so that those which wait take little.
+    /// Calls a hook in its own task, where it may panic or hang. Concurrency is limited; a
+    /// duplicate does not wait for a permit. The body is loaded when there is a permit, so that
+    /// waiting hooks need little memory.
     pub(crate) fn tell(&self, notice: Notice, ctx: CallbackContext) {
         let (handling, room, give_up) = (self.handling.clone(), self.hooks.clone(), self.giving_up.clone());
         if matches!(notice, Notice::Duplicate) && room.available_permits() == 0 {
@@ -29,7 +30,7 @@ impl Engine {
         let (store, ctx) = (self.store.clone(), ctx.with_body(None));
         let telling = async move {
             let Ok(_room) = room.acquire_owned().await else { return };
-            // What cannot be loaded now can be looked at later; the hook is told all the same.
+            // Call the hook without a body if it cannot be loaded.
             let body = catch_panic(store.get(ctx.id())).await.ok().flatten().and_then(|entry| entry.body);
             let ctx = ctx.with_body(body);
             if tokio::time::timeout(limit, handling.notice(notice, &ctx)).await.is_err() {

@@ -1,4 +1,4 @@
-//! The transactor, when it was away at the start.
+//! Prepares a transactor that was unavailable at start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +8,11 @@ use tokio::time::sleep;
 use crate::engine::Engine;
 use crate::receive::error_chain;
 
-/// How long to wait before it is asked again.
+/// Delay before the next attempt.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Prepares the transactor as soon as it is there. Until then its transactions fail, and their attempts do not count.
+/// Prepares the transactor as soon as it is available. Until then its transactions fail, and their
+/// attempts do not count.
 pub(crate) async fn prepare(engine: Arc<Engine>) {
     loop {
         tokio::select! {

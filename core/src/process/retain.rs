@@ -1,4 +1,4 @@
-//! Bodies hold names and phone numbers, and go after a while.
+//! Deletes old bodies periodically, because they contain names and phone numbers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,21 +9,21 @@ use crate::engine::Engine;
 use crate::receive::error_chain;
 use crate::store::{Extent, catch_panic};
 
-/// How often bodies are looked for that are old enough.
+/// Interval between purges.
 const PERIOD: Duration = Duration::from_secs(60 * 60);
 
-/// The first time soon after the start, and not in all processes at once.
+/// Longest delay before the first purge, so that not all processes purge at once.
 const FIRST: Duration = Duration::from_secs(5 * 60);
 
-/// Once a day all are looked at: the first time, and after so many times.
+/// Every 24th purge looks at all bodies.
 const ROUNDS: u32 = 24;
 
-/// Purges now and then, until nothing new is recorded.
+/// Purges periodically until the inbox closes.
 pub(crate) async fn retain(engine: Arc<Engine>) {
     let Some(age) = engine.limits.retention else { return };
     let mut wait = FIRST.mul_f64(0.5 + fastrand::f64());
     for round in 0_u32.. {
-        // Rows that bear a wrong time can end a look at the oldest early.
+        // A row with a wrong time can end a purge of the oldest early.
         let extent = if round.is_multiple_of(ROUNDS) { Extent::All } else { Extent::WhileOld };
         tokio::select! {
             () = sleep(wait) => {}

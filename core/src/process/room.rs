@@ -1,4 +1,4 @@
-//! How many handlers run at once, and how much of that one kind can take.
+//! Limits the number of concurrent handlers, in total and per kind.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -6,16 +6,16 @@ use tokio::sync::Notify;
 
 use crate::kind::Kind;
 
-/// Room for a number of handlers. Each kind has a share that others cannot take, payments the largest; the rest is shared.
-/// So a kind whose handlers hang does not stop the others.
+/// Permits for handlers. Each kind has a share that others cannot use, payments the largest; the
+/// rest is shared. A kind whose handlers hang does not block the others.
 #[derive(Debug)]
 pub(crate) struct Room {
     kinds: Vec<Kind>,
-    /// Per kind, in the order of `kinds`: what others cannot take.
+    /// Reserved permits per kind, in the order of `kinds`.
     shares: Vec<usize>,
     shared: usize,
     taken: Mutex<Vec<usize>>,
-    /// Rung when a place becomes free.
+    /// Notified when a permit is returned.
     freed: Notify,
 }
 
@@ -23,11 +23,11 @@ pub(crate) struct Room {
 pub(crate) struct Free {
     pub(crate) kinds: Vec<Kind>,
     pub(crate) limit: usize,
-    /// Whether some kinds have no room at the moment.
+    /// Whether some kinds have no permits at the moment.
     pub(crate) is_restricted: bool,
 }
 
-/// A place, until it is dropped.
+/// A permit; returned when dropped.
 #[derive(Debug)]
 pub(crate) struct RoomPermit {
     room: Arc<Room>,
@@ -35,9 +35,9 @@ pub(crate) struct RoomPermit {
 }
 
 impl Room {
-    /// Room for so many handlers of these kinds. Payments have a quarter of it, the other kinds a quarter between them; where
-    /// there is too little for that, all is shared. Kinds without a handler ([implied](crate::routes::Route)) take no time, and
-    /// have no share.
+    /// `size` permits: a quarter for payments, a quarter for the other kinds, the rest shared. If
+    /// that leaves nothing to share, all permits are shared. Kinds without a handler
+    /// ([implied](crate::routes::Route)) take no time and have no share.
     pub(crate) fn new(size: usize, routes: &[(Kind, bool)]) -> Room {
         let kinds: Vec<Kind> = routes.iter().map(|(kind, _)| kind.clone()).collect();
         let handled: Vec<&Kind> = routes.iter().filter(|(_, is_handled)| *is_handled).map(|(kind, _)| kind).collect();
@@ -55,7 +55,7 @@ impl Room {
         Room { taken: Mutex::new(vec![0; kinds.len()]), kinds, shares, shared, freed: Notify::new() }
     }
 
-    /// What may be claimed now, at most so many; `None` when there is no room at all.
+    /// Returns what may be claimed now, at most `most` callbacks; `None` when no permit is left.
     pub(crate) fn free(&self, most: usize) -> Option<Free> {
         let taken = self.taken();
         let shared = self.shared - self.beyond_shares(&taken);
@@ -69,7 +69,7 @@ impl Room {
         Some(Free { kinds, limit: limit.min(most), is_restricted: true })
     }
 
-    /// A place for a callback that was claimed as [`free`](Room::free) allowed.
+    /// Takes a permit for a callback that was claimed as [`free`](Room::free) allowed.
     pub(crate) fn take(self: &Arc<Self>, kind: &Kind) -> RoomPermit {
         let at = self.kinds.iter().position(|other| other == kind).unwrap_or(0);
         if let Some(taken) = self.taken().get_mut(at) {
@@ -86,7 +86,7 @@ impl Room {
         self.beyond_shares(&taken) < self.shared || has_own()
     }
 
-    /// Waits until a place becomes free.
+    /// Waits until a permit is returned.
     pub(crate) async fn freed(&self) {
         self.freed.notified().await;
     }

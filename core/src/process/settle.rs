@@ -13,14 +13,14 @@ use crate::process::Notice;
 use crate::receive::error_chain;
 use crate::store::{Completion, Lease, SettleResult, Settlement, Store, StoreError, catch_panic};
 
-/// How many settlements may wait, and how many are written in one commit.
+/// Capacity of the queue of settlements, and maximum number per commit.
 const QUEUE: usize = 1024;
 const BATCH: usize = 256;
 
-/// How long to wait before a settlement that the store would not take is offered again.
+/// Delay before a settlement is offered to the store again.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The way to the task that settles: concurrent settlements share one commit.
+/// Sends settlements to the task that writes them; concurrent settlements share one commit.
 #[derive(Debug)]
 pub(crate) struct Settler {
     sender: mpsc::Sender<Job>,
@@ -62,7 +62,7 @@ impl Engine {
 }
 
 impl Engine {
-    /// Rings when a retry is due, unless that is so far off that polling finds it soon enough.
+    /// Wakes the poller when a retry is due, unless polling finds it soon enough.
     fn wake_after(&self, after: Duration) {
         if after > Duration::from_secs(10) {
             return;
@@ -78,7 +78,7 @@ impl Engine {
 }
 
 impl Settler {
-    /// Starts the task that settles. It ends when the last handle is dropped, or `stop` is and nothing waits.
+    /// Starts the task that settles. It ends when the last handle is dropped.
     pub(crate) fn start(store: Arc<dyn Store>, lease: Duration) -> (Settler, impl Future<Output = ()>) {
         let (sender, receiver) = mpsc::channel(QUEUE);
         (Settler { sender }, settle_all(store, receiver, lease))
@@ -97,7 +97,7 @@ async fn settle_all(store: Arc<dyn Store>, mut receiver: mpsc::Receiver<Job>, le
         drain_ready(&mut receiver, &mut jobs, BATCH).await;
         let (batch, replies): (Vec<_>, Vec<_>) = jobs.drain(..).map(|job| (job.settlement, job.reply)).unzip();
         for (reply, settled) in replies.into_iter().zip(settle_batch(&*store, &batch, Instant::now() + lease).await) {
-            // Without an answer its lease expires.
+            // Without an answer the lease expires.
             if let Some(settled) = settled {
                 let _ = reply.send(settled);
             }
@@ -105,8 +105,8 @@ async fn settle_all(store: Arc<dyn Store>, mut receiver: mpsc::Receiver<Job>, le
     }
 }
 
-/// Offers the batch until the store takes it, or until its leases have expired in any case. Settling again is safe. What the
-/// store refuses for ever fails alone.
+/// Offers the batch until the store accepts it or its leases have expired. Settling again is safe.
+/// If the store refuses one settlement, the others are written without it.
 async fn settle_batch(store: &dyn Store, batch: &[Settlement], until: Instant) -> Vec<Option<SettleResult>> {
     loop {
         match catch_panic(store.settle(batch)).await {

@@ -1,4 +1,4 @@
-//! Leases renewed, expired ones swept, the quarantine trimmed, depths measured.
+//! Maintenance: renews leases, reclaims expired ones, trims the quarantine, measures the queues.
 
 use std::collections::{HashMap, HashSet};
 use std::mem::replace;
@@ -13,13 +13,13 @@ use crate::observe;
 use crate::receive::error_chain;
 use crate::store::{Claimed, Lease, StoreError, Waiting, catch_panic};
 
-/// How often the depths are measured.
+/// Interval between measurements.
 const MEASURE: Duration = Duration::from_secs(15);
 
-/// After so long, callbacks that nothing has handled are worth a warning. A deployment takes less.
+/// A queue without a handler is logged as a warning after this long. A deployment takes less.
 const UNHANDLED: Duration = Duration::from_secs(60);
 
-/// The callbacks that this process is handling.
+/// Leases of callbacks that this process is handling.
 #[derive(Debug)]
 pub(crate) struct HeldLeases {
     flights: Mutex<HashMap<Lease, HeldLease>>,
@@ -33,19 +33,21 @@ struct HeldLease {
 }
 
 impl HeldLeases {
-    /// None yet. Once `giving_up` is cancelled, so is everything in flight, and all that comes.
+    /// No leases. Cancelling `giving_up` cancels all handlers, and those that start later.
     pub(crate) fn new(giving_up: CancellationToken) -> HeldLeases {
         HeldLeases { flights: Mutex::default(), giving_up }
     }
 
-    /// From now on the lease is renewed; the token is cancelled when it is lost, or when the inbox gives up waiting.
+    /// Renews this lease from now on. The token is cancelled when the lease is lost, or when the
+    /// inbox gives up waiting.
     fn enter(&self, lease: Lease, expires: Instant) -> CancellationToken {
         let cancel = self.giving_up.child_token();
         self.flights().insert(lease, HeldLease { cancel: cancel.clone(), expires });
         cancel
     }
 
-    /// The same for a callback that was claimed, and for the payment that was claimed with it: losing either stops the handler.
+    /// The same for a claimed callback and the payment that was claimed with it: losing either
+    /// stops the handler.
     pub(super) fn enter_claimed(&self, claimed: &Claimed, expires: Instant) -> CancellationToken {
         let cancel = self.enter(claimed.lease, expires);
         if let Some(payment) = claimed.payment {
@@ -63,7 +65,7 @@ impl HeldLeases {
     }
 }
 
-/// Renews, sweeps, trims and measures until everything has ended.
+/// Runs until everything has ended.
 pub(crate) async fn maintain(engine: Arc<Engine>) {
     let every = |period: Duration| {
         let mut ticks = interval(period.max(Duration::from_millis(10)));
@@ -75,7 +77,7 @@ pub(crate) async fn maintain(engine: Arc<Engine>) {
     let mut measure = every(MEASURE);
     loop {
         tokio::select! {
-            // Renewing comes before sweeping, or a process that was paused would sweep its own handlers.
+            // Renew before reclaiming: a process that was paused must not reclaim its own leases.
             biased;
             _ = renew.tick() => drop(engine.renew(true).await),
             _ = sweep.tick() => {
@@ -86,30 +88,30 @@ pub(crate) async fn maintain(engine: Arc<Engine>) {
             () = engine.drained() => break,
         }
     }
-    // Also when the last inbox was dropped without a `shutdown`.
+    // Also when the last inbox was dropped without `shutdown`.
     engine.closing.cancel();
 }
 
 impl Engine {
-    /// Nothing new is claimed, and every handler has ended.
+    /// Waits until nothing new is claimed and all handlers have ended.
     async fn drained(&self) {
         self.stopping.cancelled().await;
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    /// Renews the leases of what is in flight: those that need it, or all. Whether the store could be asked.
+    /// Renews the leases in use: those that are due, or all. Returns whether the store answered.
     async fn renew(&self, only_due: bool) -> bool {
         let asked = Instant::now();
         let lease = self.limits.lease;
-        // What began a moment ago needs no renewal yet.
+        // A lease that was claimed a moment ago need not be renewed yet.
         let is_due = |flight: &HeldLease| !only_due || flight.expires.saturating_duration_since(asked) < lease * 2 / 3;
         let leases: Vec<Lease> =
             self.held_leases.flights().iter().filter(|(_, flight)| is_due(flight)).map(|(lease, _)| *lease).collect();
         if leases.is_empty() {
             return true;
         }
-        // A store that does not answer is as good as one that is away.
+        // A store that does not answer in time counts as unavailable.
         let renewed = timeout(lease / 3, catch_panic(self.store.renew(&leases, lease))).await;
         let mut flights = self.held_leases.flights();
         match renewed {
@@ -129,7 +131,8 @@ impl Engine {
                     |error| error.err().map(|error| error_chain(&error)).unwrap_or_default(),
                 );
                 tracing::warn!(cause, "cannot renew leases");
-                // Whoever may have lost the lease by the next time stops now: somebody else may begin.
+                // A handler whose lease may expire before the next renewal stops now, because
+                // another process may start.
                 let soon = Instant::now() + lease / 3;
                 flights.values().filter(|flight| flight.expires < soon).for_each(|flight| flight.cancel.cancel());
                 false
@@ -137,14 +140,14 @@ impl Engine {
         }
     }
 
-    /// Makes room in the quarantine: the oldest go first.
+    /// Trims the quarantine, oldest first.
     async fn trim(&self) {
         if !self.quarantine.has_grown() {
             return;
         }
         let limits = self.quarantine.limits;
         let trimming = catch_panic(self.store.trim_quarantine(limits.rows, limits.bytes));
-        // Renewing leases must not wait for it; what is left is for the next time.
+        // Renewing leases must not wait for this; the rest is trimmed next time.
         match timeout(self.limits.lease / 3, trimming).await.unwrap_or(Err(StoreError::Unavailable("no answer".into())))
         {
             Ok(0) => {}
@@ -162,8 +165,8 @@ impl Engine {
         }
     }
 
-    /// Takes back what others left behind. What is in flight here is renewed first: after a pause, or a step of the
-    /// clock, its leases may look expired too.
+    /// Reclaims expired leases. The own leases are renewed first: after a pause or a clock step
+    /// they may look expired, too.
     async fn sweep(&self) {
         if !self.renew(false).await {
             return;
@@ -179,8 +182,8 @@ impl Engine {
         }
     }
 
-    /// What waits, and since when. Kinds that this process does not handle wait for one that does; should none come, somebody
-    /// must know.
+    /// Reports the queue per kind. A kind that this process does not handle waits for another
+    /// process; if there is none, an operator must know.
     fn show_waiting(&self, waiting: &[Waiting]) {
         let now = self.clock.now();
         observe::waiting(waiting, now);

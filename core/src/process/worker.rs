@@ -1,4 +1,4 @@
-//! Claiming what is ready, as much as there is room for.
+//! Polls for ready callbacks and claims as many as can run.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,19 +11,20 @@ use crate::kind::Kind;
 use crate::receive::error_chain;
 use crate::store::{Claim, Claimed, Lane, catch_panic};
 
-/// How often to look for work that nobody announced: retries that came due, other processes' callbacks.
+/// Interval of polling for callbacks that nobody announced: due retries, callbacks of other
+/// processes.
 const POLL: Duration = Duration::from_secs(1);
 
-/// The most that is claimed at once, so that a crash leaves little behind.
+/// Maximum number of callbacks per claim, so that a crash interrupts few.
 const BATCH: usize = 64;
 
-/// Claims and runs until the inbox stops.
+/// Claims and runs callbacks until the inbox stops.
 pub(crate) async fn work(engine: Arc<Engine>) {
     if !engine.adopted().await {
         return;
     }
     while !engine.stopping.is_cancelled() {
-        // Room is looked for before anything is claimed: a lease is for running, not for waiting.
+        // Check for permits before claiming: a lease is for running, not for waiting.
         let Some(free) = engine.room.free(BATCH) else {
             tokio::select! {
                 () = engine.room.freed() => continue,
@@ -35,7 +36,7 @@ pub(crate) async fn work(engine: Arc<Engine>) {
         let is_idle = claimed.is_empty();
         for claimed in claimed {
             let place = engine.room.take(&claimed.kind);
-            // Renewed from now on, not from when the task gets its turn.
+            // Renewed from now on, not from when the task is first polled.
             let cancelled = engine.held_leases.enter_claimed(&claimed, expires);
             engine.tasks.spawn(run(engine.clone(), claimed, cancelled, Some(place)));
         }
@@ -52,10 +53,10 @@ pub(crate) async fn work(engine: Arc<Engine>) {
     }
 }
 
-/// Claims and runs the suspects: callbacks that were in hand when their process ended, more than once. They have a lane of
-/// their own, in which nothing runs at first but one of them: should it end the process, it takes no other's attempt with it.
-/// Each round that this process survives lets twice as many run at once, so that the innocent, which are nearly all, are
-/// worked off quickly once the crashes have ended.
+/// Claims and runs suspects: callbacks whose process ended while they ran, more than once. At first
+/// one suspect runs at a time, so that if it ends the process, no other loses its attempt. Each
+/// round that this process survives doubles their number: nearly all of them are innocent, and are
+/// done soon after the crashes have ended.
 pub(crate) async fn poll_suspects(engine: Arc<Engine>) {
     if !engine.adopted().await {
         return;
@@ -68,7 +69,7 @@ pub(crate) async fn poll_suspects(engine: Arc<Engine>) {
         if width > 1 {
             handled += engine.run_suspects(&kinds, Lane::Suspects, width).await;
         }
-        // Also those that were interrupted so often that they run in no other company.
+        // Including those that were interrupted so often that they run alone.
         handled += engine.run_suspects(&kinds, Lane::Alone, 1).await;
         if handled > 0 {
             width = (width * 2).min(widest);
@@ -83,11 +84,11 @@ pub(crate) async fn poll_suspects(engine: Arc<Engine>) {
 }
 
 impl Engine {
-    /// What was claimed, and when its leases expire.
+    /// Returns the claimed callbacks, and when their leases expire.
     async fn claim(&self, kinds: &[Kind], lane: Lane, limit: usize) -> (Vec<Claimed>, Instant) {
-        // The lease counts from before the question was asked, by a clock that nobody sets.
+        // The lease counts from before the call, by the monotonic clock.
         let expires = Instant::now() + self.limits.lease;
-        // Whether or not there is room for payments just now.
+        // Whether or not there are permits for payments now.
         let handles_payments = self.routes.of(&Kind::Payment).is_some();
         let claim = Claim { kinds, lane, limit, lease: self.limits.lease, handles_payments };
         let claimed = match catch_panic(self.store.claim(&claim)).await {
@@ -100,7 +101,7 @@ impl Engine {
         (claimed, expires)
     }
 
-    /// Claims and runs some of the suspects, and waits for all of them. Returns how many there were.
+    /// Claims and runs suspects, waits for all of them, and returns their number.
     async fn run_suspects(self: &Arc<Self>, kinds: &[Kind], lane: Lane, limit: usize) -> usize {
         let (claimed, expires) = self.claim(kinds, lane, limit).await;
         let count = claimed.len();
@@ -112,7 +113,7 @@ impl Engine {
             })
             .collect();
         for one in running {
-            // A panic of the store's was printed where it happened; the lease is left, and expires.
+            // A panic of the store was reported where it happened; the lease expires.
             let _ = one.await;
         }
         count

@@ -1,4 +1,4 @@
-//! Step 5: what the sender must hear. Every status code of the library is written here.
+//! Step 5: the HTTP response. Every status code of the library is written here.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use crate::engine::Engine;
 use crate::kind::{JSON, Kind};
 use crate::observe;
 
-/// What a sender must hear, for an adapter to send.
+/// The HTTP response to a callback, for an adapter to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acknowledgement {
     status: u16,
@@ -16,22 +16,22 @@ pub struct Acknowledgement {
 }
 
 impl Acknowledgement {
-    /// The HTTP status.
+    /// HTTP status code.
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// The headers that belong to it, beside those that every HTTP server adds: names in lower case.
+    /// Headers to add to those of the HTTP server, with names in lower case.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.header.into_iter()
     }
 
-    /// The body.
+    /// Body of the response; empty for refusals.
     pub fn body(&self) -> &str {
         &self.body
     }
 
-    /// The body, to own.
+    /// Body of the response, owned.
     pub fn into_body(self) -> Cow<'static, str> {
         self.body
     }
@@ -40,7 +40,7 @@ impl Acknowledgement {
         Acknowledgement { status: 200, header: Some(("content-type", content_type)), body }
     }
 
-    /// Refusals say nothing: their bodies are empty.
+    /// Refusals have empty bodies, so that they reveal nothing.
     pub(super) fn refusing(refusal: Refusal) -> Acknowledgement {
         let (status, header, reason) = match refusal {
             Refusal::NotFound => (404, None, "not_found"),
@@ -64,33 +64,33 @@ impl Acknowledgement {
     }
 }
 
-/// What a sender hears with a 503. Daraja does not heed it; proxies and people do.
+/// Sent with 503. Daraja ignores it; proxies and people do not.
 const RETRY: Option<(&str, &str)> = Some(("retry-after", "5"));
 
 /// Why a request is not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// The secret is wrong, or the path is nobody's: the two look alike.
+    /// Wrong secret or unknown path; the response does not say which.
     NotFound,
-    /// The secret is right, and the address that it comes from is not allowed, or not known.
+    /// Right secret, but the client IP is not allowed or not known.
     Forbidden,
-    /// Too many requests are in flight, of its sort or from there.
+    /// Too many requests in flight, for this class of senders or this client IP.
     Busy,
-    /// The path is right, and the method is not POST.
+    /// Known path, but not POST.
     MethodNotAllowed,
-    /// The body broke off.
+    /// The body is incomplete.
     CutOff,
-    /// The body took too long.
+    /// The body did not arrive in time.
     TooSlow,
     /// The body is too large.
     TooLarge,
     /// The body is compressed.
     Compressed,
-    /// A validation for which there is no room: it gets the answer for when nobody decides.
+    /// Too many validations in flight: answered with the fallback.
     Undecided(String),
-    /// Too much comes that cannot be read, or too much by the URL of one payment.
+    /// Rate limit of the quarantine, or of one per-payment URL.
     Flooded,
-    /// The callback could not be recorded, so it is not acknowledged.
+    /// The callback was not recorded, so it is not acknowledged.
     Unavailable,
 }
 
@@ -101,7 +101,8 @@ impl Engine {
             let body = decision.unwrap_or_else(|| route.fallback.to_body());
             return Acknowledgement::new(JSON, body.into());
         }
-        // A route's own answer stands; of a swapped pair both hear the same.
+        // A route's own acknowledgement wins. Result and timeout URLs may be swapped: both kinds
+        // have the same one.
         let answer = if kind == route.kind || kind.counterpart().as_ref() == Some(&route.kind) {
             route.answer
         } else {

@@ -1,4 +1,5 @@
-//! How much the URL of one payment may bring: what leaks by a log is one URL, and must not fill a disk.
+//! Limits what one per-payment URL can store: a URL that leaks through a log must not fill the
+//! disk.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,18 +11,18 @@ use tokio::time::Instant;
 use crate::kind::Kind;
 use crate::payload::Digest;
 
-/// What one reference may bring at once, and again in the course of [`RENEWAL`].
+/// Budget per reference; it renews within [`RENEWAL`].
 const CALLBACKS: f64 = 20.0;
 const BYTES: f64 = 256.0 * 1024.0;
 const RENEWAL: Duration = Duration::from_secs(60 * 60);
 
-/// How many references are kept in mind at most. Those whose budget is whole again are forgotten.
+/// Maximum number of references that are tracked. References with a full budget are forgotten.
 const REFERENCES: usize = 50_000;
 
-/// How often it is looked which those are.
+/// Interval of forgetting.
 const FORGETTING: Duration = Duration::from_secs(60);
 
-/// The budgets of references that brought something lately.
+/// Budgets of references that were used recently.
 #[derive(Debug, Default)]
 pub(crate) struct Budgets(Mutex<Known>);
 
@@ -39,7 +40,7 @@ struct Budget {
 }
 
 impl Budgets {
-    /// Whether the URL of this kind and reference may bring one more callback of this size.
+    /// Whether the URL of this kind and reference may store one more callback of this size.
     pub(super) fn admits(&self, kind: &Kind, reference: &str, bytes: usize) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(budget) = known.budgets.get_mut(&name(kind, reference)) else { return true };
@@ -47,7 +48,7 @@ impl Budgets {
         budget.callbacks >= 1.0 && budget.bytes >= size(bytes)
     }
 
-    /// It brought one that was stored. What is repeated costs nothing, and neither does what could not be stored.
+    /// Charges a stored callback. Duplicates and failures are free.
     pub(super) fn charge(&self, kind: &Kind, reference: &str, bytes: usize) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -61,7 +62,7 @@ impl Budgets {
         let whole = Budget { callbacks: CALLBACKS, bytes: BYTES, at: now };
         let budget = match known.budgets.entry(name(kind, reference)) {
             Entry::Occupied(budget) => budget.into_mut(),
-            // So many URLs did not leak; nothing is gained by refusing what they bring.
+            // This many URLs did not leak; refusing them would gain nothing.
             Entry::Vacant(_) if is_full => return,
             Entry::Vacant(vacant) => vacant.insert(whole),
         };

@@ -1,4 +1,5 @@
-//! C2B validation: M-Pesa waits about 8 seconds for a decision, so the handler runs before the acknowledgement.
+//! C2B validation: M-Pesa waits about 8 seconds for the decision, so the handler runs before the
+//! response.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,21 +19,22 @@ use crate::routes::Route;
 use crate::store::{CallbackId, Delivery, Disposition, Verdict, catch_panic};
 use crate::validation::Validation;
 
-/// A delivery that is ready to be recorded. Of a validation: with its decision.
+/// A delivery that is ready to be recorded; a validation with its decision.
 pub(super) struct Decided {
     pub(super) route: Arc<Route>,
     pub(super) delivery: Box<Delivery>,
-    /// When a validation's answer must have left.
+    /// When the response to a validation must have been sent.
     pub(super) until: Option<Instant>,
 }
 
-/// Default timeout of a validation. M-Pesa waits 8 s, network both ways included.
+/// Default timeout of a validation. M-Pesa waits 8 s, network included.
 const VALIDATION_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What recording the decision may take of that, at most.
+/// Part of the timeout that is reserved for recording the decision.
 const RECORDING: Duration = Duration::from_millis(500);
 
-/// When a validation's handler must be done, counted from the request's head: there is time left to record the decision.
+/// Timeout of a validation handler, counted from the request's head. It leaves time to record the
+/// decision.
 pub(super) fn handler_timeout(route: &Route) -> Duration {
     let timeout = route.timeout.unwrap_or(VALIDATION_TIMEOUT);
     timeout.saturating_sub(RECORDING.min(timeout / 4))
@@ -41,7 +43,7 @@ pub(super) fn handler_timeout(route: &Route) -> Duration {
 impl Engine {
     pub(super) async fn decide(self: &Arc<Self>, parsed: ParsedDelivery, started: Instant) -> Decided {
         match parsed.route.kind {
-            // Apart, so that others need not make room for it.
+            // Boxed to keep this future small.
             Kind::C2bValidation => Box::pin(self.decide_validation(parsed, started)).await,
             _ => Decided { route: parsed.route, delivery: parsed.delivery, until: None },
         }
@@ -50,7 +52,7 @@ impl Engine {
     async fn decide_validation(self: &Arc<Self>, parsed: ParsedDelivery, started: Instant) -> Decided {
         let ParsedDelivery { route, mut delivery, request } = parsed;
         delivery.decision = Some(route.fallback.to_body());
-        // A body that cannot be read is quarantined, with the answer for when nobody decides.
+        // A body that cannot be parsed is quarantined, and answered with the fallback.
         if let Some(request) = request {
             delivery.disposition = Disposition::Decided;
             let until = started + handler_timeout(&route);
@@ -68,18 +70,19 @@ impl Engine {
         Decided { route, delivery, until: Some(until) }
     }
 
-    /// What was decided before for the same request, or what the handler decides now; `None` when it fails.
+    /// Returns the recorded decision of the same request, or that of the handler; `None` when the
+    /// handler fails.
     async fn find_decision(
         self: &Arc<Self>,
         request: C2bValidation,
         delivery: &Delivery,
         limit: Duration,
     ) -> Option<String> {
-        // Decided a moment ago, and perhaps not on disk yet.
+        // Decided a moment ago, and perhaps not stored yet.
         if let Some(decision) = self.pending.get(&delivery.key, &delivery.content_digest) {
             return Some(decision);
         }
-        // A store that is away must not take the handler's time.
+        // An unavailable store must not use up the handler's time.
         if !self.spooling.as_ref().is_some_and(|spooling| spooling.breaker.is_open()) {
             let looking = self.store.find_decision(&delivery.kind, delivery.key.as_str(), &delivery.content_digest);
             match timeout(limit / 4, catch_panic(looking)).await {
@@ -91,7 +94,8 @@ impl Engine {
         }
         let handling = self.handling.clone();
         let ctx = CallbackContext::of_delivery(self, delivery, CallbackId::from_stored(0), Verdict::First);
-        // In a task of its own, so that a panic stays there; dropped, and so cancelled, when the deadline passes.
+        // In its own task, so that a panic does not spread. Dropping it at the timeout cancels the
+        // task.
         let deciding = AbortOnDropHandle::new(tokio::spawn(async move { handling.decide(request, &ctx).await }));
         let failure = match deciding.await {
             Ok(Ok(validation)) => return Some(Validation::to_body(&validation)),
@@ -103,8 +107,8 @@ impl Engine {
     }
 }
 
-/// Decisions that were answered and may not be on disk: while the store is slow or away, the same question still gets the
-/// same answer.
+/// Decisions that were answered but may not be stored yet: while the store is slow or unavailable,
+/// the same request still gets the same answer.
 #[derive(Debug, Default)]
 pub(crate) struct Pending(Mutex<Decisions>);
 
@@ -114,7 +118,7 @@ struct Decisions {
     oldest_first: VecDeque<(Sensitive, Digest)>,
 }
 
-/// How many of them are kept; a merchant has a few at a time.
+/// Maximum number of decisions; a merchant has a few at a time.
 const PENDING: usize = 10_000;
 
 impl Pending {
@@ -123,7 +127,7 @@ impl Pending {
         decisions.by_question.get(&(key.clone(), *content_digest)).cloned()
     }
 
-    /// The decision that stands for this question: an earlier one, or this.
+    /// Returns the earlier decision of this request, or stores this one.
     pub(super) fn enter(&self, key: &Sensitive, content_digest: &Digest, decision: &str) -> String {
         let mut decisions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let question = (key.clone(), *content_digest);
@@ -140,7 +144,7 @@ impl Pending {
         decision.to_owned()
     }
 
-    /// It is on disk.
+    /// Removes a decision that is stored now.
     pub(super) fn leave(&self, key: &Sensitive, content_digest: &Digest) {
         let mut decisions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let question = (key.clone(), *content_digest);

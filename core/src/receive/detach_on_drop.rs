@@ -1,4 +1,4 @@
-//! Work that goes on when nobody waits for it any more.
+//! Detaches work from its caller.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -6,11 +6,12 @@ use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
 
-/// A future that runs where it is awaited; and to its end in a task of its own, when whoever awaited it goes away before that.
-/// (A task from the beginning would do the same, and cost each callback two more switches between tasks.)
+/// A future that, if it is dropped before it is done, continues in a task of its own.
+///
+/// Spawning it from the beginning would do the same, and cost two more task switches per callback.
 pub(super) struct DetachOnDrop<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
 
-/// It panicked.
+/// The future panicked.
 pub(super) struct Panicked;
 
 impl<F: Future<Output: Send> + Send + 'static> DetachOnDrop<F> {
@@ -24,7 +25,7 @@ impl<F: Future<Output: Send> + Send + 'static> Future for DetachOnDrop<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(work) = &mut self.0 else { return Poll::Ready(Err(Panicked)) };
-        // What has panicked is not polled again.
+        // A future that panicked is not polled again.
         let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
         let ended = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
@@ -38,7 +39,7 @@ impl<F: Future<Output: Send> + Send + 'static> Future for DetachOnDrop<F> {
 
 impl<F: Future<Output: Send> + Send + 'static> Drop for DetachOnDrop<F> {
     fn drop(&mut self) {
-        // Outside of a runtime there is nothing that it could run on, nor was there before.
+        // Without a runtime there is nothing to spawn on.
         if let (Some(work), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
             runtime.spawn(work);
         }

@@ -1,4 +1,4 @@
-//! Step 1: may this sender speak?
+//! Step 1: is this sender allowed?
 
 use std::net::IpAddr;
 
@@ -15,18 +15,18 @@ use crate::secret::Secret;
 use crate::source::{ClientIpError, ParsedAllowlist, ParsedProxies};
 use crate::token::TokenKey;
 
-/// Who may speak: whoever knows a secret, or has a URL that was minted under one; from where it is allowed.
+/// Authenticates senders: by the secret, or by a signed per-payment URL; then by the IP allowlist.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    /// The secrets' SHA-256, so that comparing takes as long for any length.
+    /// SHA-256 of each secret, so that the comparison takes the same time for any length.
     secrets: Vec<[u8; 32]>,
-    /// One for each secret.
+    /// Signing keys of per-payment URLs, one per secret.
     token_keys: Vec<TokenKey>,
     allowlist: Option<ParsedAllowlist>,
     proxies: Option<ParsedProxies>,
 }
 
-/// A request whose sender may speak.
+/// A request of an authenticated sender.
 pub(super) struct Admitted<'r> {
     request: Request<'r>,
     path: &'r str,
@@ -34,12 +34,12 @@ pub(super) struct Admitted<'r> {
     place: Option<InFlightPermit>,
 }
 
-/// Who sent a request.
+/// An authenticated sender.
 pub(super) struct Sender {
     pub(super) client_ip: Option<IpAddr>,
-    /// The merchant's own id when the URL carries one.
+    /// Reference in the per-payment URL.
     pub(super) reference: Option<Sensitive>,
-    /// Which of the secrets it knows, or its URL was minted under, from 1.
+    /// Number of the secret, from 1.
     pub(super) secret: usize,
 }
 
@@ -49,7 +49,7 @@ impl<'r> Admitted<'r> {
         (self.request, self.path)
     }
 
-    /// Who sent it, and its place among those in flight; none when there is none for a validation.
+    /// The sender and its permit. A validation may have no permit.
     pub(super) fn into_sender(self) -> (Sender, Option<InFlightPermit>) {
         (self.sender, self.place)
     }
@@ -65,7 +65,8 @@ impl Guard {
         }
     }
 
-    /// Which secret it is, from 1; 0 when it is none. All secrets are compared, to the last byte, whichever it is.
+    /// Number of the secret, from 1; 0 for a wrong one. Constant time: compares all secrets, every
+    /// byte.
     fn knows(&self, candidate: &str) -> usize {
         let candidate: [u8; 32] = Sha256::digest(candidate).into();
         let numbers = self.secrets.iter().zip(1_u64..);
@@ -74,13 +75,13 @@ impl Guard {
         usize::try_from(number).unwrap_or(usize::MAX)
     }
 
-    /// Where the request comes from, if it may come from there.
+    /// Returns the client IP if it is allowed.
     fn client_ip(&self, request: &Request<'_>) -> Result<Option<IpAddr>, Refusal> {
         let client_ip = match &self.proxies {
             None => request.peer.map(|peer| peer.to_canonical()).ok_or(ClientIpError::NoPeer),
             Some(proxies) => proxies.client_ip(request.peer, &request.header(proxies.header.name())),
         };
-        // Without a list and without proxies nobody asked where requests come from.
+        // Without an allowlist and without proxies, the address does not matter.
         let report_only = match &self.allowlist {
             Some(allowlist) => allowlist.report_only,
             None if self.proxies.is_none() => return Ok(client_ip.ok()),
@@ -105,8 +106,9 @@ impl Guard {
 }
 
 impl Engine {
-    /// The first segment of the path must be a secret, or a token for what comes behind it. A wrong one is answered as an
-    /// unknown path is. Only who knows a secret learns that an address is not allowed.
+    /// The first path segment must be a secret, or a token for the path behind it. A wrong one gets
+    /// the same response as an unknown path. Only a sender with a secret learns that its address is
+    /// not allowed.
     pub(super) fn guard<'r>(&self, request: Request<'r>) -> Result<Admitted<'r>, Refusal> {
         let tail = request.path.strip_prefix('/').unwrap_or(request.path);
         let (segment, _) = tail.split_once('/').unwrap_or((tail, ""));
@@ -131,8 +133,8 @@ impl Engine {
         Ok(Admitted { request, path, sender: Sender { client_ip, reference, secret }, place })
     }
 
-    /// The merchant's own id in a token that was minted for the kind of this path, and has not expired; and the secret that it
-    /// was minted under, from 1.
+    /// The reference in a valid token for the kind of this path, and the number of the secret that
+    /// signed it.
     fn reference(&self, token: &str, path: &str) -> Option<(usize, Sensitive)> {
         let kind = &self.routes.at(path)?.kind;
         let now = self.clock.now();

@@ -1,4 +1,4 @@
-//! From a request to its acknowledgement: the life of a callback, up to where its sender hears the answer.
+//! From a request to its acknowledgement: the first page of a callback's life.
 
 mod request;
 
@@ -48,19 +48,20 @@ use crate::inbox::Inbox;
 use crate::observe;
 
 impl Inbox {
-    /// Receives one request: this is what an adapter calls.
+    /// Receives one request. This is what an adapter calls.
     ///
-    /// `request` comes from the request's head, `body` is its body as a stream of chunks. The answer is what the sender
-    /// must hear, errors included. The head is looked at in this call, and not kept: let go of it before you await the answer, so
-    /// that the connection can use its buffer again.
+    /// `request` is the request's head, `body` its body as a stream of chunks. The result is the
+    /// response, for errors too. The head is read during this call and not kept, so the caller can
+    /// release its buffer before awaiting.
     ///
-    /// # If the caller goes away
-    /// Until the body was read, nothing happened. From then on the callback is decided, recorded and handled, whether or
-    /// not anybody waits for this future.
+    /// # Cancel safety
+    /// If the future is dropped before the body was read, nothing happened. Later the work is
+    /// detached: the callback is decided, recorded and handled anyway.
     ///
     /// # Steps
-    /// This is the life of a callback. Each step takes what only the step before can make. Handling goes on in the background,
-    /// in `process`; a C2B validation alone is decided here, because M-Pesa waits for the decision.
+    /// Each step takes a value that only the previous step can make. Handling continues in the
+    /// background, in `process`; only a C2B validation is decided here, because M-Pesa waits for
+    /// the decision.
     pub fn receive<B, C, E>(
         &self,
         request: Request<'_>,
@@ -86,7 +87,8 @@ impl Inbox {
                     let recorded = engine.record(decided).await?; //     durable; have we heard it before?
                     Ok(engine.acknowledge(recorded)) //                  what this kind's sender must hear
                 };
-                // Whoever hangs up now changes nothing. A panic is the store's or the clock's; nothing was acknowledged.
+                // Detached: a client that disconnects changes nothing. After a panic (of the store
+                // or the clock) nothing was acknowledged.
                 DetachOnDrop::new(rest.instrument(span)).await.unwrap_or(Err(Refusal::Unavailable))
             };
             let acknowledgement = steps.await.unwrap_or_else(Acknowledgement::refusing);

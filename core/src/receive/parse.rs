@@ -1,4 +1,4 @@
-//! Step 3: what they say.
+//! Step 3: parse the body.
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,11 +17,11 @@ use crate::payload::{
 use crate::routes::{Route, Routes};
 use crate::store::{Body, Delivery, DeliveryId, Disposition, Spooled};
 
-/// A delivery that was read, or was found unreadable and is kept as it came. (In boxes: it is handed on from step to step.)
+/// A delivery that was parsed, or is quarantined. Boxed, because it is moved from step to step.
 pub(super) struct ParsedDelivery {
     pub(super) route: Arc<Route>,
     pub(super) delivery: Box<Delivery>,
-    /// The validation that waits for a decision, if it is one.
+    /// The validation request that waits for a decision.
     pub(super) request: Option<Box<C2bValidation>>,
 }
 
@@ -40,7 +40,7 @@ impl Engine {
         ParsedDelivery { route, delivery: Box::new(delivery.sent_by(client_ip).under(reference)), request }
     }
 
-    /// What is recorded of a delivery that waited in the spool. The handlers may be others by now.
+    /// Parses a delivery from the spool, with the handlers of this process.
     pub(crate) fn parse_spooled(&self, spooled: Spooled) -> Delivery {
         let Spooled { delivery_id, came_to, body, received_at, client_ip, reference, decision } = spooled;
         let route = Arc::new(self.routes.of(&came_to).cloned().unwrap_or_else(|| Route::new(came_to)));
@@ -48,16 +48,17 @@ impl Engine {
         let mut delivery = *parsed.delivery;
         delivery.is_delivery(delivery_id);
         if parsed.request.is_some() {
-            // It was answered when it came.
+            // It was answered when it arrived.
             delivery.disposition = Disposition::Decided;
         }
         delivery.decision = decision;
         delivery
     }
 
-    /// A payment without a reference waits a little for who may know its order: a confirmation for the callback of the push that
-    /// led to it, a push for its confirmation, which has the account, or for [`link_request_id`](crate::Inbox::link_request_id). (In production
-    /// the two come within seconds of each other, in either order.)
+    /// Delays a payment without a reference, because its counterpart may know the order: the
+    /// confirmation of a push contains the account, the push of a confirmation the reference, and
+    /// [`link_request_id`](crate::Inbox::link_request_id) may follow. In production the two arrive
+    /// within seconds of each other, in either order.
     pub(crate) fn await_counterpart(&self, delivery: &mut Delivery, reference: Option<&Sensitive>) {
         let is_received = |kind: &Kind| self.routes.of(kind).is_some();
         let can_come = reference.is_none()
@@ -72,8 +73,8 @@ impl Engine {
     }
 }
 
-/// Reads a body, and strikes the credentials out of it where Daraja may have echoed the merchant's own request: of queue
-/// timeouts, and of what cannot be read. What payers typed is in no such body.
+/// Parses a body, and removes credentials where Daraja may have echoed the merchant's own request:
+/// from queue timeouts, and from bodies that cannot be parsed. Payers cannot put text into those.
 fn read_and_strike(route: &Route, body: Bytes, reference: Option<&Sensitive>) -> (Bytes, Result<Parsed, ParseError>) {
     match read(route, &body, reference) {
         Ok(parsed) if parsed.kind.is_timeout() => {
@@ -89,7 +90,7 @@ fn read_and_strike(route: &Route, body: Bytes, reference: Option<&Sensitive>) ->
 fn read(route: &Route, body: &Bytes, reference: Option<&Sensitive>) -> Result<Parsed, ParseError> {
     let parsed = payload::parse_bytes(&route.kind, body, route.key.as_deref(), reference)?;
     if let (Callback::Custom(callback), Some(check)) = (&parsed.callback, route.check) {
-        // The application's own code: what it panics at is kept, like all that it cannot read.
+        // The check is the application's code: quarantine the body if it panics.
         catch_unwind(AssertUnwindSafe(|| check(callback))).unwrap_or(Err(ParseError::Panicked))?;
     }
     Ok(parsed)
@@ -109,7 +110,8 @@ fn without_credentials(body: Bytes) -> Bytes {
     }
 }
 
-/// What is recorded of a body that was read, with the payment that it shows: whether or not anybody handles payments yet.
+/// Makes the delivery of a parsed body, with its payment; the payment is recorded whether or not
+/// there is a `#[payment]` handler.
 pub(crate) fn delivery_of(parsed: &Parsed, body: Bytes, received_at: SystemTime, routes: &Routes) -> Delivery {
     let delivery_id = DeliveryId::random();
     let payment = parsed.payment().map(|payment| Box::new(delivery_of_payment(&payment, delivery_id, received_at)));
@@ -142,7 +144,7 @@ fn delivery_of_payment(payment: &Payment, delivery_id: DeliveryId, received_at: 
         key: payment.receipt.as_str().into(),
         body_digest: Digest::of(&body),
         content_digest: payment.content_digest(),
-        // Whether it tells an account at all: see `Delivery::completes`.
+        // Only whether there is an account: see `Delivery::completes`.
         detail: payment.account.is_some().then(|| Digest::of(b"account")),
         outcome: Some(Outcome::Success),
         body: Body(body),
@@ -158,13 +160,14 @@ fn delivery_of_payment(payment: &Payment, delivery_id: DeliveryId, received_at: 
     }
 }
 
-/// What nobody here handles waits for a process that does. Money must not pass unseen, whichever handlers there are.
+/// Kinds without a handler wait for a process that has one. Money without an amount or receipt is
+/// held.
 fn disposition(parsed: &Parsed, routes: &Routes) -> Disposition {
     if let Some(reason) = parsed.is_unaccounted() {
         return Disposition::Hold(reason.into());
     }
     match routes.of(&parsed.kind) {
-        // Nobody but `#[payment]` waits for it.
+        // Only `#[payment]` needs it.
         Some(route) if route.implied => Disposition::Noted,
         _ => Disposition::Handle,
     }

@@ -1,4 +1,5 @@
-//! How many requests may be in flight: each sort of sender has places of its own, so that none keeps out another.
+//! Limits requests in flight. Each class of senders has permits of its own, so that none can block
+//! another.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,25 +7,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::payload::Digest;
 
-/// How many requests of each sort may be in flight.
+/// Maximum number of requests in flight, per class of senders.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InFlightLimits {
-    /// By the secret.
+    /// Requests with the secret.
     pub(crate) by_secret: usize,
-    /// Of these, from one source; without a limit unless one is configured: Safaricom calls from few addresses, and through a
-    /// proxy from one.
+    /// Of these, per client IP. Default: no limit, because Safaricom calls from few addresses, and
+    /// through a proxy from one.
     pub(crate) per_source: Option<usize>,
     /// C2B validations, which wait for a handler.
     pub(crate) validations: usize,
-    /// By URLs of one payment, all together.
+    /// Requests with a per-payment URL, in total.
     pub(crate) by_token: usize,
 }
 
-/// How many requests by the URL of one payment may be in flight. Daraja sends one, and sometimes a second.
+/// Requests per reference. Daraja sends one, sometimes two.
 const PER_REFERENCE: usize = 4;
 
 impl InFlightLimits {
-    /// So many by the secret, half as many by URLs of one payment, a quarter as many validations.
+    /// `by_secret` requests with the secret, half as many with per-payment URLs, a quarter as many
+    /// validations.
     pub(crate) fn new(by_secret: usize) -> InFlightLimits {
         InFlightLimits {
             by_secret,
@@ -35,18 +37,18 @@ impl InFlightLimits {
     }
 }
 
-/// Who asks for a place.
+/// A class of senders.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Sender<'a> {
-    /// Whoever knows the secret.
+    /// A sender with the secret.
     Secret(Option<IpAddr>),
-    /// The same, with a C2B validation.
+    /// A sender with the secret and a C2B validation.
     Validation,
-    /// Whoever has the URL of one payment, with this reference.
+    /// A sender with the per-payment URL of this reference.
     Token(&'a str),
 }
 
-/// The places there are, and who has them. Only requests that were let in take one.
+/// The limiter. Only authenticated requests take a permit.
 #[derive(Clone, Debug)]
 pub(crate) struct InFlightLimiter {
     limits: InFlightLimits,
@@ -61,14 +63,14 @@ struct Taken {
     by_name: HashMap<Name, usize>,
 }
 
-/// Of whom requests are counted one by one.
+/// Senders that are counted individually.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Name {
     Source(IpAddr),
     Reference(Digest),
 }
 
-/// A place, until it is dropped.
+/// A permit; returned when dropped.
 #[derive(Debug)]
 pub(super) struct InFlightPermit {
     sort: Sort,
@@ -88,7 +90,8 @@ impl InFlightLimiter {
         InFlightLimiter { limits, taken: Arc::default() }
     }
 
-    /// One place; none when there are too many of this sender's sort in flight, or of this sender.
+    /// Takes a permit, or returns `None` if the limit of the sender's class, its client IP or its
+    /// reference is reached.
     pub(super) fn take(&self, sender: Sender<'_>) -> Option<InFlightPermit> {
         let InFlightLimits { by_secret, per_source, validations, by_token } = self.limits;
         let (sort, limit, name) = match sender {
@@ -133,7 +136,7 @@ impl Taken {
     }
 }
 
-/// Whoever has one IPv6 address has a network of them.
+/// An IPv6 client usually controls its whole /64 network.
 fn site(client_ip: IpAddr) -> IpAddr {
     match client_ip {
         IpAddr::V4(_) => client_ip,

@@ -1,4 +1,4 @@
-//! Reading the body: bounded in size and time, counted on the bytes that come.
+//! Reads the body: limited in size and time, counted as the bytes arrive.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ use crate::kind::Kind;
 use crate::payload::Sensitive;
 use crate::routes::Route;
 
-/// A body, whole, and who sent it.
+/// A request with its whole body.
 pub(super) struct ReadRequest {
     pub(super) route: Arc<Route>,
     pub(super) client_ip: Option<IpAddr>,
@@ -44,7 +44,7 @@ impl Engine {
         }
         let mut deadline = self.limits.body_timeout;
         if routed.route.kind == Kind::C2bValidation {
-            // M-Pesa waits for the answer, and the handler needs time for it.
+            // M-Pesa waits for the response, and the handler needs time.
             deadline = deadline.min(handler_timeout(&routed.route));
         }
         let deadline = started + deadline;
@@ -56,8 +56,8 @@ impl Engine {
     }
 }
 
-/// The chunks in one piece of their own: a chunk is a part of the buffer that its connection reads into, and who keeps it makes the
-/// connection get another one, which costs more than a copy of a callback does.
+/// Copies the chunks into one buffer. Keeping a chunk would keep the connection's read buffer, and
+/// a new one costs more than the copy.
 async fn gather<B, C, E>(body: B, length: Option<u64>, limit: usize) -> Result<Bytes, Refusal>
 where
     B: Stream<Item = Result<C, E>>,
@@ -76,5 +76,5 @@ where
     Ok(whole.into())
 }
 
-/// No more is set aside for what has only been announced; Daraja's bodies are smaller.
+/// Cap of the pre-allocation: `Content-Length` is not trusted.
 const RESERVED: usize = 4096;

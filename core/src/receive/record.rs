@@ -1,4 +1,4 @@
-//! Step 4: durable; have we heard it before?
+//! Step 4: commit to the store, or to the spool.
 
 use std::sync::Arc;
 
@@ -15,22 +15,23 @@ use crate::process::Notice;
 use crate::routes::Route;
 use crate::store::{CallbackId, Delivery, Disposition, Recorded, Spooled, State, Verdict};
 
-/// A delivery that is on disk, in the store or in the spool; or a validation that must be answered, on disk or not.
+/// A recorded delivery, in the store or the spool. A validation that must be answered may not be
+/// stored yet.
 pub(super) struct RecordedDelivery {
     pub(super) route: Arc<Route>,
-    /// What it is, which need not be what its URL is for.
+    /// The kind of the callback, which may differ from that of its URL.
     pub(super) kind: Kind,
-    /// The decision that stands, of a validation.
+    /// The decision to answer a validation with.
     pub(super) decision: Option<String>,
 }
 
 impl Engine {
-    /// Once it is handed over, the delivery is the recording task's, however long that takes.
+    /// From here on the recording task owns the delivery, however long it takes.
     pub(super) async fn record(self: &Arc<Self>, decided: Decided) -> Result<RecordedDelivery, Refusal> {
         let Decided { route, mut delivery, until } = decided;
         let kind = delivery.kind.clone();
         if matches!(delivery.disposition, Disposition::Quarantine(_)) && !self.quarantine.admits(&delivery) {
-            // M-Pesa waits for an answer to a validation, read or not.
+            // M-Pesa waits for an answer to a validation, even to one that cannot be parsed.
             return delivery.decision.map(|_| RecordedDelivery { route, kind, decision: None }).ok_or(Refusal::Flooded);
         }
         if let Some(reference) = &delivery.reference
@@ -48,7 +49,7 @@ impl Engine {
             keeping.await?;
             return Ok(RecordedDelivery { route, kind, decision: None });
         };
-        // M-Pesa must have its answer in time, whatever the store does; recording goes on in the background.
+        // M-Pesa must get its answer in time; recording continues in the background.
         match timeout_at(until.into(), tokio::spawn(keeping)).await {
             Ok(Ok(Ok(kept))) => Ok(RecordedDelivery { route, kind, decision: kept.or(decision) }),
             _ => {
@@ -58,7 +59,8 @@ impl Engine {
         }
     }
 
-    /// Into the store, or into the spool while the store is away. Returns the decision that stands, of a validation.
+    /// Commits to the store, or to the spool while the store is unavailable. Returns the decision
+    /// to answer a validation with.
     async fn keep(self: Arc<Self>, came_to: Kind, delivery: Box<Delivery>) -> Result<Option<String>, Refusal> {
         let spooling = self.spooling.as_ref();
         let spooled = spooling.map(|spooling| (spooling, Spooled::of(&came_to, &delivery)));
@@ -66,14 +68,14 @@ impl Engine {
             match self.offer(&came_to, delivery).await {
                 Ok(recorded) => return Ok(recorded.decision),
                 Err(RecordError::Away) => self.store_failed(),
-                // Nor would it be taken out of the spool.
+                // The store would refuse it from the spool, too.
                 Err(RecordError::Refused) => return Err(Refusal::Unavailable),
             }
         }
         let (spooling, spooled) = spooled.ok_or(Refusal::Unavailable)?;
         let decision = spooled.decision.clone();
         let brought = spooled.reference.clone().map(|reference| (reference, spooled.body.0.len()));
-        // Apart, so that what goes straight into the store need not make room for it.
+        // Boxed to keep the usual future small.
         Box::pin(spooling.put(spooled)).await?;
         if let Some((reference, bytes)) = brought {
             self.budgets.charge(&came_to, reference.as_str(), bytes);
@@ -81,7 +83,7 @@ impl Engine {
         Ok(decision)
     }
 
-    /// Into the store, if it takes it in time.
+    /// Commits to the store, within the recording timeout.
     async fn offer(self: &Arc<Self>, came_to: &Kind, delivery: Box<Delivery>) -> Result<Recorded, RecordError> {
         let until = Instant::now() + self.limits.recording_timeout;
         let brought = delivery.reference.clone().map(|reference| (came_to.clone(), reference, delivery.body().len()));
@@ -100,7 +102,7 @@ impl Engine {
             Ok(recorded) => recorded,
             Err(_) => {
                 tracing::error!("recording a callback took too long");
-                // It may get there yet, and then a worker and the hooks must hear of it.
+                // It may still be recorded, and then the poller and the hooks must be told.
                 tokio::spawn(recording);
                 Err(RecordError::Away)
             }
@@ -108,7 +110,7 @@ impl Engine {
     }
 
     pub(crate) fn store_failed(&self) {
-        // A recorder that stops is no store that is away.
+        // A recorder that shuts down does not mean that the store is unavailable.
         if let Some(spooling) = self.spooling.as_ref().filter(|_| !self.closing.is_cancelled()) {
             spooling.breaker.failed();
         }
@@ -120,7 +122,7 @@ impl Engine {
         }
     }
 
-    /// Counts the verdict, wakes a worker, and tells the application's hooks.
+    /// Counts the verdict, wakes the poller, and calls hooks.
     pub(crate) fn notice(self: &Arc<Self>, delivery: &Delivery, recorded: &Recorded) {
         let Recorded { id, verdict, payment, .. } = *recorded;
         if delivery.decision.is_some() {
@@ -144,12 +146,13 @@ impl Engine {
                 self.tell(Notice::Conflict, ctx.with_error(&reason.into()));
             }
             (Verdict::First | Verdict::Update, _) => {
-                // What waits for its counterpart, or is noted, is not for anybody to claim now.
+                // A callback that waits for its counterpart, or needs no handler, cannot be claimed
+                // now.
                 let is_due = delivery.state(verdict) == State::Ready && delivery.due_after.is_zero();
                 match self.room.admits(kind) && !self.stopping.is_cancelled() {
                     _ if !is_due => {}
                     true => self.wake.notify_one(),
-                    // Others may have room.
+                    // Another process may have permits.
                     false => self.store.notify_peers(),
                 }
             }
@@ -160,17 +163,19 @@ impl Engine {
                 self.tell(Notice::Quarantine, ctx.with_error(&reason.into()));
             }
             (Verdict::Conflict, _) => self.notice_conflict(delivery, id),
-            // A payment that its sibling told of before is no news.
+            // A payment that its counterpart reported before is not a duplicate for the
+            // application.
             (Verdict::Duplicate, _) if *kind != Kind::Payment => {
                 self.tell(Notice::Duplicate, CallbackContext::of_delivery(self, delivery, id, verdict));
             }
-            // The first payment of its receipt may have waited for this one.
+            // The first payment of this receipt may have waited for this one.
             (Verdict::Duplicate | Verdict::Variant, _) if *kind == Kind::Payment => self.wake.notify_one(),
             (Verdict::Duplicate | Verdict::Variant, _) => {}
         }
     }
 
-    /// A contradiction that shows money is louder than others: somebody paid, or somebody pretends to have.
+    /// A contradiction that contains money is logged as an error: somebody paid, or pretends to
+    /// have paid.
     pub(crate) fn notice_conflict(self: &Arc<Self>, delivery: &Delivery, id: CallbackId) {
         let kind = &delivery.kind;
         let reason = delivery.reason().unwrap_or("it contradicts an earlier one");
@@ -183,7 +188,7 @@ impl Engine {
     }
 }
 
-/// An error and its causes, in one line. A store's errors hold no payload.
+/// An error and its sources on one line. The errors of stores contain no payload.
 pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,4 +1,4 @@
-//! The task that records: concurrent deliveries share one commit.
+//! Group commit: concurrent deliveries share one commit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use crate::batch::drain_ready;
 use crate::expect::Expecting;
 use crate::store::{Delivery, Disposition, Recorded, Store, StoreError, catch_panic};
 
-/// How many deliveries may wait to be recorded, and how many are recorded in one commit.
+/// Capacity of the queue, and maximum number of deliveries per commit.
 const QUEUE: usize = 1024;
 const BATCH: usize = 256;
 
-/// The way to the task that records: concurrent deliveries share one commit.
+/// Sends deliveries to the recording task; concurrent deliveries share one commit.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorder {
     sender: mpsc::Sender<Job>,
@@ -28,21 +28,21 @@ struct Job {
     reply: oneshot::Sender<Answer>,
 }
 
-/// Why a delivery was not recorded. One store error may have to be told to a whole batch, so it is logged where it
-/// happens and only its nature is passed on.
+/// Why a delivery was not recorded. One error of the store concerns a whole batch, so it is logged
+/// where it happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RecordError {
-    /// The store is away, or hangs.
+    /// The store is unavailable or hangs.
     Away,
-    /// It will never take this one.
+    /// The store will never accept this delivery.
     Refused,
 }
 
-/// A delivery as it was recorded, held against what was expected, and what recording found.
+/// The delivery as it was recorded, and the verdict.
 pub(crate) type Answer = Result<(Delivery, Recorded), RecordError>;
 
 impl Recorder {
-    /// Starts the task that records. It ends when `stop` is cancelled and everything it was given is recorded.
+    /// Starts the recording task. It ends when `stop` is cancelled and its queue is empty.
     pub(crate) fn start(
         store: Arc<dyn Store>,
         expecting: Option<Expecting>,
@@ -53,13 +53,13 @@ impl Recorder {
         (Recorder { sender }, record_all(store, expecting, receiver, longest, stop))
     }
 
-    /// Hands a delivery over, and waits until it is on disk.
+    /// Sends a delivery, and waits until it is committed.
     pub(crate) async fn record(&self, delivery: Delivery) -> Answer {
         self.enter(Box::new(delivery)).await?.await
     }
 
-    /// Hands a delivery over. While the queue is full it waits for room: whoever stops waiting takes the delivery back. From
-    /// then on it is the recording task's, however long that takes; what is returned waits for its answer.
+    /// Sends a delivery. Cancelling this call while the queue is full takes the delivery back.
+    /// Later the recording task owns it; the returned future waits for the result.
     pub(crate) async fn enter(
         &self,
         delivery: Box<Delivery>,
@@ -70,8 +70,9 @@ impl Recorder {
     }
 }
 
-/// One commit after the other: while one is under way, those that come gather for the next. (Two at a time were tried: the batches
-/// are half as large then, and the server of a database does more for each callback, and fewer of them a second.)
+/// One commit at a time: deliveries that arrive during a commit form the next batch. Two concurrent
+/// commits were tried: batches are half as large then, the database does more work per callback,
+/// and throughput falls.
 async fn record_all(
     store: Arc<dyn Store>,
     expecting: Option<Expecting>,
@@ -92,20 +93,21 @@ async fn record_all(
         }
         drain_ready(&mut receiver, &mut jobs, BATCH).await;
         let (batch, replies): (Vec<_>, Vec<_>) = jobs.drain(..).map(|job| (*job.delivery, job.reply)).unzip();
-        // A store that hangs must not hold up those that come after. Nobody waits for these any more, then.
+        // A store that hangs must not block later deliveries. The callers of these have given up by
+        // then.
         let recording = record_expecting(&*store, expecting.as_ref(), batch);
         let answers = timeout(longest, recording).await.unwrap_or_else(|_| {
             tracing::error!(callbacks = replies.len(), "the store hangs; gave up recording callbacks");
             replies.iter().map(|_| Err(RecordError::Away)).collect()
         });
         for (reply, answer) in replies.into_iter().zip(answers) {
-            // Whoever waited may have gone.
+            // The caller may be gone.
             let _ = reply.send(answer);
         }
     }
 }
 
-/// Records a batch, held against what was expected.
+/// Records a batch after comparing it with the expectations.
 pub(crate) async fn record_expecting(
     store: &dyn Store,
     expecting: Option<&Expecting>,
@@ -128,7 +130,8 @@ pub(crate) async fn record_expecting(
     batch.into_iter().zip(recorded).map(|(delivery, recorded)| Ok((delivery, recorded?))).collect()
 }
 
-/// One commit for all; by halves when one of them can never be recorded, so that it alone is kept as what cannot be read.
+/// Records a batch in one commit. If the store refuses one delivery, halves the batch until that
+/// one is alone, and quarantines it.
 async fn record_batch(store: &dyn Store, batch: &mut [Delivery]) -> Vec<Result<Recorded, RecordError>> {
     let all = |error: RecordError, count: usize| (0..count).map(|_| Err(error)).collect();
     match catch_panic(store.record(batch)).await {

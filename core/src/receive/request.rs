@@ -1,12 +1,12 @@
-//! The head of a request, free of any framework.
+//! The head of a request, independent of any framework.
 
 use std::fmt;
 use std::net::IpAddr;
 
-/// The values of a header with this name (in lower case), in the order of its lines.
+/// Returns the values of a header by its name in lower case, one per line.
 type Headers<'a> = dyn Fn(&str) -> Vec<&'a [u8]> + Sync + 'a;
 
-/// The head of a request, as an adapter tells it.
+/// The head of a request, as an adapter passes it.
 ///
 /// ```
 /// use mpesa_callbacks_core::Request;
@@ -29,8 +29,8 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// The method; the path below the place where the inbox is mounted, `/<secret>/stk`, as it was sent, neither decoded
-    /// nor with the query; and the values of any header, by its name in lower case, in the order of its lines.
+    /// `path` is the raw path below the mount, `/<secret>/stk`: neither decoded nor with the query.
+    /// `headers` returns the values of a header by its name in lower case, one per line.
     pub fn new(
         method: &'a str,
         path: &'a str,
@@ -39,7 +39,8 @@ impl<'a> Request<'a> {
         Request { method, path, peer: None, headers }
     }
 
-    /// The address at the other end of the connection, when the server tells.
+    /// Sets the IP address of the TCP peer, if the server knows it. Behind a proxy this is the
+    /// proxy.
     #[must_use]
     pub fn peer(mut self, peer: Option<IpAddr>) -> Request<'a> {
         self.peer = peer;
@@ -51,13 +52,13 @@ impl<'a> Request<'a> {
         (self.headers)(name)
     }
 
-    /// `Content-Length`, where it was sent and is a number.
+    /// `Content-Length`, if it is a number.
     pub(super) fn content_length(&self) -> Option<u64> {
         std::str::from_utf8(self.header("content-length").first()?).ok()?.trim().parse().ok()
     }
 
-    /// Whether the body is compressed. What names no compression (`UTF-8`, or nothing: Java clients send both) does not make
-    /// a body unreadable.
+    /// Whether the body is compressed. Java clients send `UTF-8` or an empty `Content-Encoding`,
+    /// which is not compression.
     pub(super) fn is_compressed(&self) -> bool {
         const COMPRESSIONS: [&[u8]; 8] =
             [b"gzip", b"x-gzip", b"deflate", b"br", b"zstd", b"compress", b"x-compress", b"dcb"];
@@ -69,7 +70,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The path has the secret in it.
+/// Without the path, which contains the secret.
 impl fmt::Debug for Request<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request").field("method", &self.method).field("peer", &self.peer).finish_non_exhaustive()

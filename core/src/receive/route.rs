@@ -11,7 +11,7 @@ use crate::observe;
 use crate::payload::Sensitive;
 use crate::routes::Route;
 
-/// A request to the URL of a kind that is handled.
+/// A request to the URL of a handled kind.
 pub(super) struct Routed {
     pub(super) route: Arc<Route>,
     pub(super) client_ip: Option<IpAddr>,
@@ -24,17 +24,17 @@ impl Engine {
     pub(super) fn route(&self, admitted: Admitted<'_>) -> Result<Routed, Refusal> {
         let (request, path) = admitted.request();
         let route = self.routes.at(path).ok_or(Refusal::NotFound)?;
-        // Daraja POSTs, and nothing else.
+        // Daraja sends POST only.
         if request.method != "POST" {
             return Err(Refusal::MethodNotAllowed);
         }
-        // Nothing is unpacked: a small body could become a large one.
+        // Bodies are not decompressed: a small one could become large.
         if request.is_compressed() {
             return Err(Refusal::Compressed);
         }
         let (sender, place) = admitted.into_sender();
         observe::received(&route.kind, sender.secret, sender.reference.is_some());
-        // M-Pesa waits for an answer to a validation, whether there is room to ask for one or not.
+        // M-Pesa waits for an answer to a validation, with or without a permit.
         let place = place.ok_or_else(|| Refusal::Undecided(route.fallback.to_body()))?;
         let (client_ip, reference) = (sender.client_ip, sender.reference);
         Ok(Routed { route: route.clone(), client_ip, reference, content_length: request.content_length(), place })
