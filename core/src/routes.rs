@@ -1,4 +1,4 @@
-//! Which kinds an application handles, where, and how.
+//! The kinds that an application handles, with their paths and options.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use crate::payload::{CustomCallback, ParseError};
 use crate::secret::forbidden_word;
 use crate::validation::{Fallback, Validation};
 
-/// Whether a body fits a type.
+/// Checks that a body can be deserialised into the handler's type.
 type Check = fn(&CustomCallback) -> Result<(), ParseError>;
 
-/// How one kind is handled.
+/// Path and options of one kind.
 #[derive(Clone)]
 pub struct Route {
     pub(crate) kind: Kind,
@@ -25,14 +25,14 @@ pub struct Route {
     pub(crate) fallback: Validation,
     pub(crate) transactional: bool,
     pub(crate) answer: Answer,
-    /// Nothing handles it but the payment that it tells of.
+    /// Has no handler; mounted only for the payments that it reports.
     pub(crate) implied: bool,
-    /// Whether a custom body fits the handler's type.
+    /// Checks a custom body against the handler's type.
     pub(crate) check: Option<Check>,
 }
 
 impl Route {
-    /// A built-in kind, at its default path.
+    /// A built-in kind at its default path.
     pub fn new(kind: Kind) -> Route {
         Route {
             path: kind.default_path().map(str::to_owned),
@@ -48,7 +48,8 @@ impl Route {
         }
     }
 
-    /// A callback of the application's own: its path, and the JSON pointer to what makes two deliveries the same.
+    /// A callback of your own: its path below the secret, and the JSON pointer to its idempotency
+    /// key.
     pub fn custom(path: &str, key: &str) -> Route {
         let mut route = Route::new(Kind::custom(path));
         route.path = Some(path.to_owned());
@@ -56,22 +57,24 @@ impl Route {
         route
     }
 
-    /// Another path below the secret. For a custom kind, its name stays.
+    /// Sets another path below the secret. The name of a custom kind stays the same.
     #[must_use]
     pub fn path(mut self, path: &str) -> Route {
         self.path = Some(path.to_owned());
         self
     }
 
-    /// How often to try again after the first failure, in place of the inbox's default.
+    /// Sets how often a failed handler is retried. Default: the inbox's `max_retries`.
     #[must_use]
     pub fn max_retries(mut self, max_retries: u32) -> Route {
         self.max_retries = Some(max_retries);
         self
     }
 
-    /// How long the handler may take. For a validation: how long until the answer has left, at most 8 seconds, because
-    /// M-Pesa waits no longer.
+    /// Sets the timeout of the handler. Default: the inbox's `handler_timeout`.
+    ///
+    /// For a validation: when the response must have been sent. Default: 3 s; at most 8 s, because
+    /// M-Pesa does not wait longer.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Route {
         self.timeout = Some(timeout);
@@ -85,14 +88,15 @@ impl Route {
         self
     }
 
-    /// The handler takes a transaction of the application's database.
+    /// Runs the handler in a transaction of the application's database. Default: without.
     #[must_use]
     pub fn transactional(mut self) -> Route {
         self.transactional = true;
         self
     }
 
-    /// What the sender of a custom kind must hear, in place of `{"ResultCode":0,"ResultDesc":"Success"}`.
+    /// Sets the acknowledgement of a custom kind. Default:
+    /// `{"ResultCode":0,"ResultDesc":"Success"}`.
     #[must_use]
     pub fn ack_body(mut self, body: &'static str) -> Route {
         let content_type = if body.starts_with(['{', '[']) { JSON } else { "text/plain" };
@@ -100,19 +104,20 @@ impl Route {
         self
     }
 
-    /// A custom body must fit this type, or it is quarantined.
+    /// Quarantines custom bodies that cannot be deserialised into this type. Default: accepts any
+    /// JSON with the key.
     #[must_use]
     pub fn payload<T: DeserializeOwned>(mut self) -> Route {
         self.check = Some(|callback| callback.to::<T>().map(drop));
         self
     }
 
-    /// Which kind it is.
+    /// The kind.
     pub fn kind(&self) -> &Kind {
         &self.kind
     }
 
-    /// Where it is received, below the secret.
+    /// The path below the secret; `None` for kinds without a URL.
     pub fn url_path(&self) -> Option<&str> {
         self.path.as_deref()
     }
@@ -124,54 +129,54 @@ impl fmt::Debug for Route {
     }
 }
 
-/// Which kinds an application handles.
+/// The kinds that an application handles.
 #[derive(Clone, Debug, Default)]
 pub struct Routes(Vec<Arc<Route>>);
 
-/// Why an application's routes cannot be mounted.
+/// Why routes cannot be mounted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RouteError {
-    /// There are none.
+    /// There are no routes.
     #[error("the handler set handles no callback")]
     None,
     /// Two handlers for one kind.
     #[error("there are two handlers for `{kind}`")]
     TwoHandlers {
-        /// Which.
+        /// The kind with two handlers.
         kind: Kind,
     },
-    /// Two handlers for one path.
+    /// Two kinds at one path.
     #[error("`{first}` and `{second}` are both received at `{path}`")]
     TwoPaths {
-        /// Where.
+        /// The path that both use.
         path: String,
-        /// One of them.
+        /// One of the kinds.
         first: Kind,
-        /// The other.
+        /// The other kind.
         second: Kind,
     },
-    /// The path is not one.
+    /// The text is not a path.
     #[error("`{path}` is not a path: it begins with `/`, and has letters, digits, `-`, `_`, `.` and `/` only")]
     NotAPath {
-        /// The text.
+        /// The text that was given.
         path: String,
     },
-    /// The path spells a word that Safaricom rejects.
+    /// The path contains a word that Safaricom rejects.
     #[error("the path `{path}` spells `{word}`, and Safaricom rejects URLs with that word in any case")]
     Forbidden {
-        /// Where.
+        /// The path that was given.
         path: String,
-        /// The word.
+        /// The rejected word.
         word: &'static str,
     },
-    /// A validation may take longer than M-Pesa waits.
+    /// The timeout of a validation is zero or longer than M-Pesa waits.
     #[error("a validation's deadline is over 0 and at most 8 seconds, because M-Pesa waits no longer")]
     ValidationTimeout,
     /// The key of a custom kind is not a JSON pointer.
     #[error("`{pointer}` is not a JSON pointer: it begins with `/`")]
     NotAPointer {
-        /// The text.
+        /// The text that was given.
         pointer: String,
     },
 }
@@ -180,35 +185,35 @@ pub enum RouteError {
 const MPESA_WAITS: Duration = Duration::from_secs(8);
 
 impl Routes {
-    /// None yet.
+    /// Returns an empty set.
     pub fn new() -> Routes {
         Routes::default()
     }
 
-    /// One more.
+    /// Adds a route.
     #[must_use]
     pub fn with(mut self, route: Route) -> Routes {
         self.0.push(Arc::new(route));
         self
     }
 
-    /// All of them.
+    /// All routes.
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
         self.0.iter().map(|route| &**route)
     }
 
-    /// How this kind is handled, when it is.
+    /// The route of this kind.
     pub fn of(&self, kind: &Kind) -> Option<&Route> {
         self.iter().find(|route| route.kind == *kind)
     }
 
-    /// What is received at this path, below the secret. A trailing slash is the same path.
+    /// The route at this path below the secret. A trailing slash is ignored.
     pub(crate) fn at(&self, path: &str) -> Option<&Arc<Route>> {
         let path = path.strip_suffix('/').unwrap_or(path);
         self.0.iter().find(|route| route.path.as_deref() == Some(path))
     }
 
-    /// Routes with paths without trailing slashes, that can all be mounted together.
+    /// Validates the routes and removes trailing slashes.
     pub(crate) fn checked(mut self) -> Result<Routes, RouteError> {
         if self.0.is_empty() {
             return Err(RouteError::None);
@@ -241,7 +246,7 @@ impl Routes {
         Ok(self)
     }
 
-    /// Whoever handles payments must hear of them: the kinds that tell of money are received, handled or not.
+    /// Mounts the kinds that report money without a handler, because `#[payment]` needs them.
     fn imply(&mut self) {
         if self.of(&Kind::Payment).is_none() {
             return;
@@ -253,7 +258,7 @@ impl Routes {
                 self.0.push(Arc::new(route));
             }
         }
-        // Nobody would ever take it.
+        // Without a handler nobody else would claim it.
         if self.of(&Kind::PaymentCompleted).is_none() {
             let mut route = Route::new(Kind::PaymentCompleted);
             route.implied = true;

@@ -4,8 +4,8 @@ use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// The path segment that only the merchant and Safaricom know. Nothing signs a callback; this is what tells one apart
-/// from anybody's POST.
+/// The secret path segment, known only to you and Safaricom. Callbacks are not signed, so this
+/// authenticates the sender.
 ///
 /// ```
 /// use mpesa_callbacks_core::Secret;
@@ -22,51 +22,51 @@ pub struct Secret(SecretString);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SecretError {
-    /// It has too few characters for 128 bits.
+    /// It is too short for 128 bits.
     #[error(
         "the secret is too short to hold 128 random bits: {length} characters, where at least {least} are needed; \
          `openssl rand -hex 16` makes one"
     )]
     TooShort {
-        /// How many it has.
+        /// Its number of characters.
         length: usize,
-        /// How many it needs: 32 hexadecimal digits, or 22 of a larger alphabet.
+        /// The minimum: 32 hexadecimal digits, or 22 characters of a larger alphabet.
         least: usize,
     },
-    /// It repeats so few characters that nobody drew it at random.
+    /// It repeats so few characters that it cannot be random.
     #[error("the secret was not drawn at random: it has only {distinct} different characters")]
     NotRandom {
-        /// How many different ones.
+        /// Number of different characters.
         distinct: usize,
     },
-    /// It has a character that a URL would have to escape.
+    /// It contains a character that a URL would escape.
     #[error("the secret has characters other than letters, digits, `-` and `_`, which do not survive in a URL")]
     NotUrlSafe,
-    /// It spells a word that Safaricom rejects anywhere in a URL.
+    /// It contains a word that Safaricom rejects in URLs.
     #[error("the secret spells `{word}`, and Safaricom rejects URLs with that word in any case")]
     Forbidden {
-        /// The word.
+        /// The rejected word.
         word: &'static str,
     },
-    /// The operating system gave no random bytes.
+    /// The operating system returned no random bytes.
     #[error("the operating system gave no random bytes")]
     NoRandomness,
 }
 
-/// The words that Safaricom rejects anywhere in a URL, in any case (Daraja 3.0, register URL, 2.3).
+/// Words that Safaricom rejects anywhere in a URL, in any case (Daraja 3.0, register URL, 2.3).
 pub const FORBIDDEN_WORDS: [&str; 8] = ["m-pesa", "mpesa", "safaricom", "exec", "exe", "cmd", "sql", "query"];
 
-/// The word in this text that Safaricom would reject in a URL.
+/// Returns the rejected word that a text contains.
 pub fn forbidden_word(text: &str) -> Option<&'static str> {
     let text = text.to_ascii_lowercase();
     FORBIDDEN_WORDS.into_iter().find(|word| text.contains(word))
 }
 
 impl Secret {
-    /// Takes a text that was drawn at random: 128 bits at least, in characters that a URL leaves alone.
+    /// Takes a random text: at least 128 bits, in characters that a URL does not escape.
     ///
     /// # Errors
-    /// [`SecretError`], which says what to do.
+    /// [`SecretError`] says what to do.
     pub fn new(text: impl Into<String>) -> Result<Secret, SecretError> {
         let text = text.into();
         let length = text.len();
@@ -80,7 +80,7 @@ impl Secret {
         let mut bytes = text.clone().into_bytes();
         bytes.sort_unstable();
         bytes.dedup();
-        // 32 random hexadecimal digits have fewer than 8 different ones once in a million times a million.
+        // 32 random hexadecimal digits have fewer than 8 different ones once in 10¹² times.
         if bytes.len() < 8 {
             return Err(SecretError::NotRandom { distinct: bytes.len() });
         }
@@ -90,7 +90,8 @@ impl Secret {
         Ok(Secret(text.into()))
     }
 
-    /// Draws one: 128 bits from the operating system, in hexadecimal, which spells none of the forbidden words.
+    /// Generates a secret: 128 bits from the operating system, in hexadecimal, without the rejected
+    /// words.
     ///
     /// # Errors
     /// [`SecretError::NoRandomness`].
@@ -101,7 +102,7 @@ impl Secret {
         Secret::new(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect::<String>())
     }
 
-    /// The text, to put into a URL.
+    /// The text, for a URL.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }

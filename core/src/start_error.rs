@@ -19,7 +19,7 @@ pub enum StartError {
         "the inbox has no secret, and anybody could forge callbacks: say `.secret(…)` with what `openssl rand -hex 16` prints"
     )]
     NoSecret,
-    /// A secret will not do.
+    /// A secret cannot be used.
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// The value of an option of the builder cannot be used.
@@ -30,28 +30,28 @@ pub enum StartError {
         /// What is wrong with the value.
         reason: &'static str,
     },
-    /// A handler asks for a transaction, and there is no transactor to open it.
+    /// A handler takes a transaction, and there is no transactor.
     #[error("the handler of `{kind}` takes a transaction, and the inbox has no transactor: say `.transactor(…)`")]
     NoTransactor {
-        /// Whose handler.
+        /// The kind of the handler.
         kind: Kind,
     },
-    /// A callback of this kind answers no request, so nobody can expect it.
+    /// Callbacks of this kind answer no request, so they cannot be expected.
     #[error("`{kind}` cannot be required to be expected: it answers no request of the application's")]
     NotExpectable {
-        /// Which.
+        /// The kind that was given.
         kind: Kind,
     },
-    /// An address of the sources or proxies is none.
+    /// An address of the allowlist or of the proxies is invalid.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// The handlers' routes cannot be mounted.
+    /// The routes of the handlers are invalid.
     #[error(transparent)]
     Routes(#[from] RouteError),
-    /// The store fails.
+    /// The store failed.
     #[error("the store fails")]
     Store(#[from] StoreError),
-    /// The transactor fails.
+    /// The transactor failed.
     #[error("the transactor fails")]
     Transactor(#[from] TransactorError),
 }

@@ -1,7 +1,7 @@
-//! Tokens: the part of a per-payment URL that stands in the secret's place.
+//! Tokens: the path segment of a per-payment URL, in place of the secret.
 //!
-//! A token carries the merchant's own reference and when it expires, and a MAC over both and the kind that it is for. Who
-//! has one can speak of that kind and reference, until then, and of nothing else.
+//! A token contains the reference, its expiry and a MAC over both and the kind. Its holder can send
+//! a callback of that kind with that reference until the expiry, and nothing else.
 
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,42 +13,42 @@ use sha2::{Digest, Sha256};
 use crate::kind::Kind;
 use crate::secret::Secret;
 
-/// Digits and letters in which none of the words can be spelled that Safaricom rejects in a URL: each of them has an `m`,
-/// a `q` or an `x`. Thirty-two of them, so that five bits are a character.
+/// Digits and letters that cannot form a word which Safaricom rejects: each of those contains an
+/// `m`, a `q` or an `x`. 32 of them, so that a character is five bits.
 const ALPHABET: &str = "0123456789abcdefghijklnprstuvwyz";
 
 static ENCODING: LazyLock<Encoding> = LazyLock::new(|| {
     let mut specification = Specification::new();
     specification.symbols.push_str(ALPHABET);
-    // The alphabet is a constant, and a test reads it.
+    // The alphabet is a constant, and a test builds it.
     specification.encoding().unwrap_or(data_encoding::BASE32_DNSCURVE)
 });
 
-/// What a token begins with, for the day when there is another kind of token.
+/// First byte of a token, for future formats.
 const VERSION: u8 = 1;
 
 const EXPIRY: usize = 5;
 const MAC: usize = 16;
 const HEAD: usize = 1 + EXPIRY + MAC;
 
-/// When the last token expires: in 34,000 years.
+/// Latest expiry: in 34,000 years.
 const LATEST_SECOND: u64 = (1 << (8 * EXPIRY)) - 1;
 
-/// The longest reference, in bytes.
+/// Maximum length of a reference, in bytes.
 pub(crate) const LONGEST_REFERENCE: usize = 64;
 
-/// The key under which tokens are made and read. One is derived from each secret.
+/// The signing key of tokens, derived from a secret.
 pub(crate) struct TokenKey(Hmac<Sha256>);
 
 impl TokenKey {
     pub(crate) fn of(secret: &Secret) -> TokenKey {
-        // A key derived from the secret, so that a token tells nothing that helps to guess the secret's other uses.
+        // Derived, so that a token does not help to guess the secret.
         let mut derived = keyed(Sha256::digest(secret.expose()).into());
         derived.update(b"mpesa-callbacks token 1");
         TokenKey(keyed(derived.finalize().into_bytes().into()))
     }
 
-    /// A token for this kind and reference, good until `expires`, or as long as a token can be.
+    /// Makes a token for this kind and reference; `None` as expiry means the latest.
     pub(crate) fn mint(&self, kind: &Kind, reference: &str, expires: Option<SystemTime>) -> String {
         // Whole seconds.
         let seconds = |expires: SystemTime| expires.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -58,7 +58,8 @@ impl TokenKey {
         ENCODING.encode(&[&[VERSION], expiry, &mac[..MAC], reference.as_bytes()].concat())
     }
 
-    /// The reference in a token that this key made for this kind, and that has not expired.
+    /// Returns the reference in a token that this key signed for this kind and that has not
+    /// expired.
     pub(crate) fn read(&self, token: &str, kind: &Kind, now: SystemTime) -> Option<String> {
         if token.len() > ENCODING.encode_len(HEAD + LONGEST_REFERENCE) {
             return None;
@@ -66,7 +67,7 @@ impl TokenKey {
         let bytes = ENCODING.decode(token.as_bytes()).ok()?;
         let (head, reference) = bytes.split_at_checked(HEAD)?;
         let (expiry, mac) = head[1..].split_at(EXPIRY);
-        // In constant time; only what has the right MAC is looked at.
+        // In constant time. Nothing else is read without a valid MAC.
         self.mac(kind, expiry, reference).verify_truncated_left(mac).ok()?;
         let seconds = expiry.iter().fold(0, |seconds, byte| seconds << 8 | u64::from(*byte));
         let is_valid = head[0] == VERSION && now < UNIX_EPOCH + Duration::from_secs(seconds);
@@ -75,7 +76,8 @@ impl TokenKey {
 
     fn mac(&self, kind: &Kind, expiry: &[u8], reference: &[u8]) -> Hmac<Sha256> {
         let mut mac = self.0.clone();
-        // Every part but the last has a length that is known or said, so that no two tokens are MACs of the same bytes.
+        // Every part except the last has a known length, so that no two tokens have the same MAC
+        // input.
         mac.update(&[VERSION]);
         mac.update(&(kind.name().len() as u64).to_be_bytes());
         mac.update(kind.name().as_bytes());
@@ -85,7 +87,7 @@ impl TokenKey {
     }
 }
 
-/// A key of a whole block cannot be refused; HMAC fills shorter ones up with zeros itself.
+/// HMAC accepts keys of any length up to a block.
 fn keyed(key: [u8; 32]) -> Hmac<Sha256> {
     let mut block = [0; 64];
     block[..32].copy_from_slice(&key);

@@ -1,4 +1,4 @@
-//! The application's own database, where effects are made exactly once: the contract.
+//! The contract of transactors: transactions of the application's own database.
 
 use std::fmt::{self, Debug};
 
@@ -8,67 +8,71 @@ use crate::kind::Kind;
 use crate::payload::{Digest, Sensitive};
 use crate::store::Cause;
 
-/// The application's own database, in which a handler's transaction also carries a mark of the callback it applied.
+/// Opens transactions of the application's own database, which also contain an idempotency key of
+/// the callback.
 ///
-/// A handler that takes a `tx` runs between [`begin`](Transactor::begin) and [`commit`](Transactor::commit). Its effects and the
-/// mark are committed together or not at all, so they are made exactly once: whatever is repeated, whoever crashed,
-/// however many processes have the same callback in hand.
+/// A handler that takes a `tx` runs between [`begin`](Transactor::begin) and
+/// [`commit`](Transactor::commit). Its effects and the key are committed together or not at all.
+/// They take effect exactly once, whatever is repeated or crashes, and however many processes
+/// handle the callback.
 ///
-/// The trait is small enough to write for any database; `mpesa-callbacks-conformance` checks an implementation.
+/// `mpesa-callbacks-conformance` contains the tests of an implementation.
 #[async_trait]
 pub trait Transactor: Debug + Send + Sync + 'static {
-    /// A transaction, as the handlers take it (`tx: &mut Tx`). Dropping it rolls it back.
+    /// A transaction, as handlers take it (`tx: &mut Tx`). Dropping it rolls it back.
     type Tx: Send + 'static;
 
-    /// Whether it opens transactions at all: `false` for [`NoTransactor`] only, with which an inbox whose handlers take
-    /// transactions does not start.
+    /// `false` only for [`NoTransactor`]: an inbox whose handlers take transactions does not start
+    /// with it.
     const HAS_TRANSACTIONS: bool = true;
 
-    /// Creates the table of marks, unless it is there. Called by `start()`; may run twice, and at the same time.
+    /// Creates the table of idempotency keys, unless it exists. Called by `start()`; may run twice,
+    /// and concurrently.
     async fn prepare(&self) -> Result<(), TransactorError>;
 
-    /// Opens a transaction and writes the mark into it.
+    /// Opens a transaction and inserts the key.
     ///
-    /// When another transaction holds the same mark and is not finished, this waits for it, or fails with
-    /// [`TransactorError::Unavailable`]. It never gives a second transaction with a mark that is committed.
+    /// If another open transaction has inserted the same key, waits for it, or fails with
+    /// [`TransactorError::Unavailable`]. Never returns a second transaction for a committed key.
     async fn begin(&self, mark: &IdempotencyKey) -> Result<BeginOutcome<Self::Tx>, TransactorError>;
 
-    /// Writes another mark into a transaction that was begun; `false` when that mark is there already. It waits for whoever has the same
-    /// mark in hand, or fails, as [`begin`](Transactor::begin) does; after an error the transaction is rolled back.
+    /// Inserts another key into an open transaction; `false` if that key is committed. Waits or
+    /// fails as [`begin`](Transactor::begin) does. After an error the transaction is rolled back.
     async fn add_key(&self, tx: &mut Self::Tx, mark: &IdempotencyKey) -> Result<bool, TransactorError>;
 
-    /// Commits the transaction. After an error the outcome may be unknown; the next attempt's `begin` finds out.
+    /// Commits the transaction. After an error the outcome may be unknown; the next `begin` finds
+    /// out.
     async fn commit(&self, tx: Self::Tx) -> Result<(), TransactorError>;
 
-    /// Rolls the transaction back, the mark included.
+    /// Rolls the transaction back, including the key.
     async fn rollback(&self, tx: Self::Tx) -> Result<(), TransactorError>;
 }
 
-/// What [`Transactor::begin`] found.
+/// The result of [`Transactor::begin`].
 #[derive(Debug)]
 pub enum BeginOutcome<Tx> {
-    /// A transaction with the mark in it: run the handler.
+    /// A transaction with the key in it: run the handler.
     New(Tx),
-    /// The mark is committed: the handler's effects are there.
+    /// The key is committed: the handler has already taken effect.
     AlreadyApplied,
 }
 
-/// What a handler's transaction is marked with.
+/// The keys of one transaction.
 #[derive(Clone, Debug)]
 pub(crate) struct IdempotencyKeys {
-    /// That the handler was run.
+    /// The handler ran.
     pub(crate) callback: IdempotencyKey,
-    /// When the handler accounts for the payment that the callback shows, because nobody handles payments.
+    /// The payment of the callback was handled with it, because there is no `#[payment]` handler.
     pub(crate) payment: Option<PaymentKeys>,
 }
 
-/// That a payment was accounted for: whichever release comes next finds it, also when nothing could be settled before the process
-/// ended.
+/// The payment was handled. A later release with `#[payment]` finds this, even if nothing could be
+/// settled.
 #[derive(Clone, Debug)]
 pub(crate) struct PaymentKeys {
-    /// As `#[payment]` marks it.
+    /// The key that `#[payment]` uses.
     pub(crate) payment: IdempotencyKey,
-    /// And that it was callbacks that did: of one payment there may be two, and both are handled.
+    /// Handled by callbacks: a payment may have two, and both are handled.
     pub(crate) by_callbacks: IdempotencyKey,
 }
 
@@ -82,11 +86,11 @@ impl PaymentKeys {
     }
 }
 
-/// What makes one callback's effects known again: its kind, key and meaning; and how often it was deliberately
+/// Identifies the effects of one callback: kind, key and content digest; and how often it was
 /// [handled again](crate::Inbox::handle_again).
 ///
-/// Meaning belongs to it, because two callbacks may contradict each other under one key, and an operator may release the
-/// second; and because a later delivery in other words must not be applied again.
+/// The content is part of it, because two callbacks may contradict each other under one key, and
+/// the second may be released. A reworded delivery has the same content, and is not applied again.
 #[derive(Clone, PartialEq, Eq)]
 pub struct IdempotencyKey {
     kind: Kind,
@@ -106,18 +110,18 @@ impl IdempotencyKey {
         IdempotencyKey { kind: kind.clone(), digest: Digest::of(&text) }
     }
 
-    /// A mark for tests of transactors.
+    /// A key for tests of transactors.
     pub fn for_test(kind: Kind, key: &str) -> IdempotencyKey {
         IdempotencyKey::new(&kind, &key.into(), &Digest::of(b"test"), 0)
     }
 
-    /// The kind of callback, for people who look at the table.
+    /// The kind of the callback, to make the table readable.
     pub fn kind(&self) -> &Kind {
         &self.kind
     }
 
-    /// Its 32 bytes: the primary key. A SHA-256, so that no phone number stands in the table as it is. It is no pseudonym:
-    /// whoever has the table and guesses a key can check the guess.
+    /// The 32 bytes of the primary key: a SHA-256, so that no phone number is stored in plain text.
+    /// It is not a pseudonym: somebody with the table can check a guessed key.
     pub fn as_bytes(&self) -> &[u8] {
         self.digest.as_bytes()
     }
@@ -129,39 +133,40 @@ impl Debug for IdempotencyKey {
     }
 }
 
-/// What can go wrong in a transactor.
+/// Errors of a transactor.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransactorError {
-    /// The database cannot be reached, or is busy. The handler was not run, or its effects are rolled back or unknown;
-    /// it is tried again, and the attempt does not count.
+    /// The database is unavailable or busy. The handler did not run, or its effects are rolled back
+    /// or unknown. It is retried, and the attempt does not count.
     #[error("transactor unavailable")]
     Unavailable(#[source] Cause),
-    /// The database refuses what the transactor itself needs, and will until somebody mends it: its table is gone, a permission is
-    /// missing, the disk's contents are damaged. The handler was not run. The attempt counts, so that the callback is shown as
-    /// dead when nobody does.
+    /// The database refuses the transactor's own statements until somebody repairs it: a missing
+    /// table, a missing permission, a damaged disk. The handler did not run. The attempt counts, so
+    /// that the callback is dead in the end and somebody is told.
     #[error("the transactor's own statements are refused")]
     Broken(#[source] Cause),
-    /// A setting that durability hangs on is not what it must be.
+    /// A setting is not durable.
     #[error("the transactor's database is not durable: {setting} is {found}, and must be {needed}")]
     NotDurable {
-        /// The setting.
+        /// Name of the setting.
         setting: &'static str,
-        /// What it is.
+        /// Its value.
         found: String,
-        /// What it must be.
+        /// The required value.
         needed: &'static str,
     },
-    /// The database refused to commit what the handler wrote: a deferred constraint, a serialisation conflict.
+    /// The database refused to commit what the handler wrote: a deferred constraint, a
+    /// serialisation conflict.
     #[error("transactor refuses to commit")]
     Refused(#[source] Cause),
 }
 
-/// The transaction of handler sets that take none.
+/// The transaction type of handlers without transactions.
 #[derive(Clone, Copy, Debug)]
 pub enum NoTx {}
 
-/// The transactor of an inbox that was given none.
+/// The transactor of an inbox without one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoTransactor;
 

@@ -1,8 +1,8 @@
-//! The answer to a C2B validation.
+//! The response to a C2B validation.
 
 use serde_json::json;
 
-/// The answer to a C2B validation: whether the payment is welcome.
+/// The response to a C2B validation: accept or reject the payment.
 ///
 /// ```
 /// use mpesa_callbacks_core::{Rejection, Validation};
@@ -36,7 +36,7 @@ impl From<Fallback> for Validation {
     }
 }
 
-/// Why a payment is not welcome. The code decides which SMS the customer gets.
+/// Why a payment is rejected. The code determines which SMS the customer gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rejection {
@@ -55,7 +55,7 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// The code that M-Pesa hears.
+    /// The code in the response.
     pub fn code(self) -> &'static str {
         match self {
             Rejection::InvalidMsisdn => "C2B00011",
@@ -69,34 +69,35 @@ impl Rejection {
 }
 
 impl Validation {
-    /// The payment is welcome.
+    /// Accepts the payment.
     pub fn accept() -> Validation {
         Validation { rejection: None, third_party_trans_id: None }
     }
 
-    /// The payment is not welcome; M-Pesa cancels it and tells the customer.
+    /// Rejects the payment: M-Pesa cancels it and tells the customer.
     pub fn reject(rejection: Rejection) -> Validation {
         Validation { rejection: Some(rejection), third_party_trans_id: None }
     }
 
-    /// A reference of the merchant's own, which the confirmation brings back as `ThirdPartyTransID`.
+    /// Sets your own reference. The confirmation contains it as `ThirdPartyTransID`.
     #[must_use]
     pub fn with_third_party_trans_id(mut self, id: impl Into<String>) -> Validation {
         self.third_party_trans_id = Some(id.into());
         self
     }
 
-    /// Whether the payment is welcome.
+    /// Whether the payment is accepted.
     pub fn is_accepted(&self) -> bool {
         self.rejection.is_none()
     }
 
-    /// Why it is not.
+    /// Why the payment is rejected.
     pub fn rejection(&self) -> Option<Rejection> {
         self.rejection
     }
 
-    /// The answer's JSON. The code is text here, alone among acknowledgements (Daraja 3.0, register URL).
+    /// The JSON of the response. Its code is text, unlike all other acknowledgements (Daraja 3.0,
+    /// register URL).
     pub(crate) fn to_body(&self) -> String {
         let (code, text) = self.rejection.map_or(("0", "Accepted"), |rejection| (rejection.code(), "Rejected"));
         match &self.third_party_trans_id {

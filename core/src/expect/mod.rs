@@ -312,14 +312,14 @@ impl Engine {
         Ok(())
     }
 
-    /// What a callback says, while its body is there.
+    /// Parses the body of an entry, unless it was purged.
     pub(crate) fn parsed(&self, entry: &Entry) -> Option<Parsed> {
         let key = self.routes.of(&entry.kind).and_then(|route| route.key.as_deref());
         payload::parse_bytes(&entry.kind, &entry.body.as_ref()?.0, key, entry.reference.as_ref()).ok()
     }
 }
 
-/// What is expected under this reference.
+/// Returns the expectation with this reference.
 async fn find_expected(store: &dyn Store, kind: &Kind, reference: &str) -> Result<Option<Expectation>, StoreError> {
     let found = store.find(&[Lookup::Key(Kind::Overdue, Expectation::key_of(kind, reference))]).await?;
     let first = found.into_iter().find(|entry| entry.verdict == Verdict::First);

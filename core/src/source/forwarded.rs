@@ -1,14 +1,15 @@
 //! `X-Forwarded-For` and `Forwarded` (RFC 7239), read from the right.
 //!
-//! Each proxy appends the address that spoke to it. What stands to the left of what trusted proxies wrote may be anything,
-//! written by anybody: it is not looked at, and cannot change what is read before it. So the list is split from its right
-//! end, and an element is only read when its turn comes.
+//! Each proxy appends the address that connected to it. Everything to the left of the trusted
+//! proxies' elements may be forged: it is never parsed, and cannot change how the elements to its
+//! right are read. So the list is split from its right end, and an element is parsed when its turn
+//! comes.
 
 use std::net::IpAddr;
 
 use super::ForwardedHeader;
 
-/// The elements of all lines of the header, the last one first; empty ones do not count (RFC 9110, 5.6.1).
+/// The elements of all lines of the header, last one first, without empty ones (RFC 9110, 5.6.1).
 pub(super) fn from_the_right<'a>(header: ForwardedHeader, lines: &'a [&'a [u8]]) -> impl Iterator<Item = &'a [u8]> {
     let quotes = header == ForwardedHeader::Forwarded;
     let elements = move |line: &'a [u8]| {
@@ -26,8 +27,8 @@ pub(super) fn from_the_right<'a>(header: ForwardedHeader, lines: &'a [&'a [u8]])
     lines.iter().rev().copied().flat_map(elements).filter(|element| !element.is_empty())
 }
 
-/// The last comma, and in `Forwarded` the last one outside of quotes. A quote that was opened further left is no matter:
-/// quotes are counted from the right, and a trusted proxy closes those that it opens.
+/// Position of the last comma; in `Forwarded`, of the last one outside quotes. Quotes are counted
+/// from the right, because a trusted proxy closes the quotes that it opens.
 fn last_comma(line: &[u8], quotes: bool) -> Option<usize> {
     let mut quoted = false;
     line.iter().rposition(|byte| {
@@ -36,7 +37,7 @@ fn last_comma(line: &[u8], quotes: bool) -> Option<usize> {
     })
 }
 
-/// The address in an element; `None` when it has none: `unknown`, `_hidden`, or nonsense.
+/// The address in an element; `None` for `unknown`, `_hidden` or anything else.
 pub(super) fn address(header: ForwardedHeader, element: &[u8]) -> Option<IpAddr> {
     let element = std::str::from_utf8(element).ok()?;
     match header {
@@ -45,7 +46,7 @@ pub(super) fn address(header: ForwardedHeader, element: &[u8]) -> Option<IpAddr>
     }
 }
 
-/// The value of the one `for` among the pairs of an element.
+/// The value of the single `for` among the pairs of an element.
 fn forwarded_for(element: &str) -> Option<String> {
     let mut found = None;
     let mut rest = element;
@@ -70,8 +71,8 @@ fn forwarded_for(element: &str) -> Option<String> {
     }
 }
 
-/// A token, or a quoted string. No proxy has a reason to escape anything in an address, a protocol or a host: an element
-/// with a backslash is not read.
+/// A token or a quoted string. No proxy needs to escape anything in an address, a protocol or a
+/// host, so an element with a backslash is rejected.
 fn value_and_rest(text: &str) -> Option<(String, &str)> {
     if let Some(text) = text.strip_prefix('"') {
         let (value, rest) = text.split_once('"')?;
@@ -81,12 +82,13 @@ fn value_and_rest(text: &str) -> Option<(String, &str)> {
     (end > 0).then(|| (text[..end].to_owned(), &text[end..]))
 }
 
-/// RFC 9110, 5.6.2.
+/// A token character of RFC 9110, 5.6.2.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// An address, with a port or without: `192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]:80`, `2001:db8::1`.
+/// An address with or without a port: `192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]:80`,
+/// `2001:db8::1`.
 fn node(text: &str) -> Option<IpAddr> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Some(address.to_canonical());

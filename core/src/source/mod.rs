@@ -1,4 +1,4 @@
-//! Where requests come from: the addresses that may speak, and the proxies that are believed.
+//! The client IP: allowlist and trusted proxies.
 
 mod forwarded;
 
@@ -14,10 +14,11 @@ pub(crate) use self::proxies::ParsedProxies;
 pub use self::proxies::{ClientIpError, ForwardedHeader, TrustedProxies};
 pub use self::safaricom::SAFARICOM_ADDRESSES;
 
-/// The addresses from which callbacks are taken: a second fence behind the secret, because nothing signs a callback and
+/// IP addresses that may send callbacks. It is a second check behind the secret, because
 /// Safaricom's list may change.
 ///
-/// The address is that of the connection's other end, or, behind [`TrustedProxies`], the one that they vouch for.
+/// The client IP is the TCP peer's address or, behind [`TrustedProxies`], the address in their
+/// header.
 ///
 /// ```
 /// use mpesa_callbacks_core::IpAllowlist;
@@ -26,8 +27,8 @@ pub use self::safaricom::SAFARICOM_ADDRESSES;
 /// let office = IpAllowlist::new(["10.0.0.0/8", "2001:db8::/32"]);
 /// ```
 ///
-/// Texts are addresses (`196.201.214.200`) or networks (`10.0.0.0/8`); [`start`](crate::InboxBuilder::start) refuses
-/// others.
+/// Entries are addresses (`196.201.214.200`) or networks (`10.0.0.0/8`);
+/// [`start`](crate::InboxBuilder::start) rejects others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IpAllowlist {
     addresses: Vec<String>,
@@ -35,8 +36,8 @@ pub struct IpAllowlist {
 }
 
 impl IpAllowlist {
-    /// The twelve addresses that Safaricom publishes for its production gateway: [`SAFARICOM_ADDRESSES`]. The sandbox may
-    /// call from others.
+    /// The twelve addresses that Safaricom publishes for its production gateway:
+    /// [`SAFARICOM_ADDRESSES`]. The sandbox may use others.
     pub fn safaricom() -> IpAllowlist {
         IpAllowlist::new(SAFARICOM_ADDRESSES)
     }
@@ -46,14 +47,15 @@ impl IpAllowlist {
         IpAllowlist { addresses: addresses.into_iter().map(Into::into).collect(), report_only: false }
     }
 
-    /// One address or network more.
+    /// Adds an address or network.
     #[must_use]
     pub fn allow(mut self, address: impl Into<String>) -> IpAllowlist {
         self.addresses.push(address.into());
         self
     }
 
-    /// Requests from elsewhere are logged and counted, and let in: to see what the list would do before it does it.
+    /// Accepts requests from other addresses, logs and counts them. Use it to try a list. Default:
+    /// they are rejected with 403.
     #[must_use]
     pub fn report_only(mut self) -> IpAllowlist {
         self.report_only = true;
@@ -69,7 +71,7 @@ impl IpAllowlist {
     }
 }
 
-/// The addresses from which callbacks are taken, read.
+/// A validated allowlist.
 #[derive(Debug)]
 pub(crate) struct ParsedAllowlist {
     networks: Vec<IpNet>,
@@ -82,11 +84,11 @@ impl ParsedAllowlist {
     }
 }
 
-/// A text that is neither an address nor a network.
+/// The text is neither an IP address nor a network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not an address (`196.201.214.200`) or a network (`10.0.0.0/8`)")]
 pub struct AddressError {
-    /// The text.
+    /// The text that was given.
     pub text: String,
 }
 
@@ -100,7 +102,7 @@ fn network(text: &str) -> Option<IpNet> {
         return Some(address.to_canonical().into());
     }
     let network = text.parse::<IpNet>().ok()?;
-    // A network of v4-mapped addresses is a network of IPv4 addresses, which is how they are compared.
+    // A network of IPv4-mapped addresses is an IPv4 network; that is how addresses are compared.
     match (network.addr().to_canonical(), network.prefix_len()) {
         (IpAddr::V4(address), length) if network.addr().is_ipv6() => {
             ipnet::Ipv4Net::new(address, length.checked_sub(96)?).ok().map(IpNet::V4)
@@ -109,7 +111,7 @@ fn network(text: &str) -> Option<IpNet> {
     }
 }
 
-/// An IPv4 address that came over an IPv6 socket (`::ffff:10.0.0.1`) is an IPv4 address.
+/// An IPv4 address on an IPv6 socket (`::ffff:10.0.0.1`) is compared as IPv4.
 fn contains(networks: &[IpNet], address: IpAddr) -> bool {
     let address = address.to_canonical();
     networks.iter().any(|network| network.contains(&address))

@@ -1,4 +1,4 @@
-//! The proxies that are believed, and what they say.
+//! Trusted proxies and their headers.
 
 use std::net::IpAddr;
 
@@ -7,10 +7,11 @@ use ipnet::IpNet;
 use super::forwarded::{address, from_the_right};
 use super::{AddressError, contains, networks};
 
-/// The proxies in front of the application, and the header in which they tell who spoke to them.
+/// Reverse proxies in front of the application, and the header in which they pass the client IP.
 ///
-/// Anybody can send such a header. So only what configured proxies appended to it is believed: the source is the right-most
-/// address beyond them. Without this, the source is the other end of the connection, whatever headers say.
+/// Anybody can send such a header, so only the elements that trusted proxies appended are used: the
+/// client IP is the right-most address that is not a trusted proxy. Without trusted proxies it is
+/// the TCP peer's address, whatever the headers say.
 ///
 /// ```
 /// use mpesa_callbacks_core::{ForwardedHeader, TrustedProxies};
@@ -32,12 +33,13 @@ enum Who {
     Hops(usize),
 }
 
-/// The header in which proxies tell who spoke to them. The one that is configured is read, and no other: the proxies must
-/// append to it, or replace it, on every request. One that they only pass through is the client's own.
+/// The header in which proxies pass the client IP. Only the configured one is read. The proxies
+/// must append to it, or replace it, on every request; a header that they only forward is the
+/// client's own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ForwardedHeader {
-    /// `X-Forwarded-For`: addresses, each with a port or without.
+    /// `X-Forwarded-For`: addresses with or without a port.
     #[default]
     XForwardedFor,
     /// `Forwarded`, RFC 7239.
@@ -54,30 +56,30 @@ impl ForwardedHeader {
     }
 }
 
-/// Why it cannot be told where a request comes from.
+/// Why the client IP cannot be determined.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientIpError {
-    /// The adapter does not know the other end of the connection.
+    /// The adapter does not know the TCP peer.
     #[error(
         "the server does not tell the adapter who sends: with axum, serve with `axum_adapter::serve`, or \
          `app.into_make_service_with_connect_info::<SocketAddr>()`"
     )]
     NoPeer,
-    /// The header names fewer addresses than there are proxies.
+    /// The header contains fewer addresses than there are proxies.
     #[error("the request came through fewer proxies than are configured, or they do not set the configured header")]
     TooFewHops,
-    /// The proxies do not say who spoke to them: `unknown`, a hidden name, or nothing that can be read.
+    /// The proxies pass no address: `unknown`, a hidden name, or text that is not an address.
     #[error("a trusted proxy does not tell the address that spoke to it")]
     Hidden,
-    /// The proxies cannot be told from others.
+    /// An address of the proxies is invalid.
     #[error(transparent)]
     Address(#[from] AddressError),
 }
 
 impl TrustedProxies {
-    /// The proxies at these addresses and in these networks, `X-Forwarded-For` unless said otherwise. A connection from
-    /// anywhere else is taken for the sender's own.
+    /// Trusts the proxies at these addresses and networks. Default header: `X-Forwarded-For`. A
+    /// connection from any other address is the client itself.
     pub fn addresses<T: Into<String>>(addresses: impl IntoIterator<Item = T>) -> TrustedProxies {
         TrustedProxies {
             who: Who::At(addresses.into_iter().map(Into::into).collect()),
@@ -85,21 +87,21 @@ impl TrustedProxies {
         }
     }
 
-    /// Exactly so many proxies, wherever they are, `X-Forwarded-For` unless said otherwise. Nobody may reach the
-    /// application past them: whoever did could choose an address.
+    /// Trusts exactly this many proxies, at any address. Default header: `X-Forwarded-For`. Nobody
+    /// may reach the application without passing them: such a client could choose its address.
     pub fn hops(hops: usize) -> TrustedProxies {
         TrustedProxies { who: Who::Hops(hops), header: ForwardedHeader::default() }
     }
 
-    /// The header that they set.
+    /// Sets the header that the proxies write.
     #[must_use]
     pub fn header(mut self, header: ForwardedHeader) -> TrustedProxies {
         self.header = header;
         self
     }
 
-    /// Where a request comes from: `peer` is the other end of its connection, `lines` are the values of the configured
-    /// header, in order. What the inbox asks itself, for whoever wants to know it elsewhere.
+    /// Returns the client IP of a request. `peer` is the TCP peer's address, `lines` are the values
+    /// of the configured header, in order. The inbox does the same for each request.
     ///
     /// # Errors
     /// [`ClientIpError`].
@@ -126,7 +128,7 @@ impl TrustedProxies {
     }
 }
 
-/// The proxies that are believed, read.
+/// Validated proxies.
 #[derive(Debug)]
 pub(crate) struct ParsedProxies {
     proxies: Proxies,

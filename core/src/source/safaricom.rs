@@ -1,10 +1,11 @@
-//! Safaricom's list.
+//! Safaricom's addresses.
 
-/// The addresses that Safaricom's production gateway calls from.
+/// Addresses of Safaricom's production gateway.
 ///
-/// Source: "Going live" in Safaricom's developer documentation (version 2 of the portal), still the same when others
-/// checked it in September 2026. The sandbox has been seen to call from one of them too, and is said to use others.
-/// Further addresses circulate (196.201.212.128, 196.201.212.132, whole networks) that no page of Safaricom's has.
+/// Source: "Going live" in Safaricom's developer documentation (portal version 2), confirmed by
+/// others in September 2026. The sandbox has been seen to use one of them, and is said to use
+/// others. Further addresses circulate (196.201.212.128, 196.201.212.132, whole networks) that no
+/// page of Safaricom contains.
 pub const SAFARICOM_ADDRESSES: [&str; 12] = [
     "196.201.214.200",
     "196.201.214.206",

@@ -1,4 +1,4 @@
-//! A store is somebody's code, and may panic. That must not end the task that asked it.
+//! A store is foreign code and may panic. A panic must not end the task that called it.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,12 +7,12 @@ use std::task::Poll;
 
 use super::StoreError;
 
-/// What the store answers; a panic is an error like another, and was printed where it happened.
+/// Awaits a call of the store. A panic becomes an error; it was reported where it happened.
 pub(crate) async fn catch_panic<T>(asking: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let mut asking = pin!(asking);
     let mut panicked = false;
     poll_fn(move |context| {
-        // Not polled again after it panicked.
+        // A future that panicked is not polled again.
         if panicked {
             return Poll::Ready(Err(StoreError::Closed));
         }

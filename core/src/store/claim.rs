@@ -1,4 +1,4 @@
-//! Claiming: what a worker asks for, and what it gets.
+//! Claims: what a poller asks for, and what it gets.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -7,81 +7,83 @@ use super::{Body, CallbackId, Lane, Verdict};
 use crate::kind::Kind;
 use crate::payload::{Digest, Sensitive};
 
-/// The right to handle one callback, for a while.
+/// The right to handle one callback for a while. Exhaustive, because stores construct it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
-    /// Which callback.
+    /// Id of the callback.
     pub id: CallbackId,
-    /// The claim's number: it grows with every claim, so that whoever lost the lease can change nothing.
+    /// Fencing token: it grows with every claim, so that a process that lost its lease cannot
+    /// change anything.
     pub fence: i64,
 }
 
-/// What a claim asks for.
+/// Parameters of a claim.
 #[derive(Clone, Debug)]
 pub struct Claim<'a> {
-    /// Callbacks of these kinds only: those that the process handles.
+    /// Kinds to claim: those that the process handles.
     pub kinds: &'a [Kind],
-    /// Which of them: see [`Lane`].
+    /// Lane to claim from.
     pub lane: Lane,
-    /// At most so many.
+    /// Maximum number of callbacks.
     pub limit: usize,
-    /// For how long.
+    /// Duration of the leases.
     pub lease: Duration,
-    /// Whether the claimant has a handler for payments, for which there may be no room just now: where it has none, its handlers
-    /// account for money themselves.
+    /// Whether the process has a `#[payment]` handler, also if it has no permit for payments now.
+    /// Without one, its other handlers account for the money.
     pub handles_payments: bool,
 }
 
 impl<'a> Claim<'a> {
-    /// Callbacks of these kinds that are not suspect.
+    /// A claim in the main lane.
     pub fn new(kinds: &'a [Kind], limit: usize, lease: Duration) -> Claim<'a> {
         let handles_payments = kinds.contains(&Kind::Payment);
         Claim { kinds, lane: Lane::Main, limit, lease, handles_payments }
     }
 }
 
-/// A callback that was claimed.
+/// A claimed callback.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Claimed {
-    /// The right to handle it.
+    /// The lease.
     pub lease: Lease,
-    /// Which callback it is.
+    /// Kind of the callback.
     pub kind: Kind,
-    /// Its key.
+    /// Key of the callback.
     pub key: Sensitive,
-    /// Its bytes.
+    /// Body of the callback.
     pub body: Body,
-    /// What recording found.
+    /// Verdict of recording.
     pub verdict: Verdict,
-    /// When it was received.
+    /// Time of the first delivery.
     pub received_at: SystemTime,
-    /// Who sent it.
+    /// IP address of the sender.
     pub client_ip: Option<IpAddr>,
-    /// The fingerprint of what it says, as it was recorded.
+    /// Content digest as it was recorded.
     pub content_digest: Option<Digest>,
-    /// The merchant's own id, from a per-payment URL, or of the request that was expected.
+    /// Reference from a per-payment URL or from an expectation.
     pub reference: Option<Sensitive>,
-    /// Which attempt this is, from 1.
+    /// Number of this attempt, from 1.
     pub attempt: u32,
-    /// How many claims ended without a word since the last one that came to an end: the process died, or lost its lease.
+    /// Number of interruptions since the last settlement: the process died, or lost its lease.
     pub interruptions: u32,
-    /// How many of them while it ran [alone](Lane::Alone).
+    /// Number of interruptions while it ran [alone](Lane::Alone).
     pub interruptions_alone: u32,
-    /// How often it was handled to its end, and then deliberately made ready once more.
+    /// How often it was handled again after it was done.
     pub repetition: u32,
-    /// The callback that it updates or contradicts.
+    /// Id of the callback that it updates or contradicts.
     pub earlier: Option<CallbackId>,
-    /// The other callbacks that told of the same receipt, oldest first.
+    /// The other callbacks with the same receipt, oldest first.
     pub related: Vec<RelatedCallback>,
-    /// The payment that it shows, claimed with it because the claimant does not handle payments: it is settled with it.
+    /// Lease of its payment, which is settled with it, because the process does not handle
+    /// payments.
     pub payment: Option<Lease>,
-    /// How the last attempt failed.
+    /// Error of the previous attempt.
     pub last_error: Option<Sensitive>,
 }
 
 impl Claimed {
-    /// A callback at its first attempt; a store sets what else it knows.
+    /// A callback at its first attempt. A store sets the other fields.
     pub fn new(lease: Lease, kind: Kind, key: Sensitive, body: Body, received_at: SystemTime) -> Claimed {
         Claimed {
             lease,
@@ -105,22 +107,22 @@ impl Claimed {
     }
 }
 
-/// The other callback that told of the same receipt: an `stk` has a `c2b_confirmation`, and the other way round.
+/// Another callback with the same receipt: an `stk` has a `c2b_confirmation`, and vice versa.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RelatedCallback {
-    /// Its id.
+    /// Id of the callback.
     pub id: CallbackId,
-    /// Its kind.
+    /// Kind of the callback.
     pub kind: Kind,
-    /// Its key.
+    /// Key of the callback.
     pub key: Sensitive,
-    /// The merchant's own id that it came with.
+    /// Its reference.
     pub reference: Option<Sensitive>,
 }
 
 impl RelatedCallback {
-    /// The callback of this id, kind, key and reference.
+    /// Makes one from its fields.
     pub fn new(id: CallbackId, kind: Kind, key: Sensitive, reference: Option<Sensitive>) -> RelatedCallback {
         RelatedCallback { id, kind, key, reference }
     }

@@ -1,7 +1,7 @@
-//! For stores: how the contract's values are written into columns, and read back.
+//! Conversions for stores, between the contract's values and columns.
 //!
-//! Times and durations are whole microseconds, states and verdicts small numbers. What must not be readable once a body was
-//! purged becomes a keyed HMAC of itself.
+//! Times and durations are whole microseconds; states, verdicts, lanes and outcomes are small
+//! numbers. Values that must not be readable after a purge become keyed HMACs.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,7 +13,7 @@ use sha2::Sha256;
 use super::{Delivery, Known, Lane, State, Verdict};
 use crate::payload::{Digest, Outcome, time_prefix};
 
-/// Microseconds since 1970 UTC.
+/// A time in microseconds since 1970 UTC.
 pub fn micros(time: SystemTime) -> i64 {
     match time.duration_since(UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_micros()).unwrap_or(i64::MAX),
@@ -21,13 +21,13 @@ pub fn micros(time: SystemTime) -> i64 {
     }
 }
 
-/// The time so many microseconds after 1970 UTC.
+/// The time at this many microseconds since 1970 UTC.
 pub fn time(micros: i64) -> SystemTime {
     let distance = Duration::from_micros(micros.unsigned_abs());
     if micros < 0 { UNIX_EPOCH - distance } else { UNIX_EPOCH + distance }
 }
 
-/// A duration in microseconds; three thousand years at most, so that it can be added to any time.
+/// A duration in microseconds; at most 3,000 years, so that adding it to a time cannot overflow.
 pub fn span(duration: Duration) -> i64 {
     const LONGEST: i64 = 100_000_000_000_000_000;
     i64::try_from(duration.as_micros()).unwrap_or(LONGEST).min(LONGEST)
@@ -118,13 +118,14 @@ pub fn outcome(number: i64) -> Option<Outcome> {
     }
 }
 
-/// The IP address in a text column; `None` when there is none, or it is none.
+/// Parses an IP address in a text column; `None` if there is none.
 pub fn client_ip(text: Option<String>) -> Option<IpAddr> {
     text.and_then(|text| text.parse().ok())
 }
 
-/// What stands in a purged key's place: a keyed hash of it, behind its minute or its day. Purges go by age, so what they write is
-/// side by side in the indexes then; hashes alone have no order, and each would dirty a page of its own.
+/// The replacement of a purged key: `hmac:`, the time that the key contains, and a keyed HMAC of
+/// it. The time keeps rows that are purged together next to each other in indexes; hashes alone
+/// would dirty a page each.
 pub fn pseudonym(hmac_key: &[u8], kind: &str, key: &str) -> String {
     let mut text = format!("hmac:{}", time_prefix(kind, key));
     if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(hmac_key) {
@@ -136,13 +137,13 @@ pub fn pseudonym(hmac_key: &[u8], kind: &str, key: &str) -> String {
     text
 }
 
-/// What stands in a purged receipt's place: as a payment's key, which it is.
+/// The replacement of a purged receipt. It equals that of the payment's key.
 pub fn hidden_receipt(hmac_key: &[u8], receipt: &str) -> String {
     pseudonym(hmac_key, "payment", receipt)
 }
 
-/// What stands in a purged fingerprint's place: a keyed hash of it. Without the key, amounts and accounts could be guessed from
-/// the fingerprint of what a callback says.
+/// The replacement of a purged digest: a keyed HMAC. Amounts and accounts could be guessed from the
+/// digest itself.
 pub fn hidden_digest(hmac_key: &[u8], body_digest: &[u8]) -> [u8; 32] {
     match Hmac::<Sha256>::new_from_slice(hmac_key) {
         Ok(mut mac) => {
@@ -150,12 +151,13 @@ pub fn hidden_digest(hmac_key: &[u8], body_digest: &[u8]) -> [u8; 32] {
             mac.update(body_digest);
             mac.finalize().into_bytes().into()
         }
-        // An HMAC takes keys of any length.
+        // HMAC accepts keys of any length.
         Err(_) => [0; 32],
     }
 }
 
-/// Shows a callback as it is compared with this delivery: a purged one has only what hides its fingerprints.
+/// Restores the digests of a purged callback where they equal those of this delivery, for
+/// [`Delivery::judge`].
 pub fn shown(mut known: Known, delivery: &Delivery, hmac_key: &[u8]) -> Known {
     let shown = |stored: Digest, theirs: Digest| match *stored.as_bytes() == hidden_digest(hmac_key, theirs.as_bytes())
     {
@@ -168,7 +170,7 @@ pub fn shown(mut known: Known, delivery: &Delivery, hmac_key: &[u8]) -> Known {
     known
 }
 
-/// A fingerprint, when it is one.
+/// A digest, if these are 32 bytes.
 pub fn digest(bytes: Vec<u8>) -> Option<Digest> {
     <[u8; 32]>::try_from(bytes).ok().map(Digest::from)
 }
@@ -195,7 +197,7 @@ mod tests {
             assert_eq!(hidden(key).len(), "hmac:".len() + 64, "{key}");
         }
         assert!(pseudonym(b"secret", "payment", "SGL61H6SU0").starts_with("hmac:SGL"));
-        // Nobody knows what stands in an application's own keys.
+        // The keys of custom kinds have no known format.
         assert_eq!(pseudonym(b"secret", "payment", "0722943992é").len(), "hmac:".len() + 64);
         assert_eq!(pseudonym(b"secret", "/own", "SGL61H6SU0").len(), "hmac:".len() + 64);
     }

@@ -1,4 +1,4 @@
-//! What is recorded.
+//! A delivery: what is recorded.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -10,71 +10,71 @@ use crate::kind::Kind;
 use crate::payload::{self, Digest, Outcome, ParseError, RequestFacts, Sensitive};
 use crate::routes::{Route, Routes};
 
-/// A delivery, ready to be recorded.
+/// A delivery, ready to be recorded: one HTTP request that reached a callback URL.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Delivery {
-    /// Which delivery it is; a payment has the id of the delivery that shows it.
+    /// Id of the delivery; its payment has the same one.
     pub delivery_id: DeliveryId,
-    /// Which callback it is.
+    /// Kind of the callback.
     pub kind: Kind,
-    /// What makes two deliveries the same callback, within the kind. Of a body that cannot be read: its digest.
+    /// Idempotency key within the kind; the digest of a body that cannot be parsed.
     pub key: Sensitive,
-    /// The fingerprint of its bytes, and of the reference whose URL it came to.
+    /// Digest of the body, and of the reference in the URL.
     pub body_digest: Digest,
-    /// The fingerprint of what it says, and of the reference.
+    /// Digest of the content (result, amount, receipt), and of the reference in the URL.
     pub content_digest: Digest,
-    /// The fingerprint of what not every sender of its kind tells: where two both tell it, it must agree.
+    /// Digest of fields that not every sender fills; compared only if both callbacks have it.
     pub detail: Option<Digest>,
-    /// The outcome that it tells; `None` for kinds that tell none.
+    /// Outcome; `None` for kinds without one.
     pub outcome: Option<Outcome>,
-    /// Its bytes, credentials struck out.
+    /// Body without credentials.
     pub(crate) body: Body,
-    /// When it was received.
+    /// Time of receipt.
     pub received_at: SystemTime,
-    /// Who sent it, as far as the adapter can tell.
+    /// IP address of the sender.
     pub client_ip: Option<IpAddr>,
-    /// The merchant's own id, from a per-payment URL.
+    /// Reference from a per-payment URL or an expectation.
     pub reference: Option<Sensitive>,
-    /// M-Pesa's receipt, when the callback tells of money that came in; siblings share it.
+    /// M-Pesa's receipt, if the callback reports money that came in. Related callbacks share it.
     pub receipt: Option<String>,
-    /// The answer that it got: of a validation.
+    /// Decision of a validation.
     pub decision: Option<String>,
-    /// What is to become of it.
+    /// What happens after recording.
     pub disposition: Disposition,
-    /// How long after it was recorded it is due, when it is to be handled; 0 for all that M-Pesa sends.
+    /// Delay until it is due; zero except for payments that wait for their counterpart and for
+    /// expectations.
     pub due_after: Duration,
-    /// What it says of the request that it answers.
+    /// Facts to compare with an expectation.
     pub(crate) facts: RequestFacts,
-    /// The money that it shows: recorded as a callback of its own in the same commit, when this one is
-    /// [news](Verdict::is_news).
+    /// Its payment. It is recorded in the same commit if this delivery [is news](Verdict::is_news).
     pub payment: Option<Box<Delivery>>,
 }
 
-/// What is to become of a delivery, once it is recorded.
+/// What happens to a delivery after it was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Disposition {
-    /// A handler waits for it.
+    /// It is handled.
     Handle,
-    /// It was decided already, and nothing is left to do: a validation.
+    /// It was decided before: a validation.
     Decided,
-    /// Nothing is to be done but for the payment that it shows.
+    /// It needs no handler; only its payment does.
     Noted,
-    /// It contradicts what was expected, for this reason: a conflict, whatever is known under its key.
+    /// It contradicts an expectation: a conflict, whatever is stored under its key. Contains the
+    /// reason.
     Contradict(String),
-    /// Somebody has to decide, for this reason: nothing handles it, or it tells of money without saying how much.
+    /// It is held until somebody decides. Contains the reason.
     Hold(String),
-    /// It cannot be read, for this reason.
+    /// It cannot be parsed. Contains the reason.
     Quarantine(String),
 }
 
 impl Delivery {
-    /// A body that came to the URL of this kind, to be handled, with the payment that it shows. The engine makes its own;
-    /// this is for tests of stores.
+    /// Parses a body of this kind, with its payment, for tests of stores.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When it cannot be parsed.
     pub fn parse(kind: &Kind, body: &[u8], received_at: SystemTime) -> Result<Delivery, ParseError> {
         let body = Bytes::copy_from_slice(body);
         let parsed = payload::parse_bytes(kind, &body, None, None)?;
@@ -83,7 +83,7 @@ impl Delivery {
         Ok(crate::receive::delivery_of(&parsed, body, received_at, &routes))
     }
 
-    /// The same delivery as before: the spool kept its id.
+    /// Sets the id that the spool kept.
     pub(crate) fn is_delivery(&mut self, id: DeliveryId) {
         self.delivery_id = id;
         if let Some(payment) = &mut self.payment {
@@ -91,7 +91,7 @@ impl Delivery {
         }
     }
 
-    /// Who sent it, and what it tells of.
+    /// Sets the client IP of the delivery and its payment.
     #[must_use]
     pub(crate) fn sent_by(mut self, client_ip: Option<IpAddr>) -> Delivery {
         self.client_ip = client_ip;
@@ -101,8 +101,8 @@ impl Delivery {
         self
     }
 
-    /// It came to the URL of this reference. Its payment is known by its receipt alone, because its twin comes to another
-    /// URL and tells of the same.
+    /// Sets the reference of the URL. The payment's digests do not depend on it, because its
+    /// counterpart arrives at another URL and reports the same payment.
     #[must_use]
     pub(crate) fn under(mut self, reference: Option<Sensitive>) -> Delivery {
         self.body_digest = self.body_digest.under(reference.as_ref());
@@ -114,22 +114,22 @@ impl Delivery {
         self
     }
 
-    /// Whether this payment tells which order it is for, and the one that is known under its receipt does not, whose
-    /// `reference` and `detail` are there or not. A reference is better than an account. For stores: see
+    /// For stores: whether this payment contains the order (reference or account) that the stored
+    /// payment of its receipt lacks. A reference is better than an account. See
     /// [`Store::record`](super::Store::record).
     pub fn completes(&self, has_reference: bool, has_detail: bool) -> bool {
         let tells_more = self.reference.is_some() || (self.detail.is_some() && !has_detail);
         self.kind == Kind::Payment && !has_reference && tells_more
     }
 
-    /// A payment as the callback that tells, too late, what its receipt's first payment did not: for stores, see
-    /// [`Store::record`](super::Store::record). Its key is the receipt, and `/account` when an account is all that it tells: its
-    /// reference may still come.
+    /// For stores: this payment as a [`Kind::PaymentCompleted`] callback. Its key is the receipt,
+    /// with `/account` if it has only an account, because its reference may still arrive. See
+    /// [`Store::record`](super::Store::record).
     #[must_use]
     pub fn completing(mut self) -> Delivery {
         if self.reference.is_none() {
             self.key = format!("{}/account", self.key.as_str()).into();
-            // It belongs to one callback of a kind.
+            // A receipt belongs to one callback of a kind.
             self.receipt = None;
         }
         self.kind = Kind::PaymentCompleted;
@@ -138,7 +138,7 @@ impl Delivery {
         self
     }
 
-    /// As what cannot be read, for this reason.
+    /// Turns it into a quarantined delivery.
     pub(crate) fn quarantine(&mut self, reason: &str) {
         let body_digest = Digest::of(self.body.as_bytes());
         self.key = format!("sha256:{body_digest}").into();
@@ -146,12 +146,12 @@ impl Delivery {
         self.disposition = Disposition::Quarantine(reason.to_owned());
     }
 
-    /// Its bytes.
+    /// The bytes of the body.
     pub fn body(&self) -> &[u8] {
         self.body.as_bytes()
     }
 
-    /// The state in which it is written, judged so.
+    /// The initial state for this verdict.
     pub fn state(&self, verdict: Verdict) -> State {
         match (&self.disposition, verdict) {
             (Disposition::Quarantine(_), _) => State::Quarantined,
@@ -162,7 +162,7 @@ impl Delivery {
         }
     }
 
-    /// Why it could not be read, or why it is held.
+    /// Why it is held or quarantined.
     pub fn reason(&self) -> Option<&str> {
         match &self.disposition {
             Disposition::Quarantine(reason) | Disposition::Contradict(reason) | Disposition::Hold(reason) => {

@@ -1,14 +1,16 @@
-//! Which delivery it is.
+//! The id of a delivery.
 
-/// Distinguishes one delivery (one HTTP request) from all others, including one with the same bytes at the same moment.
+/// Identifies one delivery (one HTTP request), also among those with the same bytes at the same
+/// moment.
 ///
-/// A store that is asked to record the same delivery twice, because the answer to the first commit was lost, recognises
-/// it by this id, and can return the verdict of the first time. Random, 64 bits; kept by the spool.
+/// If a store is asked to record the same delivery twice, because the answer to the first commit
+/// was lost, it can recognise it by this id and return the first verdict. 64 random bits; the spool
+/// keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DeliveryId(i64);
 
 impl DeliveryId {
-    /// The id of a new delivery.
+    /// Generates the id of a new delivery.
     #[must_use]
     pub fn random() -> DeliveryId {
         DeliveryId(fastrand::i64(..))

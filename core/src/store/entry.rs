@@ -1,4 +1,4 @@
-//! What a store gives back.
+//! What a store returns to people.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,21 +11,23 @@ use super::{CallbackId, Verdict, rfc3339};
 use crate::kind::Kind;
 use crate::payload::{Digest, Outcome, Sensitive};
 
-/// How far a callback has come. A store must know all of them: one more would be a breaking change.
+/// The state of a callback. Exhaustive: a store must know all states, so another one would be a
+/// breaking change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// It waits to be handled.
+    /// Waiting to be handled.
     Ready,
-    /// Somebody handles it, under a lease.
+    /// Being handled, under a lease.
     Running,
     /// Nothing is left to do.
     Done,
-    /// It failed for the last time.
+    /// The last attempt failed.
     Dead,
-    /// It waits for somebody's decision: it contradicts another, or tells of money that it does not account for.
+    /// Waiting for a person: it contradicts another callback, or reports money that it does not
+    /// account for.
     Held,
-    /// It could not be read.
+    /// It could not be parsed.
     Quarantined,
 }
 
@@ -43,92 +45,92 @@ impl State {
     }
 }
 
-/// What to look callbacks up by.
+/// A lookup of callbacks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Lookup {
-    /// A kind, and a key within it.
+    /// By kind and key.
     Key(Kind, Sensitive),
-    /// A kind, and the merchant's own id.
+    /// By kind and reference.
     Reference(Kind, Sensitive),
-    /// M-Pesa's receipt, of money that came in: all callbacks that told of it, and the payment.
+    /// By M-Pesa's receipt: all callbacks that reported it, and the payment.
     Receipt(String),
 }
 
-/// Callbacks of one kind that are ready and wait.
+/// The queue of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Waiting {
-    /// Which kind.
+    /// Kind of the callbacks.
     pub kind: Kind,
-    /// How many there are, those among them that are due later.
+    /// Number of callbacks, including those that are due later.
     pub count: u64,
-    /// Since when, or from when, the one waits that is due first.
+    /// When the first of them is or was due.
     #[serde(serialize_with = "rfc3339::serialize")]
     pub due_since: SystemTime,
 }
 
 impl Waiting {
-    /// So many of this kind, the first due then.
+    /// Makes one from its fields.
     pub fn new(kind: Kind, count: u64, due_since: SystemTime) -> Waiting {
         Waiting { kind, count, due_since }
     }
 }
 
-/// A callback, as the reading side shows it.
+/// A callback for people: everything except the machinery.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Entry {
-    /// Its id.
+    /// Id of the callback.
     pub id: CallbackId,
-    /// Which callback it is.
+    /// Kind of the callback.
     pub kind: Kind,
-    /// Its key; after its body was purged, a keyed HMAC of it.
+    /// Key of the callback; a keyed HMAC of it after the body was purged.
     pub key: Sensitive,
-    /// What recording found.
+    /// Verdict of recording.
     pub verdict: Verdict,
-    /// How far it has come.
+    /// State of the callback.
     pub state: State,
-    /// When it was received first.
+    /// Time of the first delivery.
     #[serde(serialize_with = "rfc3339::serialize")]
     pub received_at: SystemTime,
-    /// How often it was received, byte for byte.
+    /// Number of deliveries with these bytes.
     pub seen: u32,
-    /// When it was received last.
+    /// Time of the last delivery.
     #[serde(serialize_with = "rfc3339::serialize")]
     pub last_seen_at: SystemTime,
-    /// Who sent it.
+    /// IP address of the sender.
     pub client_ip: Option<IpAddr>,
-    /// The fingerprint of what it says, as it was recorded.
+    /// Content digest as it was recorded.
     #[serde(skip)]
     pub content_digest: Option<Digest>,
-    /// The merchant's own id, from a per-payment URL, or of the request that was expected.
+    /// Reference from a per-payment URL or from an expectation.
     pub reference: Option<Sensitive>,
-    /// M-Pesa's receipt, when it tells of money that came in.
+    /// M-Pesa's receipt, if it reports money that came in.
     pub receipt: Option<String>,
-    /// The outcome that it tells; `None` for kinds that tell none.
+    /// Outcome; `None` for kinds without one.
     pub outcome: Option<Outcome>,
-    /// The callback that it varies, updates or contradicts.
+    /// Id of the callback that it varies, updates or contradicts.
     pub earlier: Option<CallbackId>,
-    /// How often handling it was begun.
+    /// Number of attempts that have begun.
     pub attempts: u32,
     /// When it is due, while it is `Ready`.
     #[serde(serialize_with = "rfc3339::optional")]
     pub run_at: Option<SystemTime>,
-    /// When it was `Done` or `Dead`.
+    /// When it became `Done` or `Dead`.
     #[serde(serialize_with = "rfc3339::optional")]
     pub settled_at: Option<SystemTime>,
-    /// Why the last attempt failed, why it is held, or why it could not be read. What a handler says may name people.
+    /// Why the last attempt failed, or why it is held or quarantined. May contain personal data.
     pub error: Option<Sensitive>,
-    /// The answer that was given, of a validation.
+    /// Decision of a validation.
     pub decision: Option<String>,
-    /// Its bytes; `None` in lists, and after they were purged.
+    /// Body; `None` in lists, and after it was purged.
     #[serde(skip)]
     pub body: Option<Body>,
 }
 
 impl Entry {
-    /// A callback that was seen once; a store sets what else it knows.
+    /// A callback with one delivery. A store sets the other fields.
     pub fn new(
         id: CallbackId,
         kind: Kind,
@@ -162,12 +164,12 @@ impl Entry {
     }
 }
 
-/// The bytes of a callback. They hide in `Debug`.
+/// The body of a callback. `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Body(pub(crate) Bytes);
 
 impl Body {
-    /// The bytes as they came, credentials struck out.
+    /// The bytes as received, without credentials.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -185,30 +187,30 @@ impl fmt::Debug for Body {
     }
 }
 
-/// Which callbacks to list. Newest first; for the next page, set `before` to the last one's id.
+/// A filter for lists, newest first. For the next page, set `before` to the last id.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Filter {
-    /// Of this kind only.
+    /// Only this kind.
     pub kind: Option<Kind>,
-    /// In this state only.
+    /// Only this state.
     pub state: Option<State>,
-    /// Judged so only.
+    /// Only this verdict.
     pub verdict: Option<Verdict>,
-    /// With this reference only.
+    /// Only this reference.
     pub reference: Option<Sensitive>,
-    /// Received at this time or later.
+    /// Only those received at this time or later.
     pub since: Option<SystemTime>,
-    /// Received before this time.
+    /// Only those received before this time.
     pub until: Option<SystemTime>,
-    /// With smaller ids than this one.
+    /// Only those with a smaller id.
     pub before: Option<CallbackId>,
-    /// At most so many.
+    /// Maximum number of entries. Default: 100.
     pub limit: usize,
 }
 
 impl Default for Filter {
-    /// The newest hundred.
+    /// The newest 100.
     fn default() -> Filter {
         Filter {
             kind: None,
@@ -224,42 +226,42 @@ impl Default for Filter {
 }
 
 impl Filter {
-    /// Of this kind only.
+    /// Only this kind.
     #[must_use]
     pub fn kind(mut self, kind: Kind) -> Filter {
         self.kind = Some(kind);
         self
     }
 
-    /// In this state only.
+    /// Only this state.
     #[must_use]
     pub fn state(mut self, state: State) -> Filter {
         self.state = Some(state);
         self
     }
 
-    /// Judged so only.
+    /// Only this verdict.
     #[must_use]
     pub fn verdict(mut self, verdict: Verdict) -> Filter {
         self.verdict = Some(verdict);
         self
     }
 
-    /// With this reference only: what a merchant's own request was answered with.
+    /// Only this reference: the callbacks of one request.
     #[must_use]
     pub fn reference(mut self, reference: &str) -> Filter {
         self.reference = Some(reference.into());
         self
     }
 
-    /// Received from `since` on.
+    /// Only those received at this time or later.
     #[must_use]
     pub fn since(mut self, since: SystemTime) -> Filter {
         self.since = Some(since);
         self
     }
 
-    /// Received before `until`.
+    /// Only those received before this time.
     #[must_use]
     pub fn until(mut self, until: SystemTime) -> Filter {
         self.until = Some(until);
@@ -273,7 +275,7 @@ impl Filter {
         self
     }
 
-    /// At most so many.
+    /// Maximum number of entries.
     #[must_use]
     pub fn limit(mut self, limit: usize) -> Filter {
         self.limit = limit;

@@ -1,15 +1,16 @@
-//! What can go wrong in a store.
+//! Errors of a store.
 
 use std::error::Error;
 
-/// Whatever a database reports.
+/// An error of a database driver.
 pub type Cause = Box<dyn Error + Send + Sync>;
 
-/// What can go wrong in a store.
+/// Errors of a store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The database cannot be reached, or is out of room; nothing was written, or the outcome is unknown. Try again.
+    /// The database is unavailable or full. Nothing was written, or the outcome is unknown. Try
+    /// again.
     #[error("store unavailable")]
     Unavailable(#[source] Cause),
     /// The database refuses these rows and always will.
@@ -18,9 +19,9 @@ pub enum StoreError {
     /// The database cannot be opened.
     #[error("cannot open the store at {place}")]
     Open {
-        /// Which file or server.
+        /// File or server.
         place: String,
-        /// Why.
+        /// Error of the driver.
         #[source]
         source: Cause,
     },
@@ -29,9 +30,9 @@ pub enum StoreError {
         "{place} is not a store of callbacks, or is damaged: {reason}; restore it from a backup, or name another file"
     )]
     Damaged {
-        /// Which file or server.
+        /// File or server.
         place: String,
-        /// What was found.
+        /// What is wrong with it.
         reason: String,
     },
     /// The database was written by a newer version of this library.
@@ -39,44 +40,44 @@ pub enum StoreError {
         "{place} has schema version {found}, and this version of the library knows up to {known}; upgrade the library"
     )]
     NewerSchema {
-        /// Which file or server.
+        /// File or server.
         place: String,
-        /// Its version.
+        /// Its schema version.
         found: i64,
-        /// The newest that this library knows.
+        /// The newest schema version that this library knows.
         known: i64,
     },
-    /// A setting that durability hangs on is not what it must be.
+    /// A setting is not durable.
     #[error("{place} is not durable: {setting} is {found}, and must be {needed}")]
     NotDurable {
-        /// Which file or server.
+        /// File or server.
         place: String,
-        /// The setting.
+        /// Name of the setting.
         setting: &'static str,
-        /// What it is.
+        /// Its value.
         found: String,
-        /// What it must be.
+        /// The required value.
         needed: &'static str,
     },
-    /// The database's encoding has no room for all that a callback may say.
+    /// The encoding of the database cannot store all texts.
     #[error("{place} has the encoding {found}; make the database with `ENCODING 'UTF8'`")]
     Encoding {
-        /// Which server.
+        /// Address of the server.
         place: String,
         /// Its encoding.
         found: String,
     },
-    /// The store belongs to another inbox, or to one of the other environment.
+    /// The store belongs to another inbox, or to the other environment.
     #[error(
         "{place} belongs to the inbox {found}, and this one is {wanted}; give each inbox a store of its own (another file or schema), or, \
          where it is the same inbox under another name, say `.name(…)`"
     )]
     OtherOwner {
-        /// Which file or server.
+        /// File or server.
         place: String,
-        /// Whose it is.
+        /// Its owner.
         found: String,
-        /// Who asked for it.
+        /// The inbox that asked for it.
         wanted: String,
     },
     /// The store was closed.

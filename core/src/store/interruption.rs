@@ -1,52 +1,50 @@
-//! What an interruption changes: a process ended, or lost its lease, with a callback in hand.
+//! Interruptions: a process died, or lost its lease, while it handled a callback.
 
 use std::time::Duration;
 
-/// Callbacks that were in hand when their process ended, [several times](SUSPECT_AFTER), are claimed apart from the others:
-/// one of them may be what ended it.
+/// Where a callback is claimed. Callbacks that were interrupted [several times](SUSPECT_AFTER) are
+/// claimed separately, because one of them may be what ended the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Lane {
     /// Callbacks that are not suspect.
     Main,
-    /// Suspects, several at once.
+    /// Suspects, several at a time.
     Suspects,
-    /// Suspects, those too that were interrupted [again and again](ALONE_AFTER) or in this lane before, one at a time. Should the process end meanwhile,
-    /// that is evidence against the one, and the store notes it.
+    /// Suspects, one at a time, including those that were interrupted [repeatedly](ALONE_AFTER) or
+    /// in this lane. If the process ends now, that is evidence against this callback.
     Alone,
 }
 
-/// After so many interruptions a callback is suspect.
+/// Number of interruptions after which a callback is suspect.
 pub const SUSPECT_AFTER: u32 = 2;
 
-/// After so many interruptions, or one of them while it ran alone, a callback runs in no other company.
+/// Number of interruptions after which a callback runs alone. One interruption while it ran alone
+/// has the same effect.
 pub const ALONE_AFTER: u32 = 6;
 
-/// So many interruptions of a callback that ran [alone](Lane::Alone) cost it nothing; each one more counts as an attempt.
-/// Interruptions beside others never do: whatever ended the process, it need not have been this one.
+/// Number of interruptions [alone](Lane::Alone) that cost nothing; each further one counts as an
+/// attempt. Interruptions beside other callbacks never count.
 pub const FORGIVEN_ALONE: u32 = 3;
 
-/// What a sweep makes of a callback whose lease expired.
+/// What happens to a callback whose lease expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interruption {
-    /// Whether the attempt that was counted by the claim stays counted.
+    /// Whether the attempt stays counted.
     pub is_counted: bool,
-    /// In which lane it is claimed from now on, as [`Lane::after`] says.
+    /// Its lane from now on.
     pub lane: Lane,
-    /// How long until it is due again.
+    /// Delay until it is due again.
     pub after: Duration,
 }
 
-/// The longest wait after an interruption beside others, and after one alone.
+/// Longest delays after an interruption beside others, and alone.
 const LONGEST: Duration = Duration::from_secs(30);
 const LONGEST_ALONE: Duration = Duration::from_secs(3600);
 
 impl Interruption {
-    /// Of a callback that ran in this lane, and was interrupted so often before, in all and alone.
+    /// The rule, given the lane it ran in and its previous interruptions, in total and alone.
     ///
-    /// The first one changes nothing but its count. From then on it waits 1, 2, 4 … 30 seconds; alone 2, 4, 8 … seconds up to
-    /// an hour.
-    ///
-    /// | | attempt | due again after |
+    /// | | attempt | delay |
     /// |---|---|---|
     /// | beside others | not counted | 0, 1, 2, 4 … 30 s |
     /// | alone, up to [`FORGIVEN_ALONE`] times | not counted | 2, 4, 8 s |
@@ -68,7 +66,7 @@ impl Interruption {
 }
 
 impl Lane {
-    /// Where a callback is claimed that was interrupted so often since it last came to an end, in all and alone.
+    /// The lane after this many interruptions since the last settlement, in total and alone.
     pub fn after(interruptions: u32, interruptions_alone: u32) -> Lane {
         match interruptions {
             0..SUSPECT_AFTER => Lane::Main,
@@ -77,7 +75,7 @@ impl Lane {
         }
     }
 
-    /// The lanes that a claim in this one takes from: [`Alone`](Lane::Alone), suspects are taken too.
+    /// The lanes that a claim in this lane takes from.
     pub fn takes_from(self) -> &'static [Lane] {
         match self {
             Lane::Main => &[Lane::Main],
@@ -87,12 +85,12 @@ impl Lane {
     }
 }
 
-/// How far ahead of its time a row may be before a clock must have been ahead: two machines' clocks differ by less.
+/// Tolerance between the clocks of two machines.
 const SLACK: Duration = Duration::from_secs(60);
 
-/// Whether something that is due `wait` after it was put off was put off by a clock that was ahead: at a time that is still to
-/// come. `until_due` is how long it is until then. A store puts such rows off anew, from now: a retry by its own wait, and a
-/// lease by its own length, which whoever holds it renews.
+/// Whether a row was scheduled by a clock that was ahead: it is due in `until_due`, although its
+/// delay is only `wait`. A store reschedules such rows from now, a retry by its delay and a lease
+/// by its length.
 pub fn is_ahead(until_due: Duration, wait: Duration) -> bool {
     until_due > wait.saturating_add(SLACK)
 }

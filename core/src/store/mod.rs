@@ -1,4 +1,4 @@
-//! Where callbacks are kept: the contract.
+//! The contract of stores.
 
 mod catch_panic;
 mod claim;
@@ -9,7 +9,7 @@ mod entry;
 mod error;
 mod interruption;
 mod memory;
-mod reopening;
+mod requeue;
 mod rfc3339;
 mod settlement;
 mod shared;
@@ -31,7 +31,7 @@ pub use self::entry::{Body, Entry, Filter, Lookup, State, Waiting};
 pub use self::error::{Cause, StoreError};
 pub use self::interruption::{ALONE_AFTER, FORGIVEN_ALONE, Interruption, Lane, SUSPECT_AFTER, is_ahead};
 pub use self::memory::MemoryStore;
-pub use self::reopening::{Requeue, Requeued};
+pub use self::requeue::{Requeue, Requeued};
 pub use self::settlement::{Completion, SettleResult, Settlement};
 pub use self::spool::{Spool, SpoolDepth, SpoolId, Spooled};
 pub use self::verdict::{Judgement, Known, Verdict};
@@ -39,8 +39,8 @@ use crate::kind::Kind;
 use crate::payload::Digest;
 use crate::urls::Environment;
 
-/// A journal of what was received, and of what became of it. Implement it to keep callbacks in a database of your own;
-/// `mpesa-callbacks-conformance` has the tests that an implementation must pass.
+/// A durable queue of callbacks. Implement it to keep callbacks in a database of your own;
+/// `mpesa-callbacks-conformance` contains the tests of an implementation.
 ///
 /// # States
 ///
@@ -54,51 +54,66 @@ use crate::urls::Environment;
 ///
 /// # Leases
 ///
-/// A claim gives a [`Lease`]: the callback's id and a *fence*, a number that grows with every claim. `renew` and `settle`
-/// change a row only while it is `Running` under that fence; whoever lost the lease changes nothing, and is told so.
+/// A claim returns a [`Lease`]: the callback's id and a *fencing token* that grows with every
+/// claim. `renew` and `settle` change a row only while it is `Running` under that token. A process
+/// that lost its lease changes nothing, and is told so.
 ///
 /// # Time
 ///
-/// A store reads one clock, its own. Times cross this trait as durations, except what the engine stamped on a delivery.
+/// A store reads one clock, its own. Times cross this trait as durations, except those that are
+/// part of a delivery.
 ///
-/// # If the caller goes away
+/// # Cancel safety
 ///
-/// A future of this trait may be dropped at any time. What it did is then done as a whole or not at all; the engine
-/// repeats what it did not hear the end of, and every method may be repeated.
+/// Every future may be dropped at any time; its effect is then complete or absent. Every call may
+/// be repeated, and the engine repeats calls whose result it did not get.
+///
+/// # New methods
+///
+/// A minor release may add methods with a default implementation that keeps existing stores
+/// correct. A required method is added only by a major release.
 #[async_trait]
 pub trait Store: Debug + Send + Sync + 'static {
-    /// Gives the store to this inbox, which has it from then on: called by `start()`, before anything is recorded or claimed.
-    /// Adopting again under the same name and environment changes nothing.
+    /// Assigns the store to this inbox. Called by `start()`, before anything else. Repeating it
+    /// with the same owner changes nothing.
     ///
     /// # Errors
-    /// [`StoreError::OtherOwner`] when another inbox has it: one would handle the other's callbacks.
+    /// [`StoreError::OtherOwner`] if it belongs to another inbox, whose callbacks would be handled
+    /// otherwise.
     async fn adopt(&self, owner: &Owner) -> Result<(), StoreError>;
 
-    /// Records deliveries in one commit, and says of each what it found; one answer each, in order.
+    /// Records a batch of deliveries atomically and classifies each one. Results are in input
+    /// order.
     ///
-    /// Of any number of callers with the same kind and key, on any number of machines, exactly one sees
-    /// [`Verdict::First`]. A delivery's [`payment`](Delivery::payment) is recorded in the same commit when the delivery
-    /// [is news](Verdict::is_news), and not otherwise. Of callbacks of one kind that tell of one receipt under different keys,
-    /// only one is news. When this returns `Ok`, all of it survives a power cut: begin, write,
-    /// commit, and only then return. The deliveries of one batch see each other, in order.
+    /// - **Uniqueness.** Of any number of concurrent callers with the same kind and key, on any
+    ///   number of machines, exactly one gets [`Verdict::First`].
+    /// - **Payments.** A delivery's [`payment`](Delivery::payment) is recorded in the same commit
+    ///   if the delivery [is news](Verdict::is_news), and not otherwise.
+    /// - **Receipts.** Of callbacks of one kind with one receipt and different keys, only one is
+    ///   news.
+    /// - **Durability.** When this returns `Ok`, the batch survives a power cut: begin, write,
+    ///   commit, then return.
+    /// - **Order.** The deliveries of one batch see each other, in order.
+    /// - **Rules.** [`Delivery::judge`] and [`Delivery::state`] contain them; a store looks up the
+    ///   rows.
     ///
-    /// [`Delivery::judge`] and [`Delivery::state`] are the rules; a store finds the rows and obeys.
-    ///
-    /// # Payments that are completed
-    /// A payment that is a variant tells what its receipt's first payment may not have told: which order it is for. In the same
-    /// commit, when it [completes](Delivery::completes) the first one:
-    /// - while that is `Ready`, it takes over this one's reference, and becomes due at once: whoever claims it finds the sibling;
-    /// - otherwise, when it was claimed by itself, this one is recorded as a callback of kind [`Kind::PaymentCompleted`], `Ready`,
-    ///   under [its key](Delivery::completing), unless there is one. (When it was only [claimed with a callback](Claimed::payment),
-    ///   nobody was told of it: it takes over the reference.)
+    /// # Payments that learn their order
+    /// A payment that is a variant may contain the order that the first payment of its receipt
+    /// lacks. If it [completes](Delivery::completes) that one, then in the same commit:
+    /// - while the first one is `Ready`, it takes this one's reference and becomes due at once;
+    /// - if it was only [claimed with a callback](Claimed::payment), it takes the reference,
+    ///   because no handler has seen it;
+    /// - otherwise this one is recorded as [`Kind::PaymentCompleted`], `Ready`, under [its own
+    ///   key](Delivery::completing), unless that exists.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when nothing was recorded or the outcome is unknown: recording again is safe.
-    /// [`StoreError::Refused`] when one of the batch can never be recorded; the engine then finds out which, by halves, and records that
-    /// one as what cannot be read.
+    /// - [`StoreError::Unavailable`]: nothing was recorded, or the outcome is unknown. Recording
+    ///   again is safe.
+    /// - [`StoreError::Refused`]: one delivery of the batch can never be recorded. The engine
+    ///   halves the batch to find it, and quarantines it.
     async fn record(&self, batch: &[Delivery]) -> Result<Vec<Recorded>, StoreError>;
 
-    /// The decision that was recorded for a callback that says the same.
+    /// Returns the decision of a validation with this content.
     async fn find_decision(
         &self,
         kind: &Kind,
@@ -106,92 +121,100 @@ pub trait Store: Debug + Send + Sync + 'static {
         content_digest: &Digest,
     ) -> Result<Option<String>, StoreError>;
 
-    /// Takes callbacks that are `Ready` and due, oldest first, for a lease. Each is claimed by one caller only. The attempt is
-    /// counted here, so that a callback which kills the process can be counted too.
+    /// Claims `Ready` callbacks that are due, oldest first. Each is claimed by one caller only. The
+    /// attempt is counted here, so that a callback which ends its process is counted, too.
     ///
-    /// Callbacks of other kinds than those asked for stay `Ready`, whatever is due: another process handles them. The cost of
-    /// a claim must not grow with how many of those there are.
+    /// Callbacks of other kinds stay `Ready` for other processes. The cost of a claim must not grow
+    /// with their number.
     ///
-    /// # Claimants that do not handle payments
-    /// Where the claim says that there is [no handler for payments](Claim::handles_payments), the claimant's handlers account for
-    /// money themselves, and a callback that
-    /// [is news](Verdict::is_news) and tells of a receipt is claimed together with its payment, so that nobody handles both:
-    /// - a payment that is `Ready`, and was never claimed by itself, becomes `Running` under a lease of its own
-    ///   ([`Claimed::payment`]), its attempts not counted;
-    /// - a payment that is `Done`, and was never claimed by itself, was settled with another callback: nothing is to be done;
-    /// - where the payment is in hand, or was claimed by itself before, the callback is left to those who handle payments.
+    /// # Processes that do not handle payments
+    /// If the claim [does not handle payments](Claim::handles_payments), the other handlers account
+    /// for the money. A callback that [is news](Verdict::is_news) and has a receipt is then claimed
+    /// together with its payment, so that no other process handles that:
+    /// - a payment that is `Ready` and was never claimed alone becomes `Running` under its own
+    ///   lease ([`Claimed::payment`]), and its attempts are not counted;
+    /// - a payment that is `Done` and was never claimed alone was settled with another callback:
+    ///   nothing is to be done;
+    /// - if the payment is running, or was claimed alone before, the callback is left to processes
+    ///   that handle payments.
     async fn claim(&self, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError>;
 
-    /// Makes leases last for `lease` from now; `false` for those that were lost.
+    /// Extends leases to `lease` from now; `false` for those that were lost.
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError>;
 
-    /// Writes down how handling ended, all in one commit; one answer each, in order. A settlement that is repeated, because
-    /// nobody heard that it was written, is [`SettleResult::Written`] again when it was the end: `Done`, `Dead` or `Held` under this
-    /// very fence.
+    /// Writes the results of handling in one commit. Results are in input order. Repeating a
+    /// settlement that was written returns [`SettleResult::Written`] again if it was `Done`, `Dead`
+    /// or `Held` under this fencing token.
     async fn settle(&self, batch: &[Settlement]) -> Result<Vec<SettleResult>, StoreError>;
 
-    /// Makes `Ready` again whatever is `Running` under an expired lease, and counts the interruption. Sweep, then claim:
-    /// a claim must not take expired leases itself. Returns how many there were.
+    /// Makes `Running` callbacks with expired leases `Ready` again, counts the interruption, and
+    /// returns their number. A claim must not take expired leases itself.
     ///
-    /// An interruption is not a failure, and costs no attempt, unless the callback ran [alone](Lane::Alone) and did so more
-    /// often than [`FORGIVEN_ALONE`]. Interrupted [`SUSPECT_AFTER`] times, it is claimed in the lanes for suspects from then
-    /// on. [`Interruption`] has the rules, and when it is due again.
+    /// An interruption costs no attempt, unless the callback ran [alone](Lane::Alone) and was
+    /// interrupted there more than [`FORGIVEN_ALONE`] times. After [`SUSPECT_AFTER`] interruptions
+    /// it is claimed in the lanes for suspects. [`Interruption`] contains the rules.
     ///
-    /// What a clock that was ahead has put off is put off from now: see [`is_ahead`].
+    /// Also reschedules rows that were scheduled by a clock that was ahead: see [`is_ahead`].
     async fn reclaim_expired(&self) -> Result<u64, StoreError>;
 
-    /// One callback, with its body when that was not purged.
+    /// Returns one callback, with its body unless that was purged.
     async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError>;
 
-    /// What is known under any of these, with its bodies, in any order, each once. What was purged need not be found, but by
-    /// its receipt.
+    /// Returns the callbacks that match any of the lookups, with bodies, each once, in any order.
+    /// Purged ones need to be found by receipt only.
     async fn find(&self, lookups: &[Lookup]) -> Result<Vec<Entry>, StoreError>;
 
-    /// Callbacks, newest first, without their bodies.
+    /// Returns callbacks, newest first, without bodies.
     async fn list(&self, filter: &Filter) -> Result<Vec<Entry>, StoreError>;
 
-    /// Makes a callback `Ready` that is in the state given, with its attempts forgotten, and records its payment in the same
-    /// commit; `None` when it is not in that state, or has no body any more. One that was `Done` counts one more
-    /// [`repetition`](Claimed::repetition).
+    /// Makes a callback in the given state `Ready`, resets its attempts, and records its payment in
+    /// the same commit; `None` if it is in another state or has no body. If it was `Done`, its
+    /// [`repetition`](Claimed::repetition) grows by one.
     async fn requeue(&self, id: CallbackId, reopening: &Requeue<'_>) -> Result<Option<Requeued>, StoreError>;
 
-    /// Makes a callback that is `Held`, `Dead` or `Quarantined` `Done` without handling it; `false` when it is in another state.
+    /// Makes a `Held`, `Dead` or `Quarantined` callback `Done` without handling it; `false` if it
+    /// is in another state.
     async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError>;
 
-    /// Deletes the bodies of callbacks that are `Done` and were received longer than `age` ago, and makes unreadable what
-    /// tells of them: keys, receipts and fingerprints become keyed HMACs of themselves, because a `CheckoutRequestID` ends in
-    /// the payer's phone number, and amounts and accounts can be guessed from a fingerprint. A later delivery of such a key
-    /// must still be recognised: its bytes as [`Verdict::Duplicate`], its meaning as [`Verdict::Variant`]; and so must its
-    /// receipt. Returns how many bodies went.
+    /// Deletes the bodies of callbacks that are `Done` and were received longer than `age` ago.
+    /// Returns their number.
     ///
-    /// `extent` says how far to look: all of it, or as far as old ones are likely.
+    /// Keys, receipts and digests are replaced by keyed HMACs, because a `CheckoutRequestID` ends
+    /// in the payer's phone number, and amounts and accounts can be guessed from digests. Later
+    /// deliveries must still be recognised: the same bytes as [`Verdict::Duplicate`], the same
+    /// content as [`Verdict::Variant`], and the same receipt.
+    ///
+    /// `extent` limits the search.
     async fn purge(&self, age: Duration, extent: Extent) -> Result<u64, StoreError>;
 
-    /// Deletes callbacks that are `Quarantined`, row and body, until at most `rows` of them are left, with at most `bytes` of
-    /// bodies together: first those that came with a reference, whose URL is worth less than the secret, and of each the
-    /// oldest. The newest of all stays whatever it is, so that no id is given twice. Returns how many went.
+    /// Deletes `Quarantined` callbacks until at most `rows` of them are left, with at most `bytes`
+    /// of bodies, and returns how many were deleted. Those with a reference go first, because their
+    /// URL needs no secret; of each group the oldest. The newest of all stays, so that no id is
+    /// used twice.
     async fn trim_quarantine(&self, rows: u64, bytes: u64) -> Result<u64, StoreError>;
 
-    /// How many callbacks wait, run, are held, dead and quarantined.
+    /// Returns the number of callbacks per state.
     async fn counts(&self) -> Result<StateCounts, StoreError>;
 
-    /// What is `Ready`, kind by kind.
+    /// Returns the queue per kind.
     async fn waiting(&self) -> Result<Vec<Waiting>, StoreError>;
 
-    /// Tells other processes that there is more to claim than this one can handle. A hint: they look once a second anyway.
+    /// Tells other processes that there is more to claim than this one can handle. Only a hint:
+    /// they poll every second. Default: does nothing.
     fn notify_peers(&self) {}
 
-    /// Waits until another process [announced](Store::notify_peers) something; for ever where nobody can tell.
+    /// Waits until another process calls [`notify_peers`](Store::notify_peers). Default: waits
+    /// forever.
     async fn notified(&self) {
         std::future::pending::<()>().await;
     }
 
-    /// Writes what there is to write, and lets go of files and connections. Every other method then fails with
+    /// Finishes writing and releases files and connections. All other methods then return
     /// [`StoreError::Closed`].
     async fn close(&self) -> Result<(), StoreError>;
 }
 
-/// A callback's number in its store; later callbacks have larger ones.
+/// Id of a callback in its store; later callbacks have larger ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 #[serde(transparent)]
 pub struct CallbackId(i64);
@@ -224,22 +247,22 @@ impl std::fmt::Display for CallbackId {
     }
 }
 
-/// What recording found.
+/// The result of recording a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recorded {
-    /// The callback that was written, or, of a duplicate, the one it repeats.
+    /// Id of the recorded callback; for a duplicate, that of the callback it repeats.
     pub id: CallbackId,
-    /// What the delivery is, beside what was known.
+    /// Verdict on the delivery.
     pub verdict: Verdict,
-    /// The decision that now stands for it: its own, or that of the callback it repeats or varies.
+    /// The decision that applies: its own, or that of the callback that it repeats or varies.
     pub decision: Option<String>,
-    /// Its payment, and what that is beside what was known; `None` when none was recorded.
+    /// Id of its payment, and the verdict on that; `None` if none was recorded.
     pub payment: Option<(CallbackId, Verdict)>,
 }
 
 impl Recorded {
-    /// What a store found.
+    /// Makes one from its fields.
     pub fn new(
         id: CallbackId,
         verdict: Verdict,
@@ -250,17 +273,17 @@ impl Recorded {
     }
 }
 
-/// Whose a store is.
+/// The owner of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// The inbox's name.
+    /// Name of the inbox.
     pub inbox: String,
-    /// Whether it takes real money.
+    /// Daraja environment of the inbox.
     pub environment: Environment,
 }
 
 impl Owner {
-    /// As one text, for a store to keep: `shop/Shop (production)`.
+    /// As text for a column: `shop/Shop (production)`.
     pub fn to_text(&self) -> String {
         let environment = match self.environment {
             Environment::Production => "production",
@@ -270,16 +293,16 @@ impl Owner {
     }
 }
 
-/// How far a purge looks.
+/// How far a purge searches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// From the oldest on, as long as some of them are old enough. Rows that bear a wrong time can end it early.
+    /// From the oldest on, while some are old enough. Rows with a wrong time can end it early.
     WhileOld,
-    /// At all of them.
+    /// All bodies.
     All,
 }
 
-/// How many callbacks are in which state.
+/// Number of callbacks per state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct StateCounts {
@@ -287,16 +310,16 @@ pub struct StateCounts {
     pub ready: u64,
     /// Being handled.
     pub running: u64,
-    /// Waiting for somebody's decision.
+    /// Waiting for a person's decision.
     pub held: u64,
-    /// Given up on.
+    /// Dead: the last attempt failed.
     pub dead: u64,
-    /// Kept because nobody could read them.
+    /// Quarantined: could not be parsed.
     pub quarantined: u64,
 }
 
 impl StateCounts {
-    /// Counts `count` callbacks in this state.
+    /// Adds `count` callbacks in this state.
     pub fn add(&mut self, state: State, count: u64) {
         match state {
             State::Ready => self.ready += count,

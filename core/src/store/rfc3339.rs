@@ -5,12 +5,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 
-/// `2026-01-31T09:30:00.000000Z`; `null` for a time that the calendar does not reach.
+/// `2026-01-31T09:30:00.000000Z`; `null` for a time that is out of the calendar's range.
 pub(super) fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     text(*time).serialize(serializer)
 }
 
-/// The same for a time that may be missing.
+/// The same for an optional time.
 #[allow(clippy::ref_option, reason = "serde calls it so")]
 pub(super) fn optional<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
     time.and_then(text).serialize(serializer)

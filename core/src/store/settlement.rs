@@ -1,29 +1,30 @@
-//! Settling: how an attempt ended, and what the store did with it.
+//! Settling: how an attempt ended, and what the store did with that.
 
 use std::time::Duration;
 
 use super::{Lease, State};
 use crate::payload::Sensitive;
 
-/// How handling one callback ended.
+/// The result of handling one callback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settlement {
-    /// Under which lease.
+    /// The lease of the callback.
     pub lease: Lease,
-    /// How.
+    /// How handling ended.
     pub ending: Completion,
-    /// The payment that was [claimed with it](super::Claimed::payment): `Done` with it, and `Ready` again otherwise, both or neither.
+    /// Lease of the payment that was [claimed with it](super::Claimed::payment). It becomes `Done`
+    /// with the callback, else `Ready`; both are written or neither.
     pub payment: Option<Lease>,
 }
 
 impl Settlement {
-    /// How handling under this lease ended.
+    /// The result of handling under this lease.
     pub fn new(lease: Lease, ending: Completion) -> Settlement {
         Settlement { lease, ending, payment: None }
     }
 
-    /// The payment that was claimed with it.
+    /// Adds the payment that was claimed with it.
     #[must_use]
     pub fn with_payment(mut self, payment: Option<Lease>) -> Settlement {
         self.payment = payment;
@@ -35,28 +36,28 @@ impl Settlement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Completion {
-    /// It is handled.
+    /// The handler succeeded.
     Done,
-    /// It failed and is due again after this long.
+    /// The handler failed, and is retried.
     Retry {
-        /// How long.
+        /// Delay until it is due again.
         after: Duration,
-        /// Why it failed.
+        /// Error of the handler.
         error: Sensitive,
     },
-    /// It failed for the last time.
+    /// The handler failed for the last time.
     Dead {
-        /// Why.
+        /// Error of the handler.
         error: Sensitive,
     },
-    /// It waits for somebody to decide: nothing here handles its kind.
+    /// A person must decide.
     Held {
-        /// Why.
+        /// The reason.
         error: Sensitive,
     },
-    /// It was not handled at all (shutdown, transactor away): due again after this long, and the attempt does not count.
+    /// It was not handled (shutdown, transactor unavailable); the attempt does not count.
     Snoozed {
-        /// How long.
+        /// Delay until it is due again.
         after: Duration,
     },
 }
@@ -73,7 +74,7 @@ impl Completion {
     }
 }
 
-/// What became of a settlement.
+/// What the store did with a settlement. Exhaustive: the engine needs no other answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SettleResult {
     /// It was written.

@@ -1,4 +1,4 @@
-//! A store behind an `Arc` is a store: for applications and tests that keep a handle of their own.
+//! A store behind an `Arc` is a store, for applications and tests that keep a handle to it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Where deliveries wait while the store is away: the contract.
+//! The contract of spools: local storage for deliveries while the store is unavailable.
 
 use std::fmt::Debug;
 use std::net::IpAddr;
@@ -10,36 +10,37 @@ use super::{Body, Delivery, DeliveryId, StoreError, rfc3339};
 use crate::kind::Kind;
 use crate::payload::Sensitive;
 
-/// Keeps deliveries on this machine while the store is away, until they are replayed into it.
+/// Keeps deliveries on this machine until they are replayed into the store.
 ///
-/// It judges nothing: the same delivery may be kept twice, and replayed twice; the store tells it by its digest. One process
-/// owns a spool.
+/// It does not classify them: a delivery may be kept and replayed twice, and the store recognises
+/// it by its digest. A spool belongs to one process.
 ///
-/// # If the caller goes away
+/// # Cancel safety
 ///
-/// A future of this trait may be dropped at any time; what it did is done as a whole or not at all, and may be repeated.
+/// Every future may be dropped at any time; its effect is then complete or absent. Every call may
+/// be repeated.
 #[async_trait]
 pub trait Spool: Debug + Send + Sync + 'static {
-    /// Keeps deliveries. When this returns `Ok`, all of them survive a power cut.
+    /// Stores deliveries. When this returns `Ok`, all of them survive a power cut.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when it is full, or the disk fails.
     async fn put(&self, batch: &[Spooled]) -> Result<(), StoreError>;
 
-    /// Up to `limit` deliveries that were put after `behind`, oldest first, with their numbers.
+    /// Returns up to `limit` deliveries after `behind`, oldest first, with their ids.
     async fn oldest(&self, behind: SpoolId, limit: usize) -> Result<Vec<(SpoolId, Spooled)>, StoreError>;
 
     /// Deletes deliveries that are in the store.
     async fn remove(&self, ids: &[SpoolId]) -> Result<(), StoreError>;
 
-    /// How many deliveries wait, and since when.
+    /// Returns how many deliveries wait, and since when.
     async fn depth(&self) -> Result<SpoolDepth, StoreError>;
 
-    /// Lets go of the files. What waits stays there for the next process.
+    /// Releases the files. The deliveries stay there for the next process.
     async fn close(&self) -> Result<(), StoreError>;
 }
 
-/// A delivery's number in its spool, from 1; later deliveries have larger ones.
+/// Id of a delivery in its spool, from 1; later deliveries have larger ids.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SpoolId(i64);
 
@@ -57,28 +58,28 @@ impl SpoolId {
     }
 }
 
-/// A delivery as a spool keeps it: as it came, credentials struck out.
+/// A delivery in a spool: as received, without credentials.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Spooled {
-    /// Which delivery it is.
+    /// Id of the delivery.
     pub delivery_id: DeliveryId,
-    /// To the URL of which kind it came.
+    /// Kind of the URL that it was sent to.
     pub came_to: Kind,
-    /// Its bytes.
+    /// Body of the delivery.
     pub body: Body,
-    /// When it was received.
+    /// Time of receipt.
     pub received_at: SystemTime,
-    /// Who sent it.
+    /// IP address of the sender.
     pub client_ip: Option<IpAddr>,
-    /// The merchant's own id, from a per-payment URL.
+    /// Reference from a per-payment URL.
     pub reference: Option<Sensitive>,
-    /// The answer that it got: of a validation.
+    /// Decision of a validation.
     pub decision: Option<String>,
 }
 
 impl Spooled {
-    /// These bytes, come to the URL of this kind; a spool sets what else it knows.
+    /// A delivery with a new id. A spool sets the other fields.
     pub fn new(came_to: Kind, body: Body, received_at: SystemTime) -> Spooled {
         let delivery_id = DeliveryId::random();
         Spooled { delivery_id, came_to, body, received_at, client_ip: None, reference: None, decision: None }
@@ -97,11 +98,11 @@ impl Spooled {
     }
 }
 
-/// How much waits in a spool.
+/// The length of a spool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct SpoolDepth {
-    /// How many deliveries.
+    /// Number of deliveries.
     pub deliveries: u64,
     /// When the oldest of them was received.
     #[serde(serialize_with = "rfc3339::optional")]
@@ -109,7 +110,7 @@ pub struct SpoolDepth {
 }
 
 impl SpoolDepth {
-    /// So many deliveries, the oldest received then.
+    /// Makes one from its fields.
     pub fn new(deliveries: u64, oldest: Option<SystemTime>) -> SpoolDepth {
         SpoolDepth { deliveries, oldest }
     }

@@ -1,25 +1,27 @@
-//! What recording a delivery finds: the rules by which it is compared with what is known under its key.
+//! Verdicts: how a delivery compares with what is stored under its key.
 
 use serde::Serialize;
 
 use super::{CallbackId, Delivery, Disposition};
 use crate::payload::{Digest, Outcome};
 
-/// What recording a delivery found.
+/// The verdict on a delivery. Exhaustive, because stores write each of them; another one would be a
+/// breaking change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Nothing of this kind and key was known.
+    /// Nothing is stored under this kind and key.
     First,
-    /// The same bytes were recorded before. Nothing is written but that they came again.
+    /// The same bytes are stored. Only the number of deliveries changes.
     Duplicate,
-    /// Other bytes that say the same, or add nothing, were recorded before. It is kept, and nothing is to be done.
+    /// Other bytes with the same content, or an outcome that adds nothing, are stored. It is kept,
+    /// and not handled.
     Variant,
-    /// Everything known under this key has an unknown outcome, and this one is definite. It is handled like a first.
+    /// Every stored outcome is unknown, and this one is definite. It is handled like a first.
     Update,
-    /// Something that says otherwise was recorded under this key. It is kept and held, for somebody to decide.
+    /// Different content is stored. It is held until somebody decides.
     Conflict,
-    /// It could not be read. It is kept as it came.
+    /// It could not be parsed. It is kept unchanged.
     Quarantined,
 }
 
@@ -36,36 +38,37 @@ impl Verdict {
         }
     }
 
-    /// Whether a callback with this verdict is handled, and its payment recorded: [`First`](Verdict::First) and
-    /// [`Update`](Verdict::Update).
+    /// Whether a callback with this verdict is handled, and its payment recorded:
+    /// [`First`](Verdict::First) and [`Update`](Verdict::Update).
     pub fn is_news(self) -> bool {
         matches!(self, Verdict::First | Verdict::Update)
     }
 }
 
-/// A callback that is known under a delivery's kind and key.
+/// A stored callback with the same kind and key, as a store passes it to [`Delivery::judge`].
+/// Exhaustive, because stores construct it.
 #[derive(Clone, Copy, Debug)]
 pub struct Known {
-    /// Its id.
+    /// Id of the callback.
     pub id: CallbackId,
-    /// The fingerprint of its bytes.
+    /// Its body digest.
     pub body_digest: Digest,
-    /// The fingerprint of what it says.
+    /// Its content digest.
     pub content_digest: Digest,
-    /// The fingerprint of what not every sender of its kind tells.
+    /// Digest of fields that not every sender fills.
     pub detail: Option<Digest>,
-    /// The outcome that it tells, for kinds that tell one.
+    /// Its outcome; `None` for kinds without one.
     pub outcome: Option<Outcome>,
-    /// What recording found when it came.
+    /// Its verdict.
     pub verdict: Verdict,
 }
 
-/// What a delivery is beside what is known.
+/// The result of [`Delivery::judge`]. Exhaustive, because stores take it apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Judgement {
-    /// What it is.
+    /// Verdict on the delivery.
     pub verdict: Verdict,
-    /// The callback that it repeats, varies, updates or contradicts.
+    /// Id of the callback that it repeats, varies, updates or contradicts.
     pub earlier: Option<CallbackId>,
 }
 
@@ -76,16 +79,17 @@ impl Judgement {
 }
 
 impl Delivery {
-    /// What it is beside what is known under its kind and key, oldest first.
+    /// Classifies this delivery, given the stored callbacks of its kind and key, oldest first.
     ///
-    /// `told_receipt` is the callback of this kind, under another key, that was the first to tell of this
-    /// [`receipt`](Delivery::receipt): one payment has one callback of a kind, and the second contradicts.
+    /// `told_receipt` is the first callback of this kind with the same
+    /// [`receipt`](Delivery::receipt) and another key: one payment has one callback of a kind, and
+    /// a second one is a conflict.
     ///
-    /// - The same bytes are a duplicate; the same meaning is a variant.
-    /// - Outcomes progress: what is definite *updates* what was unknown. An unknown outcome after anything, and a second
-    ///   failure with another code, add nothing: variants.
-    /// - Anything else that differs is a conflict: failed and paid, paid twice with another amount or receipt.
-    /// - What contradicted an expectation when it came does not count as known.
+    /// - The same bytes are a duplicate; the same content is a variant.
+    /// - A definite outcome *updates* unknown ones. An unknown outcome after anything, and a second
+    ///   failure with another code, are variants.
+    /// - Everything else is a conflict: failed and paid, paid with another amount or receipt.
+    /// - A callback that contradicted an expectation is not compared.
     pub fn judge(&self, known: &[Known], told_receipt: Option<CallbackId>) -> Judgement {
         if let Some(same) = known.iter().find(|known| known.body_digest == self.body_digest) {
             return Judgement::new(Verdict::Duplicate, Some(same.id));
@@ -111,7 +115,7 @@ impl Delivery {
         Judgement::new(verdict, earlier.map(|earlier| earlier.id).or(told_receipt))
     }
 
-    /// What only one of the two tells is no difference.
+    /// A detail that only one of the two has is not a difference.
     fn says_the_same(&self, known: &Known) -> bool {
         known.content_digest == self.content_digest
             && known.detail.zip(self.detail).is_none_or(|(one, other)| one == other)
@@ -141,7 +145,7 @@ mod tests {
         push(code, 0, "")
     }
 
-    /// Judges one after the other, as a store would record them.
+    /// Classifies one after the other, as a store would.
     fn verdicts(deliveries: &[Delivery]) -> Vec<Verdict> {
         let mut known = Vec::new();
         for (at, delivery) in deliveries.iter().enumerate() {

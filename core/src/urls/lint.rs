@@ -1,4 +1,4 @@
-//! What Daraja would not like about a URL.
+//! Checks callback URLs against Daraja's rules.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,63 +8,65 @@ use fluent_uri::component::Authority;
 use super::Environment;
 use crate::secret::forbidden_word;
 
-/// Something that Daraja would not like about a URL, or that keeps it from reaching it.
+/// A reason why Daraja may reject a URL, or cannot reach it.
 ///
-/// None of them holds the path, because the secret is in it.
+/// No variant contains the path, because the secret is in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UrlFinding {
-    /// It is not an absolute URL of the web.
+    /// It is not an absolute HTTP URL.
     #[error("it is not a URL: `https://`, a host, and a path")]
     NotAUrl,
-    /// It is not `https`, which Daraja wants in production.
+    /// It is not `https`, which production requires.
     #[error("it is not `https`: Daraja takes `http` in the sandbox only")]
     NotHttps,
-    /// Nobody on the internet reaches the host.
+    /// The host is not reachable from the internet.
     #[error("`{host}` is not a public host: Safaricom cannot reach it")]
     NotPublic {
-        /// The host.
+        /// Host of the URL.
         host: String,
     },
     /// The host belongs to a public URL tester or tunnel, which Daraja blocks in production.
     #[error("`{host}` is a public URL tester or tunnel: Daraja blocks them in production")]
     PublicTester {
-        /// The host.
+        /// Host of the URL.
         host: String,
     },
-    /// The host has upper-case letters, and Daraja answers `400.002.02 Invalid CallBackURL`.
+    /// The host contains upper-case letters; Daraja answers `400.002.02 Invalid CallBackURL`.
     #[error("`{host}` has upper-case letters: Daraja calls such a URL invalid")]
     UpperCaseHost {
-        /// The host.
+        /// Host of the URL.
         host: String,
     },
-    /// It spells a word that Safaricom rejects anywhere in a URL.
+    /// It contains a word that Safaricom rejects in URLs.
     #[error("it spells `{word}`: Safaricom rejects URLs with that word, in any case")]
     ForbiddenWord {
-        /// The word.
+        /// The rejected word.
         word: &'static str,
     },
-    /// It carries a user name, a query or a fragment, which the URLs below it would not.
+    /// It contains a user name, a query or a fragment, which callback URLs cannot have.
     #[error("it has {part}, and a callback URL is a host and a path")]
     Superfluous {
-        /// What: "a user name", "a query" or "a fragment".
+        /// "a user name", "a query" or "a fragment".
         part: &'static str,
     },
     /// It is long.
     #[error("it has {length} characters, and more than {most} are asking for trouble")]
     TooLong {
-        /// How many characters.
+        /// Its length in characters.
         length: usize,
-        /// How many are safe.
+        /// A length that is known to work.
         most: usize,
     },
 }
 
-/// Safaricom documents no limit. What is shorter fits into the columns and log lines of whoever is in between.
+/// Safaricom documents no limit. Shorter URLs fit into the columns and log lines of systems in
+/// between.
 const MOST: usize = 255;
 
-/// Hosts of public URL testers and tunnels. "Do not use public URL testers, e.g. ngrok, mockbin or requestbin, especially on
-/// production, they are also usually blocked by the API" (Daraja 3.0, register URL); the others are of the same sort.
+/// Hosts of public URL testers and tunnels. "Do not use public URL testers, e.g. ngrok, mockbin or
+/// requestbin, especially on production, they are also usually blocked by the API" (Daraja 3.0,
+/// register URL). The others are of the same sort.
 const PUBLIC_TESTERS: [&str; 24] = [
     "ngrok.io",
     "ngrok.app",
@@ -92,11 +94,11 @@ const PUBLIC_TESTERS: [&str; 24] = [
     "httpbin.org",
 ];
 
-/// Names that are kept for private use: RFC 6761, RFC 6762, RFC 8375, and what office networks use.
+/// Names for private use: RFC 6761, RFC 6762, RFC 8375, and the usual ones in offices.
 const PRIVATE_NAMES: [&str; 11] =
     ["localhost", "local", "internal", "intranet", "lan", "home", "corp", "home.arpa", "test", "example", "invalid"];
 
-/// What Daraja would not like about a callback URL; nothing, as a rule.
+/// Returns what Daraja may reject about a callback URL; usually nothing.
 ///
 /// ```
 /// use mpesa_callbacks_core::{Environment, UrlFinding, lint_url};
@@ -107,7 +109,7 @@ const PRIVATE_NAMES: [&str; 11] =
 /// assert_eq!(findings.len(), 3);
 /// ```
 ///
-/// In the sandbox, `http` and testers are fine.
+/// In the sandbox, `http` and testers are allowed.
 pub fn lint_url(url: &str, environment: Environment) -> Vec<UrlFinding> {
     let Some((uri, authority)) = parse(url) else { return vec![UrlFinding::NotAUrl] };
     let host = authority.host();
@@ -126,7 +128,7 @@ pub fn lint_url(url: &str, environment: Environment) -> Vec<UrlFinding> {
     if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
         findings.push(UrlFinding::UpperCaseHost { host: host.to_owned() });
     }
-    // Also behind escapes: whoever rejects the word may look at what is meant.
+    // Also in percent-encoded form: the word may be looked for after decoding.
     let meant = uri.path().decode().to_string_lossy();
     if let Some(word) = forbidden_word(url).or_else(|| forbidden_word(&meant)) {
         findings.push(UrlFinding::ForbiddenWord { word });
@@ -141,7 +143,7 @@ pub fn lint_url(url: &str, environment: Environment) -> Vec<UrlFinding> {
     findings
 }
 
-/// A URL of the web, and its host and port.
+/// Parses an HTTP URL.
 fn parse(url: &str) -> Option<(Uri<&str>, Authority<'_>)> {
     let uri = Uri::parse(url).ok()?;
     let is_web = ["http", "https"].iter().any(|web| uri.scheme().as_str().eq_ignore_ascii_case(web));
@@ -159,7 +161,7 @@ fn is_public(host: &str) -> bool {
     }
 }
 
-/// A name with a dot in it that is not kept for private use. One that ends in a number is an address in disguise.
+/// A name with a dot that is not for private use. A name that ends in a number is an address.
 fn is_public_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     let Some((_, last)) = name.rsplit_once('.') else { return false };
@@ -172,7 +174,7 @@ fn is_below(name: &str, domain: &str) -> bool {
     name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-/// What the IANA registry of special addresses does not call globally reachable.
+/// Everything that the IANA registry of special addresses does not call globally reachable.
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     !(address.is_private()
@@ -188,7 +190,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    // Global unicast, without what is kept for documentation.
+    // Global unicast, except documentation addresses.
     let segments = address.segments();
     segments[0] & 0xe000 == 0x2000 && !(segments[0] == 0x2001 && segments[1] == 0xdb8) && segments[0] != 0x3fff
 }

@@ -1,4 +1,4 @@
-//! The URLs to register with Safaricom, or to send with each request.
+//! Callback URLs: to register with Safaricom, or to send with each request.
 
 mod lint;
 
@@ -14,19 +14,19 @@ use crate::inbox::Inbox;
 use crate::kind::Kind;
 use crate::token::{LONGEST_REFERENCE, TokenKey};
 
-/// Which of Daraja's two worlds an inbox is for.
+/// Daraja environment of an inbox. Exhaustive: Daraja has these two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Environment {
-    /// Real money: `https` and public hosts only.
+    /// Real money; `https` and public hosts only.
     #[default]
     Production,
     /// Daraja's sandbox, or a developer's machine.
     Sandbox,
 }
 
-/// The URLs of an inbox, below a base that the world reaches. Made by [`Inbox::urls`].
+/// The callback URLs of an inbox, from [`Inbox::urls`].
 ///
-/// [`Display`](fmt::Display) writes all of them as a table; it has the secret in it.
+/// [`Display`](fmt::Display) writes all of them as a table. The output contains the secret.
 #[derive(Clone)]
 pub struct Urls {
     engine: Arc<Engine>,
@@ -34,36 +34,36 @@ pub struct Urls {
     lifetime: Duration,
 }
 
-/// One callback URL. `Debug` does not show it, because the secret or a token is in it; `Display`, `Serialize` and
-/// [`as_str`](CallbackUrl::as_str) do.
+/// A callback URL. `Debug` hides it, because it contains the secret or a token; `Display`,
+/// `Serialize` and [`as_str`](CallbackUrl::as_str) show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CallbackUrl(String);
 
-/// Why there is no such URL.
+/// Why a callback URL cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UrlError {
     /// The builder was given no `public_url`.
     #[error("the inbox does not know its public URL: call `.public_url(\"https://…\")` on the builder")]
     NoPublicUrl,
-    /// Daraja would not take the URL, or could not reach it.
+    /// Daraja would reject the URL, or cannot reach it.
     #[error("Daraja would not take the URL of `{kind}`: {}", sentence(findings))]
     Refused {
-        /// Whose URL.
+        /// The kind of the URL.
         kind: Kind,
-        /// Everything that is wrong with it.
+        /// Everything that is wrong with the URL.
         findings: Vec<UrlFinding>,
     },
-    /// Nothing handles the kind.
+    /// No handler of this inbox takes the kind.
     #[error("nothing handles `{kind}`")]
     NotHandled {
-        /// Which.
+        /// The kind that was asked for.
         kind: Kind,
     },
-    /// The kind's URL is registered once for all payments, and cannot carry a reference.
+    /// The URL of this kind is registered once, and cannot carry a reference.
     #[error("the URL of `{kind}` is registered once, and is not sent with each request: it cannot carry a reference")]
     RegisteredOnce {
-        /// Which.
+        /// The kind that was asked for.
         kind: Kind,
     },
     /// The reference is empty, or too long for a URL.
@@ -74,7 +74,7 @@ pub enum UrlError {
     },
 }
 
-/// Whether it fits into a URL.
+/// Whether a text fits into a URL as a reference.
 pub(crate) fn is_reference(text: &str) -> bool {
     (1..=LONGEST_REFERENCE).contains(&text.len())
 }
@@ -83,7 +83,7 @@ fn sentence(findings: &[UrlFinding]) -> String {
     findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// How long per-payment URLs are good unless said otherwise. Callbacks have come days late.
+/// Default lifetime of per-payment URLs. Callbacks have arrived days late.
 const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 impl Inbox {
@@ -130,12 +130,12 @@ impl Urls {
         Urls { engine, base: base.trim_end_matches('/').to_owned(), lifetime: LIFETIME }
     }
 
-    /// Logs what Daraja would not like about the URLs below this base.
+    /// Logs what Daraja may reject about the URLs below this base.
     pub(crate) fn warn_about(engine: &Arc<Engine>, base: &str) {
         Urls::new(engine.clone(), base).warn();
     }
 
-    /// One line for each thing, whichever URLs it is about.
+    /// Logs each finding once, not once per URL.
     fn warn(&self) {
         let mut told = Vec::new();
         for (kind, findings) in self.findings() {
@@ -146,21 +146,21 @@ impl Urls {
         }
     }
 
-    /// How long per-payment URLs that are made from now on are good; seven days unless said otherwise. A callback that
-    /// comes later is refused, and Daraja does not send it again.
+    /// Sets the lifetime of per-payment URLs that are made from now on. Default: 7 days. A later
+    /// callback is rejected, and Daraja does not send it again.
     #[must_use]
     pub fn expires_in(mut self, lifetime: Duration) -> Urls {
         self.lifetime = lifetime;
         self
     }
 
-    /// All kinds that are received, and their URLs under the secret.
+    /// All kinds with a URL, and their URLs with the secret.
     pub fn iter(&self) -> impl Iterator<Item = (&Kind, CallbackUrl)> {
         let urls = self.engine.routes.iter().filter(|route| route.path.is_some());
         urls.filter_map(|route| Some((&route.kind, self.url(&route.kind).ok()?)))
     }
 
-    /// The URL of this kind under the secret: to register, or to send with each request.
+    /// Returns the URL of this kind with the secret: to register, or to send with each request.
     ///
     /// # Errors
     /// [`UrlError::NotHandled`].
@@ -168,13 +168,14 @@ impl Urls {
         self.below(self.engine.secret.expose(), kind)
     }
 
-    /// A URL of this kind for one payment: it carries the merchant's own id for it, and `ctx.reference()` brings that
-    /// back. A token stands in the secret's place; who learns it can answer for this payment alone, and until it expires.
+    /// Returns a URL of this kind for one payment. It contains the reference, which
+    /// `ctx.reference()` returns in the handler, and a signed token instead of the secret. Somebody
+    /// who learns it can forge a callback of this payment only, until it expires.
     ///
-    /// The reference is signed, not hidden: keep names and phone numbers out of it.
+    /// The reference is signed, not encrypted: keep names and phone numbers out of it.
     ///
     /// # Errors
-    /// [`UrlError`]: nothing handles the kind, its URL is registered once, or the reference does not fit.
+    /// [`UrlError`]: the kind is not handled, its URL is registered once, or the reference is invalid.
     pub fn url_for(&self, kind: &Kind, reference: &str) -> Result<CallbackUrl, UrlError> {
         if kind.is_registered_once() {
             return Err(UrlError::RegisteredOnce { kind: kind.clone() });
@@ -205,7 +206,7 @@ impl Urls {
         Ok(CallbackUrl(format!("{}/{segment}{path}", self.base)))
     }
 
-    /// What Daraja would not like, kind by kind.
+    /// What Daraja may reject, per kind.
     fn findings(&self) -> impl Iterator<Item = (Kind, Vec<UrlFinding>)> {
         let lint = |(kind, url): (&Kind, CallbackUrl)| (kind.clone(), lint_url(url.as_str(), self.engine.environment));
         self.iter().map(lint).filter(|(_, findings)| !findings.is_empty())
@@ -225,12 +226,12 @@ impl fmt::Debug for Urls {
 }
 
 impl CallbackUrl {
-    /// The URL.
+    /// The URL as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The URL, to own.
+    /// The URL as text, owned.
     pub fn into_string(self) -> String {
         self.0
     }

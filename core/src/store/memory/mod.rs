@@ -1,4 +1,4 @@
-//! A store that forgets everything when the process ends.
+//! The memory store, for tests.
 
 mod record;
 
@@ -20,8 +20,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::kind::Kind;
 use crate::payload::Digest;
 
-/// A store that forgets everything when the process ends: for tests. It loses what was acknowledged; never take money
-/// with it.
+/// A store in memory, for tests. It loses acknowledged callbacks when the process ends: never take
+/// money with it.
 #[derive(Clone, Debug)]
 pub struct MemoryStore {
     rows: Arc<Mutex<Rows>>,
@@ -35,12 +35,12 @@ impl Default for MemoryStore {
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// Makes an empty store.
     pub fn new() -> MemoryStore {
         MemoryStore::with_clock(Arc::new(SystemClock))
     }
 
-    /// An empty store that reads this clock.
+    /// Makes an empty store with this clock.
     pub fn with_clock(clock: Arc<dyn Clock>) -> MemoryStore {
         MemoryStore { rows: Arc::default(), clock }
     }

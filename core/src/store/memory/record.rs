@@ -81,14 +81,14 @@ impl Rows {
         id
     }
 
-    /// A payment that is known without its order, and now with it.
+    /// Gives the first payment of a receipt the order that it lacks.
     fn complete_payment(&mut self, delivery: &Delivery, first: Option<CallbackId>, now: SystemTime) {
         let Some(first) = first else { return };
         let is_completed =
             |row: &&mut Box<Row>| delivery.completes(row.entry.reference.is_some(), row.detail.is_some());
         let Some(row) = self.rows.get_mut(&first).filter(is_completed) else { return };
         let is_waiting = row.entry.state == State::Ready;
-        // Where there was no attempt, nobody was told of it: it is in hand, or settled, with a callback that accounts for it.
+        // Without an attempt of its own no handler has seen it: it is handled with a callback.
         let is_told = !is_waiting && row.entry.attempts > 0;
         if !is_told {
             row.entry.reference.clone_from(&delivery.reference);
@@ -115,7 +115,7 @@ impl Rows {
         same.entry.decision.clone()
     }
 
-    /// The callback of this kind, under another key, that told of the receipt first.
+    /// The first callback of this kind with the receipt and another key.
     fn who_told_receipt(&self, delivery: &Delivery) -> Option<CallbackId> {
         let receipt = delivery.receipt.as_deref().filter(|_| !delivery.kind.is_payment())?;
         if matches!(delivery.disposition, Disposition::Quarantine(_)) {
@@ -133,7 +133,7 @@ impl Rows {
 }
 
 impl Row {
-    /// As it is compared with this delivery. A purged row has only what hides its fingerprints.
+    /// Restores the digests of a purged row, for the comparison.
     fn known(&self, delivery: &Delivery) -> Known {
         let is_purged = self.entry.body.is_none();
         let shown = |stored: Digest, theirs: Digest| match is_purged && stored == hidden(theirs.as_bytes()) {

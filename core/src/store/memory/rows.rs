@@ -1,4 +1,4 @@
-//! The rows, and by what they are found.
+//! The rows and their indexes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, SystemTime};
@@ -9,11 +9,12 @@ use crate::store::{CallbackId, Entry, Lane, Lookup, Owner, RelatedCallback, Stat
 
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    /// In boxes, because a tree moves what is in it whenever it grows.
+    /// Boxed, because a tree moves its values when it grows.
     pub(super) rows: BTreeMap<CallbackId, Box<Row>>,
-    /// When callbacks that are ready are due, by lane and kind. Those that are no longer ready go when their time has come.
+    /// Due times of ready callbacks, per lane and kind. Entries of other callbacks are removed when
+    /// their time comes.
     pub(super) due: HashMap<(Lane, Kind), BTreeSet<(SystemTime, CallbackId)>>,
-    /// A purged callback is found by what hides its key.
+    /// A purged callback is found by the replacement of its key.
     pub(super) by_key: HashMap<(Kind, Sensitive), Vec<CallbackId>>,
     /// The same for receipts.
     pub(super) by_receipt: HashMap<String, Vec<CallbackId>>,
@@ -29,18 +30,18 @@ pub(super) struct Row {
     pub(super) content_digest: Digest,
     pub(super) detail: Option<Digest>,
     pub(super) fence: i64,
-    /// In which lane it runs, or ran last.
+    /// The lane in which it runs, or ran last.
     pub(super) lane: Lane,
     pub(super) interruptions: u32,
     pub(super) interruptions_alone: u32,
     pub(super) repetition: u32,
-    /// How long it was put off when it was put off last, until it is due or its lease expires.
+    /// Its last delay, or the length of its last lease.
     pub(super) wait: Duration,
     pub(super) lease_until: Option<SystemTime>,
 }
 
-/// What stands in the place of a key, receipt or fingerprint once its callback was purged. (A database would make it a keyed
-/// HMAC, because it can be stolen; what is gone with the process needs no key.)
+/// The replacement of a purged key, receipt or digest. A database uses a keyed HMAC, because it can
+/// be stolen; memory needs no key.
 pub(super) fn hidden(text: &[u8]) -> Digest {
     Digest::of(&[b"purged:", text].concat())
 }
@@ -63,7 +64,7 @@ impl Rows {
         ids.iter().filter_map(|id| self.rows.get(id)).map(|row| &**row).collect()
     }
 
-    /// The other callbacks that told of the same receipt.
+    /// The other callbacks with the same receipt.
     pub(super) fn related(&self, entry: &Entry) -> Vec<RelatedCallback> {
         let Some(receipt) = &entry.receipt else { return Vec::new() };
         let is_sibling =
@@ -162,7 +163,7 @@ impl Rows {
     }
 }
 
-/// Takes one id from under a name, and the name with the last one.
+/// Removes one id from an index, and the entry with the last one.
 fn take<N: std::hash::Hash + Eq>(ids: &mut HashMap<N, Vec<CallbackId>>, name: &N, id: CallbackId) {
     if let Some(under) = ids.get_mut(name) {
         under.retain(|other| *other != id);

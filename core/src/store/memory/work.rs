@@ -1,4 +1,4 @@
-//! Claiming, renewing, settling, sweeping; and what people decide.
+//! Claiming, renewing, settling, reclaiming, and people's decisions.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,18 +10,18 @@ use crate::store::{
     State, is_ahead,
 };
 
-/// What a claimant that does not handle payments does about a callback's payment.
+/// The payment of a callback, for a process that does not handle payments.
 enum Payment {
     /// There is none, or it was settled with another callback.
     None,
     /// It is claimed with the callback.
     With(CallbackId),
-    /// The callback is left to others.
+    /// The callback is left to other processes.
     Theirs,
 }
 
 impl Rows {
-    /// Enters a callback that is ready among those that become due.
+    /// Adds a ready callback to the index of due times.
     pub(super) fn note_due(&mut self, id: CallbackId) {
         let Some(row) = self.rows.get(&id) else { return };
         if let Some(at) = row.entry.run_at {
@@ -53,7 +53,7 @@ impl Rows {
         claimed
     }
 
-    /// The callback that is due first, of all kinds that are asked for.
+    /// The first due callback of the claimed kinds.
     fn next_due(&mut self, claim: &Claim<'_>, now: SystemTime) -> Option<CallbackId> {
         loop {
             let lanes = claim.lane.takes_from().iter();
@@ -66,7 +66,7 @@ impl Rows {
             if let Some(of_name) = self.due.get_mut(&name) {
                 of_name.remove(&(at, id));
             }
-            // It may have been claimed, settled or put off since it was entered here.
+            // It may have been claimed, settled or rescheduled since.
             let is_due = |row: &Row| row.entry.state == State::Ready && row.entry.run_at == Some(at);
             if self.rows.get(&id).is_some_and(|row| is_due(row)) {
                 return Some(id);
@@ -91,7 +91,7 @@ impl Rows {
     fn take(&mut self, id: CallbackId, claim: &Claim<'_>, now: SystemTime, attempts: u32) -> Option<Lease> {
         let row = self.rows.get_mut(&id)?;
         row.entry.state = State::Running;
-        // A payment that is taken with a callback is told to nobody, whoever tried before.
+        // No handler sees a payment that is claimed with its callback.
         row.entry.attempts = if attempts == 0 { 0 } else { row.entry.attempts + attempts };
         row.entry.run_at = None;
         row.fence += 1;
@@ -234,7 +234,7 @@ impl Row {
                 entry.state = State::Ready;
                 (entry.run_at, self.wait) = (Some(now + *after), *after);
                 entry.error = Some(error.clone());
-                // It came to an end, so it ends no process.
+                // It was settled, so it does not end processes.
                 (self.interruptions, self.interruptions_alone) = (0, 0);
             }
             Completion::Dead { error } => {

@@ -1,35 +1,35 @@
-//! Reopening: what a person decides about a callback.
+//! Making a callback ready again: a person's decision.
 
 use super::{CallbackId, Delivery, State, Verdict};
 
-/// How to make a callback ready once more.
+/// Parameters of [`Store::requeue`](super::Store::requeue).
 #[derive(Clone, Copy, Debug)]
 pub struct Requeue<'a> {
-    /// The state that it is in: `Held`, `Dead` or `Done`.
+    /// The state that it must be in: `Held`, `Dead` or `Done`.
     pub from: State,
-    /// The payment that it shows, to be recorded with it.
+    /// Its payment, to be recorded with it.
     pub payment: Option<&'a Delivery>,
-    /// Why, to be kept with it; nothing keeps what is there.
+    /// The reason to store with it; `None` keeps the stored one.
     pub reason: Option<&'a str>,
 }
 
 impl<'a> Requeue<'a> {
-    /// From this state.
+    /// From this state, without payment and reason.
     pub fn from(state: State) -> Requeue<'a> {
         Requeue { from: state, payment: None, reason: None }
     }
 }
 
-/// A callback was made ready once more.
+/// A callback was made ready again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Requeued {
-    /// Its payment, and what that is beside what was known; `None` when none was recorded.
+    /// Id of its payment, and the verdict on that; `None` if none was recorded.
     pub payment: Option<(CallbackId, Verdict)>,
 }
 
 impl Requeued {
-    /// With what became of its payment.
+    /// Makes one from its field.
     pub fn new(payment: Option<(CallbackId, Verdict)>) -> Requeued {
         Requeued { payment }
     }
