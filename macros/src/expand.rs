@@ -13,7 +13,9 @@ use crate::model::{Extra, Handler, Hook, KindOf, Model};
 use crate::parse::{Block, last_segment};
 
 pub(crate) fn expand(block: &Block, model: &Model<'_>) -> TokenStream {
-    implementation(block, model, model.handlers.iter().find_map(Handler::tx))
+    // A handler behind a `cfg` may not be compiled, and its type may not exist.
+    let always = model.handlers.iter().filter(|handler| handler.cfgs.is_empty()).find_map(Handler::tx);
+    implementation(block, model, always.or_else(|| model.handlers.iter().find_map(Handler::tx)))
 }
 
 /// What stands in for the implementation when the block is refused: whoever mounts it hears of the refusal alone.

@@ -57,7 +57,7 @@ where
 
     #[cfg(any())]
     #[lipia]
-    async fn not_compiled(&self, _: NoSuchType, tx: &mut NoSuchTransaction) {}
+    async fn not_compiled(&self, _: NoSuchType) {}
 
     #[cfg(all())]
     #[lipia]
