@@ -1,12 +1,13 @@
-//! Balances and charges, in the three notations that results use.
+//! Balances and charges, in the three notations of results.
 
 use serde::Serialize;
 
 use super::Amount;
 
-/// One account's balance: `Working Account|KES|700000.00|700000.00|0.00|0.00`.
+/// The balance of one account: `Working Account|KES|700000.00|700000.00|0.00|0.00`.
 ///
-/// What the four numbers mean is read off samples and other SDKs' field names; Safaricom has no table of them.
+/// The names of the four numbers are taken from samples and other SDKs; Safaricom does not document
+/// them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub struct AccountBalance {
@@ -14,18 +15,19 @@ pub struct AccountBalance {
     pub name: String,
     /// `KES`.
     pub currency: String,
-    /// What is on the account; negative on a charges account.
+    /// Balance in KES; negative on a charges account.
     pub current: Amount,
-    /// What can be spent of it.
+    /// Part of the balance that can be spent, in KES.
     pub available: Option<Amount>,
-    /// What is set aside.
+    /// Reserved part of the balance, in KES.
     pub reserved: Option<Amount>,
-    /// What has not cleared.
+    /// Part of the balance that has not cleared, in KES.
     pub uncleared: Option<Amount>,
 }
 
 impl AccountBalance {
-    /// Reads balances joined by `&`. Entries that are not of this form are left out; the parameter's text has them.
+    /// Parses balances joined by `&`. Skips entries of another form; the parameter's text contains
+    /// them.
     pub fn parse_list(text: &str) -> Vec<AccountBalance> {
         text.split('&').filter_map(AccountBalance::parse).collect()
     }
@@ -41,20 +43,21 @@ impl AccountBalance {
     }
 }
 
-/// What a transaction cost: `Business Pay Bill Charge|KES|77.00`.
+/// The cost of a transaction: `Business Pay Bill Charge|KES|77.00`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub struct Charge {
-    /// What it is for.
+    /// What is charged for.
     pub name: String,
     /// `KES`.
     pub currency: String,
-    /// How much.
+    /// Amount in KES.
     pub amount: Amount,
 }
 
 impl Charge {
-    /// Reads charges joined by `&`. Entries that are not of this form are left out; the parameter's text has them.
+    /// Parses charges joined by `&`. Skips entries of another form; the parameter's text contains
+    /// them.
     pub fn parse_list(text: &str) -> Vec<Charge> {
         let parse = |entry: &str| {
             let mut parts = entry.split('|').map(str::trim);
@@ -65,20 +68,21 @@ impl Charge {
     }
 }
 
-/// A balance in a result's other notation: `{Amount={CurrencyCode=KES, MinimumAmount=618683, BasicAmount=6186.83}}`.
+/// A balance in the other notation of results: `{Amount={CurrencyCode=KES, MinimumAmount=618683,
+/// BasicAmount=6186.83}}`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub struct BalanceAmount {
-    /// `KES`, where it is told.
+    /// `KES`, if it is there.
     pub currency: Option<String>,
-    /// The amount, `BasicAmount`.
+    /// `BasicAmount`, in KES.
     pub amount: Amount,
-    /// The same in cents, `MinimumAmount`, where it is told.
+    /// `MinimumAmount`: the same in cents.
     pub minimum: Option<Amount>,
 }
 
 impl BalanceAmount {
-    /// Reads either order of the members, with or without spaces; a plain number is an amount too.
+    /// Parses the members in any order, with or without spaces, or a plain number.
     pub fn parse(text: &str) -> Option<BalanceAmount> {
         if let Ok(amount) = text.parse() {
             return Some(BalanceAmount { currency: None, amount, minimum: None });

@@ -7,12 +7,12 @@ use std::str::FromStr;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// An amount of money in Kenyan shillings, exact to the last cent.
+/// An amount of money in Kenyan shillings (KES), exact.
 ///
-/// It is read from the text that Daraja sent (`1.00`, `"980.50"`, `22000.0`), never by way of a float. Two amounts are
-/// equal when they are the same money: `1`, `1.0` and `1.00` are. M-Pesa's own balances can be negative.
+/// It is parsed from Daraja's text (`1.00`, `"980.50"`, `22000.0`), never through a float. `1`,
+/// `1.0` and `1.00` are equal. M-Pesa's own balances can be negative.
 ///
-/// Amounts hide in `Debug`, so that a payload which is logged by mistake gives nothing away; `Display` shows them.
+/// `Debug` hides the amount, so that a payload in a log reveals nothing; `Display` shows it.
 ///
 /// ```
 /// use mpesa_callbacks_core::payload::Amount;
@@ -27,52 +27,52 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Amount(Decimal);
 
-/// The text is not an amount: not a decimal number, or one of more than 15 digits before or 10 after the point.
+/// The text is not a decimal number, or has more than 15 digits before or 10 after the point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an amount")]
 #[non_exhaustive]
 pub struct ParseAmountError;
 
-/// Far beyond anything M-Pesa moves, and far from where a `Decimal` would round.
+/// Far beyond anything M-Pesa moves, and within the precision of `Decimal`.
 const DIGITS_BEFORE_POINT: usize = 15;
 const DIGITS_AFTER_POINT: u32 = 10;
 
 impl Amount {
-    /// Nothing.
+    /// KES 0.
     pub const ZERO: Amount = Amount(Decimal::ZERO);
 
-    /// So many whole shillings.
+    /// An amount in whole shillings.
     pub fn from_shillings(shillings: i64) -> Amount {
         Amount(Decimal::from(shillings))
     }
 
-    /// So many hundredths of a shilling.
+    /// An amount in cents (1/100 shilling).
     pub fn from_cents(cents: i64) -> Amount {
         Amount(Decimal::new(cents, 2))
     }
 
-    /// The amount in hundredths of a shilling; `None` when it is not a whole number of them.
+    /// The amount in cents; `None` if it has a fraction of a cent.
     pub fn cents(self) -> Option<i64> {
         let cents = self.0.checked_mul(Decimal::ONE_HUNDRED)?;
         if cents.fract().is_zero() { i64::try_from(cents.mantissa() / 10_i128.pow(cents.scale())).ok() } else { None }
     }
 
-    /// The amount in whole shillings; `None` when there are cents in it.
+    /// The amount in whole shillings; `None` if it has cents.
     pub fn shillings(self) -> Option<i64> {
         self.cents().filter(|cents| cents % 100 == 0).map(|cents| cents / 100)
     }
 
-    /// Whether it is less than nothing, as the balance of a charges account is.
+    /// Whether it is less than zero, as the balance of a charges account.
     pub fn is_negative(self) -> bool {
         self < Amount::ZERO
     }
 
-    /// Whether a payment can be of this amount: whole cents, and above 0.
+    /// Whether a payment can have this amount: whole cents, more than zero.
     pub(crate) fn is_payable(self) -> bool {
         self > Amount::ZERO && self.cents().is_some()
     }
 
-    /// The one way to write this money: no trailing zeros.
+    /// The canonical notation: no trailing zeros.
     pub(crate) fn canonical(self) -> String {
         self.0.normalize().to_string()
     }
@@ -90,7 +90,7 @@ impl FromStr for Amount {
         if before_point == 0 || before_point > DIGITS_BEFORE_POINT || !(plain || scientific) || text.len() > 40 {
             return Err(ParseAmountError);
         }
-        // A JSON number may be written with an exponent; nobody has seen Daraja do it.
+        // JSON allows exponents; Daraja has not been seen to use them.
         let parsed = if scientific { Decimal::from_scientific(text) } else { Decimal::from_str_exact(text) };
         let amount = parsed.map_err(|_| ParseAmountError)?;
         let is_too_fine = amount.scale() > DIGITS_AFTER_POINT && amount.normalize().scale() > DIGITS_AFTER_POINT;
@@ -101,8 +101,8 @@ impl FromStr for Amount {
     }
 }
 
-/// `1,500.00` without its commas, where they can be nothing but thousands separators: each before three digits, the first
-/// behind one to three.
+/// Removes thousands separators, if that is the only reading of the commas: each before three
+/// digits, the first after one to three digits.
 fn without_separators(text: &str) -> Cow<'_, str> {
     if !text.contains(',') {
         return Cow::Borrowed(text);
@@ -128,15 +128,16 @@ impl fmt::Debug for Amount {
     }
 }
 
-/// Written as text, as Daraja writes it in C2B, so that no reader makes a float of it.
+/// As text, like Daraja's C2B amounts, so that no reader makes a float of it.
 impl Serialize for Amount {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-/// Read from text, or from a number. A number with a fraction has gone through a float by the time it gets here, and is
-/// taken for the shortest decimal that leads to it: exact for up to 15 digits. (Daraja's own bodies are read otherwise.)
+/// From text or a number. serde has turned a number with a fraction into a float already; the
+/// shortest decimal of that float is used, which is exact for up to 15 digits. Daraja's own bodies
+/// are parsed without floats.
 impl<'de> Deserialize<'de> for Amount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Amount, D::Error> {
         struct AmountVisitor;

@@ -1,21 +1,21 @@
-//! B2B Express: asking another merchant's till to pay.
+//! B2B Express: USSD pushes to another merchant's till.
 
 use super::digest::{ContentHasher, Digest};
 use super::json::Object;
 use super::{Amount, Outcome, ParseError, RawJson, ResultCode, ResultCodeInfo, Sensitive};
 use crate::kind::Kind;
 
-/// What became of a USSD push that asks another merchant's till to pay.
+/// The result of a USSD push that asks another merchant's till to pay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct B2bExpressCallback {
-    /// The request's id, `requestId`: the key.
+    /// `requestId`: the key.
     pub request_id: String,
     /// `resultCode`; 0 is success.
     pub result_code: Option<ResultCode>,
     /// `resultDesc`, for people.
     pub result_desc: Option<String>,
-    /// How much, `amount`.
+    /// `amount`, in KES.
     pub amount: Option<Amount>,
     /// M-Pesa's receipt, `transactionId`; only on success.
     pub transaction_id: Option<String>,
@@ -25,12 +25,12 @@ pub struct B2bExpressCallback {
     pub payment_reference: Option<Sensitive>,
     /// `status`: `SUCCESS`; only on success.
     pub status: Option<String>,
-    /// All that was sent.
+    /// The body as JSON.
     pub raw: RawJson,
 }
 
 impl B2bExpressCallback {
-    /// Reads a callback's body.
+    /// Parses a callback's body.
     pub fn parse(body: &[u8]) -> Result<B2bExpressCallback, ParseError> {
         super::read(body, B2bExpressCallback::read)
     }
@@ -49,12 +49,12 @@ impl B2bExpressCallback {
         })
     }
 
-    /// How the push ended. See [`ResultCode::outcome`].
+    /// Outcome of the push. See [`ResultCode::outcome`].
     pub fn outcome(&self) -> Outcome {
         self.result_code.as_ref().map_or(Outcome::Unknown, |code| code.outcome(&Kind::B2bExpress))
     }
 
-    /// What the result code means; `None` when the catalogue does not list it.
+    /// Explanation of the result code; `None` for an unlisted code.
     pub fn code_info(&self) -> Option<&'static ResultCodeInfo> {
         self.result_code.as_ref()?.code_info(&Kind::B2bExpress)
     }

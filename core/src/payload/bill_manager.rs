@@ -5,30 +5,30 @@ use super::json::Object;
 use super::{Amount, DarajaTime, Msisdn, Outcome, ParseError, Payment, RawJson, Sensitive};
 use crate::kind::Kind;
 
-/// A customer paid an invoice that was sent with Bill Manager.
+/// A customer paid an invoice of Bill Manager.
 ///
-/// This is the one callback that Safaricom says it repeats: five times, when it is not acknowledged.
+/// Safaricom says of this callback only that it is repeated: five times, if it is not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BillManagerPayment {
     /// M-Pesa's receipt, `transactionId`: the key.
     pub transaction_id: String,
-    /// How much, `paidAmount`.
+    /// `paidAmount`, in KES.
     pub amount: Option<Amount>,
-    /// Who paid, `msisdn` (or `phoneNumber`).
+    /// Phone number of the payer, `msisdn` or `phoneNumber`.
     pub msisdn: Option<Msisdn>,
-    /// On which day, `dateCreated` (or `paymentDate`); Daraja tells no hour.
+    /// Date of the payment, `dateCreated` or `paymentDate`; without a time of day.
     pub date_created: Option<DarajaTime>,
-    /// The invoice's account, `accountReference`.
+    /// Account of the invoice, `accountReference`.
     pub account_reference: Option<Sensitive>,
     /// `shortCode`.
     pub short_code: Option<String>,
-    /// All that was sent.
+    /// The body as JSON.
     pub raw: RawJson,
 }
 
 impl BillManagerPayment {
-    /// Reads a callback's body.
+    /// Parses a callback's body.
     pub fn parse(body: &[u8]) -> Result<BillManagerPayment, ParseError> {
         super::read(body, BillManagerPayment::read)
     }
@@ -51,7 +51,7 @@ impl BillManagerPayment {
         })
     }
 
-    /// Always [`Outcome::Success`]: Bill Manager tells of payments only.
+    /// Always [`Outcome::Success`]: Bill Manager reports payments only.
     pub fn outcome(&self) -> Outcome {
         Outcome::Success
     }
@@ -61,7 +61,7 @@ impl BillManagerPayment {
         ContentHasher::of(&Kind::BillManager).amount(self.amount).text(account).digest()
     }
 
-    /// The payment, with what else is told of it.
+    /// Adds the fields of this callback to its payment.
     pub(super) fn complete(&self, mut payment: Payment) -> Payment {
         payment.time = self.date_created;
         payment.msisdn.clone_from(&self.msisdn);

@@ -5,7 +5,7 @@ use super::json::Object;
 use super::{Amount, DarajaTime, Msisdn, ParseError, Payment, RawJson, Sensitive};
 use crate::kind::Kind;
 
-/// Validation and confirmation carry the same members; only the URL tells them apart.
+/// Validations and confirmations have the same fields.
 macro_rules! c2b_payload {
     ($(#[$documentation:meta])* $name:ident, $kind:expr) => {
         $(#[$documentation])*
@@ -14,38 +14,42 @@ macro_rules! c2b_payload {
         pub struct $name {
             /// `TransactionType`: `Pay Bill` or `Buy Goods`; empty in some sandbox bodies.
             pub transaction_type: Option<String>,
-            /// M-Pesa's receipt, `TransID`: the key. The same in the validation and the confirmation of a payment, and
-            /// in the STK callback of a push that led to it.
+            /// M-Pesa's receipt, `TransID`: the key. It is the same in validation and confirmation,
+            /// and in the STK callback of the push that caused the payment.
             pub trans_id: String,
-            /// When, `TransTime`.
+            /// Time of the payment, `TransTime`.
             pub trans_time: Option<DarajaTime>,
-            /// How much, `TransAmount`.
+            /// `TransAmount`, in KES.
             pub amount: Option<Amount>,
             /// The pay bill or till number, `BusinessShortCode`.
             pub business_short_code: Option<String>,
-            /// What the customer typed as account number, `BillRefNumber`, to the letter; up to 20 characters, white space
-            /// included ([`trimmed`](Sensitive::trimmed) is without). Often a phone number. Tills have none.
+            /// The account number that the customer typed, `BillRefNumber`, unchanged: up to 20
+            /// characters, including white space ([`trimmed`](Sensitive::trimmed) removes it).
+            /// Often a phone number. Tills have none.
             pub bill_ref_number: Option<Sensitive>,
             /// `InvoiceNumber`; nearly always empty.
             pub invoice_number: Option<Sensitive>,
-            /// The short code's balance after the payment, `OrgAccountBalance`; empty in validations.
+            /// Balance of the short code after the payment, `OrgAccountBalance`, in KES; empty in
+            /// validations.
             pub org_account_balance: Option<Amount>,
-            /// What the answer to the validation gave as `ThirdPartyTransID`.
+            /// The `ThirdPartyTransID` of the response to the validation.
             pub third_party_trans_id: Option<String>,
-            /// Who pays: whole, masked or hashed, by the version of the API that the URLs were registered with.
+            /// Phone number of the payer: plain, masked or hashed, depending on the version of the
+            /// API that registered the URLs.
             pub msisdn: Option<Msisdn>,
-            /// The payer's first name, padded with blanks at times; any of the names may be missing or stars.
+            /// First name of the payer, sometimes padded with blanks. Any of the names may be
+            /// missing or masked with stars.
             pub first_name: Option<Sensitive>,
-            /// The payer's middle name.
+            /// Middle name of the payer.
             pub middle_name: Option<Sensitive>,
-            /// The payer's last name.
+            /// Last name of the payer.
             pub last_name: Option<Sensitive>,
-            /// All that was sent.
+            /// The body as JSON.
             pub raw: RawJson,
         }
 
         impl $name {
-            /// Reads a callback's body.
+            /// Parses a callback's body.
             pub fn parse(body: &[u8]) -> Result<$name, ParseError> {
                 super::read(body, $name::read)
             }
@@ -60,7 +64,8 @@ macro_rules! c2b_payload {
                     trans_time: root.time("TransTime")?,
                     amount: root.amount("TransAmount")?,
                     business_short_code: root.id("BusinessShortCode")?,
-                    // NCBA's pay bill: the order is in `Narrative`, and `BillRefNumber` is the merchant's own account there.
+                    // NCBA's pay bill puts the order into `Narrative`, and the merchant's own
+                    // account into `BillRefNumber`.
                     bill_ref_number: match root.private("Narrative")? {
                         Some(order) => Some(order),
                         None => root.private("BillRefNumber")?,
@@ -68,7 +73,7 @@ macro_rules! c2b_payload {
                     invoice_number: root.private("InvoiceNumber")?,
                     org_account_balance: root.text("OrgAccountBalance")?.and_then(|text| text.parse().ok()),
                     third_party_trans_id: root.string("ThirdPartyTransID")?,
-                    // The same sender: the phone in `Mobile`, the whole name in `name`.
+                    // NCBA puts the phone number into `Mobile`, and the full name into `name`.
                     msisdn: match root.msisdn("MSISDN")? {
                         Some(msisdn) => Some(msisdn),
                         None => root.msisdn("Mobile")?,
@@ -83,7 +88,7 @@ macro_rules! c2b_payload {
                 })
             }
 
-            /// The payer's names, those that are there, with spaces between; stars are as good as missing.
+            /// The payer's names joined by spaces, without those that are missing or masked.
             pub fn full_name(&self) -> Option<Sensitive> {
                 let names = [&self.first_name, &self.middle_name, &self.last_name];
                 let shown = names.into_iter().flatten().map(Sensitive::trimmed);
@@ -92,12 +97,13 @@ macro_rules! c2b_payload {
             }
 
             pub(super) fn content_digest(&self) -> Digest {
-                // People type accounts in either case; what was reconciled may be written in the other.
+                // Customers type accounts in either case, and so may a reconciliation.
                 let account = self.bill_ref_number.as_ref().map(|account| account.trimmed().to_lowercase());
                 ContentHasher::of(&$kind).amount(self.amount).text(account.as_deref()).digest()
             }
 
-            /// What is compared only where two both tell it: the short code. What was reconciled may not have one.
+            /// Digest of the short code, compared only if both callbacks have one. A reconciliation
+            /// may have none.
             pub(super) fn detail(&self) -> Option<Digest> {
                 let short_code = self.business_short_code.as_deref()?;
                 Some(ContentHasher::of(&$kind).text(Some(short_code)).digest())
@@ -107,22 +113,25 @@ macro_rules! c2b_payload {
 }
 
 c2b_payload! {
-    /// M-Pesa asks whether a payment to a pay bill or till is welcome, and waits about 8 seconds for the answer.
+    /// M-Pesa asks whether a payment to a pay bill or till is welcome, and waits about 8 seconds
+    /// for the response.
     ///
-    /// Only short codes for which Safaricom has switched external validation on are asked. When no answer comes in time,
-    /// the `ResponseType` given at registration decides; so a confirmation is money received, whatever was answered.
+    /// Only short codes with external validation enabled by Safaricom are asked. Without a response
+    /// in time, the `ResponseType` of the registration decides, so a confirmation is money received
+    /// whatever was answered.
     C2bValidation, Kind::C2bValidation
 }
 
 c2b_payload! {
-    /// A customer paid a pay bill or till number. It is done: there is nothing left to refuse.
+    /// A customer paid a pay bill or till number. The payment is final.
     ///
-    /// It comes for payments made on the phone, and for STK pushes too when the short code has C2B URLs registered.
+    /// It is sent for payments by phone menu, and for STK pushes to a short code with registered
+    /// C2B URLs.
     C2bConfirmation, Kind::C2bConfirmation
 }
 
 impl C2bConfirmation {
-    /// The payment, with what else is told of it.
+    /// Adds the fields of this callback to its payment.
     pub(super) fn complete(&self, mut payment: Payment) -> Payment {
         payment.time = self.trans_time;
         payment.msisdn.clone_from(&self.msisdn);

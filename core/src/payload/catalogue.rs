@@ -1,77 +1,77 @@
-//! What result codes mean, kind by kind, each with its source.
+//! The meaning of result codes per kind, with sources.
 //!
-//! Sources: **D3** Daraja 3.0 portal pages of December 2025, **D2** the version 2 pages, **LOG** a real callback that
-//! somebody published, **G2** the list of the M-Pesa core that several SDKs carry, **COM** community knowledge without
-//! evidence. The codes `00` to `41` that some lists give for STK are those of the SOAP API before Daraja; no Daraja
-//! callback has been seen with one.
+//! Sources: **D3** Daraja 3.0 portal pages of December 2025, **D2** the version 2 pages, **LOG** a
+//! published real callback, **G2** the list of the M-Pesa core that several SDKs contain, **COM**
+//! community knowledge without evidence. The codes `00` to `41` that some lists have for STK belong
+//! to the SOAP API before Daraja; no Daraja callback with one has been seen.
 
 use std::time::Duration;
 
 use super::Outcome;
 use crate::kind::Kind;
 
-/// What a result code means in callbacks of one kind.
+/// Explanation of a result code in callbacks of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResultCodeInfo {
     /// The code.
     pub code: &'static str,
-    /// What happened, in a few words for the merchant's own staff.
+    /// What happened, in a few words for your own staff.
     pub text: &'static str,
-    /// Whose matter it is.
+    /// Who can do something about it.
     pub category: ResultCategory,
-    /// How the transaction ended.
+    /// Outcome of the transaction.
     pub outcome: Outcome,
-    /// Whether a new attempt makes sense.
+    /// Whether to try the same payment again.
     pub retry: RetryAdvice,
-    /// Where this is from.
+    /// Source of this row.
     pub source: &'static str,
 }
 
-/// Whose matter a result code is.
+/// Who can do something about a result code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ResultCategory {
-    /// It was carried out.
+    /// The transaction was carried out.
     Success,
-    /// The customer's: cancelled, wrong PIN, phone off, wrong recipient.
+    /// The customer: cancelled, wrong PIN, phone off, wrong recipient.
     Customer,
-    /// Money or limits: balance too low, amount too small or large.
+    /// Balances and limits: balance too low, amount too small or large.
     Funds,
-    /// The merchant's set-up: credentials, permissions, short codes, parameters.
+    /// The merchant's configuration: credentials, permissions, short codes, parameters.
     Configuration,
-    /// The same thing was asked for before.
+    /// The same request was sent before.
     Duplicate,
-    /// Still under way, or nobody can tell.
+    /// Still in progress, or unknown.
     Unknown,
-    /// M-Pesa's own trouble.
+    /// M-Pesa's own systems.
     System,
 }
 
-/// Whether a new attempt at the same payment makes sense.
+/// Whether to try the same payment again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RetryAdvice {
-    /// It was carried out; nothing is left to attempt.
+    /// No: it was carried out.
     Done,
-    /// Yes, when the customer wants to.
+    /// Yes, if the customer wants to.
     Yes,
-    /// Yes, after waiting for this long.
+    /// Yes, after this long.
     After(Duration),
-    /// Yes, once somebody has put right what was wrong.
+    /// Yes, after the cause was fixed.
     AfterFix,
-    /// Only after the transaction status API has said that it was not carried out.
+    /// Only if a transaction status query says that it was not carried out.
     AfterStatusQuery,
-    /// No: the same attempt fails again.
+    /// No: it would fail again.
     No,
 }
 
-/// The row for a code in callbacks of this kind.
+/// The row of a code in callbacks of this kind.
 pub(super) fn find(kind: &Kind, code: &str) -> Option<&'static ResultCodeInfo> {
     std::iter::once(&SUCCESS).chain(list(kind)).find(|row| row.code == code)
 }
 
-/// Every code that the catalogue lists for callbacks of this kind.
+/// All listed codes of callbacks of this kind.
 pub fn list(kind: &Kind) -> &'static [ResultCodeInfo] {
     match kind {
         Kind::Stk | Kind::Lipia => STK,
@@ -164,7 +164,7 @@ static B2C: &[ResultCodeInfo] = &[
 
 #[rustfmt::skip]
 static B2B: &[ResultCodeInfo] = &[
-    // Only 2001 is documented. The others are somebody's word, and money went out: ask before paying again.
+    // Only 2001 is documented; the others are hearsay. Money went out: query before paying again.
     row("1",          "the balance is too low",                                Funds,         Unclear, AfterStatusQuery,        "COM"),
     row("2",          "the amount is below the minimum",                       Funds,         Unclear, AfterStatusQuery,        "G2"),
     row("3",          "the amount is above the maximum",                       Funds,         Unclear, AfterStatusQuery,        "G2"),
@@ -204,7 +204,7 @@ static REVERSAL: &[ResultCodeInfo] = &[
     row("R000002",    "there is no transaction with this id",                  Configuration, Failed,  No,               "D3 Reversal"),
 ];
 
-// The codes of a query tell how the query went. The outcome they lead to is the payment's, and of that they say nothing.
+// The codes of a query describe the query. They say nothing about the payment's outcome.
 #[rustfmt::skip]
 static STATUS: &[ResultCodeInfo] = &[
     row("7",          "the receiving party of the query is not valid",         Configuration, Unclear, AfterFix,       "COM"),

@@ -1,4 +1,4 @@
-//! Callbacks of the application's own.
+//! Callbacks of your own.
 
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -10,21 +10,21 @@ use super::levels::{self, Level};
 use super::{Amount, Callback, ParseError, Parsed, RawJson};
 use crate::kind::Kind;
 
-/// A callback that this library has no table row for, `#[callback(path = "…", key = "/json/pointer")]`.
+/// A callback of a custom kind, `#[callback(path = "…", key = "/json/pointer")]`.
 ///
-/// Its key is found by the pointer; the rest is for the application's own type to read.
+/// Its key is found by the pointer; your own type parses the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CustomCallback {
-    /// The fingerprint of the whole body, whatever its order and spelling.
+    /// Digest of the whole body, independent of order and spelling.
     content_digest: Digest,
-    /// All that was sent.
+    /// The body as JSON.
     pub raw: RawJson,
 }
 
 impl CustomCallback {
     pub(super) fn read(kind: &Kind, pointer: &str, raw: RawJson) -> Result<Parsed, ParseError> {
-        // Checked as a whole first: everything below looks at one level of it at a time.
+        // Validate the whole first: everything below looks at one level at a time.
         let text = std::str::from_utf8(raw.as_bytes()).map_err(|_| ParseError::NotText)?;
         let _: &RawValue = serde_json::from_str(text)
             .map_err(|error| ParseError::NotJson { line: error.line(), column: error.column() })?;
@@ -34,12 +34,12 @@ impl CustomCallback {
         Parsed::new(kind.clone(), key, callback)
     }
 
-    /// Reads the body as the application's type.
+    /// Deserialises the body into your type.
     ///
     /// # Errors
-    /// [`ParseError::NotOfTheType`] when it does not fit.
+    /// [`ParseError::NotOfTheType`].
     pub fn to<T: DeserializeOwned>(&self) -> Result<T, ParseError> {
-        // The error's text can quote the body, so only its place is kept.
+        // The error's text can quote the body, so only its position is kept.
         serde_json::from_slice(self.raw.as_bytes())
             .map_err(|error| ParseError::NotOfTheType { line: error.line(), column: error.column() })
     }
@@ -49,15 +49,15 @@ impl CustomCallback {
     }
 }
 
-/// How deep a body is compared member by member. Nobody nests deeper; what does is compared as text.
+/// Maximum depth of a comparison by members; deeper parts are compared as text.
 const DEPTH: usize = 32;
 
-/// The fingerprint of any JSON: members sorted by name, numbers and their spelling as text folded into one form.
+/// Digest of any JSON: members sorted by name, numbers and their spelling as text in one form.
 fn canonical(text: &str, depth: usize) -> Digest {
     let mut hash = Sha256::new();
     match Level::of(text) {
         Ok(Level::Object(mut members)) if depth < DEPTH => {
-            // Repeated names keep their order: the last one wins in most readers.
+            // Repeated names keep their order: in most readers the last one wins.
             members.sort_by(|one, other| one.0.cmp(&other.0));
             hash.update(b"{");
             for (name, value) in members {
@@ -81,8 +81,8 @@ fn canonical(text: &str, depth: usize) -> Digest {
     Digest::from(<[u8; 32]>::from(hash.finalize()))
 }
 
-/// A number without needless zeros. Text is the same as a number when it is written as that number would be; anything
-/// else, an id with leading or trailing zeros too, is itself.
+/// A number without redundant zeros. Text equals a number only if it is written like that number;
+/// ids with leading or trailing zeros stay as they are.
 fn canonical_leaf(text: &str, is_text: bool) -> String {
     match text.parse::<Amount>().map(Amount::canonical) {
         Ok(number) if !is_text || number == text => format!("t{number}"),

@@ -1,4 +1,4 @@
-//! Fingerprints: of a body's bytes, and of what a callback says.
+//! Digests of bodies and of contents.
 
 use std::fmt;
 
@@ -8,18 +8,18 @@ use sha2::{Digest as _, Sha256};
 use super::{Amount, ResultCode, Sensitive};
 use crate::kind::Kind;
 
-/// A SHA-256 of something, by which it is known again.
+/// A SHA-256 digest.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// Of these bytes.
+    /// The digest of these bytes.
     pub fn of(bytes: &[u8]) -> Digest {
         Digest(Sha256::digest(bytes).into())
     }
 
-    /// The same, of what came to the URL of this reference. The bytes that came to one URL do not repeat what came to
-    /// another: a sender who knows the URL of one payment must not be able to answer for another.
+    /// The digest for the URL of this reference. The same bytes at another URL are another
+    /// callback: a sender who knows the URL of one payment must not be able to answer for another.
     pub(crate) fn under(self, reference: Option<&Sensitive>) -> Digest {
         match reference {
             None => self,
@@ -56,8 +56,9 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Gathers what a callback *says*: code, amount, receipt, account. Two bodies that say the same are the same callback
-/// in two spellings. Texts for people, times, names and phone numbers are left out: they are re-worded and masked.
+/// Computes a content digest: code, amount, receipt, account. Two bodies with the same content are
+/// one callback in two spellings. Texts for people, times, names and phone numbers are left out,
+/// because senders reword and mask them.
 pub(crate) struct ContentHasher(Sha256);
 
 impl ContentHasher {
@@ -65,7 +66,8 @@ impl ContentHasher {
         ContentHasher(Sha256::new()).text(Some(kind.name()))
     }
 
-    /// Each part is framed by its length, so that no two sequences of parts read the same.
+    /// Each part is preceded by its length, so that different sequences of parts have different
+    /// inputs.
     pub(crate) fn text(mut self, text: Option<&str>) -> ContentHasher {
         match text {
             Some(text) => {

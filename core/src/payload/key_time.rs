@@ -1,4 +1,4 @@
-//! The part of a key that tells when it was made.
+//! The time in a key.
 
 use crate::kind::Kind;
 

@@ -1,4 +1,4 @@
-//! Any JSON, one level at a time, every leaf as the token that was sent: for bodies that are the application's to read.
+//! Any JSON, one level at a time, with leaves as the original tokens: for bodies of custom kinds.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -26,8 +26,8 @@ impl<'a> Level<'a> {
     }
 }
 
-/// The text of the string, number or boolean that an RFC 6901 pointer names. Names are matched to the letter; a name that
-/// is there twice has no one answer.
+/// The text of the string, number or boolean at an RFC 6901 pointer. Names are compared exactly; a
+/// repeated name is an error.
 pub(super) fn pointer<'a>(text: &'a str, pointer: &str) -> Result<Option<Cow<'a, str>>, ParseError> {
     let mut text = text;
     for name in pointer.split('/').skip(1) {
@@ -50,7 +50,7 @@ pub(super) fn pointer<'a>(text: &'a str, pointer: &str) -> Result<Option<Cow<'a,
     json::leaf(text.trim_ascii())
 }
 
-/// A JSON text without the white space between its tokens.
+/// A JSON text without white space between tokens.
 pub(super) fn compact(text: &str) -> String {
     let mut compacted = String::with_capacity(text.len());
     let (mut in_string, mut escaped) = (false, false);

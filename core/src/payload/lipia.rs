@@ -1,11 +1,11 @@
-//! Lipia, an aggregator that wraps STK pushes.
+//! Lipia, an aggregator for STK pushes.
 
 use super::digest::{ContentHasher, Digest};
 use super::json::Object;
 use super::{Amount, Msisdn, Outcome, ParseError, Payment, RawJson, ResultCode, ResultCodeInfo, Sensitive};
 use crate::kind::Kind;
 
-/// An STK outcome as Lipia sends it.
+/// An STK result in Lipia's format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LipiaCallback {
@@ -13,28 +13,28 @@ pub struct LipiaCallback {
     pub checkout_request_id: Sensitive,
     /// `MerchantRequestID`.
     pub merchant_request_id: Option<String>,
-    /// The merchant's own reference, `ExternalReference`; Lipia does echo it.
+    /// Your own reference, `ExternalReference`, which Lipia sends back.
     pub external_reference: Option<Sensitive>,
     /// `ResultCode`; 0 is success.
     pub result_code: Option<ResultCode>,
     /// `ResultDesc`, for people.
     pub result_desc: Option<String>,
-    /// How much, `Amount`.
+    /// `Amount`, in KES.
     pub amount: Option<Amount>,
     /// M-Pesa's receipt, `MpesaReceiptNumber`; empty on failure.
     pub receipt: Option<String>,
-    /// Who paid, `Phone`.
+    /// Phone number of the payer, `Phone`.
     pub phone: Option<Msisdn>,
     /// `Status`: `Success` or `Failed`.
     pub status: Option<String>,
     /// The outer `status`.
     pub succeeded: Option<bool>,
-    /// All that was sent, `Metadata` included.
+    /// The body as JSON, including `Metadata`.
     pub raw: RawJson,
 }
 
 impl LipiaCallback {
-    /// Reads a callback's body.
+    /// Parses a callback's body.
     pub fn parse(body: &[u8]) -> Result<LipiaCallback, ParseError> {
         super::read(body, LipiaCallback::read)
     }
@@ -59,13 +59,13 @@ impl LipiaCallback {
         })
     }
 
-    /// How the push ended. A code of 0 under a `status` of false contradicts itself, and is unknown.
+    /// Outcome of the push. Code 0 with `status` false is contradictory, and unknown.
     pub fn outcome(&self) -> Outcome {
         let outcome = self.result_code.as_ref().map_or(Outcome::Unknown, |code| code.outcome(&Kind::Lipia));
         if outcome.is_success() && self.succeeded == Some(false) { Outcome::Unknown } else { outcome }
     }
 
-    /// What the result code means; `None` when the catalogue does not list it.
+    /// Explanation of the result code; `None` for an unlisted code.
     pub fn code_info(&self) -> Option<&'static ResultCodeInfo> {
         self.result_code.as_ref()?.code_info(&Kind::Lipia)
     }
@@ -80,7 +80,7 @@ impl LipiaCallback {
             .digest()
     }
 
-    /// The payment, with what else is told of it.
+    /// Adds the fields of this callback to its payment.
     pub(super) fn complete(&self, mut payment: Payment) -> Payment {
         payment.msisdn.clone_from(&self.phone);
         payment.account.clone_from(&self.external_reference);

@@ -1,8 +1,8 @@
-//! The words of M-Pesa as types: what callbacks say, tolerant in shape, strict in meaning.
+//! Daraja's messages as types: tolerant in shape, strict in meaning.
 //!
-//! Every payload has a `parse`, typed members, the outcome, and `source`: all that was sent, as it was sent. `Serialize`
-//! writes the source back, so a payload can be logged by the application or replayed. Two payloads are equal when what
-//! they say is: order, spelling and unknown members have no part in it.
+//! Every payload has `parse`, typed fields, an outcome, and `raw`: the JSON as it was received.
+//! `Serialize` writes that JSON, so a payload can be logged by the application or replayed. Two
+//! payloads are equal if their content is: order, spelling and unknown members do not matter.
 
 mod account;
 mod amount;
@@ -12,9 +12,10 @@ mod c2b;
 mod catalogue;
 mod custom;
 mod digest;
-mod expected;
+mod expectation;
 mod json;
 
+mod error;
 mod key_time;
 mod levels;
 mod lipia;
@@ -25,7 +26,7 @@ mod party;
 mod payment;
 mod ratiba;
 mod raw;
-mod reconciled;
+mod reconciliation;
 mod redact;
 mod result;
 mod result_code;
@@ -33,7 +34,6 @@ mod sensitive;
 mod stk;
 mod time;
 mod timeout;
-mod unreadable;
 
 use bytes::Bytes;
 
@@ -45,7 +45,8 @@ pub use self::c2b::{C2bConfirmation, C2bValidation};
 pub use self::catalogue::{ResultCategory, ResultCodeInfo, RetryAdvice, list as result_codes};
 pub use self::custom::CustomCallback;
 pub use self::digest::Digest;
-pub use self::expected::Expectation;
+pub use self::error::ParseError;
+pub use self::expectation::Expectation;
 pub(crate) use self::key_time::time_prefix;
 pub use self::lipia::LipiaCallback;
 pub use self::msisdn::Msisdn;
@@ -55,7 +56,7 @@ pub use self::party::Party;
 pub use self::payment::Payment;
 pub use self::ratiba::RatibaCallback;
 pub use self::raw::RawJson;
-pub use self::reconciled::Reconciliation;
+pub use self::reconciliation::Reconciliation;
 pub use self::redact::strike_credentials;
 pub use self::result::{B2bResult, B2cResult, BalanceResult, ResultHeader, ReversalResult, StatusResult, TaxResult};
 pub use self::result_code::ResultCode;
@@ -63,7 +64,6 @@ pub use self::sensitive::Sensitive;
 pub use self::stk::StkCallback;
 pub use self::time::DarajaTime;
 pub use self::timeout::QueueTimeout;
-pub use self::unreadable::ParseError;
 
 use self::json::{Document, Object};
 use self::parameters::Entries;
@@ -74,70 +74,70 @@ raw::serialize_as_sent! {
     QueueTimeout B2bExpressCallback RatibaCallback BillManagerPayment LipiaCallback CustomCallback
 }
 
-/// What a delivery says: a typed payload of its kind.
+/// A typed payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Callback {
-    /// `stk`
+    /// Payload of `stk`.
     Stk(StkCallback),
-    /// `c2b_validation`
+    /// Payload of `c2b_validation`.
     C2bValidation(C2bValidation),
-    /// `c2b_confirmation`
+    /// Payload of `c2b_confirmation`.
     C2bConfirmation(C2bConfirmation),
-    /// `b2c_result`
+    /// Payload of `b2c_result`.
     B2cResult(B2cResult),
-    /// `b2b_result`
+    /// Payload of `b2b_result`.
     B2bResult(B2bResult),
-    /// `tax_result`
+    /// Payload of `tax_result`.
     TaxResult(TaxResult),
-    /// `status_result`
+    /// Payload of `status_result`.
     StatusResult(StatusResult),
-    /// `balance_result`
+    /// Payload of `balance_result`.
     BalanceResult(BalanceResult),
-    /// `reversal_result`
+    /// Payload of `reversal_result`.
     ReversalResult(ReversalResult),
-    /// Any of the `…_timeout` kinds.
+    /// Payload of the `…_timeout` kinds.
     QueueTimeout(QueueTimeout),
-    /// `b2b_express`
+    /// Payload of `b2b_express`.
     B2bExpress(B2bExpressCallback),
-    /// `ratiba`
+    /// Payload of `ratiba`.
     Ratiba(RatibaCallback),
-    /// `bill_manager`
+    /// Payload of `bill_manager`.
     BillManager(BillManagerPayment),
-    /// `payment` or `payment_completed`
+    /// Payload of `payment` and `payment_completed`.
     Payment(Payment),
-    /// `lipia`
+    /// Payload of `lipia`.
     Lipia(LipiaCallback),
-    /// `overdue`
+    /// Payload of `overdue`.
     Expectation(Expectation),
-    /// `callback(path = "…", key = "…")`
+    /// Payload of a custom kind, `callback(path = "…", key = "…")`.
     Custom(CustomCallback),
 }
 
-/// A body that was read: which kind it is, what makes it the same callback as another, and what it says.
+/// A parsed body: kind, key and payload.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Parsed {
-    /// What it is. Of a result/timeout pair, the body decides.
+    /// Kind of the callback. For a result/timeout pair, the body decides.
     pub kind: Kind,
-    /// What makes two deliveries the same callback, within the kind.
+    /// Idempotency key within the kind.
     pub key: Sensitive,
     /// The payload.
     pub callback: Callback,
 }
 
-/// The longest key that is taken; Daraja's are under 60 bytes.
+/// Maximum length of a key, in bytes. Daraja's are shorter than 60.
 const LONGEST_KEY: usize = 256;
 
-/// Reads a body that came to the URL of this kind. For a custom kind, `key` is the JSON pointer to its key.
+/// Parses a body from the URL of this kind. `key` is the JSON pointer to the key of a custom kind.
 ///
 /// # Errors
-/// [`ParseError`] says why the body cannot be read; it never quotes the body.
+/// [`ParseError`]. It never quotes the body.
 pub fn parse(kind: &Kind, body: &[u8], key: Option<&str>) -> Result<Parsed, ParseError> {
     parse_bytes(kind, &Bytes::copy_from_slice(body), key, None)
 }
 
-/// The same for a body that may be shared, and that came to the URL of this reference.
+/// The same for a shared body, and for the URL of this reference.
 pub(crate) fn parse_bytes(
     kind: &Kind,
     body: &Bytes,
@@ -148,14 +148,15 @@ pub(crate) fn parse_bytes(
         return CustomCallback::read(kind, key.unwrap_or_default(), RawJson::new(body.clone()));
     }
     let parsed = whole_or_mended(body, |root, raw| read_as(kind, root, raw, reference))?;
-    // M-Pesa's ids are ASCII: one that is not has no certain reading.
+    // M-Pesa's ids are ASCII; another one has no certain reading.
     if !parsed.key.as_str().is_ascii() && std::str::from_utf8(body).is_err() {
         return Err(ParseError::NotText);
     }
     Ok(parsed)
 }
 
-/// Which kind of callback a body looks like that cannot be read as this one: people give one URL for two things.
+/// The kind that a body looks like which cannot be parsed as this kind. People give one URL for two
+/// products.
 pub(crate) fn looks_like(kind: &Kind, body: &Bytes) -> Option<Kind> {
     const TOLD_BY_SHAPE: [Kind; 7] = [
         Kind::Stk,
@@ -170,7 +171,7 @@ pub(crate) fn looks_like(kind: &Kind, body: &Bytes) -> Option<Kind> {
     TOLD_BY_SHAPE.into_iter().find(is_it)
 }
 
-/// Reads a body as it is, and, where it is no JSON object but nearly one, as what it must be.
+/// Parses a body as it is, or repaired if it is nearly JSON.
 fn whole_or_mended<T>(
     body: &Bytes,
     read: impl Fn(Object<'_, '_>, RawJson) -> Result<T, ParseError>,
@@ -222,7 +223,7 @@ fn read_as(
     };
     let key = match &callback {
         Callback::Expectation(expected) => expected.key().into_string(),
-        // An echoed request of B2C version 1 has no id; its URL may name the request.
+        // The echoed request of B2C version 1 has no id; the reference in its URL identifies it.
         Callback::QueueTimeout(timeout) if timeout.key().is_none() => match reference {
             Some(reference) => reference.as_str().to_owned(),
             None => return Err(ParseError::NoKey { field: "OriginatorConversationID" }),
@@ -243,7 +244,8 @@ impl Parsed {
         Ok(parsed)
     }
 
-    /// The fingerprint of what it says: two bodies of one key with the same are the same callback in other words.
+    /// Digest of the content. Two bodies of one key with the same digest are one callback in two
+    /// spellings.
     pub fn content_digest(&self) -> Digest {
         match &self.callback {
             Callback::Stk(callback) => callback.content_digest(),
@@ -255,7 +257,7 @@ impl Parsed {
             Callback::StatusResult(callback) => callback.content_digest(),
             Callback::BalanceResult(callback) => callback.content_digest(),
             Callback::ReversalResult(callback) => callback.content_digest(),
-            // All timeouts of one request say the same: nobody knows.
+            // All timeouts of a request have the same content: the outcome is unknown.
             Callback::QueueTimeout(_) => digest::ContentHasher::of(&self.kind).digest(),
             Callback::B2bExpress(callback) => callback.content_digest(),
             Callback::Ratiba(callback) => callback.content_digest(),
@@ -267,7 +269,7 @@ impl Parsed {
         }
     }
 
-    /// The fingerprint of what not every sender tells; where two callbacks of one key both tell it, it must agree.
+    /// Digest of fields that not every sender fills; compared only if both callbacks have it.
     pub(crate) fn detail(&self) -> Option<Digest> {
         match &self.callback {
             Callback::C2bConfirmation(callback) => callback.detail(),
@@ -276,7 +278,7 @@ impl Parsed {
         }
     }
 
-    /// M-Pesa's receipt, whatever it is told of.
+    /// M-Pesa's receipt, if there is one.
     pub(crate) fn receipt(&self) -> Option<&str> {
         match &self.callback {
             Callback::B2cResult(result) => result.receipt(),
@@ -287,7 +289,7 @@ impl Parsed {
         }
     }
 
-    /// M-Pesa's receipt and an amount, of kinds that tell of money that came in; whatever the outcome.
+    /// Receipt and amount of kinds that report money in, whatever the outcome.
     fn money(&self) -> (Option<&str>, Option<Amount>) {
         match &self.callback {
             Callback::Stk(callback) => (callback.receipt.as_deref(), callback.amount),
@@ -299,14 +301,16 @@ impl Parsed {
         }
     }
 
-    /// M-Pesa's receipt and the amount, when this tells of money that came in: a success, of whole cents above 0.
+    /// Receipt and amount, if this reports money that came in: a success with an amount of whole
+    /// cents above zero.
     pub(crate) fn paid(&self) -> Option<(&str, Amount)> {
         let (receipt, amount) = self.money();
         let is_success = self.callback.outcome().is_some_and(Outcome::is_success);
         receipt.zip(amount).filter(|(_, amount)| is_success && amount.is_payable())
     }
 
-    /// Why somebody must look at it, of kinds that tell of money that came in: it may be money, and it does not account for it.
+    /// Why a person must look at it: it may report money, and contains no payable amount or
+    /// receipt.
     pub(crate) fn is_unaccounted(&self) -> Option<&'static str> {
         if !self.kind.is_money_in() || self.paid().is_some() {
             return None;
@@ -323,7 +327,7 @@ impl Parsed {
         }
     }
 
-    /// The money that came in, when this tells of any.
+    /// The payment that this reports, if any.
     pub fn payment(&self) -> Option<Payment> {
         let (receipt, amount) = self.paid()?;
         let payment = Payment::new(receipt.to_owned(), amount, self.kind.clone());
@@ -337,18 +341,18 @@ impl Parsed {
     }
 }
 
-/// What a callback says of the request that it answers, to be held against what was expected.
+/// Facts to compare with an expectation.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RequestFacts {
-    /// How much was moved, when anything was.
+    /// Amount that was moved, in KES.
     pub(crate) amount: Option<Amount>,
-    /// To which pay bill or till.
+    /// Pay bill or till number.
     pub(crate) business_short_code: Option<String>,
-    /// For what: the account number that the customer typed.
+    /// Account number that the customer typed.
     pub(crate) account: Option<Sensitive>,
     /// Whether money was moved.
     pub(crate) is_success: bool,
-    /// Whether callbacks of its kind always tell how much.
+    /// Whether callbacks of this kind always contain the amount.
     pub(crate) tells_amounts: bool,
 }
 
@@ -385,8 +389,8 @@ impl Parsed {
 }
 
 impl Callback {
-    /// How the transaction ended; `None` for kinds that do not tell: a validation comes before, a custom kind is the
-    /// application's to read.
+    /// Outcome of the transaction; `None` for validations, which come before it, and for custom
+    /// kinds.
     pub fn outcome(&self) -> Option<Outcome> {
         match self {
             Callback::Stk(callback) => Some(callback.outcome()),
@@ -426,12 +430,12 @@ impl Callback {
     }
 }
 
-/// Reads one payload out of a body.
+/// Parses one payload.
 fn read<T>(body: &[u8], read: impl Fn(Object<'_, '_>, RawJson) -> Result<T, ParseError>) -> Result<T, ParseError> {
     whole_or_mended(&Bytes::copy_from_slice(body), read)
 }
 
-/// Reads one list of parameters out of a body that was read before.
+/// Parses one list of parameters of a body that was parsed before.
 fn parameters_of(
     raw: &RawJson,
     entries: impl for<'a> Fn(Object<'_, 'a>) -> Result<Entries<'a>, ParseError>,

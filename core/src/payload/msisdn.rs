@@ -1,4 +1,4 @@
-//! Phone numbers, in the forms in which Daraja sends them.
+//! Phone numbers in Daraja's notations.
 
 use std::fmt;
 
@@ -8,13 +8,13 @@ use sha2::{Digest, Sha256};
 
 use super::json;
 
-/// A customer's phone number, as much of it as Daraja tells.
+/// A customer's phone number (MSISDN), as far as Daraja reveals it.
 ///
-/// STK and B2C tell all of it. C2B tells a hash when the URLs were registered with version 1 of the register API
-/// (SHA-256, unsalted, of the 12 digits: two sandbox logs of 2022 and 2025 agree with the number in the official B2C
-/// sample), and a mask with version 2 (`2547 ***** 126`).
+/// STK and B2C contain all of it. C2B contains a hash if the URLs were registered with version 1 of
+/// the API (SHA-256 without salt, of the 12 digits: two sandbox logs of 2022 and 2025 agree with
+/// the official B2C sample), and a masked number with version 2 (`2547 ***** 126`).
 ///
-/// [`is`](Msisdn::is) compares any of them with a number you know. All of it hides in `Debug`.
+/// [`is`](Msisdn::is) compares any of them with a known number. `Debug` hides all of them.
 ///
 /// ```
 /// use mpesa_callbacks_core::payload::Msisdn;
@@ -31,14 +31,15 @@ use super::json;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Msisdn {
-    /// Digits, nearly always 12 beginning with 254.
+    /// Digits, nearly always 12, starting with 254.
     Plain(String),
-    /// Some digits and a run of `*` or `X` for the rest. The run's length says nothing: `2******9` is one too.
+    /// Some digits and a run of `*` or `X`. The length of the run means nothing: `2******9` is a
+    /// number, too.
     Masked(String),
-    /// A SHA-256 of the number: 64 hexadecimal digits, the same with five of them masked (34 digits, ` ***** `, 25 digits), or
-    /// base64.
+    /// SHA-256 of the number: 64 hexadecimal digits, the same with five of them masked (34 digits,
+    /// ` ***** `, 25 digits), or base64.
     Hashed(String),
-    /// None of these: a till's number where a payer's is meant, or what nobody has seen yet. The text is kept.
+    /// Anything else, unchanged: for example a till number in the place of the payer's.
     Other(String),
 }
 
@@ -50,9 +51,11 @@ impl Msisdn {
         }
     }
 
-    /// Whether this is the number given, in any of the forms `254712345678`, `+254 712 345 678`, `0712345678`, `712345678`.
+    /// Whether this is the given number, in any of the forms `254712345678`, `+254 712 345 678`,
+    /// `0712345678`, `712345678`.
     ///
-    /// For a masked number or hash: whether the digits that can be seen agree. Of a number that is a hint, not a proof.
+    /// A masked number or hash is compared by its visible digits. For a masked number that is a
+    /// hint, not a proof.
     pub fn is(&self, number: &str) -> bool {
         let number = international(number);
         match self {
@@ -64,7 +67,7 @@ impl Msisdn {
     }
 }
 
-/// `0712…`, `712…`, `+254 712…` → `254712…`. Numbers of other countries stay as they are.
+/// `0712…`, `712…`, `+254 712…` → `254712…`. Numbers of other countries are kept.
 fn international(number: &str) -> String {
     let digits: String = number.chars().filter(char::is_ascii_digit).collect();
     match digits.len() {
@@ -78,8 +81,8 @@ fn is_mask(c: char) -> bool {
     matches!(c, '*' | 'X' | 'x')
 }
 
-/// Whether a number may be the one behind a mask: it begins and ends as the mask does, and has the digits in between, in
-/// order. A mask that shows nothing tells nothing.
+/// Whether a number fits a mask: same start and end, and the digits in between in order. A mask
+/// without digits fits nothing.
 fn mask_admits(mask: &str, number: &str) -> bool {
     let visible: Vec<&str> = mask.split(|c: char| is_mask(c)).collect();
     let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
@@ -97,7 +100,7 @@ fn mask_admits(mask: &str, number: &str) -> bool {
     admits(number) || (start.starts_with('0') && local.is_some_and(|local| admits(&local)))
 }
 
-/// Whether a hash in any of its spellings is this one.
+/// Whether a hash, in any notation, is this one.
 fn hash_admits(text: &str, hash: &[u8]) -> bool {
     let hexadecimal = HEXLOWER.encode(hash);
     if text.len() == BASE64_LENGTH {
@@ -112,13 +115,13 @@ fn hash_admits(text: &str, hash: &[u8]) -> bool {
     }
 }
 
-/// What stands in the middle of a hash that was masked as if it were a number (production, July 2024): five of its digits.
+/// The middle of a hash that was masked like a number (production, July 2024): five of its digits.
 const HASH_MASK: &str = " ***** ";
 
-/// The length of a SHA-256 in base64, as Kopo Kopo sends it (April 2026).
+/// Length of a SHA-256 in base64, as Kopo Kopo sends it (April 2026).
 const BASE64_LENGTH: usize = 44;
 
-/// Fewer digits than any phone number has are a till's or pay bill's, which aggregators send in the payer's place.
+/// Shorter numbers are tills or pay bills, which aggregators send in the payer's place.
 const SHORTEST: usize = 9;
 
 fn is_hash(text: &str) -> bool {

@@ -1,4 +1,5 @@
-//! Lists of named values: `CallbackMetadata`, `ResultParameters`, `ReferenceData`, Ratiba's `responseData`.
+//! Lists of named values: `CallbackMetadata`, `ResultParameters`, `ReferenceData`, Ratiba's
+//! `responseData`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,10 +9,11 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 use super::json::{self, Document, Node, Value};
 use super::{Amount, ParseError};
 
-/// A list of named values in the order in which Daraja sent it.
+/// A list of named values, in order.
 ///
-/// A name may be there more than once (`DebitPartyName` is, in the official sample of a transaction status), and may be
-/// there without a value. Names are compared to the letter: Ratiba has both `status` and `Status`. Values hide in `Debug`.
+/// A name may be repeated (`DebitPartyName` is, in the official sample of a transaction status),
+/// and may have no value. Names are compared exactly: Ratiba has both `status` and `Status`.
+/// `Debug` hides the values.
 #[derive(Clone, Default)]
 pub struct Parameters(Vec<Parameter>);
 
@@ -19,9 +21,9 @@ pub struct Parameters(Vec<Parameter>);
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Parameter {
-    /// Its name.
+    /// Name of the parameter.
     pub name: String,
-    /// Its value as text, a number with the digits that were sent; `None` when there is none.
+    /// Value as text, a number with its original digits; `None` without one.
     pub value: Option<String>,
 }
 
@@ -36,17 +38,17 @@ impl Parameters {
         self.0.iter().filter(move |parameter| parameter.name == name).filter_map(|parameter| parameter.value.as_deref())
     }
 
-    /// All of them, in order.
+    /// All parameters, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Parameter> {
         self.0.iter()
     }
 
-    /// How many there are.
+    /// Number of parameters.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no parameters.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -79,16 +81,16 @@ impl Serialize for Parameter {
     }
 }
 
-/// How deep a list may be wrapped.
+/// Maximum depth of wrapped lists.
 const DEPTH: usize = 4;
 
-/// The same list while it is read, borrowed from the body.
+/// The list while it is parsed, borrowed from the body.
 #[derive(Default)]
 pub(super) struct Entries<'a>(Vec<(Cow<'a, str>, Option<Cow<'a, str>>)>);
 
 impl<'a> Entries<'a> {
-    /// Gathers the entries below a node, however they are wrapped: a list, one bare object where a list is meant
-    /// (Daraja collapses a list of one), or either inside one more object, whose name varies.
+    /// Collects the entries below a node: from a list, from one object in place of a list (Daraja
+    /// collapses a list of one), or from either inside an object whose name varies.
     pub(super) fn gather(node: Option<Node<'_, 'a>>) -> Result<Entries<'a>, ParseError> {
         let Some(node) = node else { return Ok(Entries::default()) };
         let mut entries = Entries(Vec::with_capacity(8));
@@ -106,12 +108,12 @@ impl<'a> Entries<'a> {
                 self.0.push((name, object.text("Value")?));
                 return Ok(());
             }
-            // `ReferenceData` is misplaced inside `ResultParameters` in a Postman collection that people copy from.
+            // A popular Postman collection misplaces `ReferenceData` inside `ResultParameters`.
             let mut inner = object.members().filter(|(name, _)| !name.eq_ignore_ascii_case("ReferenceData"));
             return inner.try_for_each(|(_, node)| self.add(node, depth + 1));
         }
         match node.value() {
-            // Under a name that we do not know.
+            // Below an unknown name.
             Value::Raw(raw) if raw.get().starts_with(['{', '[']) && depth < DEPTH => {
                 self.add(Document::parse(raw.get().as_bytes())?.node(), depth + 1)
             }
@@ -119,7 +121,7 @@ impl<'a> Entries<'a> {
         }
     }
 
-    /// The first value under any of these names; names are tried in order.
+    /// The first value of any of these names, tried in order.
     pub(super) fn text(&self, names: &[&str]) -> Option<&str> {
         let is_said = |value: &&str| !value.chars().all(char::is_whitespace);
         names.iter().find_map(|name| self.all(name).next().filter(is_said))
@@ -129,15 +131,15 @@ impl<'a> Entries<'a> {
         self.text(names).map(str::to_owned)
     }
 
-    /// All values of this name, in order: to the letter, because Ratiba has both `status` and `Status`; and in other letters'
-    /// case where nothing has it to the letter.
+    /// All values of this name, in order. Compared exactly, because Ratiba has both `status` and
+    /// `Status`; in any letter case only if there is no exact match.
     pub(super) fn all<'s, 'n>(&'s self, name: &'n str) -> impl Iterator<Item = &'s str> + use<'s, 'n, 'a> {
         let is_there = self.0.iter().any(|(other, _)| other == name);
         let is_it = move |other: &str| other == name || !is_there && other.eq_ignore_ascii_case(name);
         self.0.iter().filter(move |(other, _)| is_it(other)).filter_map(|(_, value)| value.as_deref())
     }
 
-    /// A value that decides something. Where it is there twice with different values, there is no one answer.
+    /// A value that decides something. Two different values are an error.
     pub(super) fn one(&self, name: &'static str) -> Result<Option<&str>, ParseError> {
         let mut values = self.all(name).map(str::trim).filter(|value| !value.is_empty());
         let first = values.next();

@@ -1,8 +1,9 @@
-//! The two sides of a transaction, as results name them.
+//! The parties of a transaction.
 
 use super::{Msisdn, Sensitive};
 
-/// Somebody as results name them: `254708374149 - John Doe`, `603094 - Safaricom3117`, `000000– Biller Company`.
+/// A party as results write it: `254708374149 - John Doe`, `603094 - Safaricom3117`, `000000–
+/// Biller Company`.
 ///
 /// ```
 /// use mpesa_callbacks_core::payload::Party;
@@ -25,17 +26,17 @@ impl Party {
         self.text.as_str()
     }
 
-    /// What stands before the dash: a phone number, whole or masked, or a short code.
+    /// The part before the dash: a phone number, plain or masked, or a short code.
     pub fn number(&self) -> Option<&str> {
         self.number.as_ref().map(Sensitive::as_str)
     }
 
-    /// What stands behind the dash.
+    /// The part after the dash.
     pub fn name(&self) -> Option<&str> {
         self.name.as_ref().map(Sensitive::as_str)
     }
 
-    /// The number, when it is a phone's: more than eight digits, or masked.
+    /// The number, if it is a phone number: more than eight digits, or masked.
     pub fn msisdn(&self) -> Option<Msisdn> {
         match Msisdn::from(self.number()?) {
             Msisdn::Plain(digits) if digits.len() < 9 => None,

@@ -1,4 +1,4 @@
-//! Money that came in, once per receipt.
+//! Payments: money that came in, once per receipt.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -8,41 +8,42 @@ use super::json::Object;
 use super::{Amount, DarajaTime, Msisdn, ParseError, RawJson, Sensitive};
 use crate::kind::Kind;
 
-/// Money that came in, once per receipt, whichever callbacks told of it.
+/// Money that came in, once per receipt, whichever callbacks reported it.
 ///
-/// An STK push to a short code with registered C2B URLs is told of twice: as `stk` and as `c2b_confirmation`, in either
-/// order. The first callback that shows the money also records this, and `#[payment]` runs once.
+/// An STK push to a short code with registered C2B URLs is reported twice, as `stk` and as
+/// `c2b_confirmation`, in either order. The first callback with the money also records this
+/// payment, and `#[payment]` runs once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Payment {
     /// M-Pesa's receipt: the key.
     pub receipt: String,
-    /// How much came in.
+    /// Amount in KES.
     pub amount: Amount,
-    /// When.
+    /// Time of the payment, Africa/Nairobi.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<DarajaTime>,
-    /// Who paid.
+    /// Phone number of the payer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub msisdn: Option<Msisdn>,
-    /// The payer's names, as far as C2B tells them.
+    /// Name of the payer, if C2B contains it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payer: Option<Sensitive>,
-    /// What it is for: the account number that the customer typed, the invoice's account, or an aggregator's reference. An STK
-    /// callback of Safaricom's does not tell it.
+    /// What the payment is for: the account number that the customer typed, the account of the
+    /// invoice, or an aggregator's reference. Safaricom's STK callbacks do not contain it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<Sensitive>,
-    /// The merchant's own id, from the per-payment URL of one of its callbacks, or of the request that was
-    /// [expected](crate::Inbox::expect_callback).
+    /// Your own id of what is being paid: from the per-payment URL of one of its callbacks, or from
+    /// an [expectation](crate::Inbox::expect_callback).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<Sensitive>,
-    /// The pay bill or till number, where it is told.
+    /// Pay bill or till number, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub business_short_code: Option<String>,
-    /// The push that led to it, where one did and its callback has come.
+    /// `CheckoutRequestID` of the push that caused it, if its callback has arrived.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkout_request_id: Option<Sensitive>,
-    /// The kind of callback that told of it first.
+    /// Kind of the callback that reported it first.
     pub first_reported_by: Kind,
 }
 
@@ -62,11 +63,11 @@ impl Payment {
         }
     }
 
-    /// Which order it is for: the [`reference`](Payment::reference), else the [`account`](Payment::account) without the white
-    /// space around it; `None` when neither is known.
+    /// Which order it is for: the [`reference`](Payment::reference), else the trimmed
+    /// [`account`](Payment::account); `None` if neither is known.
     ///
-    /// A reference is the merchant's own; an account is what the customer typed, and may be misspelt: compare it as people
-    /// write it, and keep a place for payments whose order is not found.
+    /// The reference is your own. The account is what the customer typed, and may be misspelt:
+    /// compare it tolerantly, and keep a place for payments whose order is not found.
     ///
     /// ```
     /// use mpesa_callbacks_core::payload::Payment;
@@ -80,7 +81,7 @@ impl Payment {
         self.reference.as_ref().map(Sensitive::as_str).or(account)
     }
 
-    /// Takes over what another callback of the same receipt tells, where nothing is known yet.
+    /// Takes the fields that are missing from another callback of the same receipt.
     pub(crate) fn take_over(&mut self, other: Payment) {
         fn fill<T>(mine: &mut Option<T>, theirs: Option<T>) {
             if mine.is_none() {
@@ -96,7 +97,7 @@ impl Payment {
         fill(&mut self.checkout_request_id, other.checkout_request_id);
     }
 
-    /// Reads back what [`Serialize`] wrote.
+    /// Parses what [`Serialize`] wrote.
     pub fn parse(body: &[u8]) -> Result<Payment, ParseError> {
         super::read(body, Payment::read)
     }
@@ -119,7 +120,7 @@ impl Payment {
 
     /// Its body in a store.
     pub(crate) fn to_body(&self) -> Bytes {
-        // Writing strings, numbers and no maps into memory does not fail.
+        // Serialising strings and numbers into memory does not fail.
         serde_json::to_vec(self).unwrap_or_default().into()
     }
 

@@ -6,38 +6,39 @@ use super::parameters::Entries;
 use super::{Amount, Msisdn, Outcome, Parameters, ParseError, RawJson, ResultCode, ResultCodeInfo, Sensitive};
 use crate::kind::Kind;
 
-/// A standing order was created, or was not.
+/// The result of a standing order, or a deduction under one.
 ///
-/// It tells of the order. For its deductions no callback is documented (C2B confirmations may come); one public test fixture
-/// has them under the order's own id, with a receipt as `TransactionID`. That is not confirmed by Safaricom, but costs nothing
-/// to read: see [`is_deduction`](RatibaCallback::is_deduction).
+/// No callback for deductions is documented; C2B confirmations may arrive. One public test fixture
+/// has deductions under the order's id, with a receipt as `TransactionID`. Safaricom has not
+/// confirmed that: see [`is_deduction`](RatibaCallback::is_deduction).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RatibaCallback {
-    /// The request's id, `requestRefID`: the key where it is there.
+    /// `requestRefID`: the key, if it is there.
     pub request_ref_id: Option<String>,
-    /// M-Pesa's id of the answer, `responseRefID`: the key otherwise.
+    /// `responseRefID`: else the key.
     pub response_ref_id: Option<String>,
-    /// `responseCode`; 0 is success (200 in the answer to the request).
+    /// `responseCode`; 0 is success (200 in the response to the request).
     pub result_code: Option<ResultCode>,
     /// `responseDescription`, for people.
     pub result_desc: Option<String>,
     /// `TransactionID`, unless it is all zeros.
     pub transaction_id: Option<String>,
-    /// `Status`: `OKAY`, `ERROR`. Newer bodies have `status` beside it (`ACTIVE`), in [`data`](RatibaCallback::data).
+    /// `Status`: `OKAY`, `ERROR`. Newer bodies also have `status` (`ACTIVE`), in
+    /// [`data`](RatibaCallback::data).
     pub status: Option<String>,
-    /// Whose order it is, `Msisdn`; masked.
+    /// Phone number of the customer, `Msisdn`; masked.
     pub msisdn: Option<Msisdn>,
-    /// How much is paid each time, `amount`; only in newer bodies.
+    /// Amount per deduction, `amount`, in KES; only in newer bodies.
     pub amount: Option<Amount>,
     /// `standingOrderName`; only in newer bodies.
     pub standing_order_name: Option<Sensitive>,
-    /// All that was sent.
+    /// The body as JSON.
     pub raw: RawJson,
 }
 
 impl RatibaCallback {
-    /// Reads a callback's body.
+    /// Parses a callback's body.
     pub fn parse(body: &[u8]) -> Result<RatibaCallback, ParseError> {
         super::read(body, RatibaCallback::read)
     }
@@ -71,8 +72,9 @@ impl RatibaCallback {
         Entries::gather(root.member("responseBody")?)
     }
 
-    /// Whether it tells of a deduction rather than of the order itself: an amount and an M-Pesa receipt, and no order's name
-    /// (unconfirmed, see above). Each deduction is a callback of its own: its key is that of the order, `/`, and the receipt.
+    /// Whether it reports a deduction, not the order: it has an amount and a receipt, and no name
+    /// of the order (unconfirmed, see above). Each deduction is a callback of its own, with the
+    /// order's key, `/` and the receipt as its key.
     pub fn is_deduction(&self) -> bool {
         let is_receipt = |id: &str| id.len() == 10 && id.bytes().any(|byte| byte.is_ascii_alphabetic());
         self.amount.is_some()
@@ -80,7 +82,7 @@ impl RatibaCallback {
             && self.transaction_id.as_deref().is_some_and(is_receipt)
     }
 
-    /// The key, of an order or of one of its deductions.
+    /// Key of an order or of one of its deductions.
     pub(super) fn event_key(&self) -> String {
         let key = self.key().unwrap_or_default();
         match self.transaction_id.as_deref().filter(|_| self.is_deduction()) {
@@ -89,17 +91,17 @@ impl RatibaCallback {
         }
     }
 
-    /// What makes two deliveries the same callback: the request's id, else the answer's.
+    /// Key of the order: the request's id, else the response's.
     pub fn key(&self) -> Option<&str> {
         self.request_ref_id.as_deref().or(self.response_ref_id.as_deref())
     }
 
-    /// How the request for the order ended. See [`ResultCode::outcome`].
+    /// Outcome of the request for the order. See [`ResultCode::outcome`].
     pub fn outcome(&self) -> Outcome {
         self.result_code.as_ref().map_or(Outcome::Unknown, |code| code.outcome(&Kind::Ratiba))
     }
 
-    /// What the result code means; `None` when the catalogue does not list it.
+    /// Explanation of the result code; `None` for an unlisted code.
     pub fn code_info(&self) -> Option<&'static ResultCodeInfo> {
         self.result_code.as_ref()?.code_info(&Kind::Ratiba)
     }

@@ -1,4 +1,4 @@
-//! The JSON that a payload was read from.
+//! The JSON of a payload.
 
 use std::fmt;
 
@@ -8,10 +8,11 @@ use serde_json::value::RawValue;
 
 use super::levels;
 
-/// The JSON that a payload was read from: every member as it was sent, unknown and repeated ones too.
+/// The JSON of a payload: every member as it was sent, including unknown and repeated ones.
 ///
-/// It writes itself back with `Serialize`, token for token but for the white space between them, for logs of the
-/// application's own and for replay. That is for `serde_json`; other formats have no place for JSON's tokens. It has no part in comparing payloads: two are equal when what they say is, however it was spelled.
+/// `Serialize` writes it token by token without white space, for logs of the application and for
+/// replay. It needs `serde_json`; other formats cannot embed JSON tokens. It does not take part in
+/// comparisons of payloads.
 #[derive(Clone)]
 pub struct RawJson(Bytes);
 
@@ -25,8 +26,8 @@ impl RawJson {
         &self.0
     }
 
-    /// The text of the string, number or boolean that an RFC 6901 pointer names, such as
-    /// `/Body/stkCallback/MerchantRequestID`. A number comes with the digits that were sent.
+    /// The text of the string, number or boolean at an RFC 6901 pointer, such as
+    /// `/Body/stkCallback/MerchantRequestID`. A number has its original digits.
     pub fn pointer(&self, pointer: &str) -> Option<String> {
         let text = std::str::from_utf8(&self.0).ok()?;
         Some(levels::pointer(text, pointer).ok()??.into_owned())
@@ -51,13 +52,13 @@ impl fmt::Debug for RawJson {
 impl Serialize for RawJson {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let text = std::str::from_utf8(&self.0).map_err(ser::Error::custom)?;
-        // Its text can quote the body.
+        // The error's text can quote the body.
         let json = RawValue::from_string(levels::compact(text)).map_err(|_| ser::Error::custom("not JSON"))?;
         json.serialize(serializer)
     }
 }
 
-/// Payloads serialise as what was sent, compacted: for logs of the user's own, and for replay.
+/// Payloads serialise as their original JSON, compacted.
 macro_rules! serialize_as_sent {
     ($($payload:ident)+) => {$(
         impl serde::Serialize for $payload {

@@ -1,4 +1,4 @@
-//! Result codes: text, explained per kind.
+//! Result codes.
 
 use std::fmt;
 
@@ -10,8 +10,8 @@ use crate::kind::Kind;
 
 /// A result code as Daraja sent it: `0`, `1032`, `SFC_IC0003`, `R000002`, …
 ///
-/// It stays text, because Daraja sends numbers, numbers as text, and text. Only a code that *is* 0 is success; what a
-/// code means depends on the kind (2001 is a wrong PIN in STK, and a bad credential in B2C).
+/// It stays text, because Daraja sends numbers, numbers as text, and text. Only 0 is success. The
+/// meaning depends on the kind: 2001 is a wrong PIN in STK, and a wrong credential in B2C.
 ///
 /// ```
 /// use mpesa_callbacks_core::Kind;
@@ -26,22 +26,24 @@ use crate::kind::Kind;
 pub struct ResultCode(String);
 
 impl ResultCode {
-    /// The code's text.
+    /// The text of the code.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether the code is 0. `00000000` is not (it is a fixture's), and neither is any code that merely begins so.
+    /// Whether the code is 0. `00000000` is not (it is a fixture's), nor is any other code that
+    /// starts with 0.
     pub fn is_success(&self) -> bool {
         self.0 == "0"
     }
 
-    /// What the catalogue knows of it in callbacks of this kind; `None` for a code that it does not list.
+    /// Explanation of the code in callbacks of this kind; `None` for an unlisted code.
     pub fn code_info(&self, kind: &Kind) -> Option<&'static ResultCodeInfo> {
         catalogue::find(kind, &self.0)
     }
 
-    /// How a transaction ended that a callback of this kind gave this code for. An unlisted code is unknown.
+    /// Outcome of a transaction with this code in a callback of this kind. Unlisted codes are
+    /// unknown.
     pub fn outcome(&self, kind: &Kind) -> Outcome {
         if self.is_success() {
             return Outcome::Success;
@@ -53,7 +55,7 @@ impl ResultCode {
 impl From<&str> for ResultCode {
     fn from(text: &str) -> ResultCode {
         let text = text.trim();
-        // `0.0` is the number 0 in another spelling; `00000000` is no JSON number at all.
+        // `0.0` is the number 0; `00000000` is not a JSON number.
         let zero = text.starts_with("0.") && text.len() > 2 && text[2..].bytes().all(|digit| digit == b'0');
         ResultCode(if zero { "0".to_owned() } else { text.to_owned() })
     }

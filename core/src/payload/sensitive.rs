@@ -1,12 +1,13 @@
-//! Text that must not end up in a log.
+//! Text with personal data.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Text that tells who somebody is: a name, an account number that customers type, an id that holds a phone number.
+/// Text that identifies a person: a name, an account number that a customer typed, an id with a
+/// phone number.
 ///
-/// It hides in `Debug` and has no `Display`; to use it, ask for it by [`as_str`](Sensitive::as_str).
+/// `Debug` hides it, and it has no `Display`; use [`as_str`](Sensitive::as_str).
 ///
 /// ```
 /// use mpesa_callbacks_core::payload::Sensitive;
@@ -21,17 +22,17 @@ use serde::{Deserialize, Serialize};
 pub struct Sensitive(String);
 
 impl Sensitive {
-    /// The text, as it was sent.
+    /// The text as it was sent.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The text without the white space around it, which customers type too.
+    /// The text without surrounding white space, which customers type, too.
     pub fn trimmed(&self) -> &str {
         self.0.trim()
     }
 
-    /// The text, to own.
+    /// The text, owned.
     pub fn into_string(self) -> String {
         self.0
     }

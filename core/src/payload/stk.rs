@@ -34,44 +34,47 @@ use crate::kind::Kind;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StkCallback {
-    /// Daraja's id of the request, `MerchantRequestID`.
+    /// `MerchantRequestID`, Daraja's id of the request.
     pub merchant_request_id: Option<String>,
-    /// Daraja's id of the push, `CheckoutRequestID`: the key. Since 2022 it ends in the payer's phone number.
+    /// `CheckoutRequestID`, Daraja's id of the push: the key. Since 2022 it ends in the payer's
+    /// phone number.
     pub checkout_request_id: Sensitive,
     /// `ResultCode`; 0 is success.
     pub result_code: Option<ResultCode>,
-    /// `ResultDesc`, for people: its wording changes from year to year.
+    /// `ResultDesc`, for people; its wording changes from year to year.
     pub result_desc: Option<String>,
-    /// What the customer paid.
+    /// Amount that the customer paid, in KES.
     pub amount: Option<Amount>,
-    /// M-Pesa's receipt, `MpesaReceiptNumber`. A C2B confirmation of the same payment has it as its `TransID`.
+    /// M-Pesa's receipt, `MpesaReceiptNumber`. It is the `TransID` of the C2B confirmation of the
+    /// same payment.
     pub receipt: Option<String>,
-    /// `Balance`; nearly always without a value.
+    /// `Balance`; nearly always empty.
     pub balance: Option<Amount>,
-    /// When the customer paid, `TransactionDate`.
+    /// Time of the payment, `TransactionDate`.
     pub transaction_date: Option<DarajaTime>,
-    /// Who paid, `PhoneNumber`; `Msisdn` beside the metadata, where an aggregator adds it.
+    /// Phone number of the payer, `PhoneNumber`; or `Msisdn` beside the metadata, which an
+    /// aggregator adds.
     pub phone_number: Option<Msisdn>,
-    /// The merchant's own reference, `ExternalReference`, where an aggregator adds it (TinyPesa does).
+    /// Your own reference, `ExternalReference`, if an aggregator adds it (TinyPesa does).
     pub external_reference: Option<Sensitive>,
-    /// All that was sent.
+    /// The body as JSON.
     pub raw: RawJson,
 }
 
 impl StkCallback {
-    /// Reads a callback's body.
+    /// Parses a callback's body.
     pub fn parse(body: &[u8]) -> Result<StkCallback, ParseError> {
         super::read(body, StkCallback::read)
     }
 
     pub(super) fn read(root: Object<'_, '_>, raw: RawJson) -> Result<StkCallback, ParseError> {
-        // M-Pesa Ethiopia wraps the whole in one more `Envelope`.
+        // M-Pesa Ethiopia adds another `Envelope`.
         let root = root.object("Envelope")?.unwrap_or(root);
         let body = root.object("Body")?.unwrap_or(root);
         let callback = match body.object("stkCallback")? {
             Some(callback) => callback,
-            // Flat: some senders' failures, and every answer of the STK query API. An answer that has no result yet has its
-            // `ResultCode` all the same, empty.
+            // A flat body: failures of some senders, and every response of the STK query. Without a
+            // result yet its `ResultCode` is empty.
             None if body.has("CheckoutRequestID") && body.has("ResultCode") => body,
             None => return Err(ParseError::NoKey { field: "CheckoutRequestID" }),
         };
@@ -101,12 +104,12 @@ impl StkCallback {
         Entries::gather(callback.member("CallbackMetadata")?)
     }
 
-    /// How the push ended. See [`ResultCode::outcome`].
+    /// Outcome of the push. See [`ResultCode::outcome`].
     pub fn outcome(&self) -> Outcome {
         self.result_code.as_ref().map_or(Outcome::Unknown, |code| code.outcome(&Kind::Stk))
     }
 
-    /// What the result code means; `None` when the catalogue does not list it.
+    /// Explanation of the result code; `None` for an unlisted code.
     pub fn code_info(&self) -> Option<&'static ResultCodeInfo> {
         self.result_code.as_ref()?.code_info(&Kind::Stk)
     }
@@ -128,7 +131,7 @@ impl StkCallback {
             .digest()
     }
 
-    /// The payment, with what else is told of it.
+    /// Adds the fields of this callback to its payment.
     pub(super) fn complete(&self, mut payment: Payment) -> Payment {
         payment.time = self.transaction_date;
         payment.msisdn.clone_from(&self.phone_number);

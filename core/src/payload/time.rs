@@ -1,4 +1,4 @@
-//! Daraja's times: East Africa Time, without saying so.
+//! Daraja's times: East Africa Time without a zone.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -8,10 +8,11 @@ use serde::{Serialize, Serializer};
 
 use super::json;
 
-/// A moment as Daraja tells it, in Nairobi's time (`Africa/Nairobi`, always +03:00), to the second.
+/// A time in Daraja's notation, in Africa/Nairobi (always +03:00), to the second.
 ///
-/// Daraja writes its times without a zone, in half a dozen forms (`20191219102115`, `19.12.2019 11:45:50`, …). They are
-/// for people: do not order events by them, a confirmation can be stamped a second before the push that it completes.
+/// Daraja writes times without a zone, in half a dozen formats (`20191219102115`, `19.12.2019
+/// 11:45:50`, …). Do not order events by them: a confirmation can be stamped a second before its
+/// push.
 ///
 /// ```
 /// use mpesa_callbacks_core::payload::DarajaTime;
@@ -24,13 +25,13 @@ use super::json;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DarajaTime(NaiveDateTime);
 
-/// Kenya has kept +03:00 all year round since 1960; no time zone database is needed.
+/// Kenya has used +03:00 all year since 1960, so no time zone database is needed.
 const NAIROBI: FixedOffset = FixedOffset::east_opt(3 * 60 * 60).unwrap();
 
 impl DarajaTime {
-    /// Reads any of the forms seen: `YYYYMMDDHHmmss` (exactly 14 digits), `DD.MM.YYYY HH:mm:ss`, `YYYY-MM-DD HH:mm:ss`,
-    /// ISO 8601 with `T` and perhaps an offset, and a date alone, which is its midnight; and the first of them as a float, as
-    /// some relays write it (`2.0251003030427E13`).
+    /// Parses any of the known formats: `YYYYMMDDHHmmss` (14 digits, also as a float such as
+    /// `2.0251003030427E13`), `DD.MM.YYYY HH:mm:ss`, `YYYY-MM-DD HH:mm:ss`, ISO 8601 with `T` and
+    /// an optional offset, and a date alone, which is its midnight.
     pub fn parse(text: &str) -> Option<DarajaTime> {
         let text = text.trim();
         let digits = json::whole(text);
@@ -50,7 +51,7 @@ impl DarajaTime {
             return DarajaTime::new(year, month, day, [hour, minute, second]);
         }
         let elsewhere = |format| {
-            // At the ends of what can be told, there is no such time in Nairobi.
+            // At the ends of the calendar there is no such time in Nairobi.
             let time = DateTime::parse_from_str(text, format).ok()?.naive_utc();
             time.checked_add_offset(NAIROBI)
         };
@@ -70,37 +71,37 @@ impl DarajaTime {
     }
 
     fn to_the_second(time: NaiveDateTime) -> Option<DarajaTime> {
-        // A year has four digits in RFC 3339.
+        // RFC 3339 has years of four digits.
         time.with_nanosecond(0).filter(|time| (0..=9999).contains(&time.year())).map(DarajaTime)
     }
 
-    /// The year, as a calendar in Nairobi shows it.
+    /// Year in Nairobi.
     pub fn year(self) -> i16 {
         // 0 to 9999.
         i16::try_from(self.0.year()).unwrap_or_default()
     }
 
-    /// The month, 1 to 12.
+    /// Month, 1 to 12.
     pub fn month(self) -> i8 {
         two_digits(self.0.month())
     }
 
-    /// The day of the month, 1 to 31.
+    /// Day of the month, 1 to 31.
     pub fn day(self) -> i8 {
         two_digits(self.0.day())
     }
 
-    /// The hour, 0 to 23, as a clock in Nairobi shows it.
+    /// Hour in Nairobi, 0 to 23.
     pub fn hour(self) -> i8 {
         two_digits(self.0.hour())
     }
 
-    /// The minute, 0 to 59.
+    /// Minute, 0 to 59.
     pub fn minute(self) -> i8 {
         two_digits(self.0.minute())
     }
 
-    /// The second, 0 to 59.
+    /// Second, 0 to 59.
     pub fn second(self) -> i8 {
         two_digits(self.0.second())
     }
@@ -123,7 +124,7 @@ fn two_digits(number: u32) -> i8 {
     i8::try_from(number).unwrap_or_default()
 }
 
-/// RFC 3339, with the offset that Daraja leaves out.
+/// RFC 3339, with the offset that Daraja omits.
 impl fmt::Display for DarajaTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}+03:00", self.0.format("%Y-%m-%dT%H:%M:%S"))

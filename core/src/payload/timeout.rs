@@ -1,32 +1,33 @@
-//! What comes to a `QueueTimeOutURL`.
+//! Queue timeouts.
 
 use super::json::Object;
 use super::result::envelope;
 use super::{Outcome, ParseError, RawJson, ResultCode};
 
-/// A request got stuck in M-Pesa's queue. Its outcome is unknown, and a result may still come; a later result decides.
+/// A request timed out in M-Pesa's queue. Its outcome is unknown, and a result that arrives later
+/// decides.
 ///
-/// What Daraja sends here is documented nowhere. It may be a `Result` with `ResultType` 1, or the merchant's own request:
-/// credentials in it were struck out before anything was stored.
+/// The format is not documented. It may be a `Result` with `ResultType` 1, or the merchant's own
+/// request; credentials in it are removed before it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueTimeout {
-    /// The request's id, `OriginatorConversationID`: the key where it is there.
+    /// `OriginatorConversationID`: the key, if it is there.
     pub originator_conversation_id: Option<String>,
-    /// M-Pesa's id of the conversation, `ConversationID`: the key otherwise.
+    /// `ConversationID`: else the key.
     pub conversation_id: Option<String>,
-    /// `ResultCode`, where a `Result` was sent.
+    /// `ResultCode`, if it is a `Result`.
     pub result_code: Option<ResultCode>,
-    /// `ResultDesc`, where a `Result` was sent.
+    /// `ResultDesc`, if it is a `Result`.
     pub result_desc: Option<String>,
-    /// `CommandID`, where the request was sent back.
+    /// `CommandID`, if it is the request.
     pub command_id: Option<String>,
-    /// All that was sent, less the credentials.
+    /// The body as JSON, without credentials.
     pub raw: RawJson,
 }
 
 impl QueueTimeout {
-    /// Reads a callback's body.
+    /// Parses a callback's body.
     pub fn parse(body: &[u8]) -> Result<QueueTimeout, ParseError> {
         super::read(body, QueueTimeout::read)
     }
@@ -43,8 +44,8 @@ impl QueueTimeout {
         })
     }
 
-    /// What makes two deliveries the same timeout: the originator's conversation id, else M-Pesa's. A request that was sent
-    /// back may have neither; it is then known by the reference of the URL that it came to, and unreadable without one.
+    /// Idempotency key: the originator's conversation id, else M-Pesa's. An echoed request may have
+    /// neither; its key is then the reference in the URL, and without one it cannot be parsed.
     pub fn key(&self) -> Option<&str> {
         self.originator_conversation_id.as_deref().or(self.conversation_id.as_deref())
     }
@@ -55,15 +56,15 @@ impl QueueTimeout {
     }
 }
 
-/// What a body is that came to either URL of a result/timeout pair. The official sample of a pay bill request swaps the
-/// two URLs, and people copy it; so the body decides, and the URL only where the body does not say.
+/// Whether a body is a timeout. The official sample of a pay bill request swaps the result and
+/// timeout URLs, and people copy it; so the body decides, and the URL only if the body does not.
 pub(super) fn is_timeout(root: Object<'_, '_>, sent_to_timeout_url: bool) -> Result<bool, ParseError> {
     let envelope = envelope(root)?;
     Ok(match envelope.id("ResultType")?.as_deref() {
         Some("0") => false,
         Some("1") => true,
         _ if envelope.has("ResultCode") || envelope.has("ResultParameters") => sent_to_timeout_url,
-        // The merchant's own request, sent back.
+        // The merchant's own request, echoed.
         _ if envelope.has("CommandID") || envelope.has("SecurityCredential") => true,
         _ => sent_to_timeout_url,
     })

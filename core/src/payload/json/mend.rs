@@ -1,16 +1,17 @@
-//! Bodies that are nearly JSON, where there is one reading: what careless relays make of Daraja's.
+//! Repairs bodies that are nearly JSON, if there is only one reading: the output of careless
+//! relays.
 
 use std::borrow::Cow;
 
 /// How often a body may be wrapped in a string or a list of one.
 const DEPTH: usize = 2;
 
-/// The body as JSON text whose root is an object, where its reading is certain; `None` where it is not, or where nothing
-/// was to be mended.
+/// Returns the body as JSON with an object at its root; `None` if it has no certain reading, or
+/// nothing was to be repaired.
 ///
-/// - A raw line break, tab or other control character inside a string is that character.
-/// - Bytes that are not UTF-8 are Latin-1, as a body that was written before Unicode has them.
-/// - A JSON text inside a JSON string is that text; a list of one is its item.
+/// - A raw line break, tab or other control character in a string stands for itself.
+/// - Bytes that are not UTF-8 are Latin-1.
+/// - JSON in a JSON string is that JSON; a list of one is its item.
 pub(in crate::payload) fn mend(body: &[u8]) -> Option<Vec<u8>> {
     let text = match String::from_utf8_lossy(body) {
         Cow::Borrowed(text) => Cow::Borrowed(text),
@@ -20,7 +21,7 @@ pub(in crate::payload) fn mend(body: &[u8]) -> Option<Vec<u8>> {
     (text.as_bytes() != body).then(|| text.into_bytes())
 }
 
-/// Valid runs of UTF-8 as they are, and each byte between them as the Latin-1 character that it is.
+/// Keeps valid UTF-8, and decodes each byte between as Latin-1.
 fn from_latin_1(body: &[u8]) -> String {
     let mut text = String::with_capacity(body.len() + 8);
     for chunk in body.utf8_chunks() {
@@ -30,7 +31,7 @@ fn from_latin_1(body: &[u8]) -> String {
     text
 }
 
-/// Control characters inside strings as escapes.
+/// Escapes control characters in strings.
 fn escaped(text: &str) -> Cow<'_, str> {
     if !text.bytes().any(|byte| byte < b' ') {
         return Cow::Borrowed(text);
@@ -50,7 +51,7 @@ fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// The object inside of strings and lists of one.
+/// The object inside strings and lists of one.
 fn unwrapped(text: &str, depth: usize) -> Option<String> {
     match text.as_bytes().first()? {
         b'{' => Some(text.to_owned()),

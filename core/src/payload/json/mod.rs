@@ -1,8 +1,9 @@
-//! A JSON text as Daraja may write it, read without losing anything.
+//! A lossless reader for Daraja's JSON.
 //!
-//! `serde_json::Value` forgets repeated keys and makes floats of amounts, and a plain derive refuses what merely looks
-//! different. So bodies are read into a [`Document`]: members in order, repeated ones included, and every leaf as the token
-//! that was sent. A member is then asked for by name, and a member that is there twice has no one answer.
+//! `serde_json::Value` drops repeated keys and turns amounts into floats, and a plain derive
+//! rejects values of another type. So a body is read into a [`Document`]: members in order,
+//! repeated ones included, leaves as the original tokens. Members are looked up by name; a repeated
+//! member is an error.
 
 mod mend;
 
@@ -23,47 +24,48 @@ pub(super) use self::read::Name;
 pub(super) use self::text::{leaf, whole};
 use super::ParseError;
 
-/// A body that was read. All its values are in one list, each followed by what is in it, so that reading allocates once.
+/// A parsed body. All values are in one list, each followed by its contents, so that parsing
+/// allocates once.
 pub(crate) struct Document<'a>(Vec<Slot<'a>>);
 
-/// A value in a document.
+/// One value of a document.
 struct Slot<'a> {
-    /// As a member; items of lists have none.
+    /// Name of the member; items of lists have none.
     name: Cow<'a, str>,
     value: Value<'a>,
-    /// How many slots it takes, with all that is in it.
+    /// Number of slots of the value, contents included.
     length: usize,
 }
 
-/// What a value is.
+/// A value.
 pub(crate) enum Value<'a> {
     Object,
     List,
-    /// A string that stood where a container may stand.
+    /// A string in the place of a container.
     Text(Cow<'a, str>),
     Null,
-    /// Anything else: the JSON text of a number, string, boolean, null, or of a member we do not look into.
+    /// The JSON text of a number, string, boolean, null, or of a member that is not read.
     Raw(&'a RawValue),
 }
 
-/// A value, with all that is in it: its own slot comes first.
+/// A value with its contents; its own slot comes first.
 #[derive(Clone, Copy)]
 pub(crate) struct Node<'d, 'a>(&'d [Slot<'a>]);
 
-/// The members of an object in the order in which they came.
+/// The members of an object, in order.
 #[derive(Clone, Copy)]
 pub(crate) struct Object<'d, 'a>(&'d [Slot<'a>]);
 
 impl<'a> Document<'a> {
-    /// Reads a whole body; a byte order mark before it is passed over.
+    /// Parses a whole body. Skips a byte order mark.
     pub(crate) fn parse(body: &'a [u8]) -> Result<Document<'a>, ParseError> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-        // Checked as a whole, it need not be checked again token by token.
+        // Validated as a whole, so that the tokens need no second validation.
         let parsed = match str::from_utf8(body) {
             Ok(text) => serde_json::from_str(text),
             Err(_) => serde_json::from_slice(body),
         };
-        // The error's text can quote the body, so only its place is kept.
+        // The error's text can quote the body, so only its position is kept.
         parsed.map_err(|error| ParseError::NotJson { line: error.line(), column: error.column() })
     }
 
@@ -71,7 +73,7 @@ impl<'a> Document<'a> {
         Node(&self.0)
     }
 
-    /// The object that a body must be.
+    /// The object at the root.
     pub(crate) fn object(&self) -> Result<Object<'_, 'a>, ParseError> {
         self.node().object().ok_or(ParseError::NotAnObject)
     }
@@ -91,7 +93,8 @@ impl<'d, 'a> Node<'d, 'a> {
         nodes(&self.0[1..])
     }
 
-    /// The same of an identifier: a number that a relay wrote as a float (`2.54700000031E11`) is the whole number again.
+    /// The text of an identifier: a number in exponent form (`2.54700000031E11`) becomes a whole
+    /// number again.
     pub(crate) fn name(self) -> Result<Option<Cow<'a, str>>, ParseError> {
         match self.value() {
             Value::Raw(raw) => Ok(leaf(raw.get())?.map(|text| whole(raw.get()).map_or(text, Cow::Owned))),
@@ -99,7 +102,7 @@ impl<'d, 'a> Node<'d, 'a> {
         }
     }
 
-    /// The text of a string, number or boolean. Null, and what is no leaf, has none.
+    /// The text of a string, number or boolean; `None` for null and containers.
     pub(crate) fn text(self) -> Result<Option<Cow<'a, str>>, ParseError> {
         match self.value() {
             Value::Text(text) => Ok(Some(text.clone())),
@@ -109,7 +112,7 @@ impl<'d, 'a> Node<'d, 'a> {
     }
 }
 
-/// One after the other, each with what is in it.
+/// The values in a list of slots, each with its contents.
 fn nodes<'d, 'a>(mut slots: &'d [Slot<'a>]) -> impl Iterator<Item = Node<'d, 'a>> {
     iter::from_fn(move || {
         let (node, others) = slots.split_at(slots.first()?.length);

@@ -1,4 +1,4 @@
-//! What an object's members are asked for.
+//! Looking up members of an object.
 
 use std::borrow::Cow;
 
@@ -7,9 +7,10 @@ use super::{Node, Object, Value, nodes};
 use crate::payload::{Amount, DarajaTime, Msisdn, ParseError, ResultCode, Sensitive};
 
 impl<'d, 'a> Object<'d, 'a> {
-    /// The member of this name, whatever its letters' case: Daraja flips it (`responseHeader`, `ResponseHeader`).
+    /// The member of this name, in any letter case: Daraja varies it (`responseHeader`,
+    /// `ResponseHeader`).
     pub(crate) fn member(self, name: &'static str) -> Result<Option<Node<'d, 'a>>, ParseError> {
-        // Most names that are as long are the same, to the letter.
+        // Most names of the same length are equal.
         let is_it = |member: &str| member.len() == name.len() && (member == name || member.eq_ignore_ascii_case(name));
         let mut found = None;
         for (member, node) in self.members() {
@@ -24,24 +25,24 @@ impl<'d, 'a> Object<'d, 'a> {
         self.members().any(|(member, _)| member.eq_ignore_ascii_case(name))
     }
 
-    /// The object in a member; one that is absent, null or something else is none.
+    /// The object in a member; `None` if it is absent or something else.
     pub(crate) fn object(self, name: &'static str) -> Result<Option<Object<'d, 'a>>, ParseError> {
         Ok(self.member(name)?.and_then(Node::object))
     }
 
-    /// The text in a member; absent, null and empty are the same.
+    /// The text in a member; `None` if it is absent, null or empty.
     pub(crate) fn text(self, name: &'static str) -> Result<Option<Cow<'a, str>>, ParseError> {
         let text = self.member(name)?.map_or(Ok(None), Node::text)?;
         Ok(text.filter(|text| !text.chars().all(char::is_whitespace)))
     }
 
-    /// The same of an identifier, a number or a phone number: one that was written as a float is whole again.
+    /// The text of an identifier or number, with floats made whole.
     fn name(self, name: &'static str) -> Result<Option<Cow<'a, str>>, ParseError> {
         let text = self.member(name)?.map_or(Ok(None), Node::name)?;
         Ok(text.filter(|text| !text.chars().all(char::is_whitespace)))
     }
 
-    /// Text that decides nothing: what is not valid Unicode in it is replaced.
+    /// Text for people; invalid Unicode in it is replaced.
     pub(crate) fn string(self, name: &'static str) -> Result<Option<String>, ParseError> {
         match self.name(name) {
             Err(ParseError::NotText) => match self.member(name)?.map(Node::value) {
@@ -56,17 +57,17 @@ impl<'d, 'a> Object<'d, 'a> {
         Ok(self.string(name)?.map(Sensitive::from))
     }
 
-    /// An identifier: text without white space around it.
+    /// An identifier: text without surrounding white space.
     pub(crate) fn id(self, name: &'static str) -> Result<Option<String>, ParseError> {
         Ok(self.name(name)?.map(|text| text.trim().to_owned()))
     }
 
-    /// Money. What is there must be an amount: a payment is not recorded with a guess.
+    /// An amount. Text that is not an amount is an error: a payment is not recorded with a guess.
     pub(crate) fn amount(self, name: &'static str) -> Result<Option<Amount>, ParseError> {
         amount(name, self.text(name)?.as_deref())
     }
 
-    /// A time; one that cannot be read is left to the raw body, as nothing hangs on it.
+    /// A time; `None` if it cannot be parsed, because nothing depends on it.
     pub(crate) fn time(self, name: &'static str) -> Result<Option<DarajaTime>, ParseError> {
         Ok(self.name(name)?.and_then(|text| DarajaTime::parse(&text)))
     }
@@ -84,7 +85,7 @@ impl<'d, 'a> Object<'d, 'a> {
     }
 }
 
-/// Money, or nothing where nothing was said.
+/// An amount; `None` without a text.
 pub(crate) fn amount(field: &'static str, text: Option<&str>) -> Result<Option<Amount>, ParseError> {
     match text.map(str::trim).filter(|text| !text.is_empty()) {
         None => Ok(None),

@@ -1,4 +1,4 @@
-//! Reading a document: one pass over the text, one list.
+//! Parses a document: one pass over the text, one list.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,8 +7,8 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess
 
 use super::{Document, Slot, Value};
 
-/// Whether a member of this name holds what we read, in any of Daraja's envelopes. All others are leaves, kept as the text they
-/// are. By their lengths, because every name in a body is asked about.
+/// Whether a member of this name contains members that we read. All others are kept as text.
+/// Compared by length first, because this runs for every name.
 fn is_container(name: &str) -> bool {
     let containers: &[&str] = match name.len() {
         4 => &["Body", "Item"],
@@ -33,17 +33,17 @@ impl<'de> Deserialize<'de> for Document<'de> {
     }
 }
 
-/// As many values as there are in most bodies.
+/// Number of values in most bodies.
 const ROOM: usize = 32;
 
-/// Reads one value, and what is in it, to the end of a document.
+/// Parses one value with its contents, and appends it to a document.
 struct Reading<'s, 'a> {
     slots: &'s mut Vec<Slot<'a>>,
     name: Cow<'a, str>,
 }
 
 impl<'s, 'a> Reading<'s, 'a> {
-    /// The slots, with this value as the last.
+    /// Appends this value and returns the slots.
     fn put(self, value: Value<'a>) -> &'s mut Vec<Slot<'a>> {
         self.slots.push(Slot { name: self.name, value, length: 1 });
         self.slots
@@ -113,7 +113,7 @@ impl<'de> Visitor<'de> for Reading<'_, 'de> {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<(), E> {
-        // Only where a container should stand: nobody reads it.
+        // Only in the place of a container, and never read.
         self.put(Value::Text(Cow::Owned(value.to_string())));
         Ok(())
     }
@@ -124,7 +124,7 @@ impl<'de> Visitor<'de> for Reading<'_, 'de> {
     }
 }
 
-/// A member's name, borrowed unless it has escapes in it.
+/// A member's name, borrowed unless it contains escapes.
 pub(in crate::payload) struct Name<'a>(pub(in crate::payload) Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Name<'de> {

@@ -1,4 +1,4 @@
-//! The text of one JSON token.
+//! The text of a JSON token.
 
 use std::borrow::Cow;
 
@@ -6,12 +6,12 @@ use rust_decimal::Decimal;
 
 use crate::payload::ParseError;
 
-/// The text of one JSON token; `None` of null and of what is no leaf.
+/// The text of a JSON token; `None` for null and containers.
 pub(in crate::payload) fn leaf(token: &str) -> Result<Option<Cow<'_, str>>, ParseError> {
     match token.as_bytes().first() {
         Some(b'"') => match token.get(1..token.len() - 1) {
             Some(text) if !text.contains('\\') => Ok(Some(Cow::Borrowed(text))),
-            // Escapes; half of a surrogate pair is the one thing that can be wrong here.
+            // Escapes. The only possible error is an unpaired surrogate.
             _ => {
                 serde_json::from_str(token).map(|text: String| Some(Cow::Owned(text))).map_err(|_| ParseError::NotText)
             }
@@ -21,8 +21,9 @@ pub(in crate::payload) fn leaf(token: &str) -> Result<Option<Cow<'_, str>>, Pars
     }
 }
 
-/// The whole number that a float stands for, of a JSON number with an exponent or with nothing but zeros behind its point:
-/// relays in Go, Java and Lua write long ids and phone numbers so. `None` of what is no such number, and of text in quotes.
+/// The whole number of a JSON number with an exponent, or with only zeros after its point: relays
+/// in Go, Java and Lua write long ids and phone numbers so. `None` for anything else, including
+/// strings.
 pub(in crate::payload) fn whole(token: &str) -> Option<String> {
     let begins = token.bytes().next().is_some_and(|byte| byte.is_ascii_digit() || byte == b'-');
     if !begins || !token.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E')) {
@@ -35,8 +36,8 @@ pub(in crate::payload) fn whole(token: &str) -> Option<String> {
     number.ok().filter(Decimal::is_integer).map(|number| number.normalize().to_string())
 }
 
-/// The token with every half of a surrogate pair replaced, as text decoders do. A name that was cut in the middle of an
-/// emoji is no reason not to take the money.
+/// Replaces unpaired surrogates. A name that was cut inside an emoji is no reason to reject the
+/// money.
 pub(super) fn mended(token: &str) -> String {
     let unit = |at: usize| {
         let escape = token.get(at..at + 6).filter(|escape| escape.starts_with("\\u"))?;

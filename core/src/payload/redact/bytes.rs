@@ -1,11 +1,11 @@
-//! Striking credentials out of a body that is not JSON: a form, XML, JSON that was cut.
+//! Removes credentials from bodies that are not JSON: forms, XML, truncated JSON.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use super::{CREDENTIALS, STRUCK};
 
-/// The body with the values of credentials struck out. It works on bytes and knows no grammar. It passes over the body once.
+/// The body with the values of credentials replaced. One pass over the bytes, without a grammar.
 pub(super) fn strike(body: &[u8]) -> Cow<'_, [u8]> {
     let mut struck = Vec::new();
     let mut kept = 0;
@@ -18,7 +18,7 @@ pub(super) fn strike(body: &[u8]) -> Cow<'_, [u8]> {
         at += name;
         if let Some(value) = value_after(body, at) {
             struck.extend_from_slice(&body[kept..value.start]);
-            // Struck-out numbers become text, so that JSON stays JSON.
+            // Numbers become text, so that JSON stays JSON.
             let is_bare = value.start > 0 && matches!(body[value.start - 1], b':' | b' ' | b'\t' | b'\n' | b'\r');
             let is_json_number = is_bare && body.get(value.start).is_some_and(|byte| !matches!(byte, b'"' | b'\''));
             struck.extend_from_slice(if is_json_number { b"\"***\"" } else { STRUCK.as_bytes() });
@@ -33,9 +33,10 @@ pub(super) fn strike(body: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(struck)
 }
 
-/// The length of a credential's name that stands here, as a word of its own. A `\u` escape is read as its letter.
+/// Length of the credential's name at this position, if it is a whole word. A `\u` escape counts as
+/// its letter.
 fn credential_at(body: &[u8], at: usize) -> Option<usize> {
-    // Nearly all bytes begin none of them.
+    // Nearly all bytes start no name.
     if !matches!(body[at], b'S' | b's' | b'I' | b'i' | b'P' | b'p' | b'\\') {
         return None;
     }
@@ -59,7 +60,7 @@ fn credential_at(body: &[u8], at: usize) -> Option<usize> {
     })
 }
 
-/// The letter that stands here, and how many bytes it takes.
+/// The letter at this position, and its length in bytes.
 fn letter(body: &[u8], at: usize) -> Option<(u8, usize)> {
     let byte = *body.get(at)?;
     let escape = body.get(at..at + 6).filter(|escape| escape.starts_with(b"\\u"));
@@ -67,11 +68,11 @@ fn letter(body: &[u8], at: usize) -> Option<(u8, usize)> {
     Some(code.map_or((byte, 1), |letter| (letter, 6)))
 }
 
-/// How far an element's attributes are followed: there may be many such names, and this is looked for after each.
+/// How far the attributes of an element are followed.
 const ATTRIBUTES: usize = 256;
 
-/// Where the value is that belongs to the name which ends here: behind `:`, `=` or `>`, or, of a list of parameters,
-/// behind a comma and `"Value":`.
+/// The range of the value that belongs to the name ending here: after `:`, `=` or `>`, or, in a
+/// list of parameters, after a comma and `"Value":`.
 fn value_after(body: &[u8], name_end: usize) -> Option<Range<usize>> {
     let skip = |mut at: usize| {
         while body.get(at).is_some_and(|byte| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'\\')) {
@@ -80,7 +81,7 @@ fn value_after(body: &[u8], name_end: usize) -> Option<Range<usize>> {
         at
     };
     let mut at = skip(name_end);
-    // An element of XML may have attributes.
+    // An XML element may have attributes.
     let is_spaced = body.get(name_end).is_some_and(u8::is_ascii_whitespace);
     if is_spaced
         && let Some(length) =
@@ -103,7 +104,7 @@ fn value_after(body: &[u8], name_end: usize) -> Option<Range<usize>> {
     while body.get(start).is_some_and(u8::is_ascii_whitespace) {
         start += 1;
     }
-    // A quote, which is escaped when the whole is a string in a JSON text.
+    // A quote; escaped if the text is a string inside JSON.
     let escapes = body[start..].iter().take_while(|byte| **byte == b'\\').count();
     match body.get(start + escapes) {
         Some(quote @ (b'"' | b'\'')) => {
@@ -118,7 +119,8 @@ fn value_after(body: &[u8], name_end: usize) -> Option<Range<usize>> {
     }
 }
 
-/// Where the text ends that began behind a quote with so many backslashes before it; the body's end when it does not.
+/// End of the quoted text, given the number of backslashes before its quote; the body's end without
+/// a closing quote.
 fn quoted_end(body: &[u8], begin: usize, quote: u8, escapes: usize) -> usize {
     let mut backslashes = 0;
     for (at, byte) in body.iter().enumerate().skip(begin) {
@@ -126,7 +128,7 @@ fn quoted_end(body: &[u8], begin: usize, quote: u8, escapes: usize) -> usize {
             return at - backslashes;
         }
         backslashes = match byte {
-            // Two of them are one that escapes nothing, outside of a nested string.
+            // Outside nested strings, two backslashes escape nothing that follows.
             b'\\' if backslashes == 1 && escapes == 0 => 0,
             b'\\' => backslashes + 1,
             _ => 0,
@@ -138,7 +140,7 @@ fn quoted_end(body: &[u8], begin: usize, quote: u8, escapes: usize) -> usize {
     body.len()
 }
 
-/// Where the object or list that begins at `start` ends; the body's end when it does not.
+/// End of the object or list that starts at `start`; the body's end if it is not closed.
 fn nested_end(body: &[u8], start: usize) -> usize {
     let mut at = start;
     let mut depth = 0_usize;

@@ -1,14 +1,14 @@
-//! Striking credentials out of JSON, member by member.
+//! Removes credentials from JSON, member by member.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use super::{STRUCK, is_credential, is_json, replaced};
 
-/// How often JSON may be the text of a string in JSON.
+/// How often JSON may be nested in a string of JSON.
 const DEPTH: usize = 4;
 
-/// The text, which is JSON, with its credentials struck out; one pass over it, however deep it nests.
+/// The JSON text with its credentials replaced. One pass, whatever the depth.
 pub(super) fn strike(text: &str) -> Cow<'_, str> {
     strike_nested(text, DEPTH)
 }
@@ -18,7 +18,7 @@ fn strike_nested(text: &str, depth: usize) -> Cow<'_, str> {
     while scan.at < text.len() {
         scan.step();
     }
-    // What is inside of something that was struck is struck with it.
+    // Contents of a replaced value are replaced with it.
     scan.struck.sort_by_key(|(span, _)| (span.start, std::cmp::Reverse(span.end)));
     let mut end = 0;
     scan.struck.retain(|(span, _)| {
@@ -29,16 +29,16 @@ fn strike_nested(text: &str, depth: usize) -> Cow<'_, str> {
     replaced(text, scan.struck)
 }
 
-/// A container whose end has not come.
+/// A container that is not closed yet.
 struct Open {
     start: usize,
     is_object: bool,
-    /// Of an object: the name of the member whose value comes next.
+    /// In an object: name of the member whose value comes next.
     name: Option<String>,
-    /// Of an object: whether a `Key` or `Name` in it is a credential's; and where its `Value` is.
+    /// In an object: whether a `Key` or `Name` in it names a credential, and where its `Value` is.
     is_named: bool,
     value: Option<Range<usize>>,
-    /// Of a list: how many items there were, whether the first is a credential's name, and where the second is.
+    /// In a list: number of items, whether the first names a credential, and where the second is.
     items: usize,
     second: Option<Range<usize>>,
 }
@@ -52,7 +52,7 @@ struct Scan<'t> {
 }
 
 impl Scan<'_> {
-    /// Takes one token.
+    /// Reads one token.
     fn step(&mut self) {
         let start = self.at;
         match self.text.as_bytes()[start] {
@@ -89,7 +89,7 @@ impl Scan<'_> {
         self.value(closed.start..self.at, None);
     }
 
-    /// A string: a member's name, or a value.
+    /// A string: a member's name or a value.
     fn string(&mut self, span: Range<usize>) {
         let text: String = serde_json::from_str(&self.text[span.clone()]).unwrap_or_default();
         if let Some(open) = self.open.last_mut().filter(|open| open.is_object && open.name.is_none()) {
@@ -103,7 +103,7 @@ impl Scan<'_> {
         self.value(span, Some(text));
     }
 
-    /// A value that ends here, and its text where it is a string.
+    /// A value that ends here, with its text if it is a string.
     fn value(&mut self, span: Range<usize>, text: Option<String>) {
         let Some(open) = self.open.last_mut() else { return };
         let names_credential = text.as_deref().is_some_and(is_credential);
@@ -131,7 +131,7 @@ impl Scan<'_> {
     }
 }
 
-/// Behind the quote that ends the string which begins here.
+/// The position after the closing quote of the string that starts here.
 fn string_end(text: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     while let Some(byte) = text.get(at) {

@@ -1,7 +1,7 @@
-//! Striking credentials out of a body before anything is stored.
+//! Removes credentials from bodies before they are stored.
 //!
-//! A queue timeout may echo the merchant's own request. What Daraja's other callbacks hold are payers' words, and those are
-//! never touched: somebody may type `password:1` as an account number.
+//! A queue timeout may echo the merchant's own request. Other callbacks contain text of payers,
+//! which is never changed: somebody may type `password:1` as an account number.
 
 mod bytes;
 
@@ -12,12 +12,13 @@ use std::ops::Range;
 
 use serde_json::value::RawValue;
 
-/// The body with the values of credentials struck out: `SecurityCredential`, `InitiatorName`, `Initiator`, `InitiatorPassword`
-/// and `Password`, in any letters' case, with or without underscores.
+/// Replaces the values of credentials in a body: `SecurityCredential`, `InitiatorName`,
+/// `Initiator`, `InitiatorPassword` and `Password`, in any letter case, with or without
+/// underscores.
 ///
-/// Of a body that is JSON the values of members with such a name are struck, those of parameters (`{"Key": …, "Value": …}`) and of
-/// lists of a name and a value, also in JSON that is the text of a string; it stays JSON, and everything else stays as it was.
-/// A body that is not JSON is searched for such names as bytes.
+/// In JSON it replaces the values of members with such a name, of parameters (`{"Key": …, "Value":
+/// …}`), and of lists of a name and a value, also inside JSON in a string. The result is JSON, and
+/// everything else is unchanged. In other bodies it searches for the names in the bytes.
 ///
 /// ```
 /// use mpesa_callbacks_core::payload::strike_credentials;
@@ -27,7 +28,7 @@ use serde_json::value::RawValue;
 /// assert_eq!(*strike_credentials(echoed), struck[..]);
 /// ```
 pub fn strike_credentials(body: &[u8]) -> Cow<'_, [u8]> {
-    // Readers look past a byte order mark.
+    // Readers skip a byte order mark.
     let marks = body.len() - body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).len();
     match std::str::from_utf8(&body[marks..]) {
         Ok(text) if is_json(text) => match members::strike(text) {
@@ -42,19 +43,19 @@ fn is_json(text: &str) -> bool {
     serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
-/// What stands in a credential's place.
+/// The replacement of a credential.
 const STRUCK: &str = "***";
 
-/// The names, in lower case and without underscores. Longer ones first: one is the beginning of another.
+/// Names in lower case without underscores. Longer ones first, because one is the start of another.
 const CREDENTIALS: [&str; 5] = ["securitycredential", "initiatorpassword", "initiatorname", "initiator", "password"];
 
-/// Whether a member of this name holds a credential.
+/// Whether a member of this name contains a credential.
 fn is_credential(name: &str) -> bool {
     let name: String = name.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).collect::<String>().to_ascii_lowercase();
     CREDENTIALS.contains(&name.as_str())
 }
 
-/// The text with each of these spans replaced, which are in order and apart.
+/// Replaces these spans, which are in order and do not overlap.
 fn replaced<'t>(text: &'t str, spans: Vec<(Range<usize>, Cow<'_, str>)>) -> Cow<'t, str> {
     if spans.is_empty() {
         return Cow::Borrowed(text);

@@ -7,19 +7,19 @@ use crate::payload::json::Object;
 use crate::payload::parameters::Entries;
 use crate::payload::{Amount, DarajaTime, Outcome, Parameters, ParseError, Party, RawJson, ResultCodeInfo};
 
-/// A payment to a customer (B2C, or B2Pochi, whose results are the same) was carried out, or was not.
+/// The result of a payment to a customer (B2C, or B2Pochi, whose results are the same).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct B2cResult {
     /// Codes and ids.
     pub header: ResultHeader,
-    /// How much, `TransactionAmount`.
+    /// `TransactionAmount`, in KES.
     pub amount: Option<Amount>,
     /// `TransactionReceipt`.
     pub transaction_receipt: Option<String>,
-    /// To whom, `ReceiverPartyPublicName`.
+    /// Recipient, `ReceiverPartyPublicName`.
     pub receiver: Option<Party>,
-    /// When, `TransactionCompletedDateTime`.
+    /// Time of the payment, `TransactionCompletedDateTime`.
     pub completed: Option<DarajaTime>,
     /// `B2CUtilityAccountAvailableFunds`.
     pub utility_account_funds: Option<Amount>,
@@ -29,7 +29,7 @@ pub struct B2cResult {
     pub charges_paid_account_funds: Option<Amount>,
     /// Whether the recipient is registered with M-Pesa, `B2CRecipientIsRegisteredCustomer`.
     pub recipient_is_registered: Option<bool>,
-    /// All that was sent.
+    /// The body as JSON.
     pub raw: RawJson,
 }
 
@@ -55,12 +55,12 @@ impl B2cResult {
         })
     }
 
-    /// How the payment ended. See [`ResultCode::outcome`](crate::payload::ResultCode::outcome).
+    /// Outcome of the payment. See [`ResultCode::outcome`](crate::payload::ResultCode::outcome).
     pub fn outcome(&self) -> Outcome {
         self.code_outcome()
     }
 
-    /// M-Pesa's receipt of a payment that was carried out.
+    /// M-Pesa's receipt, if the payment was carried out.
     pub fn receipt(&self) -> Option<&str> {
         self.transaction_receipt.as_deref().or(self.header.receipt()).filter(|_| self.outcome().is_success())
     }

@@ -1,4 +1,4 @@
-//! Answers to account balance queries.
+//! Results of account balance queries.
 
 use super::ResultHeader;
 use crate::kind::Kind;
@@ -7,17 +7,17 @@ use crate::payload::json::Object;
 use crate::payload::parameters::Entries;
 use crate::payload::{AccountBalance, DarajaTime, Outcome, Parameters, ParseError, RawJson, ResultCodeInfo};
 
-/// The answer to an account balance query.
+/// The result of an account balance query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BalanceResult {
     /// Codes and ids.
     pub header: ResultHeader,
-    /// The balances, `AccountBalance`, account by account.
+    /// Balances per account, `AccountBalance`.
     pub accounts: Vec<AccountBalance>,
-    /// When they were read, `BOCompletedTime`.
+    /// Time of the balances, `BOCompletedTime`.
     pub completed: Option<DarajaTime>,
-    /// All that was sent.
+    /// The body as JSON.
     pub raw: RawJson,
 }
 
@@ -33,12 +33,12 @@ impl BalanceResult {
         })
     }
 
-    /// How the query ended. See [`ResultCode::outcome`](crate::payload::ResultCode::outcome).
+    /// Outcome of the query. See [`ResultCode::outcome`](crate::payload::ResultCode::outcome).
     pub fn outcome(&self) -> Outcome {
         self.code_outcome()
     }
 
-    /// The account of this name, such as `Working Account`.
+    /// The account of this name, `Working Account` for example.
     pub fn account(&self, name: &str) -> Option<&AccountBalance> {
         self.accounts.iter().find(|account| account.name == name)
     }
@@ -50,7 +50,7 @@ impl BalanceResult {
                 .into_iter()
                 .fold(content_hasher.text(Some(&account.name)).text(Some(&account.currency)), ContentHasher::amount)
         };
-        // What was not read as an account says something too.
+        // Text that was not parsed as an account is content, too.
         let text = self.parameters();
         let unread = text.get("AccountBalance").filter(|text| text.split('&').count() != self.accounts.len());
         self.accounts.iter().fold(self.content_hasher(), says).text(unread).digest()

@@ -1,4 +1,4 @@
-//! Payments to other businesses, and to the tax authority.
+//! Payments to other businesses and to the tax authority.
 
 use super::ResultHeader;
 use crate::kind::Kind;
@@ -10,7 +10,7 @@ use crate::payload::{
     ResultCodeInfo,
 };
 
-/// Results of payments to businesses and to the tax authority have the same members.
+/// Both have the same fields.
 macro_rules! business_result {
     ($(#[$documentation:meta])* $name:ident, $kind:expr) => {
         $(#[$documentation])*
@@ -19,27 +19,28 @@ macro_rules! business_result {
         pub struct $name {
             /// Codes and ids.
             pub header: ResultHeader,
-            /// How much, `Amount`; real disbursements of 2021 do not tell it.
+            /// `Amount`, in KES; real disbursements of 2021 do not contain it.
             pub amount: Option<Amount>,
             /// `Currency`: `KES`.
             pub currency: Option<String>,
-            /// When, `TransCompletedTime`; of failures, `BOCompletedTime`.
+            /// Time, `TransCompletedTime`; for failures `BOCompletedTime`.
             pub completed: Option<DarajaTime>,
-            /// To whom, `ReceiverPartyPublicName` or `CreditPartyPublicName`.
+            /// Recipient, `ReceiverPartyPublicName` or `CreditPartyPublicName`.
             pub receiver: Option<Party>,
-            /// From whom, `DebitPartyPublicName`.
+            /// Payer, `DebitPartyPublicName`.
             pub payer: Option<Party>,
-            /// What it cost, `DebitPartyCharges`.
+            /// Cost, `DebitPartyCharges`.
             pub charges: Vec<Charge>,
-            /// The account that paid, afterwards: `DebitPartyAffectedAccountBalance`.
+            /// Balances of the paying account afterwards, `DebitPartyAffectedAccountBalance`.
             pub affected_accounts: Vec<AccountBalance>,
-            /// The account that was paid, afterwards: `CreditAccountBalance`.
+            /// Balances of the paid account afterwards, `CreditAccountBalance`.
             pub credit_accounts: Vec<AccountBalance>,
             /// `DebitAccountBalance` or `DebitAccountCurrentBalance`.
             pub debit_account_balance: Option<BalanceAmount>,
             /// `InitiatorAccountCurrentBalance`.
             pub initiator_account_balance: Option<BalanceAmount>,
-            /// All that was sent. `BillReferenceNumber` and `Occasion` are in [`reference_data`](Self::reference_data).
+            /// The body as JSON. `BillReferenceNumber` and `Occasion` are in
+            /// [`reference_data`](Self::reference_data).
             pub raw: RawJson,
         }
 
@@ -80,11 +81,12 @@ macro_rules! business_result {
 }
 
 business_result! {
-    /// A payment to another business (pay bill, buy goods, or a top up of one's own B2C account) was carried out, or was not.
+    /// The result of a payment to another business: pay bill, buy goods, or a top up of your own
+    /// B2C account.
     B2bResult, Kind::B2bResult
 }
 
 business_result! {
-    /// A remittance to the Kenya Revenue Authority was carried out, or was not.
+    /// The result of a remittance to the Kenya Revenue Authority.
     TaxResult, Kind::TaxResult
 }

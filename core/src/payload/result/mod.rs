@@ -1,14 +1,14 @@
-//! The `Result` envelope, in which everything comes that a merchant's own request caused.
+//! The `Result` envelope of all results of a merchant's own requests.
 
 use super::json::Object;
 use super::parameters::Entries;
 use super::{ParseError, ResultCode};
 
-/// What all results have in common beside their members.
+/// The common methods of all results.
 macro_rules! result_payload {
     ($name:ident, $kind:expr) => {
         impl $name {
-            /// Reads a callback's body.
+            /// Parses a callback's body.
             pub fn parse(body: &[u8]) -> Result<$name, ParseError> {
                 $crate::payload::read(body, $name::read)
             }
@@ -18,7 +18,7 @@ macro_rules! result_payload {
                 $name::from_parts(ResultHeader::read(envelope)?, &super::parameters(envelope)?, raw)
             }
 
-            /// What the result code means; `None` when the catalogue does not list it.
+            /// Explanation of the result code; `None` for an unlisted code.
             pub fn code_info(&self) -> Option<&'static ResultCodeInfo> {
                 self.header.result_code.as_ref()?.code_info(&$kind)
             }
@@ -28,7 +28,8 @@ macro_rules! result_payload {
                 $crate::payload::parameters_of(&self.raw, |root| super::parameters(super::envelope(root)?))
             }
 
-            /// `ReferenceData`, as it was sent. The URL in it is nearly always Safaricom's own, not the merchant's.
+            /// `ReferenceData`, as it was sent. Its URL is nearly always Safaricom's own, not the
+            /// merchant's.
             pub fn reference_data(&self) -> Parameters {
                 $crate::payload::parameters_of(&self.raw, |root| {
                     Entries::gather(super::envelope(root)?.member("ReferenceData")?)
@@ -46,16 +47,17 @@ macro_rules! result_payload {
     };
 }
 
-/// The outcome that the result code tells, and the receipt of a success.
+/// Outcome and receipt of a transaction.
 macro_rules! transaction_result {
     ($name:ident) => {
         impl $name {
-            /// How the transaction ended. See [`ResultCode::outcome`](crate::payload::ResultCode::outcome).
+            /// Outcome of the transaction. See
+            /// [`ResultCode::outcome`](crate::payload::ResultCode::outcome).
             pub fn outcome(&self) -> Outcome {
                 self.code_outcome()
             }
 
-            /// M-Pesa's receipt of a transaction that was carried out.
+            /// M-Pesa's receipt, if the transaction was carried out.
             pub fn receipt(&self) -> Option<&str> {
                 self.header.receipt().filter(|_| self.outcome().is_success())
             }
@@ -75,22 +77,23 @@ pub use self::business::{B2bResult, TaxResult};
 pub use self::reversal::ReversalResult;
 pub use self::status::StatusResult;
 
-/// What every result has.
+/// The common fields of all results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResultHeader {
     /// `ResultType`: 0 for a result, 1 for a timeout.
     pub result_type: Option<String>,
-    /// `ResultCode`: a number in one sample, text in the next, not always digits. 0 is success.
+    /// `ResultCode`: a number or text, not always digits. 0 is success.
     pub result_code: Option<ResultCode>,
     /// `ResultDesc`, for people.
     pub result_desc: Option<String>,
-    /// The request's id, `OriginatorConversationID`: the key where it is there. In B2C version 3 the merchant chose it.
+    /// `OriginatorConversationID`: the key, if it is there. In B2C version 3 the merchant chooses
+    /// it.
     pub originator_conversation_id: Option<String>,
-    /// M-Pesa's id of the conversation, `ConversationID`: the key otherwise.
+    /// `ConversationID`: else the key.
     pub conversation_id: Option<String>,
-    /// `TransactionID`: the receipt of a success; on failures and queries a placeholder, or something that looks real.
-    /// Never a key. [`receipt`](ResultHeader::receipt) is the one to use.
+    /// `TransactionID`: the receipt of a success; a placeholder, or something that looks real, for
+    /// failures and queries. Never a key. Use [`receipt`](ResultHeader::receipt).
     pub transaction_id: Option<String>,
 }
 
@@ -108,23 +111,23 @@ impl ResultHeader {
         Ok(header)
     }
 
-    /// What makes two deliveries the same result: the originator's conversation id, else M-Pesa's.
+    /// Idempotency key: the originator's conversation id, else M-Pesa's.
     pub fn key(&self) -> Option<&str> {
         self.originator_conversation_id.as_deref().or(self.conversation_id.as_deref())
     }
 
-    /// The transaction id, when it is one: placeholders (`OAK0000000`) are not.
+    /// The transaction id, unless it is a placeholder (`OAK0000000`).
     pub fn receipt(&self) -> Option<&str> {
         self.transaction_id.as_deref().filter(|id| !id.ends_with("0000000"))
     }
 }
 
-/// The object that holds a result: `Result`, or the body itself where nobody wrapped it.
+/// The object with the result: `Result`, or the body itself.
 pub(super) fn envelope<'d, 'a>(root: Object<'d, 'a>) -> Result<Object<'d, 'a>, ParseError> {
     Ok(root.object("Result")?.unwrap_or(root))
 }
 
-/// The members under which result parameters were seen; one sample swaps the two names.
+/// The members with result parameters; one sample swaps the two names.
 fn parameters<'a>(envelope: Object<'_, 'a>) -> Result<Entries<'a>, ParseError> {
     match envelope.member("ResultParameters")? {
         Some(node) => Entries::gather(Some(node)),

@@ -9,27 +9,27 @@ use crate::payload::{
     AccountBalance, Amount, DarajaTime, Outcome, Parameters, ParseError, Party, RawJson, ResultCodeInfo,
 };
 
-/// A transaction was reversed, or was not.
+/// The result of a reversal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReversalResult {
     /// Codes and ids.
     pub header: ResultHeader,
-    /// How much came back, `Amount`.
+    /// Returned amount, `Amount`, in KES.
     pub amount: Option<Amount>,
-    /// What it cost, `Charge`.
+    /// Cost, `Charge`, in KES.
     pub charge: Option<Amount>,
-    /// When, `TransCompletedTime`.
+    /// Time, `TransCompletedTime`.
     pub completed: Option<DarajaTime>,
-    /// The receipt of what was reversed, `OriginalTransactionID`.
+    /// Receipt of the reversed transaction, `OriginalTransactionID`.
     pub original_transaction_id: Option<String>,
-    /// Who got the money back, `CreditPartyPublicName`.
+    /// Who received the money, `CreditPartyPublicName`.
     pub credit_party: Option<Party>,
-    /// Who gave it back, `DebitPartyPublicName`.
+    /// Who returned the money, `DebitPartyPublicName`.
     pub debit_party: Option<Party>,
-    /// The account that gave it back, afterwards: `DebitAccountBalance`.
+    /// Balances of the returning account afterwards, `DebitAccountBalance`.
     pub debit_accounts: Vec<AccountBalance>,
-    /// All that was sent.
+    /// The body as JSON.
     pub raw: RawJson,
 }
 

@@ -1,4 +1,4 @@
-//! Answers to transaction status queries.
+//! Results of transaction status queries.
 
 use super::ResultHeader;
 use crate::kind::Kind;
@@ -9,29 +9,29 @@ use crate::payload::{
     Amount, Charge, DarajaTime, Outcome, Parameters, ParseError, Party, RawJson, ResultCodeInfo, Sensitive,
 };
 
-/// The answer to a transaction status query.
+/// The result of a transaction status query.
 ///
-/// Two things can fail here: the query, of which `ResultCode` tells, and the transaction asked about, of which
-/// `TransactionStatus` tells. [`outcome`](StatusResult::outcome) is the transaction's.
+/// `ResultCode` describes the query, `TransactionStatus` the queried transaction.
+/// [`outcome`](StatusResult::outcome) is that of the transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StatusResult {
-    /// Codes and ids, of the query.
+    /// Codes and ids of the query.
     pub header: ResultHeader,
-    /// `TransactionStatus`: `Completed` in every log. Others' code knows `Failed`, `Cancelled`, `Authorized` (waiting for the
-    /// merchant's validation: nobody knows yet); they are not documented.
+    /// `TransactionStatus`: `Completed` in every log. Other integrators know `Failed`, `Cancelled`
+    /// and `Authorized` (waiting for the merchant's validation: unknown); they are not documented.
     pub transaction_status: Option<String>,
-    /// The transaction's receipt, `ReceiptNo`.
+    /// Receipt of the transaction, `ReceiptNo`.
     pub receipt: Option<String>,
-    /// Its amount, `Amount`.
+    /// Amount of the transaction, `Amount`, in KES.
     pub amount: Option<Amount>,
-    /// When it was started, `InitiatedTime`.
+    /// Time of its start, `InitiatedTime`.
     pub initiated: Option<DarajaTime>,
-    /// When it was done, `FinalisedTime` or `FinalizedTime`.
+    /// Time of its end, `FinalisedTime` or `FinalizedTime`.
     pub finalised: Option<DarajaTime>,
-    /// Who paid, the first `DebitPartyName`.
+    /// Payer, the first `DebitPartyName`.
     pub debit_party: Option<Party>,
-    /// Who was paid: `CreditPartyName`, or the second `DebitPartyName`, as in the official sample.
+    /// Recipient: `CreditPartyName`, or the second `DebitPartyName`, as in the official sample.
     pub credit_party: Option<Party>,
     /// `DebitAccountType`: `Utility Account`, `MMF Account For Customer`, …
     pub debit_account_type: Option<String>,
@@ -43,11 +43,11 @@ pub struct StatusResult {
     pub debit_charges: Vec<Charge>,
     /// `CreditPartyCharges`.
     pub credit_charges: Vec<Charge>,
-    /// The conversation id of the transaction asked about, not of the query.
+    /// Conversation id of the transaction, not of the query.
     pub transaction_conversation_id: Option<String>,
-    /// The originator's conversation id of the transaction asked about, not of the query.
+    /// Originator's conversation id of the transaction, not of the query.
     pub transaction_originator_conversation_id: Option<String>,
-    /// All that was sent.
+    /// The body as JSON.
     pub raw: RawJson,
 }
 
@@ -85,7 +85,7 @@ impl StatusResult {
         })
     }
 
-    /// How the transaction asked about ended. A query that failed says nothing about it.
+    /// Outcome of the queried transaction. A failed query says nothing about it.
     pub fn outcome(&self) -> Outcome {
         if !self.code_outcome().is_success() {
             return Outcome::Unknown;

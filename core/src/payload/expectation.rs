@@ -1,4 +1,4 @@
-//! What the application asked M-Pesa for, and waits to hear of.
+//! Expectations.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use super::json::Object;
 use super::{Amount, ParseError, RawJson, Sensitive};
 use crate::kind::Kind;
 
-/// A callback that an application expects, because it is about to ask for it: recorded with
-/// [`Inbox::expect_callback`](crate::Inbox::expect_callback) before the request to Daraja goes out.
+/// A callback that the application expects, because it is about to send the request for it. Record
+/// it with [`Inbox::expect_callback`](crate::Inbox::expect_callback) first.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,22 +25,22 @@ use crate::kind::Kind;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Expectation {
-    /// Which callback is to come: one that answers a request, or a C2B confirmation.
+    /// Kind of the expected callback: one that answers a request, or a C2B confirmation.
     pub kind: Kind,
-    /// The merchant's own id of the request, the one in its per-payment URL. Of a C2B confirmation: the account number that the
-    /// customer is to type.
+    /// Your own id of the request, as in its per-payment URL. For a C2B confirmation: the account
+    /// number that the customer is to type.
     pub reference: Sensitive,
-    /// How much is to be moved.
+    /// Expected amount, in KES.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub amount: Option<Amount>,
-    /// The pay bill or till number that is to get it, for callbacks that tell: C2B confirmations do.
+    /// Expected pay bill or till number, for callbacks that contain one, such as C2B confirmations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub business_short_code: Option<String>,
     /// How long to wait for the callback before `#[overdue]` runs.
     #[serde(rename = "within_ms", serialize_with = "milliseconds")]
     pub timeout: Duration,
-    /// Daraja's id of the request, once [`Inbox::link_request_id`](crate::Inbox::link_request_id) has told it: a `CheckoutRequestID` or an
-    /// `OriginatorConversationID`.
+    /// Daraja's id of the request, after [`Inbox::link_request_id`](crate::Inbox::link_request_id):
+    /// a `CheckoutRequestID` or an `OriginatorConversationID`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<Sensitive>,
 }
@@ -49,28 +49,28 @@ pub struct Expectation {
 const WITHIN: Duration = Duration::from_secs(120);
 
 impl Expectation {
-    /// A callback of this kind, for the request with this reference. A reference is for one request: when a push is sent
-    /// again, that is another one.
+    /// Expects a callback of this kind for the request with this reference. Use a reference for one
+    /// request only: sending a push again is another request.
     pub fn new(kind: Kind, reference: impl Into<Sensitive>) -> Expectation {
         let reference = reference.into();
         Expectation { kind, reference, amount: None, business_short_code: None, timeout: WITHIN, id: None }
     }
 
-    /// How much is to be moved. A callback that tells of another amount is a conflict.
+    /// Sets the expected amount. A callback with another amount is a conflict.
     #[must_use]
     pub fn amount(mut self, amount: Amount) -> Expectation {
         self.amount = Some(amount);
         self
     }
 
-    /// The pay bill or till number that is to get it. A callback that tells of another one is a conflict.
+    /// Sets the expected pay bill or till number. A callback with another one is a conflict.
     #[must_use]
     pub fn business_short_code(mut self, short_code: impl Into<String>) -> Expectation {
         self.business_short_code = Some(short_code.into());
         self
     }
 
-    /// How long to wait for the callback; two minutes unless said otherwise.
+    /// Sets how long to wait for the callback. Default: 2 minutes.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Expectation {
         self.timeout = timeout;
@@ -89,18 +89,18 @@ impl Expectation {
         })
     }
 
-    /// Reads back what [`to_body`](Expectation::to_body) wrote.
+    /// Parses what [`to_body`](Expectation::to_body) wrote.
     pub(crate) fn parse(body: &[u8]) -> Result<Expectation, ParseError> {
         super::read(body, Expectation::read)
     }
 
     /// Its body in a store.
     pub(crate) fn to_body(&self) -> Bytes {
-        // Writing strings, numbers and no maps into memory does not fail.
+        // Serialising strings and numbers into memory does not fail.
         serde_json::to_vec(self).unwrap_or_default().into()
     }
 
-    /// What it is found by: the reference, within the kind. People type account numbers in either case.
+    /// Its key: the reference within the kind. Customers type account numbers in either case.
     pub(crate) fn key(&self) -> Sensitive {
         Expectation::key_of(&self.kind, self.reference.as_str())
     }
@@ -112,12 +112,12 @@ impl Expectation {
         }
     }
 
-    /// What it is found by once Daraja's id is known.
+    /// Key of the row for Daraja's id.
     pub(crate) fn key_of_id(kind: &Kind, id: &str) -> Sensitive {
         format!("{kind}#{id}").into()
     }
 
-    /// Under which the ids of a reference are found, one row for each.
+    /// Key of the rows with the ids of a reference.
     pub(crate) fn key_of_ids(kind: &Kind, reference: &str) -> Sensitive {
         format!("{kind}@{reference}").into()
     }

@@ -1,4 +1,4 @@
-//! What a query told of a request whose callback never came, as the callback that would have told it.
+//! Results of queries, as the callbacks that did not arrive.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -6,66 +6,68 @@ use serde_json::{Value, json};
 use super::{Amount, Expectation, ResultCode, Sensitive};
 use crate::kind::Kind;
 
-/// What the application found out about a request whose callback did not come: from a query API, a statement, or the
-/// M-Pesa portal. [`Inbox::reconcile`](crate::Inbox::reconcile) takes it.
+/// What you found out about a request whose callback did not arrive: from a query API, a statement,
+/// or the M-Pesa portal. Pass it to [`Inbox::reconcile`](crate::Inbox::reconcile).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reconciliation {
-    /// The result code: `0` for success.
+    /// Result code; `0` is success.
     pub code: String,
-    /// What M-Pesa says of it, for people.
+    /// Description of the result, for people.
     pub description: Option<String>,
-    /// M-Pesa's receipt, of a success.
+    /// M-Pesa's receipt of a success.
     pub receipt: Option<String>,
-    /// How much was moved; what was expected, unless said otherwise.
+    /// Amount in KES. Default: the expected amount.
     pub amount: Option<Amount>,
-    /// Who paid, in any form that M-Pesa writes.
+    /// Phone number of the payer, in any of M-Pesa's notations.
     pub phone_number: Option<Sensitive>,
 }
 
 impl Reconciliation {
-    /// It was carried out, under this receipt.
+    /// It was carried out, with this receipt.
     pub fn success(receipt: impl Into<String>) -> Reconciliation {
-        // M-Pesa writes them in capitals; people do not always.
+        // M-Pesa writes receipts in capitals; people do not always.
         let receipt = receipt.into().trim().to_uppercase();
         Reconciliation { receipt: Some(receipt), ..Reconciliation::result_code("0") }
     }
 
-    /// It ended with this result code, as the query told it. For a success say [`success`](Reconciliation::success): money that came in
-    /// is not taken without its receipt, because the callback, should it come after all, has one. (The query of M-Pesa Express does not
-    /// tell it; the C2B confirmation, the statement and the M-Pesa portal do.)
+    /// It ended with this result code. For a success use [`success`](Reconciliation::success):
+    /// money that came in needs its receipt, because the callback would have one. The query of
+    /// M-Pesa Express does not return it; the C2B confirmation, the statement and the M-Pesa portal
+    /// do.
     pub fn result_code(code: impl Into<String>) -> Reconciliation {
         Reconciliation { code: code.into(), description: None, receipt: None, amount: None, phone_number: None }
     }
 
-    /// How much was moved, when that is known to be something else than was expected.
+    /// Sets an amount that differs from the expected one.
     #[must_use]
     pub fn amount(mut self, amount: Amount) -> Reconciliation {
         self.amount = Some(amount);
         self
     }
 
-    /// What M-Pesa says of it.
+    /// Sets the description.
     #[must_use]
     pub fn description(mut self, description: impl Into<String>) -> Reconciliation {
         self.description = Some(description.into());
         self
     }
 
-    /// Who paid.
+    /// Sets the phone number of the payer.
     #[must_use]
     pub fn phone_number(mut self, phone_number: impl Into<Sensitive>) -> Reconciliation {
         self.phone_number = Some(phone_number.into());
         self
     }
 
-    /// Whether it is no outcome at all: the request is still being processed, as the STK query API says while the customer has not
-    /// answered, with `4999` or with the error `500.001.1001`.
+    /// Whether the request is still being processed: `4999`, or the error `500.001.1001`, which the
+    /// STK query returns until the customer has answered.
     pub(crate) fn is_under_way(&self) -> bool {
         matches!(self.code.trim(), "" | "4999" | "500.001.1001")
     }
 
-    /// The callback's body, marked as made here; `None` for a kind that it cannot be made of, or without what is its key.
+    /// The callback's body, marked as made here; `None` if the kind cannot be reconciled, or its
+    /// key is missing.
     pub(crate) fn to_body(&self, expected: &Expectation) -> Option<Bytes> {
         let code = ResultCode::from(self.code.as_str());
         let amount = self.amount.or(expected.amount).filter(|_| code.is_success()).map(Amount::canonical);
@@ -92,7 +94,7 @@ impl Reconciliation {
                     "CallbackMetadata": { "Item": items },
                 } } })
             }
-            // M-Pesa never tells of a payment that was not made.
+            // M-Pesa reports no payments that were not made.
             Kind::C2bConfirmation if code.is_success() => json!({
                 "Reconciled": true,
                 "TransID": self.receipt.as_deref()?,
@@ -124,7 +126,7 @@ mod tests {
     use super::*;
     use crate::payload::{Callback, Outcome, parse_bytes};
 
-    /// Whatever is made here reads back as what was said.
+    /// Every body parses back to what was given.
     #[test]
     fn a_body_that_is_made_says_what_was_found() {
         for kind in
