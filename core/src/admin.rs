@@ -11,7 +11,7 @@ use crate::payload::{self, Parsed, Sensitive, strike_credentials};
 use crate::receive::delivery_of;
 use crate::store::{
     CallbackId, Delivery, Disposition, Entry, Extent, Filter, Lookup, Recorded, Requeue, Requeued, SpoolDepth, State,
-    StateCounts, StoreError, Verdict, Waiting, catch_panic,
+    StateCounts, StoreError, Verdict, Waiting,
 };
 use crate::urls::is_reference;
 
@@ -285,12 +285,12 @@ impl Engine {
         id: CallbackId,
         reference: Option<&Sensitive>,
     ) -> Result<Option<Requeued>, StoreError> {
-        let Some(entry) = catch_panic(self.store.get(id)).await?.filter(|entry| entry.state == State::Held) else {
+        let Some(entry) = self.store.get(id).await?.filter(|entry| entry.state == State::Held) else {
             return Ok(None);
         };
         let payment = self.payment_of(&entry, reference);
         let reopening = Requeue { payment: payment.as_deref(), ..Requeue::from(State::Held) };
-        let reopened = catch_panic(self.store.requeue(id, &reopening)).await?;
+        let reopened = self.store.requeue(id, &reopening).await?;
         if let (Some(Requeued { payment: Some((id, verdict)) }), Some(payment)) = (&reopened, &payment) {
             self.notice_one(payment, *id, *verdict);
         }

@@ -24,7 +24,7 @@ use crate::receive::{Budgets, Guard, InFlightLimiter, InFlightLimits, Pending, R
 use crate::secret::Secret;
 use crate::source::{IpAllowlist, TrustedProxies};
 use crate::start_error::StartError;
-use crate::store::{Owner, Spool, Store, StoreError};
+use crate::store::{GuardedStore, Owner, Spool, Store, StoreError};
 use crate::transactor::{NoTransactor, Transactor, TransactorError};
 use crate::urls::{Environment, Urls};
 
@@ -315,6 +315,7 @@ impl<H, L> InboxBuilder<H, L> {
     {
         let options = self.options;
         let store = options.store.ok_or(StartError::NoStore)?;
+        let store: Arc<dyn Store> = Arc::new(GuardedStore::new(store, options.limits.recording_timeout));
         let mut secrets = options.secrets.into_iter().map(Secret::new).collect::<Result<Vec<_>, _>>()?;
         if secrets.is_empty() {
             return Err(StartError::NoSecret);

@@ -18,7 +18,7 @@ use crate::quarantine::{Quarantine, QuarantineLimits};
 use crate::receive::{Budgets, Guard, InFlightLimiter, InFlightLimits, Pending, Recorder, Spooling, error_chain};
 use crate::routes::Routes;
 use crate::secret::Secret;
-use crate::store::{Owner, Store, catch_panic};
+use crate::store::{Owner, Store};
 use crate::urls::Environment;
 
 /// Shared state of an inbox.
@@ -81,7 +81,7 @@ impl Engine {
     /// Waits until the store has been adopted; `false` when the inbox stops first.
     pub(crate) async fn adopted(&self) -> bool {
         while !self.is_adopted.load(Ordering::Relaxed) {
-            match catch_panic(self.store.adopt(&self.owner)).await {
+            match self.store.adopt(&self.owner).await {
                 Ok(()) => self.is_adopted.store(true, Ordering::Relaxed),
                 Err(error) => {
                     tracing::error!(

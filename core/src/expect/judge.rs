@@ -7,9 +7,7 @@ use super::{ANOTHER, ANOTHER_ID, PAID_BEFORE, UNEXPECTED};
 use crate::kind::Kind;
 use crate::payload::{Expectation, Outcome, RequestFacts, Sensitive};
 use crate::receive::RecordError;
-use crate::store::{
-    Delivery, Disposition, Entry, Lookup, Recorded, Requeue, State, Store, StoreError, Verdict, catch_panic,
-};
+use crate::store::{Delivery, Disposition, Entry, Lookup, Recorded, Requeue, State, Store, StoreError, Verdict};
 
 /// Compares deliveries with expectations.
 #[derive(Clone, Debug)]
@@ -87,10 +85,10 @@ impl Expecting {
                     payment.reference.get_or_insert_with(|| expected.reference.clone());
                 }
                 match payment {
-                    Some(payment) if is_nobodys(delivery) => drop(catch_panic(store.record(&[*payment])).await?),
+                    Some(payment) if is_nobodys(delivery) => drop(store.record(&[*payment]).await?),
                     payment => {
                         let reopening = Requeue { payment: payment.as_deref(), ..Requeue::from(State::Held) };
-                        catch_panic(store.requeue(news.id, &reopening)).await?;
+                        store.requeue(news.id, &reopening).await?;
                     }
                 }
             }
@@ -106,7 +104,7 @@ async fn recognise(store: &dyn Store, batch: &mut [Delivery], attributed: &[usiz
         return Ok(());
     }
     let lookup = |at: &usize| Lookup::Key(batch[*at].kind.clone(), batch[*at].key.clone());
-    let known = catch_panic(store.find(&attributed.iter().map(lookup).collect::<Vec<_>>())).await?;
+    let known = store.find(&attributed.iter().map(lookup).collect::<Vec<_>>()).await?;
     for at in attributed {
         let delivery = &mut batch[*at];
         let content_digest = delivery.content_digest.under(delivery.reference.as_ref());
@@ -171,7 +169,7 @@ async fn look(store: &dyn Store, batch: &[Delivery]) -> Result<Asked, StoreError
     if lookups.is_empty() {
         return Ok(asked);
     }
-    for entry in catch_panic(store.find(&lookups)).await? {
+    for entry in store.find(&lookups).await? {
         let Some(Ok(mut expected)) = entry.body.as_ref().map(|body| Expectation::parse(body.as_bytes())) else {
             continue;
         };
@@ -207,7 +205,7 @@ impl Paid {
         if lookups.is_empty() {
             return Ok(Paid(paid));
         }
-        for entry in catch_panic(store.find(&lookups)).await? {
+        for entry in store.find(&lookups).await? {
             let is_success = entry.outcome == Some(Outcome::Success) && entry.verdict.is_news();
             // A held callback is not applied yet, and a dismissed one never will be.
             let was_taken = entry.state != State::Held && !(entry.state == State::Done && entry.error.is_some());

@@ -17,9 +17,7 @@ use crate::inbox::Inbox;
 use crate::kind::Kind;
 use crate::payload::{self, Expectation, Outcome, Parsed, Reconciliation, Sensitive};
 use crate::receive::delivery_of;
-use crate::store::{
-    Delivery, DeliveryId, Disposition, Entry, Lookup, Recorded, State, Store, StoreError, Verdict, catch_panic,
-};
+use crate::store::{Delivery, DeliveryId, Disposition, Entry, Lookup, Recorded, State, Store, StoreError, Verdict};
 use crate::token::LONGEST_REFERENCE;
 use crate::urls::is_reference;
 
@@ -206,7 +204,7 @@ impl Inbox {
         let body = found.to_body(&expected).ok_or(ExpectError::MissingRequestId)?;
         let key = engine.routes.of(kind).and_then(|route| route.key.as_deref());
         let parsed = payload::parse_bytes(kind, &body, key, None).map_err(|_| ExpectError::MissingRequestId)?;
-        let known = catch_panic(engine.store.find(&[Lookup::Key(kind.clone(), parsed.key.clone())])).await?;
+        let known = engine.store.find(&[Lookup::Key(kind.clone(), parsed.key.clone())]).await?;
         let plain = delivery_of(&parsed, body, engine.clock.now(), &engine.routes);
         if let Some(told) = known.iter().find(|entry| entry.content_digest == Some(plain.content_digest)) {
             // It arrived at the plain URL, perhaps before it was expected.
@@ -300,7 +298,7 @@ impl Engine {
             return Ok(());
         }
         let lookup = Lookup::Reference(expected.kind.clone(), expected.reference.clone());
-        for entry in catch_panic(self.store.find(&[lookup])).await? {
+        for entry in self.store.find(&[lookup]).await? {
             if entry.key != id && entry.verdict.is_news() && entry.outcome == Some(Outcome::Success) {
                 tracing::error!(
                     callback = %entry.id,

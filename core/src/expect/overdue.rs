@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::engine::Engine;
 use crate::kind::Kind;
 use crate::payload::{Expectation, Outcome, Sensitive};
-use crate::store::{Entry, Filter, Lookup, State, StoreError, Verdict, catch_panic};
+use crate::store::{Entry, Filter, Lookup, State, StoreError, Verdict};
 
 /// Maximum number of callbacks that are read per reference; there are a few.
 const MANY: usize = 1000;
@@ -34,7 +34,7 @@ impl Engine {
         let mut lookups: Vec<_> =
             self.ids_of(expected).await?.into_iter().map(|id| Lookup::Key(expected.kind.clone(), id)).collect();
         lookups.push(Lookup::Reference(expected.kind.clone(), expected.reference.clone()));
-        let mut candidates = catch_panic(self.store.find(&lookups)).await?;
+        let mut candidates = self.store.find(&lookups).await?;
         candidates.retain(|entry| entry.reference.as_ref().is_none_or(|reference| *reference == expected.reference));
         Ok(candidates)
     }
@@ -47,7 +47,7 @@ impl Engine {
     /// Newest first.
     async fn ids_of(&self, expected: &Expectation) -> Result<Vec<Sensitive>, StoreError> {
         let filter = Filter::default().kind(Kind::Overdue).reference(expected.reference.as_str()).limit(MANY);
-        let known = catch_panic(self.store.list(&filter)).await?;
+        let known = self.store.list(&filter).await?;
         let id = |entry: &Entry| Expectation::id_in(&expected.kind, entry.key.as_str()).map(Sensitive::from);
         Ok(known.iter().filter(|entry| entry.verdict == Verdict::First).filter_map(id).collect())
     }

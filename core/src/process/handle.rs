@@ -16,7 +16,7 @@ use crate::kind::Kind;
 use crate::observe;
 use crate::payload::{self, Callback, Expectation, Payment, Sensitive};
 use crate::receive::error_chain;
-use crate::store::{Claimed, Completion, StoreError, catch_panic};
+use crate::store::{Claimed, Completion, StoreError};
 use crate::transactor::{IdempotencyKey, IdempotencyKeys, PaymentKeys, TransactorError};
 use crate::urls::Environment;
 
@@ -200,7 +200,7 @@ impl Engine {
             return Ok(());
         }
         for related in &claimed.related {
-            let Some(entry) = catch_panic(self.store.get(related.id)).await? else { continue };
+            let Some(entry) = self.store.get(related.id).await? else { continue };
             let told = self.parsed(&entry).and_then(|parsed| parsed.payment());
             // Another amount under the same receipt is a conflict, and says nothing about this
             // payment.

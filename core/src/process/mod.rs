@@ -10,7 +10,13 @@ mod backoff;
 
 mod worker;
 
-mod upkeep;
+mod leases;
+
+mod maintain;
+
+mod measure;
+
+mod ticks;
 
 mod drain;
 
@@ -26,13 +32,14 @@ pub use self::backoff::Backoff;
 pub(crate) use self::backoff::RETRIES;
 pub(crate) use self::dispatch::{Handle, WithTransactor};
 pub(crate) use self::drain::drain;
+pub(crate) use self::leases::HeldLeases;
+pub(crate) use self::maintain::maintain;
 pub(crate) use self::notice::Notice;
 pub(crate) use self::prepare::prepare;
 pub(crate) use self::retain::retain;
 pub(crate) use self::room::Room;
 use self::room::{Free, RoomPermit};
 pub(crate) use self::settle::Settler;
-pub(crate) use self::upkeep::{HeldLeases, maintain};
 pub(crate) use self::worker::{poll_suspects, work};
 
 use std::sync::Arc;

@@ -2,7 +2,6 @@
 
 use crate::context::CallbackContext;
 use crate::engine::Engine;
-use crate::store::catch_panic;
 
 /// The hook to call.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +30,7 @@ impl Engine {
         let telling = async move {
             let Ok(_room) = room.acquire_owned().await else { return };
             // Call the hook without a body if it cannot be loaded.
-            let body = catch_panic(store.get(ctx.id())).await.ok().flatten().and_then(|entry| entry.body);
+            let body = store.get(ctx.id()).await.ok().flatten().and_then(|entry| entry.body);
             let ctx = ctx.with_body(body);
             if tokio::time::timeout(limit, handling.notice(notice, &ctx)).await.is_err() {
                 tracing::warn!(callback = %ctx.id(), ?notice, "a hook took too long");

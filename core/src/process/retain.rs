@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::engine::Engine;
 use crate::receive::error_chain;
-use crate::store::{Extent, catch_panic};
+use crate::store::Extent;
 
 /// Interval between purges.
 const PERIOD: Duration = Duration::from_secs(60 * 60);
@@ -30,7 +30,7 @@ pub(crate) async fn retain(engine: Arc<Engine>) {
             () = engine.closing.cancelled() => return,
         }
         let purged = tokio::select! {
-            purged = catch_panic(engine.store.purge(age, extent)) => purged,
+            purged = engine.store.purge(age, extent) => purged,
             () = engine.closing.cancelled() => return,
         };
         match purged {

@@ -11,7 +11,7 @@ use crate::batch::drain_ready;
 use crate::engine::Engine;
 use crate::process::Notice;
 use crate::receive::error_chain;
-use crate::store::{Completion, Lease, SettleResult, Settlement, Store, StoreError, catch_panic};
+use crate::store::{Completion, Lease, SettleResult, Settlement, Store, StoreError};
 
 /// Capacity of the queue of settlements, and maximum number per commit.
 const QUEUE: usize = 1024;
@@ -109,7 +109,7 @@ async fn settle_all(store: Arc<dyn Store>, mut receiver: mpsc::Receiver<Job>, le
 /// If the store refuses one settlement, the others are written without it.
 async fn settle_batch(store: &dyn Store, batch: &[Settlement], until: Instant) -> Vec<Option<SettleResult>> {
     loop {
-        match catch_panic(store.settle(batch)).await {
+        match store.settle(batch).await {
             Ok(settled) => return settled.into_iter().map(Some).collect(),
             Err(StoreError::Refused(_)) if batch.len() > 1 => {
                 let mut settled = Vec::with_capacity(batch.len());

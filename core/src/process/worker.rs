@@ -9,7 +9,7 @@ use super::{Free, run};
 use crate::engine::Engine;
 use crate::kind::Kind;
 use crate::receive::error_chain;
-use crate::store::{Claim, Claimed, Lane, catch_panic};
+use crate::store::{Claim, Claimed, Lane};
 
 /// Interval of polling for callbacks that nobody announced: due retries, callbacks of other
 /// processes.
@@ -91,7 +91,7 @@ impl Engine {
         // Whether or not there are permits for payments now.
         let handles_payments = self.routes.of(&Kind::Payment).is_some();
         let claim = Claim { kinds, lane, limit, lease: self.limits.lease, handles_payments };
-        let claimed = match catch_panic(self.store.claim(&claim)).await {
+        let claimed = match self.store.claim(&claim).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::warn!(cause = error_chain(&error), "cannot claim callbacks");

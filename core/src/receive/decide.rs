@@ -16,7 +16,7 @@ use crate::kind::Kind;
 use crate::observe;
 use crate::payload::{C2bValidation, Digest, Sensitive};
 use crate::routes::Route;
-use crate::store::{CallbackId, Delivery, Disposition, Verdict, catch_panic};
+use crate::store::{CallbackId, Delivery, Disposition, Verdict};
 use crate::validation::Validation;
 
 /// A delivery that is ready to be recorded; a validation with its decision.
@@ -85,7 +85,7 @@ impl Engine {
         // An unavailable store must not use up the handler's time.
         if !self.spooling.as_ref().is_some_and(|spooling| spooling.breaker.is_open()) {
             let looking = self.store.find_decision(&delivery.kind, delivery.key.as_str(), &delivery.content_digest);
-            match timeout(limit / 4, catch_panic(looking)).await {
+            match timeout(limit / 4, looking).await {
                 Ok(Ok(Some(decision))) => return Some(decision),
                 Ok(Ok(None)) => {}
                 Ok(Err(error)) => tracing::warn!(cause = error_chain(&error), "cannot look for an earlier validation"),

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::record::error_chain;
 use crate::batch::drain_ready;
 use crate::expect::Expecting;
-use crate::store::{Delivery, Disposition, Recorded, Store, StoreError, catch_panic};
+use crate::store::{Delivery, Disposition, Recorded, Store, StoreError};
 
 /// Capacity of the queue, and maximum number of deliveries per commit.
 const QUEUE: usize = 1024;
@@ -134,7 +134,7 @@ pub(crate) async fn record_expecting(
 /// one is alone, and quarantines it.
 async fn record_batch(store: &dyn Store, batch: &mut [Delivery]) -> Vec<Result<Recorded, RecordError>> {
     let all = |error: RecordError, count: usize| (0..count).map(|_| Err(error)).collect();
-    match catch_panic(store.record(batch)).await {
+    match store.record(batch).await {
         Ok(recorded) if recorded.len() == batch.len() => recorded.into_iter().map(Ok).collect(),
         Ok(_) => {
             tracing::error!("the store answered for more or fewer callbacks than it was given");

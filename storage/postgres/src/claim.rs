@@ -8,10 +8,10 @@ use mpesa_callbacks_core::store::{Body, CallbackId, Claim, Claimed, Lease, Relat
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgPool, PgRow};
 
-use super::begin;
 use super::digest;
 use super::record::Place;
 use super::schema::Schema;
+use super::session::Session;
 use mpesa_callbacks_core::store::columns::{client_ip, hidden_receipt, lane_number, span, time, verdict};
 
 /// The payments of callbacks, as a claimant that does not handle payments takes them.
@@ -25,7 +25,7 @@ struct Payments {
 
 pub(super) async fn claim(pool: &PgPool, place: Place<'_>, claim: &Claim<'_>) -> sqlx::Result<Vec<Claimed>> {
     let schema = place.schema;
-    let mut tx = begin(pool).await?;
+    let mut tx = Session::begin(pool).await?;
     let mut due = due(&mut tx, schema, claim).await?;
     if due.is_empty() {
         tx.commit().await?;

@@ -4,6 +4,7 @@ use mpesa_callbacks_core::store::{CallbackId, Requeue};
 use sqlx::postgres::{PgConnection, PgPool};
 
 use super::schema::Schema;
+use super::session::Session;
 use super::text;
 use mpesa_callbacks_core::store::columns::state_number;
 
@@ -28,5 +29,6 @@ pub(super) async fn dismiss(pool: &PgPool, schema: &Schema, id: CallbackId) -> s
     let dismissed = sqlx::query(schema.sql(
         "UPDATE mpesa_callbacks.work SET state = 2, settled_at = mpesa_callbacks.now_us() WHERE callback_id = $1 AND state >= 3",
     ));
-    Ok(dismissed.bind(id.number()).execute(pool).await?.rows_affected() == 1)
+    let mut session = Session::acquire(pool).await?;
+    Ok(dismissed.bind(id.number()).execute(&mut *session).await?.rows_affected() == 1)
 }

@@ -38,6 +38,8 @@ mod notify;
 
 mod schema;
 
+mod session;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,9 +53,9 @@ use mpesa_callbacks_core::store::{
     CallbackId, Claim, Claimed, Delivery, Entry, Extent, Filter, Lease, Lookup, Owner, Recorded, Requeue, Requeued,
     SettleResult, Settlement, StateCounts, Store, StoreError, Waiting,
 };
+use sqlx::Connection;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{Connection, Postgres, Transaction};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -61,6 +63,7 @@ use self::notify::Hints;
 use self::open::{open, store_error};
 use self::record::Place;
 use self::schema::Schema;
+use self::session::Session;
 use self::sweep::ServerClock;
 
 /// Keeps callbacks in PostgreSQL 13 or newer, in a schema of its own, `mpesa_callbacks` unless [another](PostgresStore::in_schema) is
@@ -220,7 +223,7 @@ impl PostgresStore {
     }
 
     async fn record_once(&self, batch: &[Delivery], place: Place<'_>, is_again: bool) -> sqlx::Result<Vec<Recorded>> {
-        let mut tx = begin(&self.pool).await?;
+        let mut tx = Session::begin(&self.pool).await?;
         if is_again {
             // Those who met in a circle go one after the other: each has locked what the others then ask for.
             sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(AGAIN).execute(&mut *tx).await?;
@@ -241,22 +244,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long the server may take over a batch before nobody waits for it any more.
 const LONGEST: Duration = Duration::from_secs(10);
-
-/// A transaction that waits for nobody for long: whoever has a lock may be a machine that is lost, and recording is one queue.
-/// READ COMMITTED whatever the pool's own default is: what waited for somebody must see what they did. Tables are never read from
-/// end to end: the server keeps a statement's plan, and one that was made while a table was nearly empty would read all of it for as
-/// long as nobody has analyzed it since (measured: 900 callbacks a second in place of 20,000). Statements look rows up by lists of ids
-/// and keys, whatever these are: planning them anew for each list costs, and finds nothing.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '3s';
-                     SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan";
-
-/// Begins one, in a task of its own: were its future dropped between the statement and the answer, sqlx 0.9 would give a
-/// connection back to the pool with the transaction open.
-async fn begin(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
-    let pool = pool.clone();
-    let beginning = tokio::spawn(async move { pool.begin_with(BEGIN).await });
-    beginning.await.unwrap_or_else(|error| Err(sqlx::Error::Io(std::io::Error::other(error))))
-}
 
 /// A text as PostgreSQL takes it: without NUL, which JSON may have and its texts may not.
 fn text(text: &str) -> Cow<'_, str> {
@@ -294,7 +281,7 @@ impl Store for PostgresStore {
         }
         self.hmac_key().await?;
         // It may have been opened before anybody said whose it is.
-        let mut tx = begin(&self.pool).await.map_err(store_error)?;
+        let mut tx = Session::begin(&self.pool).await.map_err(store_error)?;
         open::adopt(&mut tx, &self.schema, &wanted).await?;
         tx.commit().await.map_err(store_error)
     }
@@ -363,7 +350,7 @@ impl Store for PostgresStore {
     async fn requeue(&self, id: CallbackId, reopening: &Requeue<'_>) -> Result<Option<Requeued>, StoreError> {
         let place = self.place().await?;
         let requeue = || async {
-            let mut tx = begin(&self.pool).await?;
+            let mut tx = Session::begin(&self.pool).await?;
             let mut reopened = None;
             if decisions::requeue(&mut tx, place.schema, id, reopening).await? {
                 let payment = match reopening.payment {

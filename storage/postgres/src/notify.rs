@@ -1,19 +1,30 @@
-//! Hints from process to process that there is something to claim: `NOTIFY`, never inside a transaction that records, where it
-//! would make all commits wait for one another. Looking once a second is the truth; without a hint it only takes longer.
+//! Hints from process to process that there is something to claim: `NOTIFY`, never inside a
+//! transaction that records, where it would make all commits wait for one another. Polling once a
+//! second is the truth; without a hint it only takes longer.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Executor;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
+
+use super::session::Session;
 
 /// At most one hint is sent in this time, however much there is.
-const PAUSE: Duration = Duration::from_millis(25);
+const INTERVAL: Duration = Duration::from_millis(25);
 
-/// How long to wait before the server is asked again for a connection to listen on.
-const AGAIN: Duration = Duration::from_secs(5);
+/// Delay before the server is asked again for a connection to listen on.
+const RECONNECT: Duration = Duration::from_secs(5);
+
+/// After so long without a hint the connection is tested: a server that lost its power says nothing.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Limit of one statement.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// Sends hints and hears those of others, on connections of their own.
 #[derive(Debug)]
@@ -24,15 +35,14 @@ pub(super) struct Hints {
 }
 
 impl Hints {
-    /// Starts to listen at this server, which must not be a pooler that gives a connection away with each transaction.
-    /// Each schema has a channel of its own.
+    /// Starts to listen at this server, which must not be a pooler that gives a connection away with
+    /// each transaction. Each schema has a channel of its own.
     pub(super) fn start(options: PgConnectOptions, channel: &str) -> Hints {
-        let pool = PgPoolOptions::new().max_connections(2).connect_lazy_with(options);
         let (to_send, heard) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let channel: Arc<str> = channel.into();
         let tasks = [
-            tokio::spawn(send(pool.clone(), channel.clone(), to_send.clone())),
-            tokio::spawn(listen(pool, channel, heard.clone())),
+            tokio::spawn(send(options.clone(), channel.clone(), to_send.clone())),
+            tokio::spawn(listen(options, channel, heard.clone())),
         ];
         Hints { to_send, heard, tasks }
     }
@@ -56,32 +66,56 @@ impl Drop for Hints {
     }
 }
 
-async fn send(pool: PgPool, channel: Arc<str>, to_send: Arc<Notify>) {
+async fn send(options: PgConnectOptions, channel: Arc<str>, to_send: Arc<Notify>) {
+    let pool = one_connection(&options);
     loop {
         to_send.notified().await;
-        if let Err(error) = sqlx::query("SELECT pg_notify($1, '')").bind(&*channel).execute(&pool).await {
+        let notifying = async {
+            let mut session = Session::acquire(&pool).await?;
+            sqlx::query("SELECT pg_notify($1, '')").bind(&*channel).execute(&mut *session).await
+        };
+        if let Err(error) = in_time(notifying).await {
             tracing::debug!(%error, "cannot tell other processes that there is something to claim; they look anyway");
         }
-        sleep(PAUSE).await;
+        sleep(INTERVAL).await;
     }
 }
 
-async fn listen(pool: PgPool, channel: Arc<str>, heard: Arc<Notify>) {
+async fn listen(options: PgConnectOptions, channel: Arc<str>, heard: Arc<Notify>) {
     loop {
+        // A pool for each: a listener that was silent may never give its connection back.
+        let pool = one_connection(&options);
         let listening = async {
-            let mut listener = PgListener::connect_with(&pool).await?;
-            listener.listen(&channel).await?;
-            // Whatever was told before is lost, and whoever was told nothing looks.
+            let mut listener = in_time(async {
+                let mut listener = PgListener::connect_with(&pool).await?;
+                listener.listen(&channel).await?;
+                Ok(listener)
+            })
+            .await?;
+            // What was told before is lost, and whoever was told nothing looks.
             heard.notify_one();
             loop {
-                listener.recv().await?;
-                heard.notify_one();
+                match timeout(SILENCE, listener.recv()).await {
+                    Ok(notification) => {
+                        notification?;
+                        heard.notify_one();
+                    }
+                    Err(_) => drop(in_time(listener.execute("SELECT 1")).await?),
+                }
             }
         };
         let ended: sqlx::Result<()> = listening.await;
         if let Err(error) = ended {
             tracing::debug!(%error, "cannot hear other processes' hints; looking once a second goes on");
         }
-        sleep(AGAIN).await;
+        sleep(RECONNECT).await;
     }
+}
+
+fn one_connection(options: &PgConnectOptions) -> PgPool {
+    PgPoolOptions::new().max_connections(1).acquire_timeout(LIMIT).connect_lazy_with(options.clone())
+}
+
+async fn in_time<T>(statement: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    timeout(LIMIT, statement).await.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
 }

@@ -7,6 +7,7 @@ use sqlx::postgres::{PgConnection, PgPool};
 use sqlx::{Executor, Row};
 
 use super::schema::Schema;
+use super::session::Session;
 
 /// The migrations, in order. `meta` counts those that were run.
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_callbacks.sql")];
@@ -23,7 +24,7 @@ pub(super) async fn open(
     owner: Option<&str>,
     has_purged: &AtomicBool,
 ) -> Result<Vec<u8>, StoreError> {
-    let mut tx = pool.begin().await.map_err(store_error)?;
+    let mut tx = Session::begin_with(pool, "BEGIN").await.map_err(store_error)?;
     check_durable(&mut tx).await?;
     migrate(&mut tx, schema).await?;
     if let Some(owner) = owner {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use mpesa_callbacks_core::store::Extent;
 use sqlx::Row;
 use sqlx::postgres::{PgPool, PgRow};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::begin;
 use super::schema::Schema;
+use super::session::Session;
 use mpesa_callbacks_core::store::columns::{hidden_digest, hidden_receipt, pseudonym, span};
 
 /// How many rows are looked at, or go, in one transaction, so that others need not wait for long.
@@ -17,6 +17,15 @@ const AT_ONCE: i64 = 200;
 
 /// How many are purged in one: each is written to all indexes of its table, and what others commit meanwhile waits for its log.
 const PURGED_AT_ONCE: usize = 50;
+
+/// Limit of one step.
+const STEP: Duration = Duration::from_secs(30);
+
+/// A step of a purge, which may have many: a silent server must not stop it for as long as all of
+/// them may take.
+async fn in_time<T>(step: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    timeout(STEP, step).await.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
+}
 
 pub(super) async fn purge(
     pool: &PgPool,
@@ -26,10 +35,10 @@ pub(super) async fn purge(
     extent: Extent,
 ) -> sqlx::Result<u64> {
     let (mut purged, mut behind) = (0, 0);
-    while let Some((last, ids)) = purgeable(pool, schema, age, behind, extent).await? {
+    while let Some((last, ids)) = in_time(purgeable(pool, schema, age, behind, extent)).await? {
         for ids in ids.chunks(PURGED_AT_ONCE) {
             let began = Instant::now();
-            purged += unlocked!(purge_some(pool, schema, hmac_key, ids))?;
+            purged += unlocked!(in_time(purge_some(pool, schema, hmac_key, ids)))?;
             // The disk is others' too, half of the time.
             sleep(began.elapsed()).await;
         }
@@ -48,7 +57,7 @@ async fn purgeable(
     behind: i64,
     extent: Extent,
 ) -> sqlx::Result<Option<(i64, Vec<i64>)>> {
-    let mut tx = begin(pool).await?;
+    let mut tx = Session::begin(pool).await?;
     // Bodies first, of which there are few, and by their ids: rows without one, of which there are many, are not looked at.
     let rows: Vec<(i64, bool, bool)> = sqlx::query_as(schema.sql(
         "WITH looked_at AS MATERIALIZED (
@@ -98,7 +107,7 @@ impl Told {
 
 /// Those of them that are still there, and done; how many there were.
 async fn purge_some(pool: &PgPool, schema: &Schema, hmac_key: &[u8], ids: &[i64]) -> sqlx::Result<u64> {
-    let mut tx = begin(pool).await?;
+    let mut tx = Session::begin(pool).await?;
     // Other processes look for hidden names from now on.
     let began =
         schema.sql("INSERT INTO mpesa_callbacks.meta (name, value) VALUES ('purged', '') ON CONFLICT DO NOTHING");
@@ -168,17 +177,17 @@ pub(super) async fn trim_quarantine(pool: &PgPool, schema: &Schema, rows: u64, b
     ))
     .bind(limit(rows))
     .bind(limit(bytes))
-    .fetch_all(pool)
+    .fetch_all(&mut *Session::acquire(pool).await?)
     .await?;
     let mut trimmed = 0;
     for ids in excess.chunks(usize::try_from(AT_ONCE).unwrap_or(1)) {
-        trimmed += unlocked!(trim_some(pool, schema, ids))?;
+        trimmed += unlocked!(in_time(trim_some(pool, schema, ids)))?;
     }
     Ok(trimmed)
 }
 
 async fn trim_some(pool: &PgPool, schema: &Schema, ids: &[i64]) -> sqlx::Result<u64> {
-    let mut tx = begin(pool).await?;
+    let mut tx = Session::begin(pool).await?;
     let ids: Vec<i64> = sqlx::query_scalar(schema.sql(
         "SELECT callback_id FROM mpesa_callbacks.work WHERE callback_id = ANY($1) AND state = 5 ORDER BY callback_id FOR UPDATE",
     ))

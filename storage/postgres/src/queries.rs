@@ -8,6 +8,7 @@ use sqlx::{QueryBuilder, Row};
 
 use super::digest;
 use super::schema::Schema;
+use super::session::Session;
 use super::text;
 use mpesa_callbacks_core::store::columns::{
     client_ip, hidden_receipt, micros, outcome, state, state_number, time, verdict, verdict_number,
@@ -20,7 +21,7 @@ pub(super) async fn depth(pool: &PgPool, schema: &Schema) -> sqlx::Result<StateC
          SELECT 1::smallint, count(*) FROM mpesa_callbacks.work WHERE state = 1 UNION ALL
          SELECT state, count(*) FROM mpesa_callbacks.work WHERE state >= 3 GROUP BY state",
     ))
-    .fetch_all(pool)
+    .fetch_all(&mut *Session::acquire(pool).await?)
     .await?;
     let mut depth = StateCounts::default();
     for (number, count) in counts {
@@ -58,7 +59,8 @@ pub(super) async fn get(pool: &PgPool, schema: &Schema, id: CallbackId) -> sqlx:
          FROM mpesa_callbacks.callback JOIN mpesa_callbacks.work ON work.callback_id = id
                        LEFT JOIN mpesa_callbacks.body ON body.callback_id = id WHERE id = $1",
     ));
-    row.bind(id.number()).fetch_optional(pool).await?.as_ref().map(with_body).transpose()
+    let mut session = Session::acquire(pool).await?;
+    row.bind(id.number()).fetch_optional(&mut *session).await?.as_ref().map(with_body).transpose()
 }
 
 pub(super) async fn find(
@@ -99,14 +101,14 @@ pub(super) async fn find(
                    WHERE w.state >= 3 AND c.receipt = ANY($5)))",
     ));
     let rows = rows.bind(&kinds).bind(&keys).bind(&reference_kinds).bind(&references).bind(&receipts);
-    rows.fetch_all(pool).await?.iter().map(with_body).collect()
+    rows.fetch_all(&mut *Session::acquire(pool).await?).await?.iter().map(with_body).collect()
 }
 
 pub(super) async fn waiting(pool: &PgPool, schema: &Schema) -> sqlx::Result<Vec<Waiting>> {
     let rows: Vec<(String, i64, i64)> = sqlx::query_as(
         schema.sql("SELECT kind, count(*), min(run_at) FROM mpesa_callbacks.work WHERE state = 0 GROUP BY kind"),
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *Session::acquire(pool).await?)
     .await?;
     let waiting = |(kind, count, due): (String, i64, i64)| {
         Waiting::new(Kind::from_stored_name(&kind), count.unsigned_abs(), time(due))
@@ -149,5 +151,5 @@ pub(super) async fn list(pool: &PgPool, schema: &Schema, filter: &Filter) -> sql
         query.push(" AND id < ").push_bind(before.number());
     }
     query.push(" ORDER BY id DESC LIMIT ").push_bind(i64::try_from(filter.limit).unwrap_or(i64::MAX));
-    query.build().fetch_all(pool).await?.iter().map(entry).collect()
+    query.build().fetch_all(&mut *Session::acquire(pool).await?).await?.iter().map(entry).collect()
 }

@@ -9,7 +9,8 @@ use mpesa_callbacks_core::store::{
 use sqlx::postgres::{PgConnection, PgPool};
 
 use super::schema::Schema;
-use super::{begin, text};
+use super::session::Session;
+use super::text;
 use mpesa_callbacks_core::store::columns::{span, state_number};
 
 /// Ids and fences, for a statement about many leases.
@@ -24,7 +25,7 @@ pub(super) async fn renew(
     lease: Duration,
 ) -> sqlx::Result<Vec<bool>> {
     let (ids, fences) = columns(leases.iter());
-    let mut tx = begin(pool).await?;
+    let mut tx = Session::begin(pool).await?;
     let renewed: HashSet<(i64, i64)> = sqlx::query_as(schema.sql(
         "WITH locked AS MATERIALIZED (
              SELECT callback_id FROM mpesa_callbacks.work WHERE callback_id = ANY($1) ORDER BY callback_id FOR NO KEY UPDATE)
@@ -78,7 +79,7 @@ impl Columns {
 }
 
 pub(super) async fn settle(pool: &PgPool, schema: &Schema, batch: &[Settlement]) -> sqlx::Result<Vec<SettleResult>> {
-    let mut tx = begin(pool).await?;
+    let mut tx = Session::begin(pool).await?;
     let lost = lost(&mut tx, schema, batch).await?;
     let mut columns = Columns::default();
     for Settlement { lease, ending, .. } in batch.iter().filter(|settlement| !lost.contains(&settlement.lease.id)) {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use mpesa_callbacks_core::store::{Interruption, Lane, is_ahead};
 use sqlx::postgres::{PgConnection, PgPool};
 
-use super::begin;
 use super::schema::Schema;
+use super::session::Session;
 use mpesa_callbacks_core::store::columns::{lane, lane_number, span};
 
 /// The server's clock, as it was seen last.
@@ -30,7 +30,7 @@ impl ServerClock {
 type Expired = (i64, i16, i32, i32);
 
 pub(super) async fn sweep(pool: &PgPool, schema: &Schema, clock: &ServerClock) -> sqlx::Result<u64> {
-    let mut tx = begin(pool).await?;
+    let mut tx = Session::begin(pool).await?;
     let now = sqlx::query_scalar(schema.sql("SELECT mpesa_callbacks.now_us()")).fetch_one(&mut *tx).await?;
     if clock.was_ahead(now) {
         put_off_anew(&mut tx, schema).await?;

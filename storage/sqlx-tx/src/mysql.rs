@@ -1,11 +1,14 @@
 //! MySQL and MariaDB through sqlx.
 
+use std::io::ErrorKind;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mpesa_callbacks_core::transactor::{BeginOutcome, IdempotencyKey, Transactor, TransactorError};
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{MySql, MySqlConnection, MySqlPool};
+use tokio::time::timeout;
 
 use super::{ENDED, SqlxTransactor, SqlxTx, unavailable};
 
@@ -24,6 +27,9 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS mpesa_callbacks_applied (
 
 /// How many seconds to wait for whoever has the same mark in hand.
 const PATIENCE: u64 = 2;
+
+/// Limit of each step of beginning.
+const STEP: Duration = Duration::from_secs(30);
 
 #[async_trait]
 impl Transactor for SqlxTransactor<MySql> {
@@ -109,12 +115,13 @@ async fn end(mut tx: MySqlTx) {
 const NO_SAVEPOINT: u16 = 1305;
 
 async fn begin_marked(pool: &MySqlPool, mark: &IdempotencyKey) -> sqlx::Result<BeginOutcome<MySqlTx>> {
-    let mut tx = SqlxTx::begin(pool, None).await?;
-    match mark_first(&mut tx, mark).await {
+    // Nobody else limits this task, and a server that lost its power never answers.
+    let mut tx = in_time(SqlxTx::begin(pool, None)).await?;
+    match in_time(mark_first(&mut tx, mark)).await {
         Ok(true) => Ok(BeginOutcome::New(tx)),
         Ok(false) => {
-            sqlx::query("ROLLBACK").execute(&mut *tx).await?;
-            end(tx).await;
+            in_time(sqlx::query("ROLLBACK").execute(&mut *tx)).await?;
+            in_time(async { Ok(end(tx).await) }).await?;
             Ok(BeginOutcome::AlreadyApplied)
         }
         Err(error) => {
@@ -122,6 +129,10 @@ async fn begin_marked(pool: &MySqlPool, mark: &IdempotencyKey) -> sqlx::Result<B
             Err(error)
         }
     }
+}
+
+async fn in_time<T>(step: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    timeout(STEP, step).await.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
 }
 
 /// Writes the mark, and a savepoint after it; `false` when it is there.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use async_trait::async_trait;
 use mpesa_callbacks_core::transactor::{BeginOutcome, IdempotencyKey, Transactor, TransactorError};
-use sqlx::{PgConnection, PgPool, Postgres, Row};
+use sqlx::{PgConnection, Postgres, Row};
 
 use super::{ENDED, SqlxTransactor, SqlxTx, unavailable};
 
@@ -47,7 +47,7 @@ impl Transactor for SqlxTransactor<Postgres> {
     }
 
     async fn begin(&self, mark: &IdempotencyKey) -> Result<BeginOutcome<PgTx>, TransactorError> {
-        let mut tx = begin(&self.pool).await.map_err(failed)?;
+        let mut tx = SqlxTx::begin(&self.pool, None).await.map_err(failed)?;
         match begin_marked(&mut tx, mark).await {
             Ok(true) => Ok(BeginOutcome::New(tx)),
             Ok(false) => {
@@ -81,14 +81,6 @@ impl Transactor for SqlxTransactor<Postgres> {
     async fn rollback(&self, tx: PgTx) -> Result<(), TransactorError> {
         tx.rollback().await.map_err(unavailable)
     }
-}
-
-/// In a task of its own: were its future dropped between the statement and the answer, sqlx 0.9 would give a connection back
-/// to the pool with the transaction open.
-async fn begin(pool: &PgPool) -> sqlx::Result<PgTx> {
-    let pool = pool.clone();
-    let beginning = tokio::spawn(async move { SqlxTx::begin(&pool, None).await });
-    beginning.await.unwrap_or_else(|error| Err(sqlx::Error::Io(std::io::Error::other(error))))
 }
 
 /// Writes the mark, and a savepoint after it; `false` when it is there.

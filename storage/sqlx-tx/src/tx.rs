@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Database, Pool, SqlSafeStr};
@@ -33,11 +34,14 @@ pub(super) struct Watch {
 /// How many connections are tried that somebody else has left in the middle of a transaction.
 const TRIES: usize = 64;
 
+/// Limit of rolling back and giving a connection back; if time is up, it is closed.
+const RELEASE: Duration = Duration::from_secs(5);
+
 impl<DB: Database> SqlxTx<DB> {
     /// Begins one on a connection that is in no transaction.
     pub(super) async fn begin(pool: &Pool<DB>, statement: Option<&'static str>) -> sqlx::Result<SqlxTx<DB>> {
         let mut tries = 0;
-        let mut connection = loop {
+        let connection = loop {
             let connection = pool.acquire().await?;
             tries += 1;
             if DB::TransactionManager::get_transaction_depth(&connection) == 0 || tries == TRIES {
@@ -47,14 +51,13 @@ impl<DB: Database> SqlxTx<DB> {
             connection.close().await?;
         };
         let statement = statement.map(SqlSafeStr::into_sql_str);
-        match DB::TransactionManager::begin(&mut connection, statement).await {
-            Ok(()) => Ok(SqlxTx { connection: Some(connection), watch: Watch::default() }),
-            Err(error) => {
-                // Whatever is wrong with it: another one is opened when it is needed.
-                let _ = connection.close().await;
-                Err(error)
-            }
+        // If this is dropped between the statement and the answer, sqlx 0.9 would give the connection
+        // back to the pool with the transaction open; after an error, who knows what is wrong with it.
+        let mut beginning = CloseOnDrop(Some(connection));
+        if let Some(connection) = &mut beginning.0 {
+            DB::TransactionManager::begin(connection, statement).await?;
         }
+        Ok(SqlxTx { connection: beginning.0.take(), watch: Watch::default() })
     }
 
     /// Commits. After an error the outcome may be unknown, and the connection is gone.
@@ -90,8 +93,33 @@ impl<DB: Database> SqlxTx<DB> {
                 let _ = connection.close().await;
                 Err(error)
             }
-            (ended, _) => ended,
+            (ended, Some(connection)) => {
+                give_back(connection);
+                ended
+            }
+            (ended, None) => ended,
         }
+    }
+}
+
+/// A connection that is closed unless it is taken out.
+struct CloseOnDrop<DB: Database>(Option<PoolConnection<DB>>);
+
+impl<DB: Database> Drop for CloseOnDrop<DB> {
+    fn drop(&mut self) {
+        if let Some(connection) = &mut self.0 {
+            connection.close_on_drop();
+        }
+    }
+}
+
+/// Gives a connection back to its pool. sqlx 0.9 tests it first, without a limit: a server that lost
+/// its power never answers, and the pool would lose the connection's place for good.
+fn give_back<DB: Database>(mut connection: PoolConnection<DB>) {
+    // Without a runtime sqlx does with it what it can.
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        let returning = connection.return_to_pool();
+        runtime.spawn(async move { tokio::time::timeout(RELEASE, returning).await });
     }
 }
 
@@ -107,6 +135,7 @@ impl<DB: Database> Drop for SqlxTx<DB> {
         }
         self.watch.may_commit.store(true, Ordering::SeqCst);
         DB::TransactionManager::start_rollback(&mut connection);
+        give_back(connection);
     }
 }
 

@@ -31,6 +31,7 @@ struct Switches {
     slow: AtomicBool,
     deaf: AtomicU32,
     refuses: AtomicBool,
+    stalls: AtomicBool,
 }
 
 impl FlakyStore {
@@ -57,6 +58,17 @@ impl FlakyStore {
     /// Callbacks with `poison` in their key are refused.
     pub fn refuse_poison(&self) {
         self.switches.refuses.store(true, Ordering::SeqCst);
+    }
+
+    /// Reclaiming and counting get no answer.
+    pub fn stall_maintenance(&self) {
+        self.switches.stalls.store(true, Ordering::SeqCst);
+    }
+
+    async fn maintained(&self) {
+        if self.switches.stalls.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
     }
 
     fn there(&self) -> Result<(), StoreError> {
@@ -115,6 +127,7 @@ impl Store for FlakyStore {
 
     async fn reclaim_expired(&self) -> Result<u64, StoreError> {
         self.there()?;
+        self.maintained().await;
         self.inner.reclaim_expired().await
     }
 
@@ -148,10 +161,12 @@ impl Store for FlakyStore {
     }
 
     async fn counts(&self) -> Result<StateCounts, StoreError> {
+        self.maintained().await;
         self.inner.counts().await
     }
 
     async fn waiting(&self) -> Result<Vec<Waiting>, StoreError> {
+        self.maintained().await;
         self.inner.waiting().await
     }
 

@@ -1,4 +1,4 @@
-//! A connection on which answers get lost.
+//! Connections on which answers get lost.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -9,13 +9,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Stands in front of a PostgreSQL server and, when it is told so, cuts a connection off between a commit and its answer: the
-/// server has committed, and nobody hears of it.
+/// Stands in front of a PostgreSQL server. It can cut a connection off between a commit and its
+/// answer: the server has committed, and nobody hears of it. It can also go silent, like a machine
+/// that lost its power: connections stay open, and nothing comes back on them.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
     cuts: Arc<AtomicU32>,
     is_off: watch::Sender<bool>,
+    silences: watch::Sender<u32>,
     accepting: JoinHandle<()>,
 }
 
@@ -30,11 +32,21 @@ impl Proxy {
         let cuts = Arc::new(AtomicU32::new(0));
         let to_cut = cuts.clone();
         let (is_off, off) = watch::channel(false);
+        let (silences, silenced) = watch::channel(0);
         let accepting = tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
+            while let Ok((mut client, _)) = listener.accept().await {
                 let (cuts, mut off) = (to_cut.clone(), off.clone());
+                let mut silenced = silenced.clone();
+                silenced.mark_unchanged();
                 tokio::spawn(async move {
-                    let passing = pass(client, (Ipv4Addr::LOCALHOST, server).into(), &cuts);
+                    let passing = async {
+                        tokio::select! {
+                            _ = pass(&mut client, (Ipv4Addr::LOCALHOST, server).into(), &cuts) => return,
+                            _ = silenced.changed() => {}
+                        }
+                        // What is sent is taken, as by a machine whose cable was pulled out behind it.
+                        let _ = tokio::io::copy(&mut client, &mut tokio::io::sink()).await;
+                    };
                     // Whoever hangs up does so on purpose.
                     tokio::select! {
                         _ = passing => {}
@@ -43,7 +55,7 @@ impl Proxy {
                 });
             }
         });
-        Proxy { port, cuts, is_off, accepting }
+        Proxy { port, cuts, is_off, silences, accepting }
     }
 
     /// Where it listens.
@@ -61,6 +73,12 @@ impl Proxy {
         self.is_off.send_replace(is_off);
     }
 
+    /// Lets nothing through any more on the connections that are open, and keeps them open. New ones
+    /// work, as when another machine took over the address.
+    pub fn silence(&self) {
+        self.silences.send_modify(|count| *count += 1);
+    }
+
     /// How many of them are still to come.
     pub fn left(&self) -> u32 {
         self.cuts.load(Ordering::SeqCst)
@@ -74,7 +92,7 @@ impl Drop for Proxy {
 }
 
 /// Passes on what comes from either side, until one hangs up or an answer is to be lost.
-async fn pass(mut client: TcpStream, server: SocketAddr, cuts: &AtomicU32) -> std::io::Result<()> {
+async fn pass(client: &mut TcpStream, server: SocketAddr, cuts: &AtomicU32) -> std::io::Result<()> {
     let mut server = TcpStream::connect(server).await?;
     let (mut from_client, mut from_server) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     loop {

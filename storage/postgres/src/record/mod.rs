@@ -20,6 +20,7 @@ use sqlx::postgres::{PgConnection, PgPool};
 use self::known::{Names, look, look_locked, who_told};
 use self::write::{Beside, New, complete_payments, insert, repeat};
 use super::schema::Schema;
+use super::session::Session;
 use super::text;
 use mpesa_callbacks_core::store::columns::{hidden_digest, micros, pseudonym};
 
@@ -217,7 +218,7 @@ pub(super) async fn find_decision(
     .bind(purged)
     .bind(&content_digest.as_bytes()[..])
     .bind(&hidden_digest(place.hmac_key, content_digest.as_bytes())[..])
-    .fetch_optional(pool)
+    .fetch_optional(&mut *Session::acquire(pool).await?)
     .await?;
     Ok(decision.flatten())
 }

@@ -1,0 +1,65 @@
+//! The sizes of the queues, for metrics and for a warning about kinds that nobody handles.
+
+use std::collections::HashSet;
+use std::mem::replace;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use super::ticks::every;
+use crate::engine::Engine;
+use crate::observe;
+use crate::receive::error_chain;
+use crate::store::{Waiting, catch_panic};
+
+/// Interval between measurements.
+const MEASURE: Duration = Duration::from_secs(15);
+
+/// A queue without a handler is logged as a warning after this long. A deployment takes less.
+const UNHANDLED: Duration = Duration::from_secs(60);
+
+pub(super) async fn keep_measuring(engine: &Engine) {
+    let mut ticks = every(MEASURE);
+    loop {
+        ticks.tick().await;
+        engine.measure().await;
+    }
+}
+
+impl Engine {
+    async fn measure(&self) {
+        match self.store.counts().await {
+            Ok(depth) => observe::depth(&depth),
+            Err(error) => tracing::warn!(cause = error_chain(&error), "cannot count callbacks"),
+        }
+        match self.store.waiting().await {
+            Ok(waiting) => self.show_waiting(&waiting),
+            Err(error) => tracing::warn!(cause = error_chain(&error), "cannot count callbacks kind by kind"),
+        }
+        let Some(spooling) = &self.spooling else { return };
+        match catch_panic(spooling.spool.depth()).await {
+            Ok(depth) => observe::spool_depth(&depth, self.clock.now()),
+            Err(error) => tracing::warn!(cause = error_chain(&error), "cannot count what waits in the spool"),
+        }
+    }
+
+    /// Reports the queue per kind. A kind that this process does not handle waits for another
+    /// process; if there is none, an operator must know.
+    fn show_waiting(&self, waiting: &[Waiting]) {
+        let now = self.clock.now();
+        observe::waiting(waiting, now);
+        let kinds: HashSet<_> = waiting.iter().map(|waiting| waiting.kind.clone()).collect();
+        let earlier = replace(&mut *self.shown.lock().unwrap_or_else(PoisonError::into_inner), kinds.clone());
+        earlier.difference(&kinds).for_each(observe::waits_no_more);
+        for Waiting { kind, count, due_since } in waiting {
+            let overdue = now.duration_since(*due_since).unwrap_or_default();
+            if self.routes.of(kind).is_none() && overdue > UNHANDLED {
+                tracing::warn!(
+                    %kind,
+                    callbacks = count,
+                    seconds = overdue.as_secs(),
+                    "callbacks of a kind that this process does not handle wait for one that does; is there one?"
+                );
+            }
+        }
+    }
+}
