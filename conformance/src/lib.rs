@@ -68,6 +68,10 @@ macro_rules! store_tests {
             a_payment_that_waits_is_due_when_its_reference_is_known
             a_payment_that_was_handled_without_its_reference_is_completed
             a_payment_that_was_handled_without_its_account_is_completed
+            a_payment_that_a_handler_may_have_seen_is_completed_also_while_it_waits
+            a_payment_whose_attempt_was_given_back_is_completed
+            a_payment_whose_reference_was_purged_is_not_completed
+            a_released_callback_gets_its_reference
             what_is_done_can_be_handled_again
             what_was_purged_can_be_recognised_and_not_be_read
             what_waits_is_counted_by_kind

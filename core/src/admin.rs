@@ -289,7 +289,7 @@ impl Engine {
             return Ok(None);
         };
         let payment = self.payment_of(&entry, reference);
-        let reopening = Requeue { payment: payment.as_deref(), ..Requeue::from(State::Held) };
+        let reopening = Requeue { payment: payment.as_deref(), reference, ..Requeue::from(State::Held) };
         let reopened = self.store.requeue(id, &reopening).await?;
         if let (Some(Requeued { payment: Some((id, verdict)) }), Some(payment)) = (&reopened, &payment) {
             self.notice_one(payment, *id, *verdict);

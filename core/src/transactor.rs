@@ -64,6 +64,8 @@ pub(crate) struct IdempotencyKeys {
     pub(crate) callback: IdempotencyKey,
     /// The payment of the callback was handled with it, because there is no `#[payment]` handler.
     pub(crate) payment: Option<PaymentKeys>,
+    /// What the payment tells beyond an earlier attempt: `#[payment_completed]` need not run.
+    pub(crate) completed: Vec<IdempotencyKey>,
 }
 
 /// The payment was handled. A later release with `#[payment]` finds this, even if nothing could be

@@ -5,7 +5,8 @@ use std::time::Duration;
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::payload::{Payment, Sensitive};
 use mpesa_callbacks_core::store::{
-    Claim, Claimed, Completion, Delivery, Filter, Lane, Lookup, Requeue, SettleResult, Settlement, State, Verdict,
+    Claim, Claimed, Completion, Delivery, Extent, Filter, Lane, Lookup, Requeue, SettleResult, Settlement, State,
+    Verdict,
 };
 use tokio::time::sleep;
 
@@ -257,4 +258,76 @@ pub async fn a_payment_that_was_handled_without_its_account_is_completed(store: 
     let mut claimed = claim_of(&store, &[Kind::PaymentCompleted], Lane::Main, 10, LONG).await;
     assert_eq!(claimed.len(), 1, "once");
     assert_eq!(claimed.remove(0).reference.as_ref().map(Sensitive::as_str), Some("order-1"));
+}
+
+async fn claim_payment(store: &Shared) -> Claimed {
+    claim_of(store, &[Kind::Payment], Lane::Main, 10, LONG).await.pop().expect("the payment")
+}
+
+async fn completed(store: &Shared) -> usize {
+    store.list(&Filter::default().kind(Kind::PaymentCompleted)).await.unwrap().len()
+}
+
+/// The first attempt was told no order, and failed, or its answer was lost. The order arrives: the next
+/// attempt is told it, and a callback of its own tells it in case the first attempt took effect.
+pub async fn a_payment_that_a_handler_may_have_seen_is_completed_also_while_it_waits(store: Shared) {
+    record(&store, confirmed("RCPT1")).await;
+    let first = claim_payment(&store).await;
+    assert!(!first.was_told, "nobody has seen it");
+    settle(&store, &first, Completion::Retry { after: LONG, error: "a bad day".into() }).await;
+    record(&store, of_order(paid("push", "RCPT1"), "order-1")).await;
+    let again = claim_payment(&store).await;
+    assert!(again.was_told);
+    assert_eq!(again.reference.as_ref().map(Sensitive::as_str), Some("order-1"));
+    let told = claim_of(&store, &[Kind::PaymentCompleted], Lane::Main, 10, LONG).await.pop().expect("its order");
+    assert_eq!((told.earlier, told.content_digest), (Some(first.lease.id), first.content_digest));
+}
+
+/// An attempt that does not count, and one that a person's decision reset, may have taken effect all the
+/// same.
+pub async fn a_payment_whose_attempt_was_given_back_is_completed(store: Shared) {
+    record(&store, confirmed("RCPT1")).await;
+    let claimed = claim_payment(&store).await;
+    settle(&store, &claimed, Completion::Snoozed { after: LONG }).await;
+    record(&store, of_order(paid("push-1", "RCPT1"), "order-1")).await;
+    assert_eq!(completed(&store).await, 1, "its attempts are none again");
+
+    record(&store, confirmed("RCPT2")).await;
+    let claimed = claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await;
+    let claimed = claimed.into_iter().find(|one| one.key == "RCPT2").expect("the payment");
+    settle(&store, &claimed, Completion::Done).await;
+    store.requeue(claimed.lease.id, &Requeue::from(State::Done)).await.unwrap().expect("it was done");
+    record(&store, of_order(paid("push-2", "RCPT2"), "order-2")).await;
+    assert_eq!(completed(&store).await, 2, "it was handled before");
+}
+
+/// What is purged lost its reference, not its order: a delivery that comes again tells nothing new.
+pub async fn a_payment_whose_reference_was_purged_is_not_completed(store: Shared) {
+    let push = of_order(paid("push", "RCPT1"), "order-1");
+    let payment = push.payment.clone().expect("a payment");
+    record(&store, push).await;
+    for claimed in claim(&store, 10, LONG).await {
+        settle(&store, &claimed, Completion::Done).await;
+    }
+    sleep(SHORT).await;
+    assert_eq!(store.purge(Duration::ZERO, Extent::All).await.unwrap(), 2);
+    record(&store, *payment).await;
+    assert_eq!(completed(&store).await, 0);
+}
+
+/// The handler of a released callback is told the order that it was released for.
+pub async fn a_released_callback_gets_its_reference(store: Shared) {
+    record(&store, stk("push", "1032", 0, "", "cancelled")).await;
+    let conflict = record(&store, paid("push", "RCPT1")).await;
+    let order = Sensitive::from("order-1");
+    let release = Requeue { reference: Some(&order), ..Requeue::from(State::Held) };
+    store.requeue(conflict.id, &release).await.unwrap().expect("it was held");
+    let other = Sensitive::from("order-2");
+    let claimed = claim(&store, 10, LONG).await.into_iter().find(|one| one.lease.id == conflict.id).expect("it");
+    assert_eq!(claimed.reference.as_ref().map(Sensitive::as_str), Some("order-1"));
+    settle(&store, &claimed, Completion::Done).await;
+    let again = Requeue { reference: Some(&other), ..Requeue::from(State::Done) };
+    store.requeue(conflict.id, &again).await.unwrap().expect("it was done");
+    let entry = store.get(conflict.id).await.unwrap().expect("it");
+    assert_eq!(entry.reference.as_ref().map(Sensitive::as_str), Some("order-1"), "it has one");
 }

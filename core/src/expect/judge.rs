@@ -87,7 +87,9 @@ impl Expecting {
                 match payment {
                     Some(payment) if is_nobodys(delivery) => drop(store.record(&[*payment]).await?),
                     payment => {
-                        let reopening = Requeue { payment: payment.as_deref(), ..Requeue::from(State::Held) };
+                        let reference = Some(&expected.reference);
+                        let reopening =
+                            Requeue { payment: payment.as_deref(), reference, ..Requeue::from(State::Held) };
                         store.requeue(news.id, &reopening).await?;
                     }
                 }

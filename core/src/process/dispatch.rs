@@ -71,6 +71,12 @@ where
                 }
             }
         }
+        for key in &marks.completed {
+            if let Err(error) = self.transactor.add_key(&mut tx, key).await {
+                self.roll_back(tx).await;
+                return Err(Failure::Transactor(error));
+            }
+        }
         match dispatch(&self.handler, callback, HandlerArgs::new(ctx, Some(&mut tx))).await {
             Ok(()) => match self.transactor.commit(tx).await {
                 Ok(()) => Ok(()),

@@ -16,7 +16,7 @@ use crate::kind::Kind;
 use crate::observe;
 use crate::payload::{self, Callback, Expectation, Payment, Sensitive};
 use crate::receive::error_chain;
-use crate::store::{Claimed, Completion, StoreError};
+use crate::store::{Claimed, Completion, State, StoreError};
 use crate::transactor::{IdempotencyKey, IdempotencyKeys, PaymentKeys, TransactorError};
 use crate::urls::Environment;
 
@@ -25,6 +25,10 @@ const UNHANDLED: Duration = Duration::from_secs(5);
 
 /// Longest delay while the transactor is unavailable.
 const TRANSACTOR_AWAY_MAX_DELAY: Duration = Duration::from_secs(60);
+
+/// Delays of a `payment_completed` whose payment is not handled yet.
+const OVERTAKING_MIN_DELAY: Duration = Duration::from_secs(1);
+const OVERTAKING_MAX_DELAY: Duration = Duration::from_secs(5 * 60);
 
 /// The result of handling, for `settle`.
 #[allow(clippy::large_enum_variant, reason = "made once for each callback, and moved twice")]
@@ -84,9 +88,22 @@ impl Engine {
             // Recorded by a version of the library that could parse it.
             Err(error) => return dead(ctx, error.to_string()),
         };
+        if claimed.kind == Kind::PaymentCompleted {
+            match self.is_overtaking(&claimed).await {
+                Ok(false) => {}
+                Ok(true) => return self.after_its_payment(&claimed),
+                Err(error) => return self.cannot_look(claimed.attempt, &error),
+            }
+        }
+        let mut completed = Vec::new();
         let ctx = match &mut parsed.callback {
             Callback::Payment(payment) => match self.complete(payment, &claimed).await {
-                Ok(()) => ctx.with_reference(payment.reference.clone()),
+                Ok(()) => {
+                    if claimed.kind == Kind::Payment && claimed.was_told {
+                        completed = completed_keys(payment, &claimed);
+                    }
+                    ctx.with_reference(payment.reference.clone())
+                }
                 Err(error) => return self.cannot_look(claimed.attempt, &error),
             },
             _ => ctx,
@@ -113,6 +130,7 @@ impl Engine {
                 callback: IdempotencyKey::new(&kind, &key, &content_digest, repetition),
                 payment: payment
                     .map(|payment| PaymentKeys::new(&payment.receipt.as_str().into(), &payment.content_digest())),
+                completed,
             }
         });
         let limit = route.timeout.unwrap_or(self.limits.handler_timeout);
@@ -212,6 +230,20 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether the payment that this completes is not handled yet. `#[payment]` runs first, and may
+    /// be told all of it.
+    async fn is_overtaking(&self, completed: &Claimed) -> Result<bool, StoreError> {
+        let Some(payment) = completed.earlier else { return Ok(false) };
+        Ok(self.store.get(payment).await?.is_some_and(|payment| payment.state != State::Done))
+    }
+
+    /// Waits as long again as it has waited so far.
+    fn after_its_payment(&self, completed: &Claimed) -> (HandlerExit, &'static str) {
+        let waited = self.clock.now().duration_since(completed.received_at).unwrap_or_default();
+        let after = waited.clamp(OVERTAKING_MIN_DELAY, OVERTAKING_MAX_DELAY);
+        (HandlerExit::With(Completion::Snoozed { after }, None), "released")
+    }
+
     fn cannot_look(&self, attempt: u32, error: &StoreError) -> (HandlerExit, &'static str) {
         tracing::warn!(cause = error_chain(error), "cannot look up what belongs to a callback; it is handled later");
         let after = self.limits.backoff.after(attempt);
@@ -239,6 +271,18 @@ impl Engine {
         tracing::info!(attempt, "not handled to its end; the next process does it");
         (HandlerExit::With(Completion::Snoozed { after: Duration::ZERO }, None), "released")
     }
+}
+
+/// The keys of the `payment_completed` callbacks that tell what this attempt tells, too. An earlier
+/// attempt was told without it, and may have taken effect: then this one is not applied, and they
+/// are. They are recorded with the payment's own digest.
+fn completed_keys(payment: &Payment, claimed: &Claimed) -> Vec<IdempotencyKey> {
+    let Some(content_digest) = claimed.content_digest else { return Vec::new() };
+    let receipt = claimed.key.as_str();
+    let by_reference = payment.reference.as_ref().map(|_| Sensitive::from(receipt));
+    let by_account = payment.account.as_ref().map(|_| Sensitive::from(format!("{receipt}/account")));
+    let keys = by_reference.into_iter().chain(by_account);
+    keys.map(|key| IdempotencyKey::new(&Kind::PaymentCompleted, &key, &content_digest, 0)).collect()
 }
 
 /// Aborts a handler and waits until it has stopped. It stops at its next `await`, and no other may

@@ -71,6 +71,9 @@ pub struct Claimed {
     pub interruptions_alone: u32,
     /// How often it was handled again after it was done.
     pub repetition: u32,
+    /// Whether it was claimed before on its own, so that a handler may have seen it and may have
+    /// taken effect. Only payments need it.
+    pub was_told: bool,
     /// Id of the callback that it updates or contradicts.
     pub earlier: Option<CallbackId>,
     /// The other callbacks with the same receipt, oldest first.
@@ -99,6 +102,7 @@ impl Claimed {
             interruptions: 0,
             interruptions_alone: 0,
             repetition: 0,
+            was_told: false,
             earlier: None,
             related: Vec::new(),
             payment: None,

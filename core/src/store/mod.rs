@@ -102,11 +102,13 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// # Payments that learn their order
     /// A payment that is a variant may contain the order that the first payment of its receipt
     /// lacks. If it [completes](Delivery::completes) that one, then in the same commit:
-    /// - while the first one is `Ready`, it takes this one's reference and becomes due at once;
-    /// - if it was only [claimed with a callback](Claimed::payment), it takes the reference,
-    ///   because no handler has seen it;
-    /// - otherwise this one is recorded as [`Kind::PaymentCompleted`], `Ready`, under [its own
-    ///   key](Delivery::completing), unless that exists.
+    /// - the first one takes this one's reference; if it is `Ready`, it becomes due at once;
+    /// - if the first one was ever claimed on its own ([`Claimed::was_told`]), a handler may have
+    ///   seen it without the order: this one is recorded as [`Kind::PaymentCompleted`], `Ready`,
+    ///   under [its own key](Delivery::completing), unless that exists. Not while it is `Running`,
+    ///   or after it was settled, with a [callback](Claimed::payment) that accounts for it.
+    ///
+    /// A payment whose reference was known when it was purged is never completed.
     ///
     /// # Errors
     /// - [`StoreError::Unavailable`]: nothing was recorded, or the outcome is unknown. Recording
@@ -169,8 +171,9 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Returns callbacks, newest first, without bodies.
     async fn list(&self, filter: &Filter) -> Result<Vec<Entry>, StoreError>;
 
-    /// Makes a callback in the given state `Ready`, resets its attempts, and records its payment in
-    /// the same commit; `None` if it is in another state or has no body. If it was `Done`, its
+    /// Makes a callback in the given state `Ready`, resets its attempts, gives it the
+    /// [reference](Requeue::reference) if it has none, and records its payment in the same commit;
+    /// `None` if it is in another state or has no body. If it was `Done`, its
     /// [`repetition`](Claimed::repetition) grows by one.
     async fn requeue(&self, id: CallbackId, reopening: &Requeue<'_>) -> Result<Option<Requeued>, StoreError>;
 

@@ -1,6 +1,7 @@
 //! Making a callback ready again: a person's decision.
 
 use super::{CallbackId, Delivery, State, Verdict};
+use crate::payload::Sensitive;
 
 /// Parameters of [`Store::requeue`](super::Store::requeue).
 #[derive(Clone, Copy, Debug)]
@@ -9,14 +10,16 @@ pub struct Requeue<'a> {
     pub from: State,
     /// Its payment, to be recorded with it.
     pub payment: Option<&'a Delivery>,
+    /// The reference that it gets if it has none.
+    pub reference: Option<&'a Sensitive>,
     /// The reason to store with it; `None` keeps the stored one.
     pub reason: Option<&'a str>,
 }
 
 impl<'a> Requeue<'a> {
-    /// From this state, without payment and reason.
+    /// From this state, with nothing else.
     pub fn from(state: State) -> Requeue<'a> {
-        Requeue { from: state, payment: None, reason: None }
+        Requeue { from: state, payment: None, reference: None, reason: None }
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use mpesa_callbacks::Kind;
-use mpesa_callbacks::payload::Digest;
+use mpesa_callbacks::payload::{Digest, Sensitive};
 use mpesa_callbacks::store::{
     CallbackId, Claim, Claimed, Completion, Delivery, Entry, Extent, Filter, Lease, Lookup, Owner, Recorded, Requeue,
     Requeued, SettleResult, Settlement, StateCounts, Store, StoreError, Waiting,
@@ -69,7 +69,7 @@ impl PartnerEvents {
         let receipt: Option<String> = row.try_get("receipt")?;
         sqlx::query(
             "UPDATE partner_event SET payload = NULL, external_id = ?2, fingerprint = ?3, content_digest = ?4, detail = ?5, receipt = ?6,
-                    order_ref = NULL, sender = NULL, trouble = NULL
+                    had_order = had_order OR order_ref IS NOT NULL, order_ref = NULL, sender = NULL, trouble = NULL
              WHERE event_no = ?1",
         )
         .bind(row.try_get::<i64, _>("event_no")?)
@@ -263,13 +263,15 @@ impl Store for PartnerEvents {
         let (now, mut tx) = (now(), self.begin().await?);
         let reopened = sqlx::query(
             "UPDATE partner_event SET stage = 'ready', due_us = ?3, wait_us = 0, tries = 0, broken_off = 0, broken_alone = 0, lane = 0,
-                    finished_us = NULL, handled_again = handled_again + (stage = 'done'), trouble = coalesce(?4, trouble)
+                    finished_us = NULL, handled_again = handled_again + (stage = 'done'), trouble = coalesce(?4, trouble),
+                    order_ref = coalesce(order_ref, ?5)
              WHERE event_no = ?1 AND stage = ?2 AND payload IS NOT NULL",
         )
         .bind(id.number())
         .bind(reopening.from.name())
         .bind(now)
         .bind(reopening.reason)
+        .bind(reopening.reference.map(Sensitive::as_str))
         .execute(&mut *tx)
         .await
         .map_err(failed)?

@@ -120,8 +120,8 @@ async fn insert(
     Ok(CallbackId::from_stored(inserted.last_insert_rowid()))
 }
 
-/// A payment that is known without its order, and now with it: it becomes due, or, when it is too late for that, the order is
-/// an event of its own.
+/// A payment that is known without its order, and now with it: it becomes due. If a handler may have
+/// seen it without, the order is also an event of its own.
 async fn complete_payment(
     connection: &mut SqliteConnection,
     delivery: &Delivery,
@@ -129,43 +129,36 @@ async fn complete_payment(
     now: i64,
 ) -> sqlx::Result<()> {
     let Some(first) = first.filter(|_| delivery.completes(false, false)) else { return Ok(()) };
-    let known: Option<(String, i64, bool, bool)> = sqlx::query_as(
-        "SELECT stage, tries, order_ref IS NOT NULL, detail IS NOT NULL FROM partner_event WHERE event_no = ?",
+    let known: Option<(bool, bool, bool)> = sqlx::query_as(
+        "SELECT told_no > 0 AND (tries > 0 OR stage = 'ready'), had_order OR order_ref IS NOT NULL, detail IS NOT NULL FROM partner_event WHERE event_no = ?",
     )
     .bind(first.number())
     .fetch_optional(&mut *connection)
     .await?;
-    let lacking = known.filter(|(_, _, has_reference, has_detail)| delivery.completes(*has_reference, *has_detail));
-    match lacking.as_ref().map(|(stage, tries, ..)| (stage.as_str(), *tries)) {
-        None => {}
-        Some(("ready", _)) => {
-            sqlx::query("UPDATE partner_event SET due_us = ?2, wait_us = 0, order_ref = ?3 WHERE event_no = ?1")
-                .bind(first.number())
-                .bind(now)
-                .bind(delivery.reference.as_ref().map(Sensitive::as_str))
-                .execute(connection)
-                .await?;
-        }
-        // Nobody was told of it: it is in hand, or settled, with a callback that accounts for it.
-        Some((_, 0)) => {
-            sqlx::query("UPDATE partner_event SET order_ref = ?2 WHERE event_no = ?1")
-                .bind(first.number())
-                .bind(delivery.reference.as_ref().map(Sensitive::as_str))
-                .execute(connection)
-                .await?;
-        }
-        Some(_) => {
-            let completing = delivery.clone().completing();
-            let is_known: bool =
-                sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM partner_event WHERE topic = ? AND external_id = ?)")
-                    .bind(completing.kind.name())
-                    .bind(completing.key.as_str())
-                    .fetch_one(&mut *connection)
-                    .await?;
-            if !is_known {
-                insert(connection, &completing, Verdict::First, Some(first), None, now).await?;
-            }
-        }
+    let lacking = known.filter(|(_, has_reference, has_detail)| delivery.completes(*has_reference, *has_detail));
+    let Some((was_told, ..)) = lacking else { return Ok(()) };
+    sqlx::query(
+        "UPDATE partner_event SET order_ref = ?3, due_us = CASE WHEN stage = 'ready' THEN ?2 ELSE due_us END,
+                wait_us = CASE WHEN stage = 'ready' THEN 0 ELSE wait_us END
+         WHERE event_no = ?1",
+    )
+    .bind(first.number())
+    .bind(now)
+    .bind(delivery.reference.as_ref().map(Sensitive::as_str))
+    .execute(&mut *connection)
+    .await?;
+    if !was_told {
+        return Ok(());
+    }
+    let completing = delivery.clone().completing();
+    let is_known: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM partner_event WHERE topic = ? AND external_id = ?)")
+            .bind(completing.kind.name())
+            .bind(completing.key.as_str())
+            .fetch_one(&mut *connection)
+            .await?;
+    if !is_known {
+        insert(connection, &completing, Verdict::First, Some(first), None, now).await?;
     }
     Ok(())
 }

@@ -25,6 +25,8 @@ CREATE TABLE IF NOT EXISTS partner_event (
     lane          INTEGER NOT NULL DEFAULT 0,
     handled_again INTEGER NOT NULL DEFAULT 0,
     lease_no      INTEGER NOT NULL DEFAULT 0,
+    told_no       INTEGER NOT NULL DEFAULT 0,      -- the first lease under which it ran on its own
+    had_order     INTEGER NOT NULL DEFAULT 0,      -- its order was known when its payload was deleted
     lease_until   INTEGER,
     due_us        INTEGER,
     wait_us       INTEGER NOT NULL DEFAULT 0,      -- how long it was put off, or leased, when it was last

@@ -97,7 +97,7 @@ async fn take(
 ) -> sqlx::Result<Lease> {
     let fence = sqlx::query_scalar(
         "UPDATE partner_event SET stage = 'running', lease_no = lease_no + 1, tries = CASE ?2 WHEN 0 THEN 0 ELSE tries + ?2 END, lease_until = ?3, due_us = NULL,
-                wait_us = ?4, lane = ?5
+                wait_us = ?4, lane = ?5, told_no = CASE WHEN told_no = 0 AND ?2 > 0 THEN lease_no + 1 ELSE told_no END
          WHERE event_no = ?1 RETURNING lease_no",
     )
     .bind(id)
@@ -124,6 +124,7 @@ async fn claimed_row(connection: &mut SqliteConnection, lease: Lease, secret: &[
     one.interruptions = row.try_get("broken_off")?;
     one.interruptions_alone = row.try_get("broken_alone")?;
     one.repetition = row.try_get("handled_again")?;
+    one.was_told = (1..lease.fence).contains(&row.try_get::<i64, _>("told_no")?);
     one.earlier = entry.earlier;
     one.last_error = entry.error;
     if let Some(receipt) = entry.receipt {

@@ -142,11 +142,11 @@ async fn take(
     sqlx::query(schema.sql(
         "UPDATE mpesa_callbacks.work AS w
          SET state = 1, fence = fence + 1, attempts = CASE $2 WHEN 0 THEN 0 ELSE attempts + $2 END, run_at = NULL, lease_until = mpesa_callbacks.now_us() + $3,
-             wait = $3, lane = $4
+             wait = $3, lane = $4, told = CASE WHEN told = 0 AND $2 > 0 THEN fence + 1 ELSE told END
          FROM mpesa_callbacks.callback AS c JOIN mpesa_callbacks.body AS b ON b.callback_id = c.id
          WHERE w.callback_id = ANY($1) AND c.id = ANY($1) AND b.callback_id = ANY($1) AND w.callback_id = c.id
          RETURNING c.id, c.kind, c.key, verdict, received_at, client_ip, reference, receipt, earlier, attempts, interruptions,
-                   interruptions_alone, repetition, error, fence, body, content_digest",
+                   interruptions_alone, repetition, error, fence, told, body, content_digest",
     ))
     .bind(ids)
     .bind(attempts)
@@ -171,6 +171,7 @@ fn one(row: &PgRow) -> sqlx::Result<(Claimed, Option<String>)> {
     one.interruptions = number("interruptions")?;
     one.interruptions_alone = number("interruptions_alone")?;
     one.repetition = number("repetition")?;
+    one.was_told = (1..lease.fence).contains(&row.try_get("told")?);
     one.earlier = row.try_get::<Option<i64>, _>("earlier")?.map(CallbackId::from_stored);
     one.last_error = row.try_get::<Option<String>, _>("error")?.map(Sensitive::from);
     Ok((one, row.try_get("receipt")?))

@@ -14,15 +14,34 @@ pub(super) async fn requeue(
     id: CallbackId,
     reopening: &Requeue<'_>,
 ) -> sqlx::Result<bool> {
-    let reopened = sqlx::query(schema.sql(
+    let state = i16::try_from(state_number(reopening.from)).unwrap_or(i16::MAX);
+    let locked = schema
+        .sql("SELECT callback_id FROM mpesa_callbacks.work WHERE callback_id = $1 AND state = $2 FOR NO KEY UPDATE");
+    let locked = sqlx::query(locked).bind(id.number()).bind(state).fetch_optional(&mut *connection).await?;
+    if locked.is_none() {
+        return Ok(false);
+    }
+    // A statement of its own, which sees that a purge took the body while this waited for its lock.
+    let has_body = schema.sql("SELECT EXISTS (SELECT FROM mpesa_callbacks.body WHERE callback_id = $1)");
+    if !sqlx::query_scalar(has_body).bind(id.number()).fetch_one(&mut *connection).await? {
+        return Ok(false);
+    }
+    sqlx::query(schema.sql(
         "UPDATE mpesa_callbacks.work
          SET state = 0, run_at = mpesa_callbacks.now_us(), wait = 0, attempts = 0, interruptions = 0, interruptions_alone = 0, lane = 0,
-             settled_at = NULL, repetition = repetition + CASE WHEN state = 2 THEN 1 ELSE 0 END, error = coalesce($3, error)
-         WHERE callback_id = $1 AND state = $2 AND EXISTS (SELECT 1 FROM mpesa_callbacks.body WHERE callback_id = $1)",
-    ));
-    let state = i16::try_from(state_number(reopening.from)).unwrap_or(i16::MAX);
-    let reopened = reopened.bind(id.number()).bind(state).bind(reopening.reason.map(text)).execute(connection).await?;
-    Ok(reopened.rows_affected() == 1)
+             settled_at = NULL, repetition = repetition + CASE WHEN state = 2 THEN 1 ELSE 0 END, error = coalesce($2, error)
+         WHERE callback_id = $1",
+    ))
+    .bind(id.number())
+    .bind(reopening.reason.map(text))
+    .execute(&mut *connection)
+    .await?;
+    if let Some(reference) = reopening.reference {
+        let whose =
+            schema.sql("UPDATE mpesa_callbacks.callback SET reference = $2 WHERE id = $1 AND reference IS NULL");
+        sqlx::query(whose).bind(id.number()).bind(text(reference.as_str())).execute(connection).await?;
+    }
+    Ok(true)
 }
 
 pub(super) async fn dismiss(pool: &PgPool, schema: &Schema, id: CallbackId) -> sqlx::Result<bool> {

@@ -89,6 +89,7 @@ struct Told {
     content_digest: Vec<u8>,
     detail: Option<Vec<u8>>,
     receipt: Option<String>,
+    has_reference: bool,
 }
 
 impl Told {
@@ -101,6 +102,7 @@ impl Told {
             content_digest: row.try_get("content_digest")?,
             detail: row.try_get("detail")?,
             receipt: row.try_get("receipt")?,
+            has_reference: row.try_get("has_reference")?,
         })
     }
 }
@@ -120,7 +122,9 @@ async fn purge_some(pool: &PgPool, schema: &Schema, hmac_key: &[u8], ids: &[i64]
     .fetch_all(&mut *tx)
     .await?;
     let done: Vec<PgRow> = sqlx::query(schema.sql(
-        "SELECT id, kind, key, body_digest, content_digest, detail, receipt FROM mpesa_callbacks.callback WHERE id = ANY($1)
+        "SELECT id, kind, key, body_digest, content_digest, detail, receipt,
+                reference IS NOT NULL AND kind = 'payment' AS has_reference
+         FROM mpesa_callbacks.callback WHERE id = ANY($1)
          ORDER BY kind COLLATE \"C\", key COLLATE \"C\", id FOR UPDATE",
     ))
     .bind(&done)
@@ -134,6 +138,7 @@ async fn purge_some(pool: &PgPool, schema: &Schema, hmac_key: &[u8], ids: &[i64]
     done.retain(|told| taken.contains(&told.id));
     let ids: Vec<i64> = done.iter().map(|told| told.id).collect();
     let keys: Vec<String> = done.iter().map(|told| pseudonym(hmac_key, &told.kind, &told.key)).collect();
+    let with_reference: Vec<i64> = done.iter().filter(|told| told.has_reference).map(|told| told.id).collect();
     let hidden = |body_digest: &Vec<u8>| hidden_digest(hmac_key, body_digest).to_vec();
     let body_digests: Vec<Vec<u8>> = done.iter().map(|told| hidden(&told.body_digest)).collect();
     let content_digests: Vec<Vec<u8>> = done.iter().map(|told| hidden(&told.content_digest)).collect();
@@ -142,7 +147,8 @@ async fn purge_some(pool: &PgPool, schema: &Schema, hmac_key: &[u8], ids: &[i64]
         done.iter().map(|told| told.receipt.as_ref().map(|receipt| hidden_receipt(hmac_key, receipt))).collect();
     sqlx::query(schema.sql(
         "WITH forgotten AS (
-             UPDATE mpesa_callbacks.work SET error = NULL WHERE callback_id = ANY($1) AND error IS NOT NULL
+             UPDATE mpesa_callbacks.work SET error = NULL, told = CASE WHEN callback_id = ANY($7) THEN -1 ELSE told END
+             WHERE callback_id = ANY($1) AND (error IS NOT NULL OR callback_id = ANY($7))
          )
          UPDATE mpesa_callbacks.callback AS c
          SET key = hidden.key, body_digest = hidden.body_digest, content_digest = hidden.content_digest, detail = hidden.detail, receipt = hidden.receipt,
@@ -157,6 +163,7 @@ async fn purge_some(pool: &PgPool, schema: &Schema, hmac_key: &[u8], ids: &[i64]
     .bind(&content_digests)
     .bind(&details)
     .bind(&receipts)
+    .bind(&with_reference)
     .execute(&mut *tx)
     .await?;
     tx.commit().await?;

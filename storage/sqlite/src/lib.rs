@@ -209,11 +209,8 @@ impl Store for SqliteStore {
     }
 
     async fn requeue(&self, id: CallbackId, reopening: &Requeue<'_>) -> Result<Option<Requeued>, StoreError> {
-        let Requeue { from, payment, reason } = *reopening;
-        let (payment, reason, now) = (payment.cloned(), reason.map(str::to_owned), self.now());
-        self.writer
-            .write(1, move |connection| sql::requeue(connection, id, from, payment.as_ref(), reason.as_deref(), now))
-            .await
+        let (requeue, now) = (sql::OwnedRequeue::from(reopening), self.now());
+        self.writer.write(1, move |connection| sql::requeue(connection, id, &requeue, now)).await
     }
 
     async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError> {

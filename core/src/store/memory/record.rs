@@ -73,6 +73,8 @@ impl Rows {
             interruptions: 0,
             interruptions_alone: 0,
             repetition: 0,
+            told: 0,
+            had_reference: false,
             wait: delivery.due_after,
             lease_until: None,
         };
@@ -84,16 +86,15 @@ impl Rows {
     /// Gives the first payment of a receipt the order that it lacks.
     fn complete_payment(&mut self, delivery: &Delivery, first: Option<CallbackId>, now: SystemTime) {
         let Some(first) = first else { return };
-        let is_completed =
-            |row: &&mut Box<Row>| delivery.completes(row.entry.reference.is_some(), row.detail.is_some());
+        let is_completed = |row: &&mut Box<Row>| {
+            let has_reference = row.had_reference || row.entry.reference.is_some();
+            delivery.completes(has_reference, row.detail.is_some())
+        };
         let Some(row) = self.rows.get_mut(&first).filter(is_completed) else { return };
-        let is_waiting = row.entry.state == State::Ready;
-        // Without an attempt of its own no handler has seen it: it is handled with a callback.
-        let is_told = !is_waiting && row.entry.attempts > 0;
-        if !is_told {
-            row.entry.reference.clone_from(&delivery.reference);
-        }
-        if is_waiting {
+        row.entry.reference.clone_from(&delivery.reference);
+        // Otherwise it is in hand, or settled, with a callback that accounts for it.
+        let is_told = row.told > 0 && (row.entry.attempts > 0 || row.entry.state == State::Ready);
+        if row.entry.state == State::Ready {
             (row.entry.run_at, row.wait) = (Some(now), Duration::ZERO);
             self.note_due(first);
         }

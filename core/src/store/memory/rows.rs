@@ -35,6 +35,10 @@ pub(super) struct Row {
     pub(super) interruptions: u32,
     pub(super) interruptions_alone: u32,
     pub(super) repetition: u32,
+    /// Fence of its first claim on its own; 0 if there was none.
+    pub(super) told: i64,
+    /// Its reference was known when it was purged.
+    pub(super) had_reference: bool,
     /// Its last delay, or the length of its last lease.
     pub(super) wait: Duration,
     pub(super) lease_until: Option<SystemTime>,
@@ -124,6 +128,7 @@ impl Rows {
         self.has_purged = true;
         let entry = &mut row.entry;
         let key = (entry.kind.clone(), entry.key.clone());
+        row.had_reference |= entry.reference.is_some();
         entry.body = None;
         (entry.reference, entry.client_ip, entry.error, entry.content_digest) = (None, None, None, None);
         entry.key = hidden(key.1.as_str().as_bytes()).to_hex().into();

@@ -95,6 +95,9 @@ impl Rows {
         row.entry.attempts = if attempts == 0 { 0 } else { row.entry.attempts + attempts };
         row.entry.run_at = None;
         row.fence += 1;
+        if attempts > 0 && row.told == 0 {
+            row.told = row.fence;
+        }
         row.lane = claim.lane;
         (row.wait, row.lease_until) = (claim.lease, Some(now + claim.lease));
         Some(Lease { id, fence: row.fence })
@@ -113,6 +116,7 @@ impl Rows {
         claimed.interruptions = row.interruptions;
         claimed.interruptions_alone = row.interruptions_alone;
         claimed.repetition = row.repetition;
+        claimed.was_told = row.told > 0 && row.told < row.fence;
         claimed.earlier = entry.earlier;
         claimed.related = self.related(entry);
         claimed.payment = payment;
@@ -200,6 +204,9 @@ impl Rows {
         row.entry.attempts = 0;
         row.entry.settled_at = None;
         (row.interruptions, row.interruptions_alone) = (0, 0);
+        if row.entry.reference.is_none() {
+            row.entry.reference = reopening.reference.cloned();
+        }
         if let Some(reason) = reopening.reason {
             row.entry.error = Some(Sensitive::from(reason));
         }

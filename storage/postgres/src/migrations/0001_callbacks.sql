@@ -40,6 +40,7 @@ CREATE INDEX callback_reference ON mpesa_callbacks.callback (reference) WHERE re
 CREATE TABLE mpesa_callbacks.work (
     callback_id   bigint   PRIMARY KEY,
     fence         bigint   NOT NULL DEFAULT 0,
+    told          bigint   NOT NULL DEFAULT 0, -- fence of its first claim on its own; 0 none; -1 its reference was purged
     run_at        bigint,
     lease_until   bigint,
     settled_at    bigint,

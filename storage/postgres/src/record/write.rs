@@ -50,7 +50,8 @@ pub(super) async fn repeat(connection: &mut PgConnection, schema: &Schema, repea
     Ok(())
 }
 
-/// Payments that are known without their order, and now with it: those that wait become due, and what was handled is completed.
+/// Payments that are known without their order, and now with it: those that wait become due, and those
+/// that a handler may have seen without it are completed.
 pub(super) async fn complete_payments(
     connection: &mut PgConnection,
     place: Place<'_>,
@@ -60,40 +61,47 @@ pub(super) async fn complete_payments(
         return Ok(());
     }
     let ids: Vec<i64> = completing.iter().map(|(first, _)| first.number()).collect();
-    // Whoever claims one of them just now has it first, and is not seen to have found what is recorded here.
-    let lacking: HashMap<i64, (i16, i32)> = sqlx::query_as(place.schema.sql(
-        "SELECT w.callback_id, w.state, w.attempts FROM mpesa_callbacks.work AS w JOIN mpesa_callbacks.callback AS c ON c.id = w.callback_id
-         WHERE w.callback_id = ANY($1) AND c.id = ANY($1) AND c.reference IS NULL ORDER BY w.callback_id FOR NO KEY UPDATE OF w",
+    // Whoever claims one of them just now has it first, and is not seen to have found what is
+    // recorded here.
+    // In hand, or settled, with a callback it has no attempts: that accounts for it.
+    let told: HashMap<i64, bool> = sqlx::query_as(place.schema.sql(
+        "SELECT callback_id, told > 0 AND (attempts > 0 OR state = 0) FROM mpesa_callbacks.work WHERE callback_id = ANY($1) AND told >= 0
+         ORDER BY callback_id FOR NO KEY UPDATE",
     ))
     .bind(&ids)
     .fetch_all(&mut *connection)
     .await?
     .into_iter()
-    .map(|(id, state, attempts): (i64, i16, i32)| (id, (state, attempts)))
     .collect();
-    let waiting: Vec<i64> = lacking.iter().filter(|(_, (state, _))| *state == 0).map(|(id, _)| *id).collect();
-    if !waiting.is_empty() {
-        let due = place.schema.sql(
-            "UPDATE mpesa_callbacks.work SET run_at = mpesa_callbacks.now_us(), wait = 0 WHERE callback_id = ANY($1)",
-        );
-        sqlx::query(due).bind(&waiting).execute(&mut *connection).await?;
+    // A statement of its own, which sees what others wrote while this waited for their locks.
+    let lacking = place.schema.sql("SELECT id FROM mpesa_callbacks.callback WHERE id = ANY($1) AND reference IS NULL");
+    let lacking: Vec<i64> = sqlx::query_scalar(lacking)
+        .bind(told.keys().copied().collect::<Vec<i64>>())
+        .fetch_all(&mut *connection)
+        .await?;
+    if lacking.is_empty() {
+        return Ok(());
     }
-    // Where there was no attempt, nobody was told of it: it is in hand, or settled, with a callback that accounts for it.
-    let is_told = |(state, attempts): &(i16, i32)| *state != 0 && *attempts > 0;
-    let is_late = |first: &CallbackId| lacking.get(&first.number()).is_some_and(is_told);
-    if lacking.values().any(|one| !is_told(one)) {
-        let known = completing.iter().filter(|(first, _)| lacking.contains_key(&first.number()) && !is_late(first));
-        let known = known.filter_map(|(first, one)| Some((first.number(), text(one.reference.as_ref()?.as_str()))));
-        let (ids, references): (Vec<i64>, Vec<_>) = known.unzip();
+    let due = place.schema.sql(
+        "UPDATE mpesa_callbacks.work SET run_at = mpesa_callbacks.now_us(), wait = 0
+         WHERE callback_id = ANY($1) AND state + 0 = 0",
+    );
+    sqlx::query(due).bind(&lacking).execute(&mut *connection).await?;
+    let known = completing.iter().filter(|(first, _)| lacking.contains(&first.number()));
+    let known = known.filter_map(|(first, one)| Some((first.number(), text(one.reference.as_ref()?.as_str()))));
+    let (known, references): (Vec<i64>, Vec<_>) = known.unzip();
+    if !known.is_empty() {
         let whose = place.schema.sql(
             "UPDATE mpesa_callbacks.callback AS c SET reference = told.reference
              FROM unnest($1::bigint[], $2::text[]) AS told (id, reference) WHERE c.id = told.id",
         );
-        sqlx::query(whose).bind(&ids).bind(&references).execute(&mut *connection).await?;
+        sqlx::query(whose).bind(&known).bind(&references).execute(&mut *connection).await?;
     }
+    let is_told =
+        |first: &CallbackId| lacking.contains(&first.number()) && told.get(&first.number()).is_some_and(|told| *told);
     let mut late: Vec<(CallbackId, Delivery)> = completing
         .iter()
-        .filter(|(first, _)| is_late(first))
+        .filter(|(first, _)| is_told(first))
         .map(|(first, one)| (*first, one.clone().completing()))
         .collect();
     late.sort_by(|(_, one), (_, other)| one.key.cmp(&other.key));

@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS callback (
     lane          INTEGER NOT NULL DEFAULT 0, -- 0 main, 1 suspects, 2 alone: where it is claimed, or runs
     repetition    INTEGER NOT NULL DEFAULT 0,
     fence         INTEGER NOT NULL DEFAULT 0,
+    told          INTEGER NOT NULL DEFAULT 0, -- fence of its first claim on its own; 0 none; -1 its reference was purged
     run_at        INTEGER,
     lease_until   INTEGER,
     wait          INTEGER NOT NULL DEFAULT 0, -- how long it was put off, or leased, when it was last

@@ -128,7 +128,7 @@ fn take(connection: &Connection, id: i64, asked: &Asked, now: i64, attempts: i64
     let fence = connection
         .prepare_cached(
             "UPDATE callback SET state = 1, fence = fence + 1, attempts = CASE ?2 WHEN 0 THEN 0 ELSE attempts + ?2 END, run_at = NULL, lease_until = ?3,
-                                 wait = ?4, lane = ?5
+                                 wait = ?4, lane = ?5, told = CASE WHEN told = 0 AND ?2 > 0 THEN fence + 1 ELSE told END
              WHERE id = ?1 RETURNING fence",
         )?
         .query_row(
@@ -142,7 +142,7 @@ fn claimed_row(connection: &Connection, lease: Lease) -> Result<(Claimed, Option
     connection
         .prepare_cached(
             "SELECT kind, key, verdict, received_at, client_ip, reference, attempts, interruptions, error, receipt, body, content_digest,
-                    interruptions_alone, repetition, earlier
+                    interruptions_alone, repetition, earlier, told
              FROM callback JOIN body ON body.callback_id = callback.id WHERE id = ?1",
         )?
         .query_row([lease.id.number()], |row| Ok((claimed(row, lease)?, row.get(9)?)))
@@ -162,6 +162,7 @@ fn claimed(row: &Row<'_>, lease: Lease) -> Result<Claimed> {
     claimed.interruptions_alone = row.get(12)?;
     claimed.repetition = row.get(13)?;
     claimed.earlier = row.get::<_, Option<i64>>(14)?.map(CallbackId::from_stored);
+    claimed.was_told = (1..lease.fence).contains(&row.get(15)?);
     Ok(claimed)
 }
 

@@ -1,31 +1,50 @@
 //! What people decide: whose the store is, and what becomes of what is held, dead or done.
 
-use mpesa_callbacks_core::store::{CallbackId, Delivery, Requeued, State};
+use mpesa_callbacks_core::store::{CallbackId, Delivery, Requeue, Requeued, State};
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use super::purge::hmac_key;
 use super::record::record;
 use mpesa_callbacks_core::store::columns::state_number;
 
+/// The parameters of [`Store::requeue`](mpesa_callbacks_core::store::Store::requeue), for another
+/// thread.
+pub(crate) struct OwnedRequeue {
+    from: State,
+    payment: Option<Delivery>,
+    reference: Option<String>,
+    reason: Option<String>,
+}
+
+impl From<&Requeue<'_>> for OwnedRequeue {
+    fn from(requeue: &Requeue<'_>) -> OwnedRequeue {
+        OwnedRequeue {
+            from: requeue.from,
+            payment: requeue.payment.cloned(),
+            reference: requeue.reference.map(|reference| reference.as_str().to_owned()),
+            reason: requeue.reason.map(str::to_owned),
+        }
+    }
+}
+
 pub(crate) fn requeue(
     connection: &Connection,
     id: CallbackId,
-    from: State,
-    payment: Option<&Delivery>,
-    reason: Option<&str>,
+    requeue: &OwnedRequeue,
     now: i64,
 ) -> Result<Option<Requeued>> {
     let changed = connection
         .prepare_cached(
             "UPDATE callback SET state = 0, run_at = ?3, wait = 0, attempts = 0, interruptions = 0, interruptions_alone = 0, lane = 0,
-                    settled_at = NULL, repetition = repetition + (state = 2), error = coalesce(?4, error)
+                    settled_at = NULL, repetition = repetition + (state = 2), error = coalesce(?4, error),
+                    reference = coalesce(reference, ?5)
              WHERE id = ?1 AND state = ?2 AND EXISTS (SELECT 1 FROM body WHERE callback_id = ?1)",
         )?
-        .execute(params![id.number(), state_number(from), now, reason])?;
+        .execute(params![id.number(), state_number(requeue.from), now, requeue.reason, requeue.reference])?;
     if changed == 0 {
         return Ok(None);
     }
-    let Some(payment) = payment else { return Ok(Some(Requeued::new(None))) };
+    let Some(payment) = &requeue.payment else { return Ok(Some(Requeued::new(None))) };
     let payment = record(connection, payment, hmac_key(connection)?.as_deref(), now)?;
     Ok(Some(Requeued::new(Some((payment.id, payment.verdict)))))
 }

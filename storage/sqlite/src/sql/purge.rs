@@ -86,7 +86,7 @@ impl Told {
         connection
             .prepare_cached(
                 "UPDATE callback SET key = ?2, body_digest = ?3, content_digest = ?4, detail = ?5, receipt = ?6,
-                                     reference = NULL, client_ip = NULL, error = NULL WHERE id = ?1",
+                                     told = CASE WHEN reference IS NULL THEN told ELSE -1 END, reference = NULL, client_ip = NULL, error = NULL WHERE id = ?1",
             )?
             .execute(params![
                 id,

@@ -152,35 +152,31 @@ fn write(
 /// A payment that is known without its order, and now with it.
 fn complete_payment(connection: &Connection, delivery: &Delivery, first: Option<CallbackId>, now: i64) -> Result<()> {
     let Some(first) = first.filter(|_| delivery.completes(false, false)) else { return Ok(()) };
-    let known: Option<((i64, i64), bool, bool)> = connection
+    // In hand, or settled, with a callback it has no attempts: that accounts for it.
+    let known: Option<(bool, bool, bool)> = connection
         .prepare_cached(
-            "SELECT state, attempts, reference IS NOT NULL, detail IS NOT NULL FROM callback WHERE id = ?1",
+            "SELECT told > 0 AND (attempts > 0 OR state = 0), reference IS NOT NULL OR told = -1, detail IS NOT NULL FROM callback WHERE id = ?1",
         )?
-        .query_row([first.number()], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?, row.get(3)?)))
+        .query_row([first.number()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let lacking = known.filter(|(_, has_reference, has_detail)| delivery.completes(*has_reference, *has_detail));
-    match lacking.map(|(state, ..)| state) {
-        None => {}
-        Some((0, _)) => {
-            connection
-                .prepare_cached("UPDATE callback SET run_at = ?2, wait = 0, reference = ?3 WHERE id = ?1")?
-                .execute(params![first.number(), now, delivery.reference.as_ref().map(Sensitive::as_str)])?;
-        }
-        // Nobody was told of it: it is in hand, or settled, with a callback that accounts for it.
-        Some((_, 0)) => {
-            connection
-                .prepare_cached("UPDATE callback SET reference = ?2 WHERE id = ?1")?
-                .execute(params![first.number(), delivery.reference.as_ref().map(Sensitive::as_str)])?;
-        }
-        Some(_) => {
-            let completing = delivery.clone().completing();
-            let is_known: bool = connection
-                .prepare_cached("SELECT EXISTS (SELECT 1 FROM callback WHERE kind = ?1 AND key = ?2)")?
-                .query_row([completing.kind.name(), completing.key.as_str()], |row| row.get(0))?;
-            if !is_known {
-                insert(connection, &completing, Verdict::First, Some(first), None, now)?;
-            }
-        }
+    let Some((is_told, ..)) = lacking else { return Ok(()) };
+    connection
+        .prepare_cached(
+            "UPDATE callback SET reference = ?3, run_at = CASE WHEN state = 0 THEN ?2 ELSE run_at END,
+                                 wait = CASE WHEN state = 0 THEN 0 ELSE wait END
+             WHERE id = ?1",
+        )?
+        .execute(params![first.number(), now, delivery.reference.as_ref().map(Sensitive::as_str)])?;
+    if !is_told {
+        return Ok(());
+    }
+    let completing = delivery.clone().completing();
+    let is_known: bool = connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM callback WHERE kind = ?1 AND key = ?2)")?
+        .query_row([completing.kind.name(), completing.key.as_str()], |row| row.get(0))?;
+    if !is_known {
+        insert(connection, &completing, Verdict::First, Some(first), None, now)?;
     }
     Ok(())
 }
