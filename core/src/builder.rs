@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, SystemClock};
 use crate::engine::{Engine, Limits};
-use crate::expect::Expecting;
+use crate::expect::{Expecting, LookAgain};
 use crate::handler::MpesaCallbacks;
 use crate::inbox::Inbox;
 use crate::kind::Kind;
@@ -358,7 +358,8 @@ impl<H, L> InboxBuilder<H, L> {
             return Err(StartError::NotExpectable { kind: kind.clone() });
         }
         let is_expecting = routes.of(&Kind::Overdue).is_some() || !options.required.is_empty();
-        let expecting = is_expecting.then_some(Expecting { required: options.required });
+        let expecting =
+            is_expecting.then_some(Expecting { required: options.required, look_again: Arc::new(LookAgain::new()) });
         // With a spool, callbacks are accepted while the databases are unavailable.
         let can_wait = options.spool.is_some();
         let inbox = options.name.unwrap_or_else(|| self.handler.name());

@@ -1,8 +1,10 @@
 //! Comparing deliveries with expectations.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::again::LookAgain;
 use super::{ANOTHER, ANOTHER_ID, PAID_BEFORE, UNEXPECTED};
 use crate::kind::Kind;
 use crate::payload::{Expectation, Outcome, RequestFacts, Sensitive};
@@ -14,13 +16,15 @@ use crate::store::{Delivery, Disposition, Entry, Lookup, Recorded, Requeue, Stat
 pub(crate) struct Expecting {
     /// Kinds whose unexpected successes are held.
     pub(crate) required: Vec<Kind>,
+    /// What must be compared again.
+    pub(crate) look_again: Arc<LookAgain>,
 }
 
 impl Expecting {
     /// Compares a batch before it is recorded: contradictions become conflicts, unexpected money is
     /// held, and expected callbacks get their reference.
     pub(crate) async fn judge(&self, store: &dyn Store, batch: &mut [Delivery]) -> Result<(), StoreError> {
-        let known = look(store, batch).await?;
+        let known = Asked::look(store, batch).await?;
         let mut attributed = Vec::new();
         let mut paid = Paid::find(store, batch, &known).await?;
         for (at, delivery) in batch.iter_mut().enumerate().filter(|(_, delivery)| can_be_judged(delivery)) {
@@ -71,7 +75,7 @@ impl Expecting {
         if !batch.iter().any(|delivery| is_held(delivery) || is_nobodys(delivery)) {
             return Ok(());
         }
-        let known = look(store, batch).await?;
+        let known = Asked::look(store, batch).await?;
         for ((delivery, payment), recorded) in batch.iter().zip(payments).zip(recorded) {
             let news = recorded.as_ref().ok().filter(|recorded| recorded.verdict.is_news());
             let expected = names(delivery).iter().find_map(|name| known.expected.get(name));
@@ -132,7 +136,7 @@ fn can_be_judged(delivery: &Delivery) -> bool {
 
 /// The lookup keys of the expectations that this delivery may answer: by its reference or account,
 /// and by Daraja's id.
-fn names(delivery: &Delivery) -> Vec<Sensitive> {
+pub(super) fn names(delivery: &Delivery) -> Vec<Sensitive> {
     let kind = &delivery.kind;
     let reference = match kind {
         Kind::C2bConfirmation => delivery.facts.account.as_ref(),
@@ -143,46 +147,47 @@ fn names(delivery: &Delivery) -> Vec<Sensitive> {
 }
 
 /// Stored expectations that concern a batch.
-struct Asked {
-    expected: HashMap<Sensitive, Expectation>,
+pub(super) struct Asked {
+    pub(super) expected: HashMap<Sensitive, Expectation>,
     /// Daraja's ids per request.
     ids: HashMap<Sensitive, Vec<Sensitive>>,
 }
 
 impl Asked {
+    /// Looks up the expectations that these may answer.
+    pub(super) async fn look(store: &dyn Store, batch: &[Delivery]) -> Result<Asked, StoreError> {
+        let mut asked = Asked { expected: HashMap::new(), ids: HashMap::new() };
+        let judged = batch.iter().filter(|delivery| delivery.kind.can_be_expected());
+        let of_ids = |delivery: &Delivery| {
+            let reference = delivery.reference.as_ref()?;
+            Some(Expectation::key_of_ids(&delivery.kind, reference.as_str()))
+        };
+        let names = judged.flat_map(|delivery| names(delivery).into_iter().chain(of_ids(delivery)));
+        let lookups: Vec<_> = names.map(|name| Lookup::Key(Kind::Overdue, name)).collect();
+        if lookups.is_empty() {
+            return Ok(asked);
+        }
+        for entry in store.find(&lookups).await? {
+            let Some(Ok(mut expected)) = entry.body.as_ref().map(|body| Expectation::parse(body.as_bytes())) else {
+                continue;
+            };
+            let of_ids = Expectation::key_of_ids(&expected.kind, expected.reference.as_str());
+            if entry.key == of_ids {
+                asked.ids.entry(of_ids).or_default().extend(expected.id.take());
+            } else if entry.verdict == Verdict::First {
+                asked.expected.insert(entry.key, expected);
+            }
+        }
+        Ok(asked)
+    }
+
     /// Whether Daraja gave the request other ids. The id of a C2B confirmation is its receipt,
     /// which is not known before.
-    fn is_another_id(&self, delivery: &Delivery, expected: &Expectation) -> bool {
+    pub(super) fn is_another_id(&self, delivery: &Delivery, expected: &Expectation) -> bool {
         let name = Expectation::key_of_ids(&delivery.kind, expected.reference.as_str());
         !delivery.kind.is_registered_once()
             && self.ids.get(&name).is_some_and(|ids| !ids.is_empty() && !ids.contains(&delivery.key))
     }
-}
-
-async fn look(store: &dyn Store, batch: &[Delivery]) -> Result<Asked, StoreError> {
-    let mut asked = Asked { expected: HashMap::new(), ids: HashMap::new() };
-    let judged = batch.iter().filter(|delivery| delivery.kind.can_be_expected());
-    let of_ids = |delivery: &Delivery| {
-        let reference = delivery.reference.as_ref()?;
-        Some(Expectation::key_of_ids(&delivery.kind, reference.as_str()))
-    };
-    let names = judged.flat_map(|delivery| names(delivery).into_iter().chain(of_ids(delivery)));
-    let lookups: Vec<_> = names.map(|name| Lookup::Key(Kind::Overdue, name)).collect();
-    if lookups.is_empty() {
-        return Ok(asked);
-    }
-    for entry in store.find(&lookups).await? {
-        let Some(Ok(mut expected)) = entry.body.as_ref().map(|body| Expectation::parse(body.as_bytes())) else {
-            continue;
-        };
-        let of_ids = Expectation::key_of_ids(&expected.kind, expected.reference.as_str());
-        if entry.key == of_ids {
-            asked.ids.entry(of_ids).or_default().extend(expected.id.take());
-        } else if entry.verdict == Verdict::First {
-            asked.expected.insert(entry.key, expected);
-        }
-    }
-    Ok(asked)
 }
 
 /// Requests that are already paid, and the keys of the callbacks that paid them.

@@ -4,6 +4,8 @@
 //! its reference and, once Daraja's id is known, by that id, which is a second row. Whether it was
 //! answered is read from the stored callbacks, so nothing has to be updated when one arrives.
 
+mod again;
+
 mod judge;
 
 mod overdue;
@@ -11,6 +13,7 @@ mod overdue;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use self::again::{LookAgain, oldest_expectable};
 pub(crate) use self::judge::Expecting;
 use crate::engine::Engine;
 use crate::inbox::Inbox;

@@ -29,13 +29,17 @@ impl Engine {
     }
 
     /// Callbacks under Daraja's ids and under the reference, without those at the URL of another
-    /// request.
+    /// request, and without those with an id that Daraja did not give to this one.
     async fn candidates(&self, expected: &Expectation) -> Result<Vec<Entry>, StoreError> {
-        let mut lookups: Vec<_> =
-            self.ids_of(expected).await?.into_iter().map(|id| Lookup::Key(expected.kind.clone(), id)).collect();
+        let ids = self.ids_of(expected).await?;
+        let mut lookups: Vec<_> = ids.iter().map(|id| Lookup::Key(expected.kind.clone(), id.clone())).collect();
         lookups.push(Lookup::Reference(expected.kind.clone(), expected.reference.clone()));
         let mut candidates = self.store.find(&lookups).await?;
         candidates.retain(|entry| entry.reference.as_ref().is_none_or(|reference| *reference == expected.reference));
+        // The key of a kind with a registered URL is its receipt, which is not known before.
+        if !ids.is_empty() && !expected.kind.is_registered_once() {
+            candidates.retain(|entry| ids.contains(&entry.key) || entry.body.is_none());
+        }
         Ok(candidates)
     }
 

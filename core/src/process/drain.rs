@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
 use crate::engine::Engine;
+use crate::expect::oldest_expectable;
 use crate::observe;
 use crate::receive::{RecordError, Spooling, error_chain, record_expecting};
 use crate::store::{Delivery, SpoolId, StoreError, Verdict, catch_panic};
@@ -76,8 +77,12 @@ impl Engine {
         let last = *last;
         let (ids, batch): (Vec<SpoolId>, Vec<Delivery>) =
             oldest.into_iter().map(|(id, spooled)| (id, self.parse_spooled(spooled))).unzip();
+        let oldest = oldest_expectable(&batch);
         let recording = record_expecting(&*self.store, self.expecting.as_ref(), batch);
         let Ok(answers) = timeout(self.limits.recording_timeout, recording).await else {
+            if let Some(expecting) = &self.expecting {
+                expecting.look_again.since(oldest);
+            }
             tracing::warn!("the store does not answer; what waits in the spool waits on");
             return Replay::Failed;
         };

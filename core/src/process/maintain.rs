@@ -15,6 +15,7 @@ pub(crate) async fn maintain(engine: Arc<Engine>) {
         () = keep_leases(&engine) => {}
         () = keep_sweeping(&engine) => {}
         () = keep_measuring(&engine) => {}
+        () = keep_looking_again(&engine) => {}
         () = engine.drained() => {}
     }
     // Also when the last inbox was dropped without `shutdown`.
@@ -27,6 +28,14 @@ async fn keep_sweeping(engine: &Engine) {
         ticks.tick().await;
         engine.sweep().await;
         engine.trim().await;
+    }
+}
+
+async fn keep_looking_again(engine: &Arc<Engine>) {
+    let mut ticks = every(engine.limits.lease_check_interval);
+    loop {
+        ticks.tick().await;
+        engine.look_again().await;
     }
 }
 

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::record::error_chain;
 use crate::batch::drain_ready;
-use crate::expect::Expecting;
+use crate::expect::{Expecting, oldest_expectable};
 use crate::store::{Delivery, Disposition, Recorded, Store, StoreError};
 
 /// Capacity of the queue, and maximum number of deliveries per commit.
@@ -95,8 +95,12 @@ async fn record_all(
         let (batch, replies): (Vec<_>, Vec<_>) = jobs.drain(..).map(|job| (*job.delivery, job.reply)).unzip();
         // A store that hangs must not block later deliveries. The callers of these have given up by
         // then.
+        let oldest = oldest_expectable(&batch);
         let recording = record_expecting(&*store, expecting.as_ref(), batch);
         let answers = timeout(longest, recording).await.unwrap_or_else(|_| {
+            if let Some(expecting) = &expecting {
+                expecting.look_again.since(oldest);
+            }
             tracing::error!(callbacks = replies.len(), "the store hangs; gave up recording callbacks");
             replies.iter().map(|_| Err(RecordError::Away)).collect()
         });
@@ -122,10 +126,17 @@ pub(crate) async fn record_expecting(
         return batch.iter().map(|_| Err(RecordError::Away)).collect();
     }
     let recorded = record_batch(store, &mut batch).await;
+    if let Some((expecting, _)) = &judging
+        && recorded.contains(&Err(RecordError::Away))
+    {
+        // Nobody knows whether they were recorded.
+        expecting.look_again.since(oldest_expectable(&batch));
+    }
     if let Some((expecting, payments)) = &judging
         && let Err(error) = expecting.judge_again(store, &batch, payments, &recorded).await
     {
-        tracing::warn!(cause = error_chain(&error), "cannot look up again what was expected; what is held stays held");
+        tracing::warn!(cause = error_chain(&error), "cannot look up again what was expected; it is done later");
+        expecting.look_again.since(oldest_expectable(&batch));
     }
     batch.into_iter().zip(recorded).map(|(delivery, recorded)| Ok((delivery, recorded?))).collect()
 }

@@ -22,7 +22,12 @@ impl ServerClock {
 
     /// Whether it has been set back since it was seen last, or nobody knows.
     fn was_ahead(&self, now: i64) -> bool {
-        self.0.swap(now, Ordering::Relaxed) > now
+        self.0.load(Ordering::Relaxed) > now
+    }
+
+    /// What it showed when everything was put right: not before that is committed.
+    fn saw(&self, now: i64) {
+        self.0.store(now, Ordering::Relaxed);
     }
 }
 
@@ -70,6 +75,7 @@ pub(super) async fn sweep(pool: &PgPool, schema: &Schema, clock: &ServerClock) -
         .await?;
     }
     tx.commit().await?;
+    clock.saw(now);
     Ok(ids.len() as u64)
 }
 

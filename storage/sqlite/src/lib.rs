@@ -183,10 +183,14 @@ impl Store for SqliteStore {
     async fn reclaim_expired(&self) -> Result<u64, StoreError> {
         let now = self.now();
         // Once the clock has been set back; at the start, too.
-        let was_ahead = self.latest.swap(now, Ordering::Relaxed) > now;
+        let was_ahead = self.latest.load(Ordering::Relaxed) > now;
         if was_ahead && self.look(move |connection| sql::is_ahead(connection, now)).await? {
             let moved = self.writer.write(1, move |connection| sql::put_off_anew(connection, now)).await?;
             tracing::warn!(callbacks = moved, "the clock was ahead; what it had put off is put off from now");
+        }
+        // Not before that is committed: if it fails, the next call does it.
+        if was_ahead {
+            self.latest.store(now, Ordering::Relaxed);
         }
         if !self.read(move |connection| sql::is_expired(connection, now)).await? {
             return Ok(0);

@@ -32,6 +32,8 @@ struct Switches {
     deaf: AtomicU32,
     refuses: AtomicBool,
     stalls: AtomicBool,
+    blind: AtomicBool,
+    goes_blind: AtomicBool,
 }
 
 impl FlakyStore {
@@ -65,6 +67,16 @@ impl FlakyStore {
         self.switches.stalls.store(true, Ordering::SeqCst);
     }
 
+    /// Nothing is found any more, from the next recording on.
+    pub fn go_blind_after_recording(&self) {
+        self.switches.goes_blind.store(true, Ordering::SeqCst);
+    }
+
+    /// Finds again.
+    pub fn see(&self) {
+        self.switches.blind.store(false, Ordering::SeqCst);
+    }
+
     async fn maintained(&self) {
         if self.switches.stalls.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
@@ -93,7 +105,11 @@ impl Store for FlakyStore {
         if self.switches.refuses.load(Ordering::SeqCst) && batch.iter().any(is_poison) {
             return Err(StoreError::Refused("poison".into()));
         }
-        self.inner.record(batch).await
+        let recorded = self.inner.record(batch).await;
+        if self.switches.goes_blind.swap(false, Ordering::SeqCst) {
+            self.switches.blind.store(true, Ordering::SeqCst);
+        }
+        recorded
     }
 
     async fn find_decision(
@@ -137,6 +153,9 @@ impl Store for FlakyStore {
 
     async fn find(&self, lookups: &[Lookup]) -> Result<Vec<Entry>, StoreError> {
         self.there()?;
+        if self.switches.blind.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("blind".into()));
+        }
         self.inner.find(lookups).await
     }
 

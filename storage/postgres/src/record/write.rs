@@ -182,9 +182,9 @@ pub(super) async fn insert(
                       detail, outcome, earlier, delivery, nth)
          WHERE NOT $17 OR (
              SELECT id FROM mpesa_callbacks.callback AS c WHERE c.kind = new.kind AND c.key IN (new.key, new.hidden_key) LIMIT 1) IS NULL
-             AND (hidden_receipt IS NULL OR (
+             AND (receipt IS NULL OR kind = 'payment' OR (
              SELECT id FROM mpesa_callbacks.callback AS c
-             WHERE c.kind = new.kind AND c.receipt = new.hidden_receipt AND c.verdict IN (0, 5) LIMIT 1) IS NULL)
+             WHERE c.kind = new.kind AND c.receipt IN (new.receipt, new.hidden_receipt) AND c.verdict IN (0, 5) LIMIT 1) IS NULL)
          ORDER BY nth
          ON CONFLICT DO NOTHING
          RETURNING id, kind, key, EXISTS (SELECT FROM mpesa_callbacks.meta WHERE name = 'purged') AS has_purged",
