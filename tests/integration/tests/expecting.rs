@@ -391,3 +391,15 @@ async fn what_cannot_be_expected_is_said() {
         Err(ExpectError::MissingRequestId)
     ));
 }
+
+#[tokio::test]
+async fn a_callback_with_an_id_that_daraja_did_not_give_answers_nothing() {
+    let (shop, mounted) = shop().await;
+    mounted.inbox.expect_callback(&order("order-1")).await.unwrap();
+    // Handled, because Daraja's id is not known yet: whoever sent it knew the URL of the order.
+    let body = push("ws_CO_forged", 0, 1500, "FORGED1");
+    assert_eq!(mounted.post_for(&Kind::Stk, "order-1", body).await.status, 200);
+    mounted.inbox.link_request_id(&Kind::Stk, "order-1", "ws_CO_genuine").await.unwrap();
+    until("the application is asked", async || shop.heard().contains(&"overdue order-1 (ws_CO_genuine)".to_owned()))
+        .await;
+}
