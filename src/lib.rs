@@ -12,6 +12,9 @@ pub use mpesa_callbacks_core::{
     TrustedProxies, UnknownKindError, UrlError, UrlFinding, Urls, Validation, ValidationFuture, lint_url, payload,
 };
 
+#[cfg(feature = "test-util")]
+pub use mpesa_callbacks_core::{Sample, TestInbox};
+
 /// Where callbacks are kept.
 pub mod store {
     pub use mpesa_callbacks_core::store::*;

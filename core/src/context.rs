@@ -18,8 +18,8 @@ use crate::store::{Body, CallbackId, Claimed, Delivery, RelatedCallback, Verdict
 pub struct CallbackContext {
     id: CallbackId,
     kind: Kind,
-    key: Sensitive,
-    attempt: u32,
+    pub(crate) key: Sensitive,
+    pub(crate) attempt: u32,
     received_at: SystemTime,
     client_ip: Option<IpAddr>,
     body: Body,
@@ -128,6 +128,27 @@ impl CallbackContext {
             repetition: claimed.repetition,
             reference: claimed.reference.clone(),
             error: claimed.last_error.clone(),
+            engine: engine.clone(),
+        }
+    }
+
+    /// At its first attempt, with nothing in it.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn of_test(engine: &Arc<Engine>, kind: Kind) -> CallbackContext {
+        CallbackContext {
+            id: CallbackId::from_stored(1),
+            kind,
+            key: "key".into(),
+            attempt: 1,
+            received_at: engine.clock.now(),
+            client_ip: None,
+            body: Vec::new().into(),
+            verdict: Verdict::First,
+            related: Vec::new(),
+            earlier: None,
+            repetition: 0,
+            reference: None,
+            error: None,
             engine: engine.clone(),
         }
     }

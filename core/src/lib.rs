@@ -13,6 +13,7 @@
 //! | `expect` | expectations: recorded before a request, checked when its callback arrives or does not |
 //! | [`store`] | the contract of stores; the memory store |
 //! | [`transactor`] | the contract of transactors |
+//! | `test_util` | an inbox and sample callbacks for tests of handlers; feature `test-util` |
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod kind;
@@ -47,6 +48,8 @@ mod inbox;
 mod observe;
 mod quarantine;
 mod start_error;
+#[cfg(feature = "test-util")]
+mod test_util;
 
 pub use self::admin::{Contradiction, ReplayError};
 pub use self::builder::InboxBuilder;
@@ -69,5 +72,7 @@ pub use self::source::{
     AddressError, ClientIpError, ForwardedHeader, IpAllowlist, SAFARICOM_ADDRESSES, TrustedProxies,
 };
 pub use self::start_error::StartError;
+#[cfg(feature = "test-util")]
+pub use self::test_util::{Sample, TestInbox};
 pub use self::urls::{CallbackUrl, Environment, UrlError, UrlFinding, Urls, lint_url};
 pub use self::validation::{Fallback, Rejection, Validation};

@@ -23,6 +23,7 @@ const FEATURES: [(&str, &[&str]); 2] = [
             "sqlx-mysql-tx",
             "sqlx-postgres-tx",
             "sqlx-sqlite-tx",
+            "test-util",
         ],
     ),
     ("mpesa-callbacks-sqlx-tx", &["mysql", "postgres", "sqlite"]),

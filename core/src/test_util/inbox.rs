@@ -1,0 +1,235 @@
+//! An inbox in memory, to which a test delivers callbacks.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use tokio::time::sleep;
+
+use crate::builder::InboxBuilder;
+use crate::engine::Engine;
+use crate::handler::MpesaCallbacks;
+use crate::inbox::Inbox;
+use crate::kind::Kind;
+use crate::process::Backoff;
+use crate::receive::{Acknowledgement, Request};
+use crate::store::{Entry, Filter, MemoryStore, State};
+use crate::transactor::Transactor;
+use crate::validation::{Rejection, Validation};
+
+const SECRET: &str = "00112233445566778899aabbccddeeff";
+
+/// An [`Inbox`] on the memory store, and deliveries to it without a web server. Feature `test-util`.
+///
+/// A delivery takes the whole way of a real one: it is authenticated, parsed, recorded,
+/// acknowledged and handled in the background. Everything else is the inbox's own API, like
+/// [`list`](Inbox::list) and [`expect_callback`](Inbox::expect_callback).
+///
+/// ```
+/// use mpesa_callbacks_core::payload::StkCallback;
+/// use mpesa_callbacks_core::store::{Filter, State};
+/// use mpesa_callbacks_core::{HandlerArgs, HandlerFuture, Inbox, Kind, MpesaCallbacks, Route, Routes};
+/// # use std::time::Duration;
+///
+/// struct Shop;
+///
+/// impl MpesaCallbacks for Shop {
+///     // `#[mpesa_callbacks]` writes this.
+///     # fn routes(&self) -> Routes { Routes::new().with(Route::new(Kind::Stk)) }
+///     # fn stk<'a>(&'a self, _: StkCallback, _: HandlerArgs<'a, mpesa_callbacks_core::transactor::NoTx>) -> HandlerFuture<'a> {
+///     #     Box::pin(async { Ok(()) })
+///     # }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let inbox = Inbox::for_test(Shop).await;
+/// inbox.deliver(&Kind::Stk, StkCallback::sample()).await;
+/// inbox.deliver(&Kind::Stk, StkCallback::sample()).await; // a duplicate
+/// inbox.deliver(&Kind::Stk, StkCallback::sample().failed("1032")).await; // a contradiction
+/// inbox.idle(Duration::from_secs(5)).await;
+/// assert_eq!(inbox.list(&Filter::default().state(State::Held)).await.unwrap().len(), 1);
+/// # }
+/// ```
+pub struct TestInbox {
+    inbox: Inbox,
+}
+
+impl Inbox {
+    /// Starts an inbox for a test of these handlers: on the memory store, with short back-off, and
+    /// without waiting for counterparts. Feature `test-util`.
+    ///
+    /// # Panics
+    /// When it does not start, which says why.
+    pub async fn for_test<H: MpesaCallbacks + 'static>(handler: H) -> TestInbox {
+        Inbox::builder(handler)
+            .backoff(Backoff::new(Duration::from_millis(5), Duration::from_millis(50)))
+            .counterpart_timeout(Duration::ZERO)
+            .start_for_test()
+            .await
+    }
+}
+
+impl<H, L> InboxBuilder<H, L> {
+    /// Starts an inbox for a test, with these options, transactor and clock, on the memory store.
+    /// Feature `test-util`.
+    ///
+    /// # Panics
+    /// When it does not start, which says why.
+    #[allow(clippy::panic, reason = "a test wants to know")]
+    pub async fn start_for_test(self) -> TestInbox
+    where
+        H: MpesaCallbacks<L::Tx> + 'static,
+        L: Transactor,
+    {
+        let started = self.store(MemoryStore::new()).secret(SECRET).start().await;
+        match started {
+            Ok(inbox) => TestInbox { inbox },
+            Err(error) => panic!("the inbox does not start: {error}"),
+        }
+    }
+}
+
+impl TestInbox {
+    pub(super) fn engine(&self) -> &Arc<Engine> {
+        self.inbox.engine()
+    }
+
+    /// Posts a body to the URL of this kind, and returns the acknowledgement.
+    ///
+    /// # Panics
+    /// When the handlers have no URL for this kind.
+    #[allow(clippy::panic, reason = "a test wants to know")]
+    pub async fn deliver(&self, kind: &Kind, body: impl Into<Vec<u8>>) -> Acknowledgement {
+        let path = self.inbox.routes().find(|(known, _)| *known == kind).map(|(_, path)| format!("/{SECRET}{path}"));
+        let Some(path) = path else { panic!("`{kind}` has no handler with a URL") };
+        self.post(&path, body.into()).await
+    }
+
+    /// Posts a body to the per-payment URL of this reference.
+    ///
+    /// # Panics
+    /// When there is no such URL.
+    #[allow(clippy::panic, reason = "a test wants to know")]
+    pub async fn deliver_for(&self, kind: &Kind, reference: &str, body: impl Into<Vec<u8>>) -> Acknowledgement {
+        let urls = self.inbox.urls_at(BASE).and_then(|urls| urls.url_for(kind, reference));
+        match urls {
+            Ok(url) => self.post(url.as_str().trim_start_matches(BASE), body.into()).await,
+            Err(error) => panic!("no URL of `{kind}` for `{reference}`: {error}"),
+        }
+    }
+
+    /// Asks whether a payment is welcome, and returns the answer that M-Pesa gets.
+    ///
+    /// # Panics
+    /// When validations are not handled, or refused.
+    #[allow(clippy::panic, reason = "a test wants to know")]
+    pub async fn validate(&self, body: impl Into<Vec<u8>>) -> Validation {
+        let answer = self.deliver(&Kind::C2bValidation, body).await;
+        match validation(&answer) {
+            Some(validation) => validation,
+            None => panic!("no validation: {} {}", answer.status(), answer.body()),
+        }
+    }
+
+    /// Waits until every callback is done, dead, held or quarantined, and every hook has ended.
+    /// Expectations that are not overdue yet may wait on.
+    ///
+    /// # Panics
+    /// When that takes longer; the message lists what is left.
+    #[allow(clippy::panic, reason = "a test wants to know")]
+    pub async fn idle(&self, within: Duration) {
+        let began = Instant::now();
+        loop {
+            // Two of the tasks look for work; the others work.
+            let is_working = self.engine().tasks.len() > 2;
+            let open = self.open().await;
+            if open.is_empty() && !is_working {
+                return;
+            }
+            if began.elapsed() > within {
+                panic!("not idle after {within:?}; left to handle: {}", describe(&open));
+            }
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    async fn open(&self) -> Vec<Entry> {
+        let mut open = Vec::new();
+        for state in [State::Ready, State::Running] {
+            open.extend(self.inbox.list(&Filter::default().state(state)).await.unwrap_or_default());
+        }
+        let now = self.engine().clock.now();
+        open.retain(|entry| entry.kind != Kind::Overdue || entry.run_at.is_none_or(|due| due <= now));
+        open
+    }
+
+    async fn post(&self, path: &str, body: Vec<u8>) -> Acknowledgement {
+        let headers = |_: &str| Vec::new();
+        let request = Request::new("POST", path, &headers);
+        self.inbox.receive(request, Once(Some(body.into()))).await
+    }
+}
+
+const BASE: &str = "https://shop.example.com";
+
+fn describe(open: &[Entry]) -> String {
+    let one = |entry: &Entry| {
+        let error = entry.error.as_ref().map_or("no error", |error| error.as_str());
+        format!("{} ({:?}, attempt {}, {error})", entry.kind, entry.state, entry.attempts)
+    };
+    if open.is_empty() { "hooks".to_owned() } else { open.iter().map(one).collect::<Vec<_>>().join(", ") }
+}
+
+fn validation(answer: &Acknowledgement) -> Option<Validation> {
+    let body: serde_json::Value = serde_json::from_str(answer.body()).ok()?;
+    let validation = match body.get("ResultCode")?.as_str()? {
+        "0" => Validation::accept(),
+        code => {
+            let rejections = [
+                Rejection::InvalidMsisdn,
+                Rejection::InvalidAccountNumber,
+                Rejection::InvalidAmount,
+                Rejection::InvalidKycDetails,
+                Rejection::InvalidShortcode,
+                Rejection::Other,
+            ];
+            Validation::reject(rejections.into_iter().find(|rejection| rejection.code() == code)?)
+        }
+    };
+    match body.get("ThirdPartyTransID").and_then(serde_json::Value::as_str) {
+        Some(id) => Some(validation.with_third_party_trans_id(id)),
+        None => Some(validation),
+    }
+}
+
+/// A body in one piece.
+struct Once(Option<Bytes>);
+
+impl Stream for Once {
+    type Item = Result<Bytes, std::convert::Infallible>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        std::task::Poll::Ready(self.0.take().map(Ok))
+    }
+}
+
+impl Deref for TestInbox {
+    type Target = Inbox;
+
+    fn deref(&self) -> &Inbox {
+        &self.inbox
+    }
+}
+
+impl fmt::Debug for TestInbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inbox.fmt(f)
+    }
+}
