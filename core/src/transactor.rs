@@ -112,7 +112,8 @@ impl IdempotencyKey {
         IdempotencyKey { kind: kind.clone(), digest: Digest::of(&text) }
     }
 
-    /// A key for tests of transactors.
+    /// A key for tests of transactors. Feature `test-util`.
+    #[cfg(any(test, feature = "test-util"))]
     pub fn for_test(kind: Kind, key: &str) -> IdempotencyKey {
         IdempotencyKey::new(&kind, &key.into(), &Digest::of(b"test"), 0)
     }

@@ -71,10 +71,11 @@ pub enum Disposition {
 }
 
 impl Delivery {
-    /// Parses a body of this kind, with its payment, for tests of stores.
+    /// Parses a body of this kind, with its payment, for tests of stores. Feature `test-util`.
     ///
     /// # Errors
     /// When it cannot be parsed.
+    #[cfg(any(test, feature = "test-util"))]
     pub fn parse(kind: &Kind, body: &[u8], received_at: SystemTime) -> Result<Delivery, ParseError> {
         let body = Bytes::copy_from_slice(body);
         let parsed = payload::parse_bytes(kind, &body, None, None)?;
