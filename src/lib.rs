@@ -15,6 +15,11 @@ pub use mpesa_callbacks_core::{
 #[cfg(feature = "test-util")]
 pub use mpesa_callbacks_core::{Sample, TestInbox};
 
+/// The guide's examples, compiled.
+#[cfg(all(doctest, feature = "test-util"))]
+#[doc = include_str!("../docs/guide.md")]
+struct Guide;
+
 /// Where callbacks are kept.
 pub mod store {
     pub use mpesa_callbacks_core::store::*;

@@ -1,4 +1,4 @@
-//! Serving an axum application to a network that may be hostile.
+//! Serves an axum application with timeouts for slow clients and connection limits.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod body;
@@ -30,14 +30,16 @@ use tokio_util::task::TaskTracker;
 use self::connection::Shared;
 use self::phase::Deadlines;
 
-/// Serves an application over HTTP/1.1, and gives up on clients that dawdle.
+/// Serves an axum application over HTTP/1.1: `axum::serve` with timeouts for slow clients, connection
+/// limits and graceful shutdown.
 ///
-/// `axum::serve` of axum 0.8 waits for the head of a request for as long as the client likes, and any number of clients may
-/// make it wait. This one limits that, and tells the inbox who sends. TLS is the business of a proxy in front, as ever.
+/// `axum::serve` of axum 0.8 waits for the head of a request without a limit, and any number of clients
+/// may make it wait. This server also passes the peer's address to the inbox. It has no TLS: use a
+/// proxy in front.
 ///
 /// ```no_run
-/// # async fn example(inbox: mpesa_callbacks_core::Inbox) -> std::io::Result<()> {
-/// let app = axum::Router::new().nest("/pay", mpesa_callbacks_axum::router(&inbox));
+/// # async fn example() -> std::io::Result<()> {
+/// let app = axum::Router::new(); // `.nest("/pay", axum_adapter::router(&inbox))`
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
 /// mpesa_callbacks_serve::serve(listener, app)
 ///     .with_graceful_shutdown(async { /* Ctrl-C, SIGTERM */ })
@@ -46,14 +48,19 @@ use self::phase::Deadlines;
 /// # }
 /// ```
 ///
-/// # If the caller goes away
-/// Dropping the future stops accepting; connections that are open are served to their end.
+/// # Cancel safety
+/// Dropping the future stops accepting. Open connections are served to their end.
 pub fn serve(listener: TcpListener, app: Router) -> Serve<Pending<()>> {
-    let limits = Limits { deadlines: Deadlines::default(), connections: CONNECTIONS, kept: KEPT, drain: DRAIN };
+    let limits = Limits {
+        deadlines: Deadlines::default(),
+        max_connections: MAX_CONNECTIONS,
+        max_keep_alive: MAX_KEEP_ALIVE,
+        shutdown_timeout: SHUTDOWN_TIMEOUT,
+    };
     Serve { listener, app, limits, signal: pending() }
 }
 
-/// A server that was configured, and is started by `.await`. Made by [`serve`](fn@serve).
+/// A configured server, returned by [`serve`](fn@serve). `.await` starts it.
 #[derive(Debug)]
 #[must_use = "a server does nothing until it is awaited"]
 pub struct Serve<F> {
@@ -66,61 +73,64 @@ pub struct Serve<F> {
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     deadlines: Deadlines,
-    connections: usize,
-    kept: usize,
-    drain: Duration,
+    max_connections: usize,
+    max_keep_alive: usize,
+    shutdown_timeout: Duration,
 }
 
-/// Enough for ten thousand that idle, beside the genuine ones.
-const CONNECTIONS: usize = 16_384;
+/// Enough for ten thousand idle connections beside the genuine ones.
+const MAX_CONNECTIONS: usize = 16_384;
 
-/// Far more than proxies keep.
-const KEPT: usize = 1024;
+/// Far more than proxies keep open.
+const MAX_KEEP_ALIVE: usize = 1024;
 
-/// No deadline of a server makes sense beyond a day.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longer timeouts are cut to this.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
-const DRAIN: Duration = Duration::from_secs(10);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl<F> Serve<F> {
-    /// How long the head of a request may take, from its first byte, or from when the connection was opened; 10 seconds
-    /// unless said otherwise. Bodies that go to the inbox have a deadline of their own (`InboxBuilder::body_timeout`).
-    pub fn head_timeout(mut self, deadline: Duration) -> Serve<F> {
-        self.limits.deadlines.head = deadline.min(LONGEST);
+    /// Timeout for the head of a request, from its first byte, or from when the connection was opened.
+    /// Default: 10 s. At most 24 h. The bodies of callbacks have a timeout of their own
+    /// (`InboxBuilder::body_timeout`).
+    pub fn head_timeout(mut self, timeout: Duration) -> Serve<F> {
+        self.limits.deadlines.head = timeout.min(MAX_TIMEOUT);
         self
     }
 
-    /// How long a connection may idle between two requests; 75 seconds unless said otherwise. Keep it longer than that of
-    /// the proxy in front (60 seconds, as a rule), or the proxy sends a callback into a connection that is being closed.
-    pub fn idle_timeout(mut self, deadline: Duration) -> Serve<F> {
-        self.limits.deadlines.idle = deadline.min(LONGEST);
+    /// Timeout for the next request on an open connection. Default: 75 s. At most 24 h. Keep it longer
+    /// than that of the proxy in front (usually 60 s); otherwise the proxy sends a callback into a
+    /// connection that is being closed.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Serve<F> {
+        self.limits.deadlines.idle = timeout.min(MAX_TIMEOUT);
         self
     }
 
-    /// How many connections may be open at once; 16,384 unless said otherwise. One more waits until another closes.
+    /// Maximum number of open connections. Default: 16,384. Another one waits until one closes.
     ///
-    /// Each is an open file: on Unix the process's limit is raised when serving starts, as far as it may be. Where that is not
-    /// enough, fewer connections are accepted, so that the application can still open its own files, and the log says so.
-    pub fn connections(mut self, connections: usize) -> Serve<F> {
-        self.limits.connections = connections;
+    /// Each is an open file. On Unix the limit of the process is raised at the start, as far as it may
+    /// be. If that is not enough, fewer connections are accepted, so that the application can still
+    /// open its own files, and a warning is logged.
+    pub fn max_connections(mut self, connections: usize) -> Serve<F> {
+        self.limits.max_connections = connections;
         self
     }
 
-    /// How many connections may stay open after their answers, for another request; 1,024 unless said otherwise. One more
-    /// hears `connection: close` with its answer.
-    pub fn kept_connections(mut self, connections: usize) -> Serve<F> {
-        self.limits.kept = connections;
+    /// Maximum number of connections that stay open for another request. Default: 1,024. The next one
+    /// gets `connection: close` with its response.
+    pub fn max_keep_alive(mut self, connections: usize) -> Serve<F> {
+        self.limits.max_keep_alive = connections;
         self
     }
 
-    /// How long requests may take to end once the signal to stop has come; 10 seconds unless said otherwise.
-    pub fn drain(mut self, drain: Duration) -> Serve<F> {
-        self.limits.drain = drain;
+    /// Timeout for requests in progress after the shutdown signal. Default: 10 s.
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> Serve<F> {
+        self.limits.shutdown_timeout = timeout;
         self
     }
 
-    /// Stops when this future ends: nothing new is accepted, idle connections are closed, requests are served to their end.
-    /// Shut the inbox down after that.
+    /// Stops when `signal` completes: no new connections are accepted, idle ones are closed, requests
+    /// in progress are completed. Then shut the inbox down.
     pub fn with_graceful_shutdown<G: Future<Output = ()> + Send + 'static>(self, signal: G) -> Serve<G> {
         let Serve { listener, app, limits, .. } = self;
         Serve { listener, app, limits, signal }
@@ -138,16 +148,17 @@ impl<F: Future<Output = ()> + Send + 'static> IntoFuture for Serve<F> {
 
 impl<F: Future<Output = ()>> Serve<F> {
     async fn run(self) -> io::Result<()> {
-        let Serve { listener, app, limits: Limits { deadlines, connections, kept, drain }, signal } = self;
-        let connections = files::room_for(connections);
-        let room = Arc::new(Semaphore::new(connections.clamp(1, Semaphore::MAX_PERMITS)));
-        let kept = Arc::new(Semaphore::new(kept.min(Semaphore::MAX_PERMITS)));
+        let Serve { listener, app, limits, signal } = self;
+        let Limits { deadlines, max_connections, max_keep_alive, shutdown_timeout } = limits;
+        let max_connections = files::room_for(max_connections);
+        let room = Arc::new(Semaphore::new(max_connections.clamp(1, Semaphore::MAX_PERMITS)));
+        let kept = Arc::new(Semaphore::new(max_keep_alive.min(Semaphore::MAX_PERMITS)));
         let (open, stopping) = (TaskTracker::new(), CancellationToken::new());
         let shared = Shared { app, deadlines, kept, stopping: stopping.clone() };
         let mut signal = pin!(signal);
         loop {
             let next = async {
-                // Closed by nobody.
+                // The semaphore is never closed.
                 let permit = room.clone().acquire_owned().await;
                 (permit, accept(&listener).await)
             };
@@ -164,14 +175,15 @@ impl<F: Future<Output = ()>> Serve<F> {
         drop(listener);
         stopping.cancel();
         open.close();
-        if tokio::time::timeout(drain, open.wait()).await.is_err() {
+        if tokio::time::timeout(shutdown_timeout, open.wait()).await.is_err() {
             tracing::warn!(connections = open.len(), "connections did not end in time");
         }
         Ok(())
     }
 }
 
-/// The next connection. What fails is the connection's fault, or passes: too many open files, say.
+/// Returns the next connection. Errors concern one connection, or are transient, like too many open
+/// files.
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {

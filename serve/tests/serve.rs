@@ -176,7 +176,7 @@ async fn an_answer_may_take_and_stream_as_long_as_it_likes() {
 async fn an_answer_may_be_read_as_slowly_as_the_client_likes() {
     // Without room to stay, too: what is still being written is not cut off.
     for kept in [0, 10] {
-        let mut stream = connect(served(|server| server.kept_connections(kept).idle_timeout(HEAD)).await).await;
+        let mut stream = connect(served(|server| server.max_keep_alive(kept).idle_timeout(HEAD)).await).await;
         stream.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         sleep(HEAD * 4).await;
         assert_eq!(answer(&mut stream).await.split_once("\r\n\r\n").unwrap().1.len(), LARGE);
@@ -186,7 +186,7 @@ async fn an_answer_may_be_read_as_slowly_as_the_client_likes() {
 
 #[tokio::test]
 async fn one_connection_too_many_waits_for_room() {
-    let address = served(|server| server.connections(2)).await;
+    let address = served(|server| server.max_connections(2)).await;
     let silent = [connect(address).await, connect(address).await];
     sleep(Duration::from_millis(50)).await;
     let mut stream = connect(address).await;
@@ -199,7 +199,7 @@ async fn one_connection_too_many_waits_for_room() {
 
 #[tokio::test]
 async fn one_kept_connection_too_many_is_closed_behind_its_answer() {
-    let address = served(|server| server.kept_connections(1)).await;
+    let address = served(|server| server.max_keep_alive(1)).await;
     let (mut kept, mut closed) = (connect(address).await, connect(address).await);
     kept.write_all(REQUEST).await.unwrap();
     assert!(answer(&mut kept).await.starts_with("HTTP/1.1 200"));
