@@ -140,7 +140,7 @@ pub use mpesa_callbacks_serve::{Serve, serve};
 /// | `timeout = "3s"` | all | how long the method may take; a validation's answer must have left by then (at most 8 s) |
 /// | `fallback = "accept"` | `c2b_validation` | the answer when the method fails or overruns: `"accept"` or `"reject"` |
 /// | `key = "/…"` | `callback` | the JSON pointer to what makes two deliveries the same |
-/// | `answer = "…"` | `callback` | what the sender must hear, in place of `{"ResultCode":0,"ResultDesc":"Success"}` |
+/// | `ack_body = "…"` | `callback` | what the sender must hear, in place of `{"ResultCode":0,"ResultDesc":"Success"}` |
 ///
 /// # Options of the block
 ///

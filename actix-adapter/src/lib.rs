@@ -7,9 +7,9 @@ use actix_web::web::{self, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use mpesa_callbacks_core::{Acknowledgement, Inbox, Request as Head};
 
-/// Configures an application or a scope with all of the inbox's URLs: `<scope>/<secret>/<path of the kind>`.
+/// Adds all URLs of the inbox to an application or a scope: `/<secret>/<path of the kind>`.
 ///
-/// The inbox is started once, outside of the closure that makes an application for each worker.
+/// Start the inbox once, outside of the closure that makes an application for each worker.
 ///
 /// ```
 /// # fn example(inbox: mpesa_callbacks_core::Inbox) {
@@ -23,7 +23,7 @@ use mpesa_callbacks_core::{Acknowledgement, Inbox, Request as Head};
 pub fn configure(inbox: &Inbox) -> impl FnOnce(&mut ServiceConfig) + use<> {
     let inbox = inbox.clone();
     move |config| {
-        // One route for everything: the secret is a parameter, and no part of it is compared while routing.
+        // One route for everything: the secret is a parameter, so the router compares no part of it.
         config.route("/{tail:.*}", web::to(move |request, body| receive(inbox.clone(), request, body)));
     }
 }
@@ -36,7 +36,8 @@ async fn receive(inbox: Inbox, request: HttpRequest, body: Payload) -> HttpRespo
     respond(inbox.receive(head, body).await)
 }
 
-/// The path below the mount, as it was sent. What actix-web matched is decoded, so only its length in segments is used.
+/// Returns the raw path below the mount. actix-web decodes the match, so only its number of segments
+/// is used.
 fn tail(request: &HttpRequest) -> &str {
     let path = request.uri().path();
     let segments = request.match_info().query("tail").matches('/').count() + 1;

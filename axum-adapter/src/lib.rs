@@ -10,10 +10,11 @@ use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use axum::routing::any;
 use mpesa_callbacks_core::{Acknowledgement, Inbox, Request as Head};
 
-/// A router with all of the inbox's URLs, to nest wherever they should be: `<nest>/<secret>/<path of the kind>`.
+/// Returns a router with all URLs of the inbox, `/<secret>/<path of the kind>`, to nest anywhere.
 ///
-/// It goes into routers with any state, and beside any middleware. Serve the application with [`serve`](fn@serve), or with
-/// axum's own and `into_make_service_with_connect_info::<SocketAddr>()`: both let the inbox know who sends.
+/// It fits into routers with any state and any middleware. Serve the application with
+/// `mpesa_callbacks::serve`, or with `axum::serve` and
+/// `into_make_service_with_connect_info::<SocketAddr>()`: both pass the peer's IP address.
 ///
 /// ```
 /// # fn example(inbox: &mpesa_callbacks_core::Inbox) -> axum::Router {
@@ -21,13 +22,14 @@ use mpesa_callbacks_core::{Acknowledgement, Inbox, Request as Head};
 /// # }
 /// ```
 ///
-/// Of an access log, log axum's `MatchedPath` (`/pay/{*tail}`), never the URI: the secret is in it.
+/// In an access log, write axum's `MatchedPath` (`/pay/{*tail}`), not the URI, which contains the
+/// secret.
 pub fn router<S>(inbox: &Inbox) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
     let inbox = inbox.clone();
-    // One route for everything: the secret is a parameter, and no part of it is compared while routing.
+    // One route for everything: the secret is a parameter, so the router compares no part of it.
     Router::new().route("/{*tail}", any(move |request: Request<Body>| receive(inbox, request)))
 }
 
@@ -37,7 +39,7 @@ async fn receive(inbox: Inbox, request: Request<Body>) -> Response<Body> {
     let values = |name: &str| parts.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
     let head = Head::new(parts.method.as_str(), parts.uri.path(), &values).peer(peer);
     let acknowledging = inbox.receive(head, body.into_data_stream());
-    // It lies in the buffer that the connection reads into.
+    // Free the connection's read buffer, which the head borrows from.
     drop(parts);
     respond(acknowledging.await)
 }

@@ -13,7 +13,7 @@ use rocket::route::{Handler, Outcome};
 use rocket::{Data, Orbit, Request, Response, Rocket, Route, async_trait};
 use tokio_util::io::ReaderStream;
 
-/// All of the inbox's URLs, to mount wherever they should be: `<mount>/<secret>/<path of the kind>`.
+/// Returns routes for all URLs of the inbox, `/<secret>/<path of the kind>`, to mount anywhere.
 ///
 /// ```
 /// # fn example(inbox: mpesa_callbacks_core::Inbox) {
@@ -23,21 +23,21 @@ use tokio_util::io::ReaderStream;
 /// # }
 /// ```
 ///
-/// Rocket 0.5 waits for a request's head, and for the first 14 bytes of its body, for as long as the client likes: put a
-/// proxy with a timeout in front. It also logs the path of each request, and the secret with it, unless `log_level` is
-/// `critical` or `off`; the example `rocket-shop` shows an access log without.
+/// Rocket 0.5 waits without a limit for a request's head and for the first 14 bytes of its body: put a
+/// proxy with timeouts in front. It also logs the path of each request, which contains the secret,
+/// unless `log_level` is `critical` or `off`. The example `rocket-shop` has an access log without it.
 pub fn routes(inbox: &Inbox) -> Vec<Route> {
     use Method::{Connect, Delete, Get, Head, Options, Patch, Post, Put, Trace};
-    // One route a method: the secret is a parameter, and no part of it is compared while routing.
+    // One route per method: the secret is a parameter, so the router compares no part of it.
     let methods = [Get, Put, Post, Delete, Options, Head, Trace, Connect, Patch];
     methods.into_iter().map(|method| Route::new(method, "/<tail..>", Mounted(inbox.clone()))).collect()
 }
 
-/// Ties an inbox to the life of a Rocket server: [`new`](InboxFairing::new) for one that is started already,
-/// [`starting`](InboxFairing::starting) for one that starts with the server.
+/// Shuts an inbox down with a Rocket server: [`new`](InboxFairing::new) for an inbox that is started
+/// already, [`starting`](InboxFairing::starting) for one that starts with the server.
 ///
-/// When the server shuts down, the fairing waits for Rocket's grace period, then shuts the inbox down. Handlers have 20 s to
-/// finish.
+/// When the server shuts down, the fairing waits for Rocket's grace period and then shuts the inbox
+/// down. Handlers have 20 s to finish.
 #[derive(Debug)]
 pub struct InboxFairing(Inbox);
 
@@ -47,10 +47,11 @@ impl InboxFairing {
         InboxFairing(inbox.clone())
     }
 
-    /// Starts an inbox when the server ignites, mounts its URLs at `mount`, and shuts it down with the server.
+    /// Starts an inbox when the server ignites, mounts its URLs at `mount`, and shuts it down with the
+    /// server.
     ///
-    /// The inbox is managed state: routes of your own take it as `&State<Inbox>`. When it cannot start, the server does not
-    /// launch, and the log says why.
+    /// The inbox is managed state: your own routes take it as `&State<Inbox>`. If it cannot start, the
+    /// server does not launch, and the log says why.
     ///
     /// ```
     /// # fn example<H: mpesa_callbacks_core::MpesaCallbacks + 'static>(shop: H) {
@@ -80,7 +81,7 @@ impl InboxFairing {
     }
 }
 
-/// How long handlers may take to finish.
+/// Timeout for running handlers at the shutdown.
 const GRACE: Duration = Duration::from_secs(20);
 
 #[derive(Clone)]
@@ -93,8 +94,8 @@ impl Fairing for InboxFairing {
     }
 
     async fn on_shutdown(&self, rocket: &Rocket<Orbit>) {
-        // Rocket 0.5 tells of its end at once, and serves for so long what has come, or is just coming: a request whose body has
-        // not begun is known to nobody yet.
+        // Rocket 0.5 calls this at once and serves requests for its grace period. A request whose body
+        // has not begun is not counted by the inbox yet.
         rocket::tokio::time::sleep(Duration::from_secs(rocket.config().shutdown.grace.into())).await;
         if let Err(error) = self.0.shutdown(GRACE).await {
             rocket::error!("cannot close the inbox: {error}");
@@ -105,18 +106,18 @@ impl Fairing for InboxFairing {
 #[async_trait]
 impl Handler for Mounted {
     async fn handle<'r>(&self, request: &'r Request<'_>, data: Data<'r>) -> Outcome<'r> {
-        // Not `client_ip`, which believes a header that anybody can send.
+        // Not `client_ip`, which reads a header that any client can send.
         let peer = request.remote().map(|peer| peer.ip());
         let headers = request.headers();
         let values = |name: &str| headers.get(name).map(str::as_bytes).collect();
         let head = Head::new(request.method().as_str(), tail(request), &values).peer(peer);
-        // The inbox counts the bytes itself.
+        // The inbox limits the bytes itself.
         let body = ReaderStream::new(data.open(ByteUnit::max_value()));
         Outcome::Success(respond(self.0.receive(head, body).await))
     }
 }
 
-/// The path below the mount, as it was sent.
+/// Returns the raw path below the mount.
 fn tail<'r>(request: &'r Request<'_>) -> &'r str {
     let path = request.uri().path().as_str();
     let base = request.route().map_or("", |route| route.uri.base());

@@ -140,7 +140,6 @@ impl TestInbox {
     ///
     /// # Panics
     /// When that takes longer; the message lists what is left.
-    #[allow(clippy::panic, reason = "a test wants to know")]
     pub async fn idle(&self, within: Duration) {
         let began = Instant::now();
         loop {
@@ -150,9 +149,7 @@ impl TestInbox {
             if open.is_empty() && !is_working {
                 return;
             }
-            if began.elapsed() > within {
-                panic!("not idle after {within:?}; left to handle: {}", describe(&open));
-            }
+            assert!(began.elapsed() <= within, "not idle after {within:?}; left to handle: {}", describe(&open));
             sleep(Duration::from_millis(2)).await;
         }
     }

@@ -21,7 +21,7 @@ const INTERVAL: Duration = Duration::from_millis(25);
 const RECONNECT: Duration = Duration::from_secs(5);
 
 /// After so long without a hint the connection is tested: a server that lost its power says nothing.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// Limit of one statement.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -100,7 +100,9 @@ async fn listen(options: PgConnectOptions, channel: Arc<str>, heard: Arc<Notify>
                         notification?;
                         heard.notify_one();
                     }
-                    Err(_) => drop(in_time(listener.execute("SELECT 1")).await?),
+                    Err(_) => {
+                        in_time(listener.execute("SELECT 1")).await?;
+                    }
                 }
             }
         };

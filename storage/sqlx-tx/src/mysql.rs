@@ -121,7 +121,11 @@ async fn begin_marked(pool: &MySqlPool, mark: &IdempotencyKey) -> sqlx::Result<B
         Ok(true) => Ok(BeginOutcome::New(tx)),
         Ok(false) => {
             in_time(sqlx::query("ROLLBACK").execute(&mut *tx)).await?;
-            in_time(async { Ok(end(tx).await) }).await?;
+            let ending = async {
+                end(tx).await;
+                Ok(())
+            };
+            in_time(ending).await?;
             Ok(BeginOutcome::AlreadyApplied)
         }
         Err(error) => {

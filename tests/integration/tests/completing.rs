@@ -32,7 +32,7 @@ impl Books {
 }
 
 async fn write(tx: &mut SqliteTx, what: &str, payment: &Payment) -> Result<(), sqlx::Error> {
-    let reference = payment.reference.as_ref().map(|reference| reference.as_str());
+    let reference = payment.reference.as_ref().map(mpesa_callbacks::payload::Sensitive::as_str);
     let insert = sqlx::query("INSERT INTO effect (what, reference) VALUES (?, ?)").bind(what).bind(reference);
     insert.execute(&mut **tx).await.map(drop)
 }

@@ -12,7 +12,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
 /// How long it may take until everything has noticed.
-const NOTICED: Duration = Duration::from_secs(180);
+const NOTICED: Duration = Duration::from_mins(3);
 
 struct Shop;
 

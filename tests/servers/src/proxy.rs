@@ -49,7 +49,7 @@ impl Proxy {
                     };
                     // Whoever hangs up does so on purpose.
                     tokio::select! {
-                        _ = passing => {}
+                        () = passing => {}
                         _ = off.wait_for(|is_off| *is_off) => {}
                     }
                 });
