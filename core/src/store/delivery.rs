@@ -3,12 +3,9 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-
 use super::{Body, DeliveryId, State, Verdict};
 use crate::kind::Kind;
-use crate::payload::{self, Digest, Outcome, ParseError, RequestFacts, Sensitive};
-use crate::routes::{Route, Routes};
+use crate::payload::{Digest, Outcome, RequestFacts, Sensitive};
 
 /// A delivery, ready to be recorded: one HTTP request that reached a callback URL.
 #[derive(Clone, Debug)]
@@ -71,19 +68,6 @@ pub enum Disposition {
 }
 
 impl Delivery {
-    /// Parses a body of this kind, with its payment, for tests of stores. Feature `test-util`.
-    ///
-    /// # Errors
-    /// When it cannot be parsed.
-    #[cfg(any(test, feature = "test-util"))]
-    pub fn parse(kind: &Kind, body: &[u8], received_at: SystemTime) -> Result<Delivery, ParseError> {
-        let body = Bytes::copy_from_slice(body);
-        let parsed = payload::parse_bytes(kind, &body, None, None)?;
-        let routes = [parsed.kind.clone(), Kind::Payment].map(Route::new);
-        let routes = routes.into_iter().fold(Routes::new(), Routes::with);
-        Ok(crate::receive::delivery_of(&parsed, body, received_at, &routes))
-    }
-
     /// Sets the id that the spool kept.
     pub(crate) fn is_delivery(&mut self, id: DeliveryId) {
         self.delivery_id = id;

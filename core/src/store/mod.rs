@@ -4,6 +4,8 @@ mod catch_panic;
 mod claim;
 pub mod columns;
 mod delivery;
+#[cfg(any(test, feature = "test-util"))]
+mod delivery_for_test;
 mod delivery_id;
 mod entry;
 mod error;

@@ -29,6 +29,9 @@ const FEATURES: [(&str, &[&str]); 2] = [
     ("mpesa-callbacks-sqlx-tx", &["mysql", "postgres", "sqlite"]),
 ];
 
+/// Each must build by itself, as the README runs it.
+const EXAMPLES: [&str; 5] = ["shop", "actix-shop", "rocket-shop", "behind-proxy", "own-store"];
+
 pub(crate) fn test() -> anyhow::Result<()> {
     let began = Instant::now();
     step("format", cargo(&["fmt", "--all", "--check"]))?;
@@ -44,6 +47,10 @@ pub(crate) fn test() -> anyhow::Result<()> {
             let check = cargo(&["check", "-p", package, "--no-default-features", "--features", feature]);
             step(&format!("{package} with {}", if feature.is_empty() { "no feature" } else { feature }), check)?;
         }
+    }
+    // Built with the others, one has their features, too.
+    for example in EXAMPLES {
+        step(&format!("{example} alone"), cargo(&["check", "-p", example]))?;
     }
     let mut doc = cargo(&["doc", "--workspace", "--all-features", "--no-deps"]);
     doc.env("RUSTDOCFLAGS", "-D warnings");
