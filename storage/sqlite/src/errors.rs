@@ -1,4 +1,4 @@
-//! What SQLite reports, in the words of the contract.
+//! SQLite's errors as errors of the store.
 
 use std::path::Path;
 
@@ -25,8 +25,8 @@ pub(super) fn store_error(path: &Path, error: Error) -> StoreError {
     }
 }
 
-/// After an fsync failed, the kernel may have dropped what was not written and call the next fsync a success. Nothing
-/// that is committed to this file from then on can be relied on.
+/// After a failed fsync the kernel may have dropped pages, and may report success for the next fsync.
+/// Later commits to the file cannot be relied on.
 pub(super) fn is_failed_fsync(error: &Error) -> bool {
     let Error::SqliteFailure(failure, _) = error else { return false };
     matches!(failure.extended_code, ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC)

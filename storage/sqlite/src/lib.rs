@@ -1,4 +1,4 @@
-//! SQLite: the embedded default. One file on a local disk, nothing to run beside the application.
+//! SQLite store and spool for `mpesa-callbacks`: one file on a local disk, no server.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod open;
@@ -33,13 +33,13 @@ use mpesa_callbacks_core::store::columns;
 
 /// Keeps callbacks in a SQLite database of its own.
 ///
-/// What was recorded survives `kill -9` and a power cut: the journal is a WAL with `synchronous=FULL`, set and read back.
-/// One thread writes, everything that waits in one commit. A second process may use the same file, on the same machine
-/// only: SQLite's locks do not hold on network file systems.
+/// Recorded callbacks survive `kill -9` and a power cut: the journal is a WAL with `synchronous=FULL`,
+/// which is read back. One thread writes, and commits everything that waits together. A second process
+/// may use the same file, on the same machine only: SQLite's locks do not work on network file systems.
 ///
-/// The file holds names and phone numbers; on Unix it is created for its owner alone. When bodies are purged their keys
-/// become HMACs under a random key that lies in the same file: whoever has the whole file and time can try all phone
-/// numbers.
+/// The file contains names and phone numbers; on Unix only its owner can read it. When bodies are
+/// purged, their keys become HMACs under a random key in the same file. Somebody with the whole file and
+/// enough time can try all phone numbers.
 ///
 /// ```no_run
 /// # fn example() -> Result<(), mpesa_callbacks_core::store::StoreError> {
@@ -51,32 +51,32 @@ use mpesa_callbacks_core::store::columns;
 pub struct SqliteStore {
     path: PathBuf,
     writer: Arc<Writer>,
-    /// Reads for the engine; and for people, whose lists may take long.
+    /// One reader for the engine, and one for lists, which may take long.
     reader: Reader,
     lists: Reader,
     clock: Arc<dyn Clock>,
-    /// The latest time that the clock has shown: when it shows an earlier one, it was ahead.
+    /// Latest time of the clock. An earlier one means that the clock was ahead.
     latest: Arc<AtomicI64>,
 }
 
-/// How many rows a trimming deletes before it lets others write.
+/// Rows per transaction of a trim, so that others can write in between.
 const TRIMMED_AT_ONCE: usize = 50;
 
-/// A connection that reads; none once the store was closed.
+/// A reading connection; `None` after the store was closed.
 type Reader = Arc<Mutex<Option<Connection>>>;
 
 impl SqliteStore {
-    /// Opens the database, creates it or brings it up to date, and starts its writing thread. It blocks for as long as
-    /// that takes: milliseconds, as a rule.
+    /// Opens or creates the database, migrates it, and starts its writing thread. Blocks meanwhile,
+    /// usually for milliseconds.
     ///
     /// # Errors
-    /// [`StoreError::Open`], [`StoreError::Damaged`], [`StoreError::NewerSchema`] or [`StoreError::NotDurable`]: each says
-    /// what to do.
+    /// [`StoreError::Open`], [`StoreError::Damaged`], [`StoreError::NewerSchema`] or
+    /// [`StoreError::NotDurable`]. Each says what to do.
     pub fn open(path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
         SqliteStore::open_with_clock(path, Arc::new(SystemClock))
     }
 
-    /// Opens the database with a clock of your own, for tests.
+    /// Opens the database with another clock, for tests.
     ///
     /// # Errors
     /// As [`open`](SqliteStore::open).
@@ -86,11 +86,11 @@ impl SqliteStore {
         let [reader, lists] =
             [open::open_to_read(&path)?, open::open_to_read(&path)?].map(|reader| Arc::new(Mutex::new(Some(reader))));
         let writer = Arc::new(Writer::start(connection, &path)?);
-        // Nothing is known of the clock that an earlier process had.
+        // The clock of an earlier process is unknown, so the first check is made.
         Ok(SqliteStore { path, writer, reader, lists, clock, latest: Arc::new(AtomicI64::new(i64::MAX)) })
     }
 
-    /// Runs a query of the engine's, which is short.
+    /// Runs a short query of the engine.
     async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -106,7 +106,7 @@ impl SqliteStore {
         self.query(&self.lists, query).await
     }
 
-    /// Runs a query off the async threads.
+    /// Runs a query on a blocking thread.
     async fn query<T: Send + 'static>(
         &self,
         reader: &Reader,
@@ -162,7 +162,7 @@ impl Store for SqliteStore {
         let now = self.now();
         let Claim { kinds, lane, limit, lease, handles_payments } = claim.clone();
         let asked = Asked { kinds: kinds.to_vec(), lane, limit, lease, handles_payments };
-        // Looking costs nothing to the writer, and most looks find nothing.
+        // Most polls find nothing, and reading does not occupy the writer.
         let looked_for = asked.clone();
         if !self.read(move |connection| sql::is_due(connection, &looked_for, now)).await? {
             return Ok(Vec::new());
@@ -182,7 +182,7 @@ impl Store for SqliteStore {
 
     async fn reclaim_expired(&self) -> Result<u64, StoreError> {
         let now = self.now();
-        // Once the clock has been set back; at the start, too.
+        // After the clock was set back, and at the start.
         let was_ahead = self.latest.load(Ordering::Relaxed) > now;
         if was_ahead && self.look(move |connection| sql::is_ahead(connection, now)).await? {
             let moved = self.writer.write(1, move |connection| sql::put_off_anew(connection, now)).await?;

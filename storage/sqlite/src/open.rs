@@ -1,4 +1,4 @@
-//! Opening the database: durable, ours, and up to date.
+//! Opens the database: durable, this library's own, and migrated.
 
 use std::fs::OpenOptions;
 use std::path::Path;
@@ -9,13 +9,13 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::errors::{place, store_error};
 
-/// What a file of ours is for.
+/// Type and migrations of a database file.
 pub(super) struct Schema {
-    /// In the file's header: it is ours, and of this sort.
+    /// Identifies the type of the file, in its header.
     application_id: i64,
-    /// In order. `user_version` counts those that were run.
+    /// In order. `user_version` is the number of those that were run.
     migrations: &'static [&'static str],
-    /// Whether purged keys are hidden in it, under a key of the file's own.
+    /// Whether the file needs a key for the HMACs of purged rows.
     hides_keys: bool,
 }
 
@@ -30,16 +30,16 @@ pub(super) const CALLBACKS: Schema = Schema {
 pub(super) const SPOOL: Schema =
     Schema { application_id: 0x4d50_5350, migrations: &[include_str!("migrations/spool_0001.sql")], hides_keys: false };
 
-/// 3.51.3 mended the WAL-reset bug, by which two connections that write and checkpoint could damage the file.
+/// 3.51.3 fixed the WAL-reset bug: two connections that write and checkpoint could damage the file.
 const SAFE_VERSION: i32 = 3_051_003;
 
-/// Files up to this size are checked for damage at every start; it takes a fraction of a second.
+/// Files up to this size are checked for damage at every start, which takes a fraction of a second.
 const CHECKED_SIZE: u64 = 64 * 1024 * 1024;
 
-/// How long to wait for another process that writes.
+/// Timeout for another process that writes.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// Opens the connection that writes.
+/// Opens the writing connection.
 pub(super) fn open(path: &Path, schema: &Schema) -> Result<Connection, StoreError> {
     if rusqlite::version_number() < SAFE_VERSION {
         tracing::warn!(version = rusqlite::version(), "this SQLite has the WAL-reset bug; use 3.51.3 or newer");
@@ -54,9 +54,9 @@ pub(super) fn open(path: &Path, schema: &Schema) -> Result<Connection, StoreErro
     connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
     connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
-    // What is deleted is overwritten: purged names and phone numbers do not stay in free pages.
+    // Overwrites deleted rows: purged names and phone numbers must not stay in free pages.
     connection.pragma_update(None, "secure_delete", true).map_err(failed)?;
-    // SQLite's own checkpoints swallow errors. The writing thread makes them, and looks.
+    // SQLite's automatic checkpoints ignore errors, so the writing thread makes them.
     connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(failed)?;
     // On macOS an fsync does not reach the disk without these; elsewhere they do nothing.
     connection.pragma_update(None, "fullfsync", true).map_err(failed)?;
@@ -68,7 +68,7 @@ pub(super) fn open(path: &Path, schema: &Schema) -> Result<Connection, StoreErro
     Ok(connection)
 }
 
-/// Opens the connection that reads.
+/// Opens a reading connection.
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| store_error(path, error))?;
@@ -77,13 +77,14 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// The file holds names and phone numbers: nobody but its owner should read it. SQLite gives its side files the same mode.
+/// Creates the file readable for its owner only, because it contains names and phone numbers. SQLite
+/// gives its side files the same mode.
 fn create_for_owner(path: &Path) {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    // When this fails the file is there already, or opening it will say what is wrong.
+    // If this fails, the file exists, or opening it reports the cause.
     let _ = options.open(path);
 }
 
@@ -101,7 +102,7 @@ fn check_ours(connection: &Connection, path: &Path, schema: &Schema) -> Result<(
     Ok(())
 }
 
-/// Libraries and builds quietly choose weaker settings; what was set is read back.
+/// Reads the settings back: some libraries and builds ignore them.
 fn check_durable(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let failed = |error| store_error(path, error);
     let journal: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).map_err(failed)?;
@@ -116,11 +117,11 @@ fn check_durable(connection: &Connection, path: &Path) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Runs the migrations that were not run, all in one transaction, so that two processes may start at once.
+/// Runs the missing migrations in one transaction, so that two processes may start at once.
 fn migrate(connection: &mut Connection, path: &Path, schema: &Schema) -> Result<(), StoreError> {
     let failed = |error| store_error(path, error);
     let known = i64::try_from(schema.migrations.len()).unwrap_or(i64::MAX);
-    // What is up to date is not written to: a full disk must not keep anybody from reading.
+    // Write nothing if there is nothing to do: a full disk must not prevent reading.
     if number(connection, "user_version").map_err(failed)? == known {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! The spool: where deliveries wait on this machine's disk while the store is away.
+//! The spool: a local buffer of deliveries for when the store is unavailable.
 
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -17,15 +17,15 @@ use super::open::{self, SPOOL};
 use super::writer::Writer;
 use mpesa_callbacks_core::store::columns::{client_ip, micros, time};
 
-/// How much a spool takes unless told otherwise: some 400,000 callbacks.
+/// Default budget: about 400,000 callbacks.
 const BUDGET: u64 = 256 * 1024 * 1024;
 
-/// Keeps deliveries in a SQLite database in a directory of its own, opened and written like [`SqliteStore`](super::SqliteStore):
-/// what was put survives `kill -9` and a power cut.
+/// Buffers deliveries in a SQLite database in a directory of its own. They survive `kill -9` and a power
+/// cut, as in [`SqliteStore`](super::SqliteStore).
 ///
-/// One process owns the directory. It must be on a disk of this machine that outlives the process: a network file system does
-/// not keep SQLite's locks, and the empty directory of a container goes with the container. The files hold names and phone
-/// numbers; on Unix they are created for their owner alone.
+/// One process owns the directory. It must be on a local disk that outlives the process: SQLite's locks
+/// do not work on network file systems, and the temporary directory of a container is deleted with the
+/// container. The files contain names and phone numbers; on Unix only their owner can read them.
 ///
 /// ```no_run
 /// # fn example() -> Result<(), mpesa_callbacks_core::store::StoreError> {
@@ -37,22 +37,23 @@ pub struct SqliteSpool {
     path: PathBuf,
     writer: Arc<Writer>,
     reader: Arc<Mutex<Option<Connection>>>,
-    /// Held for as long as the process has the directory.
+    /// Held while the process owns the directory.
     lock: Mutex<Option<File>>,
 }
 
 impl SqliteSpool {
-    /// Opens the spool in this directory, which is created if need be, for at most 256 MiB.
+    /// Opens the spool in this directory, with a budget of 256 MiB. Creates the directory if it does
+    /// not exist.
     ///
     /// # Errors
-    /// [`StoreError::Open`] when another process has it, or the disk does not take it; else as
+    /// [`StoreError::Open`] if another process owns it, or the disk cannot be written; else as
     /// [`SqliteStore::open`](super::SqliteStore::open).
     pub fn open(directory: impl AsRef<Path>) -> Result<SqliteSpool, StoreError> {
         SqliteSpool::open_with_budget(directory, BUDGET)
     }
 
-    /// Opens the spool for at most so many bytes, beside a write-ahead log of some megabytes. What does not fit is not
-    /// acknowledged.
+    /// Opens the spool with a budget in bytes, beside a write-ahead log of some megabytes. A delivery
+    /// that does not fit is not acknowledged.
     ///
     /// # Errors
     /// As [`open`](SqliteSpool::open).
@@ -63,25 +64,25 @@ impl SqliteSpool {
         let connection = open::open(&path, &SPOOL)?;
         let failed = |error| store_error(&path, error);
         let page: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(failed)?;
-        // SQLite's own limit: past it, a write fails as on a full disk.
+        // Beyond SQLite's own limit a write fails as on a full disk.
         let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page.max(1);
         connection.pragma_update(None, "max_page_count", pages.max(16)).map_err(failed)?;
         let opened = "INSERT OR REPLACE INTO opened (one, at) VALUES (1, ?1)";
         if let Err(error) = connection.execute(opened, [micros(SystemTime::now())]) {
-            // What waits must get out, also on a full disk.
+            // A full disk must not prevent the replay.
             let waits: bool =
                 connection.query_row("SELECT EXISTS (SELECT 1 FROM spooled)", [], |row| row.get(0)).map_err(failed)?;
             if !waits {
                 return Err(failed(error));
             }
-            tracing::error!(%error, "the spool cannot be written to; what waits in it is replayed");
+            tracing::error!(%error, "the spool cannot be written; what waits in it is replayed");
         }
         let reader = Arc::new(Mutex::new(Some(open::open_to_read(&path)?)));
         let writer = Arc::new(Writer::start(connection, &path)?);
         Ok(SqliteSpool { path, writer, reader, lock: Mutex::new(Some(lock)) })
     }
 
-    /// Runs a query off the async threads.
+    /// Runs a query on a blocking thread.
     async fn query<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
@@ -95,7 +96,7 @@ impl SqliteSpool {
     }
 }
 
-/// Takes the directory, or says who has it.
+/// Locks the directory.
 fn own(directory: &Path) -> Result<File, StoreError> {
     let failed = |source| StoreError::Open { place: place(directory), source };
     let mut builder = DirBuilder::new();
@@ -137,7 +138,7 @@ impl Spool for SqliteSpool {
         let ids = ids.to_vec();
         let left = self.writer.write(ids.len(), move |connection| remove_all(connection, &ids)).await?;
         if !left {
-            // Names and phone numbers must not stay in the write-ahead log of a spool that nobody writes to.
+            // Names and phone numbers must not stay in the write-ahead log of an idle spool.
             self.writer.checkpoint();
         }
         Ok(())
@@ -184,7 +185,7 @@ fn put_all(connection: &Connection, batch: &[Spooled]) -> Result<()> {
     Ok(())
 }
 
-/// Whether anything is left.
+/// Removes rows. Returns whether any are left.
 fn remove_all(connection: &Connection, ids: &[SpoolId]) -> Result<bool> {
     let mut remove = connection.prepare_cached("DELETE FROM spooled WHERE id = ?1")?;
     ids.iter().try_for_each(|id| remove.execute([id.number()]).map(drop))?;

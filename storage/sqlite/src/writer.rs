@@ -1,4 +1,4 @@
-//! The one thread that writes. Whatever waits goes into one transaction, and so into one fsync.
+//! The thread that writes. Everything that waits goes into one transaction, so into one fsync.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -11,24 +11,25 @@ use tokio::sync::oneshot;
 
 use super::errors::{is_failed_fsync, store_error};
 
-/// How many pieces of work share a commit at most.
+/// Maximum number of pieces of work per commit.
 const BATCH: usize = 64;
 
-/// The way to the thread.
+/// A handle of the writing thread.
 #[derive(Debug)]
 pub(super) struct Writer {
     sender: Mutex<Option<Sender<Order>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What the thread is asked for.
+/// A message to the thread.
 enum Order {
-    /// Work, and how many callbacks it is about.
+    /// Work, and the number of callbacks in it.
     Write(Box<dyn Work>, usize),
     Checkpoint,
 }
 
-/// A piece of work: runs inside the transaction, perhaps again in a later one, and is answered after the commit.
+/// A piece of work. It runs inside a transaction, perhaps again in a later one, and is answered after
+/// the commit.
 trait Work: Send {
     fn run(&mut self, connection: &Connection) -> rusqlite::Result<()>;
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
@@ -52,7 +53,7 @@ where
 
     fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
         let Task { result, reply, .. } = *self;
-        // Whoever asked may have gone; the work is done.
+        // The caller may be gone; the work is done.
         let _ = reply.send(committed.and_then(|()| result.ok_or(StoreError::Closed)));
     }
 }
@@ -68,7 +69,7 @@ impl Writer {
         Ok(Writer { sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) })
     }
 
-    /// Runs this, which is about so many callbacks, in a transaction, and answers once that is committed.
+    /// Runs work with this number of callbacks in a transaction, and returns after the commit.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         callbacks: usize,
@@ -83,18 +84,18 @@ impl Writer {
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Asks the thread to move everything from the WAL into the database, and to empty it.
+    /// Asks the thread to move the WAL into the database and to empty it.
     pub(super) fn checkpoint(&self) {
         if let Some(sender) = &*self.sender.lock().unwrap_or_else(PoisonError::into_inner) {
             let _ = sender.send(Order::Checkpoint);
         }
     }
 
-    /// Lets the thread write what it was given, and waits for it to close the file.
+    /// Waits until the thread has written what waits and has closed the file.
     pub(super) fn close(&self) {
         drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
         if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // A panic in the thread was printed when it happened.
+            // A panic of the thread was printed when it happened.
             let _ = thread.join();
         }
     }
@@ -123,7 +124,7 @@ fn write_all(connection: Connection, receiver: &Receiver<Order>, path: &Path) {
     }
 }
 
-/// Writes and answers. Whether an fsync has failed.
+/// Writes and answers. Returns whether an fsync has failed.
 fn write_batch(connection: &Connection, mut batch: Vec<Box<dyn Work>>, path: &Path, mut fsync_failed: bool) -> bool {
     if !fsync_failed && batch.len() > 1 {
         match commit(connection, &mut batch) {
@@ -136,7 +137,7 @@ fn write_batch(connection: &Connection, mut batch: Vec<Box<dyn Work>>, path: &Pa
             Err(error) => fsync_failed = is_failed_fsync(&error),
         }
     }
-    // One piece of work must not fail the others: one by one, then.
+    // Piece by piece, so that a failing one does not fail the others.
     for mut work in batch {
         if fsync_failed {
             work.answer(Err(StoreError::Unavailable(FSYNC_FAILED.into())));
@@ -149,10 +150,11 @@ fn write_batch(connection: &Connection, mut batch: Vec<Box<dyn Work>>, path: &Pa
     fsync_failed
 }
 
-/// After so many callbacks were written the WAL is moved into the database: some megabytes of it.
+/// Callbacks between two checkpoints: some megabytes of WAL.
 const CHECKPOINT: usize = 500;
 
-/// Moves the WAL into the database. Whether an fsync failed; a full disk, or somebody who reads, only puts it off.
+/// Moves the WAL into the database. Returns whether an fsync failed. A full disk or a reader only
+/// delays it.
 fn checkpoint(connection: &Connection, empty: bool) -> bool {
     let mode = if empty { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(PASSIVE)" };
     match connection.query_row(mode, [], |_| Ok(())) {
@@ -167,13 +169,13 @@ fn checkpoint(connection: &Connection, empty: bool) -> bool {
 const FSYNC_FAILED: &str =
     "an fsync failed, and nothing written to this file can be relied on; restart on a sound disk";
 
-/// Begin, write, commit, and only then answer.
+/// Runs a batch in one transaction.
 fn commit(connection: &Connection, batch: &mut [Box<dyn Work>]) -> rusqlite::Result<()> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     let written = batch.iter_mut().try_for_each(|work| work.run(connection));
     let committed = written.and_then(|()| connection.execute_batch("COMMIT"));
     if committed.is_err() && !connection.is_autocommit() {
-        // It fails when SQLite rolled back itself.
+        // It fails if SQLite has rolled back already.
         let _ = connection.execute_batch("ROLLBACK");
     }
     committed

@@ -1,4 +1,4 @@
-//! Claiming, renewing, settling, sweeping.
+//! Claiming, renewing, settling, reclaiming.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use mpesa_callbacks_core::store::columns::{
     client_ip, hidden_receipt, lane, lane_number, span, state_number, time, verdict,
 };
 
-/// What a claim asks for, to own.
+/// The parameters of a claim, owned.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     pub(crate) kinds: Vec<Kind>,
@@ -27,7 +27,7 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// Each lane and kind that it takes from, for one look at the index of what is ready.
+    /// The lanes and kinds to claim from: one range of the index each.
     fn places(&self) -> impl Iterator<Item = (i64, &str)> {
         let lanes = self.lane.takes_from().iter();
         lanes.flat_map(|lane| self.kinds.iter().map(|kind| (lane_number(*lane), kind.name())))
@@ -68,16 +68,16 @@ pub(crate) fn claim(connection: &Connection, asked: &Asked, now: i64) -> Result<
     Ok(claimed)
 }
 
-/// The ids of what is due, the first ones of all kinds that are asked for.
+/// Returns the ids of the first due callbacks of all claimed kinds.
 fn due(connection: &Connection, asked: &Asked, now: i64) -> Result<Vec<i64>> {
     let limit = i64::try_from(asked.limit).unwrap_or(i64::MAX);
-    // One kind after the other, each from its own part of the index: however much waits that nobody asks for.
+    // Kind by kind, each from its own range of the index, so that other kinds cost nothing.
     let mut of_kind = connection.prepare_cached(match asked.handles_payments {
         true => {
             "SELECT run_at, id FROM callback WHERE state = 0 AND lane = ?1 AND kind = ?2 AND run_at <= ?3
              ORDER BY run_at, id LIMIT ?4"
         }
-        // Those whose payments others have are left to them, however many there are.
+        // Without those whose payment belongs to a process that handles payments.
         false => {
             "SELECT run_at, id FROM callback AS c WHERE state = 0 AND lane = ?1 AND kind = ?2 AND run_at <= ?3
                     AND (kind IN ('payment', 'payment_completed') OR NOT EXISTS (
@@ -98,13 +98,13 @@ fn due(connection: &Connection, asked: &Asked, now: i64) -> Result<Vec<i64>> {
     Ok(due.into_iter().map(|(_, id)| id).collect())
 }
 
-/// What a claimant that does not handle payments does about a callback's payment.
+/// The payment of a callback, for a process that does not handle payments.
 enum Payment {
     /// There is none, or it was settled with another callback.
     None,
     /// It is claimed with the callback.
     With(i64),
-    /// The callback is left to others.
+    /// The callback is left to other processes.
     Theirs,
 }
 
@@ -123,7 +123,8 @@ fn payment_of(connection: &Connection, id: i64) -> Result<Payment> {
     })
 }
 
-/// Takes one. A payment that is taken with a callback has no attempt: it is told to nobody, whoever tried before.
+/// Leases one callback. A payment that is claimed with its callback has no attempts, because no
+/// handler sees it.
 fn take(connection: &Connection, id: i64, asked: &Asked, now: i64, attempts: i64) -> Result<Lease> {
     let fence = connection
         .prepare_cached(
@@ -166,7 +167,7 @@ fn claimed(row: &Row<'_>, lease: Lease) -> Result<Claimed> {
     Ok(claimed)
 }
 
-/// The other callbacks that told of the same receipt.
+/// Returns the other callbacks with the same receipt.
 fn related(connection: &Connection, receipt: &str, hidden: Option<&str>, kind: &Kind) -> Result<Vec<RelatedCallback>> {
     let mut related = connection.prepare_cached(
         "SELECT id, kind, key, reference FROM callback
@@ -212,7 +213,7 @@ pub(crate) fn settle_all(connection: &Connection, batch: &[Settlement], now: i64
         };
         let is_written = is_held && settle(connection, *lease, ending, 1, now)?;
         if let Some(payment) = payment.filter(|_| is_written) {
-            // Its attempts were not counted, so there is none to give back.
+            // Its attempts are not counted.
             match ending {
                 Completion::Done => settle(connection, payment, &Completion::Done, 0, now)?,
                 _ => settle(connection, payment, &Completion::Snoozed { after: Duration::ZERO }, 0, now)?,
@@ -230,7 +231,7 @@ fn is_held(connection: &Connection, lease: &Lease) -> Result<bool> {
         .query_row([lease.id.number(), lease.fence], |row| row.get(0))
 }
 
-/// Whether it was written: under its own fence only.
+/// Writes a settlement under its own fencing token only. Returns whether it was written.
 fn settle(connection: &Connection, lease: Lease, ending: &Completion, counted: i64, now: i64) -> Result<bool> {
     let state = ending.state();
     let (after, settled_at, error, uncounted) = match ending {
@@ -239,10 +240,10 @@ fn settle(connection: &Connection, lease: Lease, ending: &Completion, counted: i
         Completion::Dead { error } => (None, Some(now), Some(error), 0),
         Completion::Snoozed { after } => (Some(*after), None, None, counted),
         Completion::Held { error } => (None, None, Some(error), 0),
-        // An ending that this version does not know of needs nothing else.
+        // A completion that is newer than this version needs nothing else.
         _ => (None, None, None, 0),
     };
-    // What came to an end ends no process. What was released is claimed where it was claimed before.
+    // A callback that was retried does not end processes. A snoozed one keeps its lane.
     let is_acquitted = matches!(ending, Completion::Retry { .. });
     let changed = connection
         .prepare_cached(
@@ -269,7 +270,7 @@ fn settle(connection: &Connection, lease: Lease, ending: &Completion, counted: i
     Ok(changed == 1)
 }
 
-/// Whether this settlement was written before.
+/// Returns whether this settlement was written before.
 fn was_settled(connection: &Connection, lease: &Lease, end: State) -> Result<bool> {
     connection
         .prepare_cached(
@@ -288,7 +289,7 @@ pub(crate) fn is_ahead(connection: &Connection, now: i64) -> Result<bool> {
     Ok(!ahead(connection, now)?.is_empty())
 }
 
-/// What was put off, or leased, at a time that is still to come; and for how long.
+/// Returns rows that were scheduled or leased at a time in the future, and for how long.
 fn ahead(connection: &Connection, now: i64) -> Result<Vec<(i64, i64, i64)>> {
     let mut later = connection.prepare_cached(
         "SELECT id, state, wait, run_at - ?1 FROM callback WHERE state = 0 AND run_at > ?1 AND run_at - wait > ?1 UNION ALL
@@ -306,7 +307,7 @@ fn ahead(connection: &Connection, now: i64) -> Result<Vec<(i64, i64, i64)>> {
     Ok(ahead)
 }
 
-/// Puts off from now what a clock that was ahead has put off; how much that was.
+/// Reschedules rows that a clock which was ahead had scheduled. Returns their number.
 pub(crate) fn put_off_anew(connection: &Connection, now: i64) -> Result<u64> {
     let ahead = ahead(connection, now)?;
     for (id, state, wait) in &ahead {

@@ -1,4 +1,4 @@
-//! What people decide: whose the store is, and what becomes of what is held, dead or done.
+//! Decisions: the owner of the store, and requeuing and dismissing callbacks.
 
 use mpesa_callbacks_core::store::{CallbackId, Delivery, Requeue, Requeued, State};
 use rusqlite::{Connection, OptionalExtension, Result, params};
@@ -56,7 +56,7 @@ pub(crate) fn dismiss(connection: &Connection, id: CallbackId, now: i64) -> Resu
     Ok(changed == 1)
 }
 
-/// Whose the store is.
+/// Returns the owner of the store.
 pub(crate) fn owner(connection: &Connection) -> Result<Option<String>> {
     connection
         .prepare_cached("SELECT CAST(value AS TEXT) FROM meta WHERE name = 'owner'")?
@@ -64,7 +64,7 @@ pub(crate) fn owner(connection: &Connection) -> Result<Option<String>> {
         .optional()
 }
 
-/// Gives the store to this owner, unless it has one. Returns whose it is.
+/// Sets the owner unless there is one. Returns the owner.
 pub(crate) fn adopt(connection: &Connection, wanted: &str) -> Result<String> {
     connection
         .prepare_cached("INSERT OR IGNORE INTO meta (name, value) VALUES ('owner', CAST(?1 AS BLOB))")?

@@ -1,4 +1,4 @@
-//! The statements. All of them run inside a transaction of the writing thread, or on a reading connection.
+//! The statements. They run inside a transaction of the writing thread, or on a reading connection.
 
 mod record;
 

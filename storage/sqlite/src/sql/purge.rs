@@ -1,23 +1,23 @@
-//! Deleting bodies, and hiding the keys of those that went.
+//! Deletes bodies and replaces their keys by HMACs.
 
 use mpesa_callbacks_core::store::{Extent, State};
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use mpesa_callbacks_core::store::columns::{hidden_digest, hidden_receipt, pseudonym, state_number};
 
-/// How many bodies a purge looks at before it lets others write: a few milliseconds of the writer.
+/// Bodies per step of a purge: a few milliseconds of the writer.
 const LOOKED_AT_ONCE: i64 = 50;
 
-/// What may be purged: done, and received before this time. Some of it, behind this id; and the id to go on behind. None to go on
-/// behind when there are no more, or, unless all are to be looked at, none that is old enough: ids go by arrival, and those that
-/// bear a time ahead of their own stand among others as a rule.
+/// Returns some callbacks that may be purged (done, and received before this time) with ids above
+/// `behind`, and the id to continue from. `None` if there are no more; or, unless the extent is `All`,
+/// if none of these is old enough, because ids follow the time of arrival.
 pub(crate) fn purgeable(
     connection: &Connection,
     before: i64,
     behind: i64,
     extent: Extent,
 ) -> Result<(Vec<i64>, Option<i64>)> {
-    // Bodies in the order of their ids; each row is looked at once.
+    // In the order of ids, so that each row is read once.
     let mut bodies = connection.prepare_cached(
         "SELECT callback_id, received_at, state FROM body CROSS JOIN callback ON callback.id = body.callback_id
          WHERE callback_id > ?1 ORDER BY callback_id LIMIT ?2",
@@ -49,7 +49,7 @@ pub(crate) fn purge(connection: &Connection, ids: &[i64]) -> Result<u64> {
             "SELECT kind, key, body_digest, content_digest, detail, receipt FROM callback WHERE id = ?1 AND state = 2",
         )?;
         let Some(told) = done.query_row([id], Told::read).optional()? else { continue };
-        // Whose body another purge took has a hidden key, which must not be hidden again.
+        // Another purge has deleted the body and replaced the key, which must not happen twice.
         if connection.prepare_cached("DELETE FROM body WHERE callback_id = ?1")?.execute([id])? == 0 {
             continue;
         }
@@ -59,7 +59,7 @@ pub(crate) fn purge(connection: &Connection, ids: &[i64]) -> Result<u64> {
     Ok(purged)
 }
 
-/// What tells of a callback beside its body.
+/// The columns that identify a callback beside its body.
 struct Told {
     kind: String,
     key: String,
@@ -100,7 +100,8 @@ impl Told {
     }
 }
 
-/// The quarantined callbacks that must go, so that the others fit in; the newest of all is never among them.
+/// Returns the quarantined callbacks to delete, so that the others fit the limits. The newest of all
+/// is never among them.
 pub(crate) fn excess_quarantined(connection: &Connection, rows: u64, bytes: u64) -> Result<Vec<i64>> {
     let mut first_to_stay = connection.prepare_cached(
         "SELECT id, length(body), id = max(id) OVER () FROM callback LEFT JOIN body ON body.callback_id = callback.id
@@ -119,7 +120,7 @@ pub(crate) fn excess_quarantined(connection: &Connection, rows: u64, bytes: u64)
     Ok(excess)
 }
 
-/// Deletes those of them that are still quarantined.
+/// Deletes those that are still quarantined.
 pub(crate) fn trim_quarantine(connection: &Connection, ids: &[i64]) -> Result<u64> {
     let mut trimmed = 0;
     for id in ids {
@@ -135,7 +136,7 @@ pub(crate) fn trim_quarantine(connection: &Connection, ids: &[i64]) -> Result<u6
     Ok(trimmed)
 }
 
-/// The key under which purged keys are hidden; `None` as long as none was purged.
+/// Returns the HMAC key; `None` until something was purged.
 pub(super) fn hmac_key(connection: &Connection) -> Result<Option<Vec<u8>>> {
     connection
         .prepare_cached(

@@ -1,4 +1,4 @@
-//! The reading side.
+//! Reading: counts, lists and lookups.
 
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::payload::Sensitive;
@@ -83,7 +83,7 @@ pub(crate) fn find(connection: &Connection, lookups: &[Lookup]) -> Result<Vec<En
                 let hidden = hmac_key.as_deref().map(|hmac_key| hidden_receipt(hmac_key, receipt));
                 ("receipt IN (?1, ?2)", [Some(receipt.clone()), hidden])
             }
-            // A lookup that this version does not know of finds nothing.
+            // A lookup that is newer than this version finds nothing.
             _ => continue,
         };
         let mut statement = connection.prepare_cached(&format!("SELECT {ENTRY} FROM callback WHERE {condition}"))?;
@@ -116,7 +116,7 @@ pub(crate) fn list(connection: &Connection, filter: &Filter) -> Result<Vec<Entry
         conditions.push(format!("{text} ?{}", values.len()));
     };
     if let Some(kind) = &filter.kind {
-        // Not by the index of keys, which would have to be sorted: newest first, and skip the others.
+        // `+`: not by the index of keys, whose rows would have to be sorted.
         condition("+kind =", kind.name().to_owned().into());
     }
     if let Some(verdict) = filter.verdict {

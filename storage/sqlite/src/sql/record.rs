@@ -1,4 +1,4 @@
-//! Recording: what is known under a key, and what a delivery is beside it.
+//! Recording: reads the stored rows of a key and inserts what was judged.
 
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::payload::{Digest, Sensitive};
@@ -23,8 +23,8 @@ pub(super) fn record(
     hmac_key: Option<&[u8]>,
     now: i64,
 ) -> Result<Recorded> {
-    // Nearly all of them are new: looked up and inserted by one statement. Once anything was purged, a second name must be
-    // looked up, too.
+    // Nearly all deliveries are new: one statement looks up and inserts. After a purge, a second name
+    // must be looked up, too.
     if hmac_key.is_none()
         && delivery.judge(&[], None).verdict == Verdict::First
         && let Some(id) = insert_first(connection, delivery, now)?
@@ -81,7 +81,8 @@ const COLUMNS: &str =
     receipt, client_ip, reference, decision, error, detail, outcome, earlier, wait";
 const VALUES: &str = "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18";
 
-/// Inserts a delivery unless anything is stored under its key, or of its receipt under another key of its kind.
+/// Inserts a delivery unless something is stored under its key, or under its receipt and another key
+/// of its kind.
 fn insert_first(connection: &Connection, delivery: &Delivery, now: i64) -> Result<Option<CallbackId>> {
     // A payment's key is its receipt.
     let condition = match delivery.receipt.is_some() && !delivery.kind.is_payment() {
@@ -108,7 +109,7 @@ fn insert(
     written.ok_or(rusqlite::Error::StatementChangedRows(0))
 }
 
-/// Runs an insert of a callback and inserts its body; `None` when the statement's condition does not hold.
+/// Inserts a callback and its body; `None` if the statement's condition does not hold.
 fn write(
     connection: &Connection,
     insert: &str,
@@ -149,10 +150,11 @@ fn write(
     Ok(Some(CallbackId::from_stored(id)))
 }
 
-/// A payment that is known without its order, and now with it.
+/// Adds the order to a payment that lacks it. If a handler may have seen the payment without it,
+/// records a `payment_completed`, too.
 fn complete_payment(connection: &Connection, delivery: &Delivery, first: Option<CallbackId>, now: i64) -> Result<()> {
     let Some(first) = first.filter(|_| delivery.completes(false, false)) else { return Ok(()) };
-    // In hand, or settled, with a callback it has no attempts: that accounts for it.
+    // Without attempts it is running, or was settled, with a callback that accounts for it.
     let known: Option<(bool, bool, bool)> = connection
         .prepare_cached(
             "SELECT told > 0 AND (attempts > 0 OR state = 0), reference IS NOT NULL OR told = -1, detail IS NOT NULL FROM callback WHERE id = ?1",
@@ -181,11 +183,12 @@ fn complete_payment(connection: &Connection, delivery: &Delivery, first: Option<
     Ok(())
 }
 
-/// One receipt at a time: for a list SQLite would build a table. `+` keeps the planner from the index of keys, which begins with the kind: it would read all that there is of it.
+/// One receipt at a time: for a list SQLite would build a table. `+` keeps the planner from the index of
+/// keys, which begins with the kind, so that it would read all rows of the kind.
 const WHO_TOLD_RECEIPT: &str = "SELECT id FROM callback
     WHERE receipt = ?1 AND +kind = ?2 AND key <> ?3 AND key IS NOT ?4 AND verdict IN (0, 5) ORDER BY id LIMIT 1";
 
-/// The callback of this kind, under another key, that told of the receipt first.
+/// Returns the first callback of this kind with the receipt and another key.
 fn who_told_receipt(
     connection: &Connection,
     delivery: &Delivery,
@@ -250,7 +253,7 @@ pub(crate) fn find_decision(
 mod tests {
     use super::*;
 
-    /// Recording looks it up each time, so it must not grow with what is there.
+    /// It is looked up for each delivery, so its cost must not grow with the table.
     #[test]
     fn who_told_a_receipt_is_looked_up_by_the_receipt() {
         let connection = Connection::open_in_memory().unwrap();
