@@ -35,12 +35,12 @@ pub trait TransactorBench: Sync {
 /// What [`TransactorBench::write`] returns.
 pub type Writing<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 
-fn mark(key: &str) -> IdempotencyKey {
-    IdempotencyKey::for_test(Kind::Stk, key)
+fn named_key(name: &str) -> IdempotencyKey {
+    IdempotencyKey::for_test(Kind::Stk, name)
 }
 
 async fn begin<B: TransactorBench>(bench: &B, key: &str) -> Option<<B::Transactor as Transactor>::Tx> {
-    match bench.transactor().begin(&mark(key)).await.expect("begin") {
+    match bench.transactor().begin(&named_key(key)).await.expect("begin") {
         BeginOutcome::New(tx) => Some(tx),
         BeginOutcome::AlreadyApplied => None,
     }
@@ -57,23 +57,23 @@ pub async fn preparing_twice_is_preparing_once<B: TransactorBench>(bench: &B) {
     prepared(bench).await.prepare().await.expect("prepare again");
 }
 
-/// Effects and mark are committed together, and then the callback is applied.
+/// Effects and key are committed together, and then the callback is applied.
 pub async fn effects_and_mark_are_committed_together<B: TransactorBench>(bench: &B) {
     let transactor = prepared(bench).await;
-    let mut tx = begin(bench, "a").await.expect("a new mark");
+    let mut tx = begin(bench, "a").await.expect("a new key");
     assert!(bench.write(&mut tx, "a").await);
     transactor.commit(tx).await.expect("commit");
     assert_eq!(bench.count("a").await, 1);
-    assert!(begin(bench, "a").await.is_none(), "a mark that is committed was given out again");
+    assert!(begin(bench, "a").await.is_none(), "a key that is committed was given out again");
 }
 
-/// Another mark in the same transaction is committed with it, rolled back with it, and found again.
+/// Another key in the same transaction is committed with it, rolled back with it, and found again.
 pub async fn another_mark_is_committed_with_the_first<B: TransactorBench>(bench: &B) {
     let transactor = prepared(bench).await;
     for is_committed in [false, true] {
-        let mut tx = begin(bench, "one").await.expect("a new mark");
-        assert!(transactor.add_key(&mut tx, &mark("other")).await.expect("mark"));
-        assert!(!transactor.add_key(&mut tx, &mark("other")).await.expect("mark"), "it is there");
+        let mut tx = begin(bench, "one").await.expect("a new key");
+        assert!(transactor.add_key(&mut tx, &named_key("other")).await.expect("key"));
+        assert!(!transactor.add_key(&mut tx, &named_key("other")).await.expect("key"), "it is there");
         assert!(bench.write(&mut tx, "one").await);
         match is_committed {
             true => transactor.commit(tx).await.expect("commit"),
@@ -82,30 +82,30 @@ pub async fn another_mark_is_committed_with_the_first<B: TransactorBench>(bench:
     }
     assert_eq!(bench.count("one").await, 1);
     assert!(begin(bench, "other").await.is_none(), "it was committed");
-    let mut tx = begin(bench, "third").await.expect("a new mark");
-    assert!(!transactor.add_key(&mut tx, &mark("other")).await.expect("mark"));
-    assert!(bench.write(&mut tx, "third").await, "a mark that is there breaks nothing");
+    let mut tx = begin(bench, "third").await.expect("a new key");
+    assert!(!transactor.add_key(&mut tx, &named_key("other")).await.expect("key"));
+    assert!(bench.write(&mut tx, "third").await, "a key that is there breaks nothing");
     transactor.commit(tx).await.expect("commit");
 }
 
-/// A rolled back transaction leaves neither effects nor mark.
+/// A rolled back transaction leaves neither effects nor key.
 pub async fn a_rolled_back_transaction_leaves_neither<B: TransactorBench>(bench: &B) {
     let transactor = prepared(bench).await;
-    let mut tx = begin(bench, "b").await.expect("a new mark");
+    let mut tx = begin(bench, "b").await.expect("a new key");
     assert!(bench.write(&mut tx, "b").await);
     transactor.rollback(tx).await.expect("rollback");
     assert_eq!(bench.count("b").await, 0);
-    let tx = begin(bench, "b").await.expect("the mark was rolled back");
+    let tx = begin(bench, "b").await.expect("the key was rolled back");
     transactor.rollback(tx).await.expect("rollback");
 }
 
 /// A dropped transaction, of a handler that panicked or overran, leaves neither.
 pub async fn a_dropped_transaction_leaves_neither<B: TransactorBench>(bench: &B) {
     let transactor = prepared(bench).await;
-    let mut tx = begin(bench, "c").await.expect("a new mark");
+    let mut tx = begin(bench, "c").await.expect("a new key");
     assert!(bench.write(&mut tx, "c").await);
     drop(tx);
-    let mut tx = begin(bench, "c").await.expect("the mark was rolled back");
+    let mut tx = begin(bench, "c").await.expect("the key was rolled back");
     assert_eq!(bench.count("c").await, 0);
     assert!(bench.write(&mut tx, "c").await);
     transactor.commit(tx).await.expect("commit");
@@ -115,7 +115,7 @@ pub async fn a_dropped_transaction_leaves_neither<B: TransactorBench>(bench: &B)
 /// Marks of other callbacks, of other kinds too, do not matter.
 pub async fn marks_of_other_callbacks_do_not_matter<B: TransactorBench>(bench: &B) {
     let transactor = prepared(bench).await;
-    let tx = begin(bench, "d").await.expect("a new mark");
+    let tx = begin(bench, "d").await.expect("a new key");
     transactor.commit(tx).await.expect("commit");
     let tx = begin(bench, "e").await.expect("another key");
     transactor.commit(tx).await.expect("commit");
@@ -133,7 +133,7 @@ pub async fn of_racing_workers_exactly_one_applies<B: TransactorBench>(bench: &B
         let key = format!("race {round}");
         let apply = async || {
             loop {
-                match transactor.begin(&mark(&key)).await {
+                match transactor.begin(&named_key(&key)).await {
                     Ok(BeginOutcome::New(mut tx)) => {
                         assert!(bench.write(&mut tx, &key).await);
                         tokio::task::yield_now().await;

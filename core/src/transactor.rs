@@ -34,11 +34,11 @@ pub trait Transactor: Debug + Send + Sync + 'static {
     ///
     /// If another open transaction has inserted the same key, waits for it, or fails with
     /// [`TransactorError::Unavailable`]. Never returns a second transaction for a committed key.
-    async fn begin(&self, mark: &IdempotencyKey) -> Result<BeginOutcome<Self::Tx>, TransactorError>;
+    async fn begin(&self, key: &IdempotencyKey) -> Result<BeginOutcome<Self::Tx>, TransactorError>;
 
     /// Inserts another key into an open transaction; `false` if that key is committed. Waits or
     /// fails as [`begin`](Transactor::begin) does. After an error the transaction is rolled back.
-    async fn add_key(&self, tx: &mut Self::Tx, mark: &IdempotencyKey) -> Result<bool, TransactorError>;
+    async fn add_key(&self, tx: &mut Self::Tx, key: &IdempotencyKey) -> Result<bool, TransactorError>;
 
     /// Commits the transaction. After an error the outcome may be unknown; the next `begin` finds
     /// out.
@@ -132,7 +132,7 @@ impl IdempotencyKey {
 
 impl Debug for IdempotencyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Mark({}, {:?})", self.kind, self.digest)
+        write!(f, "IdempotencyKey({}, {:?})", self.kind, self.digest)
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) trait Handle: Send + Sync + 'static {
         &self,
         callback: Callback,
         ctx: &CallbackContext,
-        marks: Option<IdempotencyKeys>,
+        keys: Option<IdempotencyKeys>,
     ) -> Result<(), Failure>;
     async fn decide(&self, request: C2bValidation, ctx: &CallbackContext) -> Result<Validation, HandlerError>;
     async fn notice(&self, notice: Notice, ctx: &CallbackContext);
@@ -45,19 +45,19 @@ where
         &self,
         callback: Callback,
         ctx: &CallbackContext,
-        marks: Option<IdempotencyKeys>,
+        keys: Option<IdempotencyKeys>,
     ) -> Result<(), Failure> {
-        let Some(marks) = marks else {
+        let Some(keys) = keys else {
             return dispatch(&self.handler, callback, HandlerArgs::new(ctx, None)).await.map_err(Failure::Handler);
         };
-        let mut tx = match self.transactor.begin(&marks.callback).await.map_err(Failure::Transactor)? {
+        let mut tx = match self.transactor.begin(&keys.callback).await.map_err(Failure::Transactor)? {
             BeginOutcome::New(tx) => tx,
             BeginOutcome::AlreadyApplied => {
                 tracing::info!(callback = %ctx.id(), "applied before; nothing to do but to settle");
                 return Ok(());
             }
         };
-        if let Some(payment) = &marks.payment {
+        if let Some(payment) = &keys.payment {
             match accounts_for(&self.transactor, &mut tx, payment).await {
                 Ok(true) => {}
                 Ok(false) => {
@@ -71,7 +71,7 @@ where
                 }
             }
         }
-        for key in &marks.completed {
+        for key in &keys.completed {
             if let Err(error) = self.transactor.add_key(&mut tx, key).await {
                 self.roll_back(tx).await;
                 return Err(Failure::Transactor(error));

@@ -123,7 +123,7 @@ impl Engine {
         // callback that reported it first.
         let reference = reference.filter(|_| kind != Kind::Payment);
         let is_transactional = route.transactional && asked_after.is_none();
-        let marks = is_transactional.then(|| {
+        let keys = is_transactional.then(|| {
             let content_digest = content_digest.unwrap_or_else(|| parsed.content_digest().under(reference.as_ref()));
             let payment = shown.and_then(|_| parsed.payment());
             IdempotencyKeys {
@@ -136,7 +136,7 @@ impl Engine {
         let limit = route.timeout.unwrap_or(self.limits.handler_timeout);
         let handling = self.handling.clone();
         let theirs = ctx.clone();
-        let call = async move { handling.handle(parsed.callback, &theirs, marks).await };
+        let call = async move { handling.handle(parsed.callback, &theirs, keys).await };
         // In its own task, so that a panic does not spread.
         let mut running = tokio::spawn(call.in_current_span());
         let mut overran = false;

@@ -1,4 +1,4 @@
-//! Claiming: what is due, for a lease.
+//! Claims due callbacks.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,12 +14,12 @@ use super::schema::Schema;
 use super::session::Session;
 use mpesa_callbacks_core::store::columns::{client_ip, hidden_receipt, lane_number, span, time, verdict};
 
-/// The payments of callbacks, as a claimant that does not handle payments takes them.
+/// The payments of callbacks, for a process that does not handle payments.
 #[derive(Default)]
 struct Payments {
-    /// By callback: the payment that is claimed with it.
+    /// Per callback, the payment that is claimed with it.
     with: HashMap<i64, i64>,
-    /// Callbacks that are left to others.
+    /// Callbacks that are left to other processes.
     theirs: HashSet<i64>,
 }
 
@@ -47,13 +47,13 @@ pub(super) async fn claim(pool: &PgPool, place: Place<'_>, claim: &Claim<'_>) ->
     }
     let rows = take(&mut tx, schema, claim, &due, 1).await?;
     let mut claimed = rows.iter().map(one).collect::<sqlx::Result<Vec<(Claimed, Option<String>)>>>()?;
-    // A statement of its own: it must see what was recorded while the others waited for a lock.
+    // A statement of its own, which sees what was recorded while the others waited for locks.
     let receipts: HashSet<String> = claimed.iter().filter_map(|(_, receipt)| receipt.clone()).collect();
     let related = related(&mut tx, place, receipts).await?;
     tx.commit().await?;
     for (one, receipt) in &mut claimed {
-        let told = receipt.as_ref().and_then(|receipt| related.get(receipt)).into_iter().flatten();
-        one.related = told.filter(|sibling| sibling.kind != one.kind).cloned().collect();
+        let of_receipt = receipt.as_ref().and_then(|receipt| related.get(receipt)).into_iter().flatten();
+        one.related = of_receipt.filter(|related| related.kind != one.kind).cloned().collect();
         one.payment = payments.with.get(&one.lease.id.number()).and_then(|payment| leases.get(payment)).copied();
     }
     // `RETURNING` has no order.
@@ -61,8 +61,8 @@ pub(super) async fn claim(pool: &PgPool, place: Place<'_>, claim: &Claim<'_>) ->
     Ok(claimed.into_iter().map(|(one, _)| one).collect())
 }
 
-/// The ids of what is due, the first ones of all kinds that are asked for, locked. One kind after the other, each from its own part
-/// of the index: however much waits that nobody asks for.
+/// Locks and returns the first due callbacks of all claimed kinds. Kind by kind, each from its own range
+/// of the index, so that other kinds cost nothing.
 async fn due(connection: &mut PgConnection, schema: &Schema, claim: &Claim<'_>) -> sqlx::Result<Vec<i64>> {
     let kinds: Vec<&str> = claim.kinds.iter().map(Kind::name).collect();
     let lanes: Vec<i16> =
@@ -83,7 +83,7 @@ async fn due(connection: &mut PgConnection, schema: &Schema, claim: &Claim<'_>) 
     .bind(&kinds)
     .bind(&lanes)
     .bind(i64::try_from(claim.limit).unwrap_or(i64::MAX))
-    // Those whose payments others have are left to them, however many there are.
+    // Without this, callbacks whose payment belongs to another process are left out.
     .bind(claim.handles_payments)
     .fetch_all(connection)
     .await
@@ -103,7 +103,7 @@ async fn payments_of(connection: &mut PgConnection, schema: &Schema, due: &[i64]
         return Ok(payments);
     }
     let ids: Vec<i64> = rows.iter().map(|(_, payment)| *payment).collect();
-    // What somebody else has locked is in their hands, or soon will be.
+    // A locked payment is being claimed by another process.
     let states: HashMap<i64, (i16, i32)> = sqlx::query_as(schema.sql(
         "SELECT callback_id, state, attempts FROM mpesa_callbacks.work WHERE callback_id = ANY($1)
          ORDER BY callback_id FOR UPDATE SKIP LOCKED",
@@ -120,7 +120,7 @@ async fn payments_of(connection: &mut PgConnection, schema: &Schema, due: &[i64]
             Some((0, _)) if used.insert(payment) => {
                 payments.with.insert(callback, payment);
             }
-            // Settled with another callback.
+            // It was settled with another callback.
             Some((2.., 0)) => {}
             _ => {
                 payments.theirs.insert(callback);
@@ -130,7 +130,8 @@ async fn payments_of(connection: &mut PgConnection, schema: &Schema, due: &[i64]
     Ok(payments)
 }
 
-/// Takes these, which are locked. A payment that is taken with a callback has no attempt: it is told to nobody, whoever tried before.
+/// Leases locked callbacks. A payment that is claimed with its callback has no attempts, because no
+/// handler sees it.
 async fn take(
     connection: &mut PgConnection,
     schema: &Schema,
@@ -138,7 +139,7 @@ async fn take(
     ids: &[i64],
     attempts: i32,
 ) -> sqlx::Result<Vec<PgRow>> {
-    // Ids are asked for as a list, here and below: whatever the planner thinks of the tables, it looks up these and no others.
+    // Lists of ids, here and below, so that the planner looks up these rows and no others.
     sqlx::query(schema.sql(
         "UPDATE mpesa_callbacks.work AS w
          SET state = 1, fence = fence + 1, attempts = CASE $2 WHEN 0 THEN 0 ELSE attempts + $2 END, run_at = NULL, lease_until = mpesa_callbacks.now_us() + $3,
@@ -177,7 +178,7 @@ fn one(row: &PgRow) -> sqlx::Result<(Claimed, Option<String>)> {
     Ok((one, row.try_get("receipt")?))
 }
 
-/// The callbacks that told of these receipts, oldest first.
+/// Returns the callbacks with these receipts, oldest first.
 async fn related(
     connection: &mut PgConnection,
     place: Place<'_>,
@@ -204,13 +205,13 @@ async fn related(
     .await?;
     for (id, kind, key, reference, receipt) in rows {
         let Some(receipt) = names.get(&receipt) else { continue };
-        let sibling = RelatedCallback::new(
+        let callback = RelatedCallback::new(
             CallbackId::from_stored(id),
             Kind::from_stored_name(&kind),
             key.into(),
             reference.map(Sensitive::from),
         );
-        related.entry(receipt.clone()).or_default().push(sibling);
+        related.entry(receipt.clone()).or_default().push(callback);
     }
     Ok(related)
 }

@@ -1,4 +1,4 @@
-//! Decisions of people: reopening and dismissing.
+//! Requeuing and dismissing callbacks.
 
 use mpesa_callbacks_core::store::{CallbackId, Requeue};
 use sqlx::postgres::{PgConnection, PgPool};

@@ -1,16 +1,16 @@
-//! PostgreSQL: for several replicas of an application, and for those who run one anyway.
+//! PostgreSQL store for `mpesa-callbacks`, for several replicas of an application.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-/// Does it again when the server chose it to break a deadlock: all of it was rolled back then. (A function that takes an async closure
-/// would make futures that are not `Send`.)
-macro_rules! unlocked {
+/// Repeats a transaction that the server aborted to break a deadlock. (A function with an async closure
+/// would return futures that are not `Send`.)
+macro_rules! retry_on_deadlock {
     ($work:expr) => {{
         let mut tries = 1;
         loop {
             match $work.await {
-                Err(error) if $crate::is_deadlock(&error) && tries < $crate::TRIES => {
+                Err(error) if $crate::is_deadlock(&error) && tries < $crate::MAX_TRIES => {
                     tries += 1;
-                    tokio::time::sleep($crate::APART.mul_f64(fastrand::f64())).await;
+                    tokio::time::sleep($crate::RETRY_MAX_DELAY.mul_f64(fastrand::f64())).await;
                 }
                 done => break done,
             }
@@ -66,24 +66,22 @@ use self::schema::Schema;
 use self::session::Session;
 use self::sweep::ServerClock;
 
-/// Keeps callbacks in PostgreSQL 13 or newer, in a schema of its own, `mpesa_callbacks` unless [another](PostgresStore::in_schema) is
-/// chosen.
+/// Keeps callbacks in PostgreSQL 13 or newer, in a schema of its own. Default: `mpesa_callbacks`; see
+/// [`in_schema`](PostgresStore::in_schema).
 ///
-/// Any number of processes may use it at once, on any number of machines: of racing recorders one is first, each callback is
-/// claimed by one, and whoever lost a lease changes nothing. Leases are kept by the server's clock. What was recorded
-/// survives a power cut of the server, and its loss where a synchronous standby is configured (`synchronous_standby_names`, and
-/// a `synchronous_commit` other than `local`).
-///
-/// It asks for a connection at most for 5 seconds. Processes that are busy tell others of work on connections of their own (two a
-/// process); they look for it once a second anyway. TLS is sqlx's: switch on one of its `tls-…`
-/// features in the application.
-///
-/// Through a PgBouncer that pools transactions it works from version 1.21 on, which keeps prepared statements apart
-/// (`max_prepared_statements` above 0; it ignores `extra_float_digits` with `ignore_startup_parameters`). An older one mixes them up: give
-/// [`with_pool`](PostgresStore::with_pool) a pool that goes to the server itself. Hints need [`listening_at`](PostgresStore::listening_at).
-///
-/// The tables hold names and phone numbers. When bodies are purged their keys become HMACs under a random key that lies in
-/// the same schema.
+/// - **Replicas.** Any number of processes may use it at once, on any number of machines. Leases use the
+///   server's clock.
+/// - **Durability.** Recorded callbacks survive a power cut of the server. They survive its loss if a
+///   synchronous standby is configured (`synchronous_standby_names`, and `synchronous_commit` not
+///   `local`).
+/// - **Connections.** A pool of 8, with an acquire timeout of 5 s, and 2 more for notifications between
+///   processes, which also poll every second. For TLS, enable one of sqlx's `tls-…` features.
+/// - **PgBouncer.** Version 1.21 or newer in transaction mode, with `max_prepared_statements` above 0 and
+///   `ignore_startup_parameters = extra_float_digits`. Older versions mix up prepared statements: use
+///   [`with_pool`](PostgresStore::with_pool) with a pool to the server itself. Notifications need
+///   [`listening_at`](PostgresStore::listening_at).
+/// - **Personal data.** The tables contain names and phone numbers. When bodies are purged, their keys
+///   become HMACs under a random key in the same schema.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), mpesa_callbacks_core::store::StoreError> {
@@ -96,52 +94,53 @@ pub struct PostgresStore {
     pool: PgPool,
     schema: Arc<Schema>,
     hints: Arc<Hints>,
-    /// The key under which purged keys are hidden, once the schema was looked at, and brought up to date.
+    /// HMAC key of purged rows; set when the schema was checked and migrated.
     hmac_key: Arc<OnceCell<Vec<u8>>>,
     /// Whether anything was purged, as far as this process knows.
     has_purged: Arc<AtomicBool>,
-    /// Whose the schema must be, once an inbox has asked for it.
+    /// Required owner of the schema; set when an inbox adopts it.
     owner: Arc<OnceLock<String>>,
     clock: Arc<ServerClock>,
 }
 
-/// How often a transaction is tried that the server broke off: a deadlock, a connection that was cut. Repeating is safe, because what
-/// was committed after all is found by its digest.
-const TRIES: u32 = 20;
+/// Maximum number of tries of a transaction after a deadlock or a cut connection. Repeating is safe: a
+/// commit whose answer was lost is found by its digest.
+const MAX_TRIES: u32 = 20;
 
-/// How long to wait before the next try at most: those who met in a circle must not meet again.
-const APART: Duration = Duration::from_millis(25);
+/// Maximum delay before the next try, with full jitter.
+const RETRY_MAX_DELAY: Duration = Duration::from_millis(25);
 
-/// At which those who try again wait for one another: `MPCR`.
-const AGAIN: i64 = 0x4d50_4352;
+/// Key of the advisory lock that recorders take after a deadlock: `MPCR`.
+const RETRY_LOCK: i64 = 0x4d50_4352;
 
 impl PostgresStore {
-    /// Connects, and brings the schema up to date. Several processes may start at once.
+    /// Connects and migrates the schema. Several processes may start at once.
     ///
     /// # Errors
-    /// [`StoreError::Open`] when the server cannot be reached; [`StoreError::NotDurable`] when it would lose what it
-    /// confirmed (`fsync` or `synchronous_commit` is off), or is a standby; [`StoreError::NewerSchema`].
+    /// [`StoreError::Open`] if the server cannot be reached; [`StoreError::NotDurable`] if `fsync` or
+    /// `synchronous_commit` is off, or the server is a standby; [`StoreError::NewerSchema`].
     pub async fn connect(url: &str) -> Result<PostgresStore, StoreError> {
-        // A pool tries for as long as it may, and then tells only that it did; one connection says at once what is wrong.
+        // A pool retries until its timeout and hides the cause; one connection reports it at once.
         let opened = |error: sqlx::Error| StoreError::Open { place: "PostgreSQL".to_owned(), source: error.into() };
         PgConnection::connect(url).await.map_err(opened)?.close().await.map_err(opened)?;
         let pool = options().connect(url).await.map_err(opened)?;
         PostgresStore::with_pool(pool).await
     }
 
-    /// Uses the application's own pool. Recording needs a connection at once: leave some that handlers do not take.
-    /// [`close`](Store::close) closes it.
+    /// Uses the application's own pool. Recording needs a connection at once: leave some that handlers
+    /// do not take. [`close`](Store::close) closes the pool.
     ///
     /// # Errors
-    /// As [`connect`](PostgresStore::connect); a server that cannot be reached is [`StoreError::Unavailable`].
+    /// As [`connect`](PostgresStore::connect); [`StoreError::Unavailable`] if the server cannot be
+    /// reached.
     pub async fn with_pool(pool: PgPool) -> Result<PostgresStore, StoreError> {
         let store = PostgresStore::with_lazy_pool(pool);
         store.pool().await?;
         Ok(store)
     }
 
-    /// Keeps callbacks in another schema than `mpesa_callbacks`: for several applications, or environments, on one database.
-    /// It is created with the tables, unless it is there. Say it before anything else is asked of the store, as here:
+    /// Uses another schema than `mpesa_callbacks`, for several applications or environments on one
+    /// database. It is created if it does not exist. Call this before any other method, as here:
     ///
     /// ```no_run
     /// # fn example() -> Result<(), mpesa_callbacks_core::store::StoreError> {
@@ -153,7 +152,8 @@ impl PostgresStore {
     /// ```
     ///
     /// # Errors
-    /// [`StoreError::Open`] when it is no name: letters `a` to `z`, digits and `_`, at most 63 of them, no digit first.
+    /// [`StoreError::Open`] for an invalid name. Valid: `a` to `z`, digits and `_`, at most 63
+    /// characters, no digit first.
     pub fn in_schema(self, name: &str) -> Result<PostgresStore, StoreError> {
         let schema = Arc::new(Schema::new(name)?);
         let hints = Arc::new(Hints::start((*self.pool.connect_options()).clone(), schema.name()));
@@ -168,18 +168,19 @@ impl PostgresStore {
         })
     }
 
-    /// Connects when it is first needed: for an application with a spool, which takes callbacks also
-    /// when it is started while the server is away. Whatever [`connect`](PostgresStore::connect) would have refused fails then.
+    /// Connects when a connection is first needed, for an application with a spool: it accepts callbacks
+    /// even if it is started while the server is unavailable. Errors of
+    /// [`connect`](PostgresStore::connect) occur then.
     ///
     /// # Errors
-    /// [`StoreError::Open`] when it is not a URL of PostgreSQL's.
+    /// [`StoreError::Open`] if it is not a PostgreSQL URL.
     pub fn connect_lazy(url: &str) -> Result<PostgresStore, StoreError> {
         let opened = |error: sqlx::Error| StoreError::Open { place: "PostgreSQL".to_owned(), source: error.into() };
         Ok(PostgresStore::with_lazy_pool(options().connect_lazy(url).map_err(opened)?))
     }
 
-    /// Uses the application's own pool when it is first needed: see [`with_pool`](PostgresStore::with_pool) and
-    /// [`connect_lazy`](PostgresStore::connect_lazy).
+    /// Uses the application's own pool when a connection is first needed: see
+    /// [`with_pool`](PostgresStore::with_pool) and [`connect_lazy`](PostgresStore::connect_lazy).
     pub fn with_lazy_pool(pool: PgPool) -> PostgresStore {
         let schema = Arc::new(Schema::default());
         let hints = Arc::new(Hints::start((*pool.connect_options()).clone(), schema.name()));
@@ -195,7 +196,7 @@ impl PostgresStore {
         }
     }
 
-    /// The pool, once the schema is as it must be.
+    /// Returns the pool after the schema was checked and migrated.
     async fn pool(&self) -> Result<&PgPool, StoreError> {
         self.hmac_key().await?;
         Ok(&self.pool)
@@ -211,11 +212,11 @@ impl PostgresStore {
         Ok(Place { schema: &self.schema, hmac_key, has_purged: &self.has_purged })
     }
 
-    /// Listens at this server for other processes' hints, rather than where the callbacks are kept: say the server itself where
-    /// that is a PgBouncer which pools transactions. Without, processes look for each other's callbacks once a second.
+    /// Uses this server for notifications: the server itself, if the store is behind a PgBouncer in
+    /// transaction mode. Otherwise processes only poll for each other's callbacks, every second.
     ///
     /// # Errors
-    /// [`StoreError::Open`] when it is not a URL of PostgreSQL's.
+    /// [`StoreError::Open`] if it is not a PostgreSQL URL.
     pub fn listening_at(self, url: &str) -> Result<PostgresStore, StoreError> {
         let opened = |error: sqlx::Error| StoreError::Open { place: "PostgreSQL".to_owned(), source: error.into() };
         let options: PgConnectOptions = url.parse().map_err(opened)?;
@@ -225,11 +226,10 @@ impl PostgresStore {
     async fn record_once(&self, batch: &[Delivery], place: Place<'_>, is_again: bool) -> sqlx::Result<Vec<Recorded>> {
         let mut tx = Session::begin(&self.pool).await?;
         if is_again {
-            // Those who met in a circle go one after the other: each has locked what the others then ask for.
-            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(AGAIN).execute(&mut *tx).await?;
+            // After a deadlock, one recorder at a time.
+            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(RETRY_LOCK).execute(&mut *tx).await?;
         }
         let recorded = record::record_all(&mut tx, batch, place).await?;
-        // Only what was committed may be acknowledged.
         tx.commit().await?;
         Ok(recorded)
     }
@@ -239,27 +239,27 @@ fn options() -> PgPoolOptions {
     PgPoolOptions::new().max_connections(8).acquire_timeout(Duration::from_secs(5))
 }
 
-/// After this long nothing is tried again.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// No retry after this long.
+const RETRY_PERIOD: Duration = Duration::from_secs(5);
 
-/// How long the server may take over a batch before nobody waits for it any more.
-const LONGEST: Duration = Duration::from_secs(10);
+/// Timeout for recording a batch, and for closing the pool.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A text as PostgreSQL takes it: without NUL, which JSON may have and its texts may not.
+/// Replaces NUL, which JSON may contain and PostgreSQL's `text` may not.
 fn text(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
-/// A digest, when the bytes are one.
+/// Converts 32 bytes into a digest.
 fn digest(bytes: Vec<u8>) -> Option<Digest> {
     <[u8; 32]>::try_from(bytes).ok().map(Digest::from)
 }
 
-/// Whether it may go better the next time, on another connection.
-fn is_passing(error: &sqlx::Error) -> bool {
+/// Whether the error is transient, so that a retry on another connection may succeed.
+fn is_transient(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) => true,
-        // Serialization failure, deadlock, a lock that took too long; the server going down.
+        // Serialization failure, deadlock, lock timeout; the server is shutting down.
         sqlx::Error::Database(error) => {
             error.code().is_some_and(|code| ["40001", "40P01", "55P03", "57P01", "57P02"].contains(&&*code))
         }
@@ -280,7 +280,7 @@ impl Store for PostgresStore {
             return Err(StoreError::OtherOwner { place, found: wanted, wanted: owner.to_text() });
         }
         self.hmac_key().await?;
-        // It may have been opened before anybody said whose it is.
+        // The schema may have been opened before its owner was known.
         let mut tx = Session::begin(&self.pool).await.map_err(store_error)?;
         open::adopt(&mut tx, &self.schema, &wanted).await?;
         tx.commit().await.map_err(store_error)
@@ -291,14 +291,14 @@ impl Store for PostgresStore {
         let (began, mut tries, mut is_again) = (Instant::now(), 1, false);
         loop {
             let had_purged = place.has_purged();
-            match timeout(LONGEST, self.record_once(batch, place, is_again)).await {
+            match timeout(RECORD_TIMEOUT, self.record_once(batch, place, is_again)).await {
                 Ok(Ok(recorded)) => return Ok(recorded),
-                // Found out by this very try: see `Place::has_purged`.
+                // This try has found out that something was purged: see `Place::has_purged`.
                 Ok(Err(_)) if !had_purged && place.has_purged() => {}
-                Ok(Err(error)) if is_passing(&error) && tries < TRIES && began.elapsed() < PATIENCE => {
+                Ok(Err(error)) if is_transient(&error) && tries < MAX_TRIES && began.elapsed() < RETRY_PERIOD => {
                     tries += 1;
                     is_again |= is_deadlock(&error);
-                    sleep(APART.mul_f64(fastrand::f64())).await;
+                    sleep(RETRY_MAX_DELAY.mul_f64(fastrand::f64())).await;
                 }
                 Ok(Err(error)) => return Err(store_error(error)),
                 Err(_) => return Err(StoreError::Unavailable("the server does not answer".into())),
@@ -321,17 +321,17 @@ impl Store for PostgresStore {
 
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
         let pool = self.pool().await?;
-        unlocked!(settle::renew(pool, &self.schema, leases, lease)).map_err(store_error)
+        retry_on_deadlock!(settle::renew(pool, &self.schema, leases, lease)).map_err(store_error)
     }
 
     async fn settle(&self, batch: &[Settlement]) -> Result<Vec<SettleResult>, StoreError> {
         let pool = self.pool().await?;
-        unlocked!(settle::settle(pool, &self.schema, batch)).map_err(store_error)
+        retry_on_deadlock!(settle::settle(pool, &self.schema, batch)).map_err(store_error)
     }
 
     async fn reclaim_expired(&self) -> Result<u64, StoreError> {
         let pool = self.pool().await?;
-        unlocked!(sweep::sweep(pool, &self.schema, &self.clock)).map_err(store_error)
+        retry_on_deadlock!(sweep::sweep(pool, &self.schema, &self.clock)).map_err(store_error)
     }
 
     async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError> {
@@ -362,7 +362,7 @@ impl Store for PostgresStore {
             tx.commit().await?;
             Ok(reopened)
         };
-        unlocked!(requeue()).map_err(store_error)
+        retry_on_deadlock!(requeue()).map_err(store_error)
     }
 
     async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError> {
@@ -397,8 +397,8 @@ impl Store for PostgresStore {
 
     async fn close(&self) -> Result<(), StoreError> {
         self.hints.stop();
-        // Closed at once; the wait is for connections that others have taken, and they may keep them.
-        let _ = timeout(LONGEST, self.pool.close()).await;
+        // The pool is closed at once. Connections that handlers have taken may stay open.
+        let _ = timeout(RECORD_TIMEOUT, self.pool.close()).await;
         Ok(())
     }
 }

@@ -92,7 +92,7 @@ async fn listen(options: PgConnectOptions, channel: Arc<str>, heard: Arc<Notify>
                 Ok(listener)
             })
             .await?;
-            // What was told before is lost, and whoever was told nothing looks.
+            // Notifications from before are lost, so poll once.
             heard.notify_one();
             loop {
                 match timeout(SILENCE, listener.recv()).await {

@@ -1,4 +1,4 @@
-//! Opening the schema: durable, and up to date.
+//! Opens the schema: checks durability and migrates.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,15 +9,15 @@ use sqlx::{Executor, Row};
 use super::schema::Schema;
 use super::session::Session;
 
-/// The migrations, in order. `meta` counts those that were run.
+/// Migrations in order. `meta` contains the number of those that were run.
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_callbacks.sql")];
 
-/// What processes that start at once wait for one another at: `MPCB`.
+/// Key of the advisory lock of processes that start at once: `MPCB`.
 const LOCK: i64 = 0x4d50_4342;
 
 const PLACE: &str = "the PostgreSQL server";
 
-/// Brings the schema up to date, and reads the key under which purged keys are hidden.
+/// Checks and migrates the schema, and returns its HMAC key.
 pub(super) async fn open(
     pool: &PgPool,
     schema: &Schema,
@@ -39,7 +39,7 @@ pub(super) async fn open(
     Ok(hmac_key)
 }
 
-/// What the server confirms must be on its disk, and it must have room for every text.
+/// Checks the server's durability and encoding.
 async fn check_durable(connection: &mut PgConnection) -> Result<(), StoreError> {
     let settings = sqlx::query(
         "SELECT current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
@@ -61,7 +61,7 @@ async fn check_durable(connection: &mut PgConnection) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Runs the migrations that were not run, all in one transaction, one process after the other.
+/// Runs the missing migrations in one transaction, one process after the other.
 async fn migrate(connection: &mut PgConnection, schema: &Schema) -> Result<(), StoreError> {
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *connection).await.map_err(store_error)?;
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
@@ -101,7 +101,7 @@ async fn migrate(connection: &mut PgConnection, schema: &Schema) -> Result<(), S
     Ok(())
 }
 
-/// Gives the schema to this owner, unless it has one.
+/// Sets the owner of the schema unless there is one.
 pub(super) async fn adopt(connection: &mut PgConnection, schema: &Schema, wanted: &str) -> Result<(), StoreError> {
     let adopt = sqlx::query(schema.sql(
         "INSERT INTO mpesa_callbacks.meta (name, value) VALUES ('owner', convert_to($1, 'UTF8')) ON CONFLICT (name) DO NOTHING",
@@ -123,12 +123,12 @@ pub(super) async fn adopt(connection: &mut PgConnection, schema: &Schema, wanted
     Err(StoreError::OtherOwner { place, found, wanted: wanted.to_owned() })
 }
 
-/// What the server reports, in the words of the contract. Its messages name tables and columns; the details have values in
-/// them, and sqlx does not display those.
+/// Converts the server's errors. Their messages contain tables and columns; the details contain values,
+/// and sqlx does not display those.
 pub(super) fn store_error(error: sqlx::Error) -> StoreError {
     match &error {
         sqlx::Error::PoolClosed => StoreError::Closed,
-        // Integrity violations, data that no column takes, and keys that no index takes.
+        // Constraint violations, values that a column refuses, and keys that an index refuses.
         sqlx::Error::Database(database)
             if database.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class))) =>
         {

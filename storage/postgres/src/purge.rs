@@ -1,4 +1,4 @@
-//! Deleting bodies, and hiding the keys of those that went.
+//! Deletes bodies and replaces their keys by HMACs.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,17 +12,17 @@ use super::schema::Schema;
 use super::session::Session;
 use mpesa_callbacks_core::store::columns::{hidden_digest, hidden_receipt, pseudonym, span};
 
-/// How many rows are looked at, or go, in one transaction, so that others need not wait for long.
+/// Rows per transaction, so that others do not wait for long.
 const AT_ONCE: i64 = 200;
 
-/// How many are purged in one: each is written to all indexes of its table, and what others commit meanwhile waits for its log.
+/// Bodies per transaction. Each changes all indexes of its row, and concurrent commits wait for the
+/// log.
 const PURGED_AT_ONCE: usize = 50;
 
-/// Limit of one step.
+/// Timeout of one step.
 const STEP: Duration = Duration::from_secs(30);
 
-/// A step of a purge, which may have many: a silent server must not stop it for as long as all of
-/// them may take.
+/// Limits one of the many steps: a silent server must not stop a purge for an hour.
 async fn in_time<T>(step: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
     timeout(STEP, step).await.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
 }
@@ -38,8 +38,8 @@ pub(super) async fn purge(
     while let Some((last, ids)) = in_time(purgeable(pool, schema, age, behind, extent)).await? {
         for ids in ids.chunks(PURGED_AT_ONCE) {
             let began = Instant::now();
-            purged += unlocked!(in_time(purge_some(pool, schema, hmac_key, ids)))?;
-            // The disk is others' too, half of the time.
+            purged += retry_on_deadlock!(in_time(purge_some(pool, schema, hmac_key, ids)))?;
+            // Leave the disk to others half of the time.
             sleep(began.elapsed()).await;
         }
         behind = last;
@@ -47,9 +47,9 @@ pub(super) async fn purge(
     Ok(purged)
 }
 
-/// Looks at some of the bodies behind this id: the last one's id, and which may go. None when there are no more, or, unless all are
-/// to be looked at, none that is old enough: ids go by arrival, and those that bear a time ahead of their own stand among others as a
-/// rule.
+/// Reads some bodies with ids above `behind`: returns the last id, and those that may be purged. `None`
+/// if there are no more; or, unless the extent is `All`, if none of these is old enough, because ids
+/// follow the time of arrival.
 async fn purgeable(
     pool: &PgPool,
     schema: &Schema,
@@ -58,7 +58,7 @@ async fn purgeable(
     extent: Extent,
 ) -> sqlx::Result<Option<(i64, Vec<i64>)>> {
     let mut tx = Session::begin(pool).await?;
-    // Bodies first, of which there are few, and by their ids: rows without one, of which there are many, are not looked at.
+    // From the bodies, so that the many rows without one are not read.
     let rows: Vec<(i64, bool, bool)> = sqlx::query_as(schema.sql(
         "WITH looked_at AS MATERIALIZED (
              SELECT callback_id FROM mpesa_callbacks.body WHERE callback_id > $1 ORDER BY callback_id LIMIT $3)
@@ -80,7 +80,7 @@ async fn purgeable(
     Ok(rows.last().filter(|_| is_worth_it).map(|(last, ..)| (*last, ids)))
 }
 
-/// What tells of a callback beside its body.
+/// The columns that identify a callback beside its body.
 struct Told {
     id: i64,
     kind: String,
@@ -107,10 +107,10 @@ impl Told {
     }
 }
 
-/// Those of them that are still there, and done; how many there were.
+/// Purges those that are still done. Returns their number.
 async fn purge_some(pool: &PgPool, schema: &Schema, hmac_key: &[u8], ids: &[i64]) -> sqlx::Result<u64> {
     let mut tx = Session::begin(pool).await?;
-    // Other processes look for hidden names from now on.
+    // From now on other processes look for replaced keys, too.
     let began =
         schema.sql("INSERT INTO mpesa_callbacks.meta (name, value) VALUES ('purged', '') ON CONFLICT DO NOTHING");
     sqlx::query(began).execute(&mut *tx).await?;
@@ -131,7 +131,8 @@ async fn purge_some(pool: &PgPool, schema: &Schema, hmac_key: &[u8], ids: &[i64]
     .fetch_all(&mut *tx)
     .await?;
     let mut done: Vec<Told> = done.iter().map(Told::read).collect::<sqlx::Result<_>>()?;
-    // Whose body another purge took while we waited for the lock has a hidden key, which must not be hidden again.
+    // Another purge may have deleted the body and replaced the key meanwhile, which must not happen
+    // twice.
     let ids: Vec<i64> = done.iter().map(|told| told.id).collect();
     let taken = schema.sql("DELETE FROM mpesa_callbacks.body WHERE callback_id = ANY($1) RETURNING callback_id");
     let taken: HashSet<i64> = sqlx::query_scalar(taken).bind(&ids).fetch_all(&mut *tx).await?.into_iter().collect();
@@ -172,7 +173,7 @@ async fn purge_some(pool: &PgPool, schema: &Schema, hmac_key: &[u8], ids: &[i64]
 
 pub(super) async fn trim_quarantine(pool: &PgPool, schema: &Schema, rows: u64, bytes: u64) -> sqlx::Result<u64> {
     let limit = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    // Counted and added up from those to keep: without a reference, and new. The newest of all stays.
+    // Those without a reference and new ones are kept first. The newest of all stays.
     let excess: Vec<i64> = sqlx::query_scalar(schema.sql(
         "SELECT id FROM (
              SELECT id, count(*) OVER before AS kept, sum(length(body)) OVER before AS size, max(id) OVER () AS newest
@@ -188,7 +189,7 @@ pub(super) async fn trim_quarantine(pool: &PgPool, schema: &Schema, rows: u64, b
     .await?;
     let mut trimmed = 0;
     for ids in excess.chunks(usize::try_from(AT_ONCE).unwrap_or(1)) {
-        trimmed += unlocked!(in_time(trim_some(pool, schema, ids)))?;
+        trimmed += retry_on_deadlock!(in_time(trim_some(pool, schema, ids)))?;
     }
     Ok(trimmed)
 }
@@ -202,7 +203,7 @@ async fn trim_some(pool: &PgPool, schema: &Schema, ids: &[i64]) -> sqlx::Result<
     .fetch_all(&mut *tx)
     .await?;
     for statement in [
-        // In the order of keys, in which whoever records waits for them.
+        // In the order of keys, like recorders.
         "SELECT FROM mpesa_callbacks.callback WHERE id = ANY($1) ORDER BY kind COLLATE \"C\", key COLLATE \"C\", id FOR UPDATE",
         "DELETE FROM mpesa_callbacks.body WHERE callback_id = ANY($1)",
         "DELETE FROM mpesa_callbacks.work WHERE callback_id = ANY($1)",

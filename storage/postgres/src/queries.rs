@@ -1,4 +1,4 @@
-//! The reading side.
+//! Reading: counts, lists and lookups.
 
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::payload::Sensitive;
@@ -82,12 +82,12 @@ pub(super) async fn find(
                 receipts.push(hidden_receipt(hmac_key, &receipt));
                 receipts.push(receipt.into_owned());
             }
-            // A lookup that this version does not know of finds nothing.
+            // A lookup that is newer than this version finds nothing.
             _ => {}
         }
     }
     let (reference_kinds, references): (Vec<_>, Vec<_>) = references.into_iter().unzip();
-    // Each by its own index: one condition for all of them would read the whole table.
+    // A part for each index: one condition for all would scan the table.
     let rows = sqlx::query(schema.sql(
         "SELECT callback.*, work.run_at, work.settled_at, work.attempts, work.state, work.error, body
          FROM mpesa_callbacks.callback JOIN mpesa_callbacks.work ON work.callback_id = id

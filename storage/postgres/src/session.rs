@@ -1,4 +1,4 @@
-//! Connections of the pool, given back in good order however their user ends.
+//! Connections of the pool, returned within a timeout and never inside a transaction.
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
@@ -8,24 +8,23 @@ use sqlx::postgres::{PgConnection, PgPool};
 use sqlx::{Executor, Postgres, raw_sql};
 use tokio::time::timeout;
 
-/// Limit of rolling back, and of giving a connection back. sqlx 0.9 pings a connection that is given
-/// back, without a limit: a server that lost its power never answers, and the pool would lose the
-/// connection's place for good.
+/// Timeout for rolling back, and for returning a connection to the pool. sqlx 0.9 pings a returned
+/// connection without a timeout: a server that lost its power never answers, and the pool would lose the
+/// connection's permit for good.
 const RELEASE: Duration = Duration::from_secs(5);
 
-/// Begins a transaction that waits for nobody for long: whoever has a lock may be a machine that is
-/// lost, and recording is one queue.
+/// Begins a transaction.
 ///
-/// READ COMMITTED whatever the pool's own default is: what waited for somebody must see what they
-/// did. Tables are never read from end to end: the server keeps a statement's plan, and one that was
-/// made while a table was nearly empty would read all of it for as long as nobody has analyzed it
-/// since (measured: 900 callbacks a second in place of 20,000). Statements look rows up by lists of
-/// ids and keys, whatever these are: planning them anew for each list costs, and finds nothing.
+/// - `lock_timeout`: the holder of a lock may be a lost machine, and recording is one queue.
+/// - READ COMMITTED, whatever the pool's default: a statement that waited must see what was committed.
+/// - `enable_seqscan = off`: the server keeps a plan, and one that was made for a nearly empty table would
+///   scan it until the next ANALYZE (measured: 900 callbacks per second instead of 20,000).
+/// - `force_generic_plan`: rows are looked up by lists of ids and keys, so a new plan for each list costs
+///   time and gains nothing.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '3s';
                      SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan";
 
-/// A connection for one statement, or for one transaction. If it is dropped inside a transaction,
-/// the transaction is rolled back.
+/// A connection for single statements, or for one transaction, which is rolled back if this is dropped.
 pub(super) struct Session {
     connection: Option<PoolConnection<Postgres>>,
     in_transaction: bool,
@@ -62,7 +61,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
-        // Without a runtime sqlx does with it what it can.
+        // Without a runtime sqlx's own drop runs.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(release(connection, self.in_transaction));
     }

@@ -13,7 +13,7 @@ use super::session::Session;
 use super::text;
 use mpesa_callbacks_core::store::columns::{span, state_number};
 
-/// Ids and fences, for a statement about many leases.
+/// Ids and fencing tokens as columns.
 fn columns<'a>(leases: impl Iterator<Item = &'a Lease>) -> (Vec<i64>, Vec<i64>) {
     leases.map(|lease| (lease.id.number(), lease.fence)).unzip()
 }
@@ -64,7 +64,7 @@ impl Columns {
             Completion::Retry { after, error } => (Some(span(*after)), Some(error), 0),
             Completion::Dead { error } | Completion::Held { error } => (None, Some(error), 0),
             Completion::Snoozed { after } => (Some(span(*after)), None, counted),
-            // Done; and an ending that this version does not know of, which needs nothing else.
+            // Done, or a completion that is newer than this version.
             _ => (None, None, 0),
         };
         self.ids.push(lease.id.number());
@@ -73,7 +73,7 @@ impl Columns {
         self.delays.push(after);
         self.errors.push(error.map(|error| text(error.as_str()).into_owned()));
         self.uncounted.push(uncounted);
-        // What came to an end ends no process.
+        // A callback that was retried does not end processes.
         self.acquitted.push(matches!(ending, Completion::Retry { .. }));
     }
 }
@@ -90,7 +90,7 @@ pub(super) async fn settle(pool: &PgPool, schema: &Schema, batch: &[Settlement])
         |settlement: &Settlement| settled.contains(&(settlement.lease.id.number(), settlement.lease.fence));
     let mut with = Columns::default();
     for Settlement { ending, payment, .. } in batch.iter().filter(|settlement| is_settled(settlement)) {
-        // Its attempts were not counted, so there is none to give back.
+        // Its attempts are not counted.
         match (payment, ending) {
             (Some(payment), Completion::Done) => with.add(*payment, &Completion::Done, 0),
             (Some(payment), _) => with.add(*payment, &Completion::Snoozed { after: Duration::ZERO }, 0),
@@ -108,7 +108,7 @@ pub(super) async fn settle(pool: &PgPool, schema: &Schema, batch: &[Settlement])
     Ok(batch.iter().map(settled).collect())
 }
 
-/// Callbacks that are still leased, and whose payments are not: it is both or neither.
+/// Returns callbacks that are still leased while their payment is not: both or neither are settled.
 async fn lost(
     connection: &mut PgConnection,
     schema: &Schema,
@@ -118,7 +118,7 @@ async fn lost(
     if pairs.is_empty() {
         return Ok(HashSet::new());
     }
-    // All that is written afterwards, in the order of ids.
+    // Everything that is written afterwards, in the order of ids.
     let payments = batch.iter().filter_map(|one| one.payment);
     let ids: Vec<i64> = batch.iter().map(|one| one.lease).chain(payments).map(|lease| lease.id.number()).collect();
     let running: HashSet<(i64, i64)> = sqlx::query_as(schema.sql(
@@ -138,12 +138,12 @@ async fn lost(
     Ok(lost.map(|(callback, _)| callback.id).collect())
 }
 
-/// Writes settlements; those that are written now, or were before.
+/// Writes settlements. Returns those that are written now, or were before.
 async fn write(connection: &mut PgConnection, schema: &Schema, columns: &Columns) -> sqlx::Result<HashSet<(i64, i64)>> {
-    // Locked in the order of ids, as all that locks several of these rows does, so that nobody waits in a circle.
-    // `+ 0` keeps the planner from the index of what runs, which is small, and full of what ran a moment ago: rows are looked up by
-    // their ids, here and in `renew`.
-    // Under its own fence only: whoever lost the lease changes nothing. Whoever did not hear that the end was written finds it.
+    // Locked in the order of ids, like everything that locks several of these rows, against deadlocks.
+    // `+ 0` keeps the planner from the index of running rows, which is full of dead entries: rows are
+    // looked up by id, here and in `renew`.
+    // Under the fencing token only. A repeated settlement finds that it was written.
     let settled = sqlx::query_as(schema.sql(
         "WITH ended AS (
              SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[], $5::text[], $6::int[], $7::bool[])

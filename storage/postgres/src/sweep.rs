@@ -1,4 +1,4 @@
-//! Sweeping expired leases, by the server's clock.
+//! Reclaims expired leases, by the server's clock.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -10,28 +10,28 @@ use super::schema::Schema;
 use super::session::Session;
 use mpesa_callbacks_core::store::columns::{lane, lane_number, span};
 
-/// The server's clock, as it was seen last.
+/// The last known time of the server's clock.
 #[derive(Debug)]
 pub(super) struct ServerClock(AtomicI64);
 
 impl ServerClock {
-    /// Nothing is known of what it showed before.
+    /// Its earlier time is unknown.
     pub(super) fn new() -> ServerClock {
         ServerClock(AtomicI64::new(i64::MAX))
     }
 
-    /// Whether it has been set back since it was seen last, or nobody knows.
+    /// Whether it was set back since then, or its earlier time is unknown.
     fn was_ahead(&self, now: i64) -> bool {
         self.0.load(Ordering::Relaxed) > now
     }
 
-    /// What it showed when everything was put right: not before that is committed.
+    /// Stores its time, after the rescheduling was committed.
     fn saw(&self, now: i64) {
         self.0.store(now, Ordering::Relaxed);
     }
 }
 
-/// An expired lease: the callback's id, in which lane it ran, and how often it was interrupted before, in all and alone.
+/// An expired lease: id, lane, and earlier interruptions in all and alone.
 type Expired = (i64, i16, i32, i32);
 
 pub(super) async fn sweep(pool: &PgPool, schema: &Schema, clock: &ServerClock) -> sqlx::Result<u64> {
@@ -79,7 +79,7 @@ pub(super) async fn sweep(pool: &PgPool, schema: &Schema, clock: &ServerClock) -
     Ok(ids.len() as u64)
 }
 
-/// Puts off from now what a clock that was ahead has put off, or leased, at a time that is still to come.
+/// Reschedules rows that a clock which was ahead had scheduled or leased.
 async fn put_off_anew(connection: &mut PgConnection, schema: &Schema) -> sqlx::Result<()> {
     let late: Vec<(i64, i64, i64)> = sqlx::query_as(schema.sql(
         "SELECT callback_id, run_at - mpesa_callbacks.now_us(), wait FROM mpesa_callbacks.work

@@ -1,4 +1,4 @@
-//! sqlx: the application's own pool, and transactions as sqlx has them.
+//! Exactly-once handlers for `mpesa-callbacks` in the application's own sqlx database.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 #[cfg(feature = "mysql")]
@@ -25,22 +25,25 @@ pub use self::postgres::PgTx;
 pub use self::sqlite::SqliteTx;
 pub use self::tx::SqlxTx;
 
-/// Marks callbacks in a database that the application reaches by sqlx. The pool is the application's own.
+/// Opens handlers' transactions in the application's own sqlx pool, with the idempotency key of the
+/// callback in them.
 ///
-/// The marks are in a table of their own, `mpesa_callbacks_applied`, which `start()` creates.
+/// The keys are in a table of their own, `mpesa_callbacks_applied`, which `start()` creates: 32 bytes, the
+/// kind and the time per callback. Delete keys that are older than any callback that may still be
+/// handled.
 #[derive(Clone)]
 pub struct SqlxTransactor<DB: Database> {
     pool: Pool<DB>,
 }
 
 impl<DB: Database> SqlxTransactor<DB> {
-    /// A transactor in the database behind this pool.
+    /// Makes a transactor for the database of this pool.
     pub fn new(pool: Pool<DB>) -> SqlxTransactor<DB> {
         SqlxTransactor { pool }
     }
 }
 
-/// Why a transaction cannot be committed that is none any more.
+/// Error of a commit after the database has ended the transaction.
 const ENDED: &str = "the database ended the transaction by itself, and the handler went on";
 
 fn unavailable(error: sqlx::Error) -> TransactorError {

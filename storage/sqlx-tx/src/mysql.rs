@@ -14,21 +14,23 @@ use super::{ENDED, SqlxTransactor, SqlxTx, unavailable};
 
 /// The transaction that handlers take: `tx: &mut MySqlTx`. Run statements on `&mut **tx`.
 ///
-/// After a deadlock MySQL rolls the whole transaction back. What a handler writes after that takes no effect (`autocommit` is off as
-/// long as it runs), and the handler is run again. It must not run statements that commit by themselves, as MySQL's DDL does
-/// (`CREATE TABLE`, `TRUNCATE`): the mark would be committed with them, and what comes after would not be run again.
+/// After a deadlock MySQL rolls the whole transaction back. Later writes of the handler take no effect,
+/// because `autocommit` is off while it runs, and the handler is retried.
+///
+/// The handler must not run statements that commit implicitly, like DDL (`CREATE TABLE`, `TRUNCATE`):
+/// they commit the idempotency key, and what follows them would not be repeated after a failure.
 pub type MySqlTx = SqlxTx<MySql>;
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS mpesa_callbacks_applied (
-    mark       binary(32)  NOT NULL PRIMARY KEY,
+    idempotency_key binary(32)  NOT NULL PRIMARY KEY,
     kind       varchar(255) CHARACTER SET utf8mb4 NOT NULL,
     applied_at timestamp   NOT NULL DEFAULT CURRENT_TIMESTAMP
 ) ENGINE = InnoDB";
 
-/// How many seconds to wait for whoever has the same mark in hand.
-const PATIENCE: u64 = 2;
+/// Timeout for another transaction with the same key, in seconds.
+const KEY_LOCK_TIMEOUT: u64 = 2;
 
-/// Limit of each step of beginning.
+/// Timeout of each step of beginning.
 const STEP: Duration = Duration::from_secs(30);
 
 #[async_trait]
@@ -36,7 +38,7 @@ impl Transactor for SqlxTransactor<MySql> {
     type Tx = MySqlTx;
 
     async fn prepare(&self) -> Result<(), TransactorError> {
-        // The inbox settles what is committed here. Were that lost in a power cut, nobody would apply it again.
+        // The inbox settles what is committed here. If a power cut lost it, it would not be applied again.
         let (flush, has_log, sync): (i64, i64, i64) = sqlx::query_as(
             "SELECT CAST(@@innodb_flush_log_at_trx_commit AS SIGNED), CAST(@@log_bin AS SIGNED), CAST(@@sync_binlog AS SIGNED)",
         )
@@ -47,7 +49,7 @@ impl Transactor for SqlxTransactor<MySql> {
             let setting = "innodb_flush_log_at_trx_commit";
             return Err(TransactorError::NotDurable { setting, found: flush.to_string(), needed: "1" });
         }
-        // What is not in the binary log after a crash is rolled back.
+        // After a crash MySQL rolls back what is not in the binary log.
         if has_log != 0 && sync != 1 {
             return Err(TransactorError::NotDurable { setting: "sync_binlog", found: sync.to_string(), needed: "1" });
         }
@@ -55,20 +57,21 @@ impl Transactor for SqlxTransactor<MySql> {
         Ok(())
     }
 
-    async fn begin(&self, mark: &IdempotencyKey) -> Result<BeginOutcome<MySqlTx>, TransactorError> {
-        let (pool, mark) = (self.pool.clone(), mark.clone());
-        // In a task of its own: were its future dropped in the middle, the connection would go back to the pool as it is, with a
-        // transaction open or a setting changed.
-        let beginning = tokio::spawn(async move { begin_marked(&pool, &mark).await.map_err(failed) });
+    async fn begin(&self, key: &IdempotencyKey) -> Result<BeginOutcome<MySqlTx>, TransactorError> {
+        let (pool, key) = (self.pool.clone(), key.clone());
+        // In a task of its own: a dropped future would return the connection to the pool with an open
+        // transaction or a changed setting.
+        let beginning = tokio::spawn(async move { begin_with_key(&pool, &key).await.map_err(failed) });
         beginning.await.unwrap_or_else(|error| Err(TransactorError::Unavailable(error.into())))
     }
 
-    async fn add_key(&self, tx: &mut MySqlTx, mark: &IdempotencyKey) -> Result<bool, TransactorError> {
-        set_mark(tx, mark).await.map_err(failed)
+    async fn add_key(&self, tx: &mut MySqlTx, key: &IdempotencyKey) -> Result<bool, TransactorError> {
+        insert_key(tx, key).await.map_err(failed)
     }
 
     async fn commit(&self, mut tx: MySqlTx) -> Result<(), TransactorError> {
-        // It is gone when the transaction is: after a deadlock, which a handler may have gone on from, or a statement that commits.
+        // The savepoint is gone if the transaction is: after a deadlock that the handler ignored, or
+        // after a statement that commits implicitly.
         if let Err(error) = sqlx::query("RELEASE SAVEPOINT mpesa_callbacks").execute(&mut *tx).await {
             tx.close().await;
             return Err(if number(&error) == Some(NO_SAVEPOINT) {
@@ -77,12 +80,12 @@ impl Transactor for SqlxTransactor<MySql> {
                 unavailable(error)
             });
         }
-        // Committed like this, the connection can still be asked for something: its setting must be as it was.
+        // Not by sqlx, because the setting must be restored on the connection afterwards.
         if let Err(error) = sqlx::query("COMMIT").execute(&mut *tx).await {
             tx.close().await;
             return Err(refused(error));
         }
-        // The rest is about the connection alone: the transaction is committed.
+        // The transaction is committed; the rest concerns the connection only.
         end(tx).await;
         Ok(())
     }
@@ -97,7 +100,7 @@ impl Transactor for SqlxTransactor<MySql> {
     }
 }
 
-/// Gives back a connection whose transaction has ended, its setting as it was.
+/// Restores the setting and returns the connection.
 async fn end(mut tx: MySqlTx) {
     let is_changed = tx.watch.is_changed.load(Ordering::SeqCst);
     let restored = match is_changed {
@@ -105,7 +108,7 @@ async fn end(mut tx: MySqlTx) {
         false => Ok(()),
     };
     match restored {
-        // For sqlx, which does not know that it has ended.
+        // Tell sqlx that the transaction has ended.
         Ok(()) => drop(tx.rollback().await),
         Err(_) => tx.close().await,
     }
@@ -114,10 +117,10 @@ async fn end(mut tx: MySqlTx) {
 /// `ER_SP_DOES_NOT_EXIST`
 const NO_SAVEPOINT: u16 = 1305;
 
-async fn begin_marked(pool: &MySqlPool, mark: &IdempotencyKey) -> sqlx::Result<BeginOutcome<MySqlTx>> {
-    // Nobody else limits this task, and a server that lost its power never answers.
+async fn begin_with_key(pool: &MySqlPool, key: &IdempotencyKey) -> sqlx::Result<BeginOutcome<MySqlTx>> {
+    // Nothing else limits this task, and a server that lost its power never answers.
     let mut tx = in_time(SqlxTx::begin(pool, None)).await?;
-    match in_time(mark_first(&mut tx, mark)).await {
+    match in_time(insert_first_key(&mut tx, key)).await {
         Ok(true) => Ok(BeginOutcome::New(tx)),
         Ok(false) => {
             in_time(sqlx::query("ROLLBACK").execute(&mut *tx)).await?;
@@ -139,32 +142,32 @@ async fn in_time<T>(step: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result
     timeout(STEP, step).await.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
 }
 
-/// Writes the mark, and a savepoint after it; `false` when it is there.
-async fn mark_first(tx: &mut MySqlTx, mark: &IdempotencyKey) -> sqlx::Result<bool> {
+/// Inserts the key and sets a savepoint; `false` if the key exists.
+async fn insert_first_key(tx: &mut MySqlTx, key: &IdempotencyKey) -> sqlx::Result<bool> {
     let autocommit: i64 = sqlx::query_scalar("SELECT CAST(@@autocommit AS SIGNED)").fetch_one(&mut **tx).await?;
     tx.watch.is_changed.store(autocommit == 1, Ordering::SeqCst);
-    // What is run after a deadlock must not take effect by itself.
+    // Statements after a deadlock must not commit by themselves.
     sqlx::query("SET SESSION autocommit = 0").execute(&mut **tx).await?;
-    if !set_mark(tx, mark).await? {
+    if !insert_key(tx, key).await? {
         return Ok(false);
     }
     sqlx::query("SAVEPOINT mpesa_callbacks").execute(&mut **tx).await?;
     Ok(true)
 }
 
-/// Writes the mark; `false` when it is there.
-async fn set_mark(connection: &mut MySqlConnection, mark: &IdempotencyKey) -> sqlx::Result<bool> {
-    // Not for long: a machine that is lost keeps its marks until the server notices, which may be hours. The attempt does
-    // not count, and the next one looks again.
+/// Inserts the key; `false` if it exists.
+async fn insert_key(connection: &mut MySqlConnection, key: &IdempotencyKey) -> sqlx::Result<bool> {
+    // A short timeout: a lost machine keeps its locks until the server notices, which may take hours.
+    // The attempt does not count, and the next one tries again.
     let usual: u64 =
         sqlx::query_scalar("SELECT CAST(@@innodb_lock_wait_timeout AS UNSIGNED)").fetch_one(&mut *connection).await?;
-    wait_for(connection, PATIENCE).await?;
-    // Waits for whoever has the same mark in hand: their commit makes this one nothing, their rollback makes it ours.
-    let insert = sqlx::query("INSERT IGNORE INTO mpesa_callbacks_applied (mark, kind) VALUES (?, ?)");
-    let marked = insert.bind(mark.as_bytes()).bind(mark.kind().name()).execute(&mut *connection).await;
-    // The setting is the connection's, and that goes back to the pool.
+    wait_for(connection, KEY_LOCK_TIMEOUT).await?;
+    // Waits for a transaction with the same key: if it commits, nothing is inserted here.
+    let insert = sqlx::query("INSERT IGNORE INTO mpesa_callbacks_applied (idempotency_key, kind) VALUES (?, ?)");
+    let inserted = insert.bind(key.as_bytes()).bind(key.kind().name()).execute(&mut *connection).await;
+    // The setting belongs to the connection, which returns to the pool.
     wait_for(connection, usual).await?;
-    Ok(marked?.rows_affected() > 0)
+    Ok(inserted?.rows_affected() > 0)
 }
 
 async fn wait_for(connection: &mut MySqlConnection, seconds: u64) -> sqlx::Result<()> {
@@ -172,7 +175,7 @@ async fn wait_for(connection: &mut MySqlConnection, seconds: u64) -> sqlx::Resul
     set.execute(connection).await.map(drop)
 }
 
-/// What passes, and what does not: a table or database that is not there, a permission.
+/// Not transient: a missing table or database, a missing permission.
 fn failed(error: sqlx::Error) -> TransactorError {
     match number(&error) {
         Some(1044 | 1045 | 1049 | 1054 | 1142 | 1143 | 1146 | 1932) => TransactorError::Broken(error.into()),
@@ -184,7 +187,7 @@ fn number(error: &sqlx::Error) -> Option<u16> {
     error.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
 }
 
-/// A cluster may refuse at the commit what clashed with somebody else's; anything else is the server's.
+/// A cluster may refuse a commit that conflicts with another one; other errors are the server's.
 fn refused(error: sqlx::Error) -> TransactorError {
     match number(&error) {
         // Deadlock, lock wait timeout.

@@ -10,17 +10,17 @@ use super::{ENDED, SqlxTransactor, SqlxTx, unavailable};
 
 /// The transaction that handlers take: `tx: &mut PgTx`. Run statements on `&mut **tx`.
 ///
-/// A statement that fails makes the whole transaction fail, as PostgreSQL has it: a handler that goes on after an error is run
-/// again, unless it set a savepoint (`tx.begin()`).
+/// In PostgreSQL a failed statement aborts the whole transaction. A handler that continues after an error
+/// is retried, unless it set a savepoint (`tx.begin()`).
 pub type PgTx = SqlxTx<Postgres>;
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS mpesa_callbacks_applied (
-    mark       bytea NOT NULL PRIMARY KEY,
+    idempotency_key bytea NOT NULL PRIMARY KEY,
     kind       text  NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now()
 )";
 
-/// What processes that start at once wait for one another at: `MPCA`.
+/// Key of the advisory lock of processes that start at once: `MPCA`.
 const LOCK: i64 = 0x4d50_4341;
 
 #[async_trait]
@@ -29,7 +29,7 @@ impl Transactor for SqlxTransactor<Postgres> {
 
     async fn prepare(&self) -> Result<(), TransactorError> {
         let mut tx = self.pool.begin().await.map_err(unavailable)?;
-        // The inbox settles what is committed here. Were that lost in a power cut, nobody would apply it again.
+        // The inbox settles what is committed here. If a power cut lost it, it would not be applied again.
         let settings = sqlx::query(
             "SELECT current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit",
         );
@@ -40,15 +40,15 @@ impl Transactor for SqlxTransactor<Postgres> {
                 return Err(TransactorError::NotDurable { setting, found, needed: "on" });
             }
         }
-        // `IF NOT EXISTS` alone fails when two processes create it at once.
+        // `IF NOT EXISTS` alone fails if two processes create it at once.
         sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await.map_err(unavailable)?;
         sqlx::query(CREATE).execute(&mut *tx).await.map_err(unavailable)?;
         tx.commit().await.map_err(unavailable)
     }
 
-    async fn begin(&self, mark: &IdempotencyKey) -> Result<BeginOutcome<PgTx>, TransactorError> {
+    async fn begin(&self, key: &IdempotencyKey) -> Result<BeginOutcome<PgTx>, TransactorError> {
         let mut tx = SqlxTx::begin(&self.pool, None).await.map_err(failed)?;
-        match begin_marked(&mut tx, mark).await {
+        match begin_with_key(&mut tx, key).await {
             Ok(true) => Ok(BeginOutcome::New(tx)),
             Ok(false) => {
                 tx.rollback().await.map_err(unavailable)?;
@@ -61,13 +61,13 @@ impl Transactor for SqlxTransactor<Postgres> {
         }
     }
 
-    async fn add_key(&self, tx: &mut PgTx, mark: &IdempotencyKey) -> Result<bool, TransactorError> {
-        set_mark(tx, mark).await.map_err(failed)
+    async fn add_key(&self, tx: &mut PgTx, key: &IdempotencyKey) -> Result<bool, TransactorError> {
+        insert_key(tx, key).await.map_err(failed)
     }
 
     async fn commit(&self, mut tx: PgTx) -> Result<(), TransactorError> {
-        // A handler may have gone on after a statement that failed: `COMMIT` would then roll back, and call it a success. Or it
-        // may have ended the transaction: the mark's savepoint is gone with it.
+        // The handler may have continued after a failed statement: `COMMIT` would then roll back and
+        // report success. Or it has ended the transaction, and the savepoint with it.
         if let Err(error) = sqlx::query("RELEASE SAVEPOINT mpesa_callbacks").execute(&mut *tx).await {
             tx.close().await;
             return Err(match code(&error).as_deref() {
@@ -83,35 +83,37 @@ impl Transactor for SqlxTransactor<Postgres> {
     }
 }
 
-/// Writes the mark, and a savepoint after it; `false` when it is there.
-async fn begin_marked(connection: &mut PgConnection, mark: &IdempotencyKey) -> sqlx::Result<bool> {
-    if !set_mark(connection, mark).await? {
+/// Inserts the key and sets a savepoint; `false` if the key exists.
+async fn begin_with_key(connection: &mut PgConnection, key: &IdempotencyKey) -> sqlx::Result<bool> {
+    if !insert_key(connection, key).await? {
         return Ok(false);
     }
     sqlx::query("SAVEPOINT mpesa_callbacks").execute(connection).await?;
     Ok(true)
 }
 
-/// Writes the mark; `false` when it is there.
-async fn set_mark(connection: &mut PgConnection, mark: &IdempotencyKey) -> sqlx::Result<bool> {
-    // Not for long: a machine that is lost keeps its marks until the server notices, which may be hours. The attempt does
-    // not count, and the next one looks again.
+/// Inserts the key; `false` if it exists.
+async fn insert_key(connection: &mut PgConnection, key: &IdempotencyKey) -> sqlx::Result<bool> {
+    // A short timeout: a lost machine keeps its locks until the server notices, which may take hours.
+    // The attempt does not count, and the next one tries again.
     let usual: String =
         sqlx::query_scalar("SELECT current_setting('lock_timeout')").fetch_one(&mut *connection).await?;
     let limit = "SELECT set_config('lock_timeout', $1, true)";
     sqlx::query(limit).bind("2s").execute(&mut *connection).await?;
-    // Waits for whoever has the same mark in hand: their commit makes this one nothing, their rollback makes it theirs.
-    let insert = sqlx::query("INSERT INTO mpesa_callbacks_applied (mark, kind) VALUES ($1, $2) ON CONFLICT DO NOTHING");
-    let marked = insert.bind(mark.as_bytes()).bind(mark.kind().name()).execute(&mut *connection).await?;
+    // Waits for a transaction with the same key: if it commits, nothing is inserted here.
+    let insert = sqlx::query(
+        "INSERT INTO mpesa_callbacks_applied (idempotency_key, kind) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+    );
+    let inserted = insert.bind(key.as_bytes()).bind(key.kind().name()).execute(&mut *connection).await?;
     sqlx::query(limit).bind(usual).execute(connection).await?;
-    Ok(marked.rows_affected() > 0)
+    Ok(inserted.rows_affected() > 0)
 }
 
 fn code(error: &sqlx::Error) -> Option<String> {
     error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(Cow::into_owned)
 }
 
-/// What passes, and what does not: a table that is gone, a permission, a database that is not there.
+/// Not transient: a missing table or database, a missing permission.
 fn failed(error: sqlx::Error) -> TransactorError {
     let code = code(&error);
     match code.as_deref().and_then(|code| code.get(..2)) {
@@ -120,8 +122,8 @@ fn failed(error: sqlx::Error) -> TransactorError {
     }
 }
 
-/// What the handler wrote is wrong (a deferred constraint or trigger, a statement that failed), or clashed with somebody
-/// else's; unless the server is away, out of something, or broken.
+/// What the handler wrote is invalid (a deferred constraint or trigger, a failed statement) or conflicts
+/// with another transaction; unless the server is unavailable, out of resources, or damaged.
 fn refused(error: sqlx::Error) -> TransactorError {
     let code = code(&error);
     match code.as_deref().and_then(|code| code.get(..2)) {

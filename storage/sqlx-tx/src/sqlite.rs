@@ -10,15 +10,16 @@ use super::{ENDED, SqlxTransactor, SqlxTx, unavailable};
 
 /// The transaction that handlers take: `tx: &mut SqliteTx`. Run statements on `&mut **tx`.
 ///
-/// SQLite ends a transaction by itself when the disk is full or fails, when it is out of memory, and at `RAISE(ROLLBACK)` and
-/// `OR ROLLBACK`. What a handler writes after that takes no effect: nothing can be committed on this connection until the
-/// handler has come to its end, by the handler's own `COMMIT` neither. The handler is run again.
+/// SQLite ends a transaction by itself if the disk is full or fails, if memory is exhausted, and at
+/// `RAISE(ROLLBACK)` and `OR ROLLBACK`. Later writes of the handler take no effect, because nothing can
+/// be committed on this connection until the handler has returned, not even by its own `COMMIT`. The
+/// handler is retried.
 ///
-/// While it lasts, the connection's commit and rollback hooks are the transactor's.
+/// The transactor uses the connection's commit and rollback hooks meanwhile.
 pub type SqliteTx = SqlxTx<Sqlite>;
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS mpesa_callbacks_applied (
-    mark       BLOB NOT NULL PRIMARY KEY,
+    idempotency_key BLOB NOT NULL PRIMARY KEY,
     kind       TEXT NOT NULL,
     applied_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
 ) WITHOUT ROWID";
@@ -29,7 +30,7 @@ impl Transactor for SqlxTransactor<Sqlite> {
 
     async fn prepare(&self) -> Result<(), TransactorError> {
         sqlx::query(CREATE).execute(&self.pool).await.map_err(unavailable)?;
-        // The inbox settles what is committed here. Were that lost in a power cut, nobody would apply it again.
+        // The inbox settles what is committed here. If a power cut lost it, it would not be applied again.
         let synchronous: i64 =
             sqlx::query_scalar("PRAGMA synchronous").fetch_one(&self.pool).await.map_err(unavailable)?;
         if synchronous < 2 {
@@ -43,15 +44,15 @@ impl Transactor for SqlxTransactor<Sqlite> {
         Ok(())
     }
 
-    async fn begin(&self, mark: &IdempotencyKey) -> Result<BeginOutcome<SqliteTx>, TransactorError> {
-        let (pool, mark) = (self.pool.clone(), mark.clone());
-        // In a task of its own: were its future dropped in the middle, the hooks would be half set.
-        let beginning = tokio::spawn(async move { begin_marked(&pool, &mark).await.map_err(failed) });
+    async fn begin(&self, key: &IdempotencyKey) -> Result<BeginOutcome<SqliteTx>, TransactorError> {
+        let (pool, key) = (self.pool.clone(), key.clone());
+        // In a task of its own: a dropped future would leave the hooks half set.
+        let beginning = tokio::spawn(async move { begin_with_key(&pool, &key).await.map_err(failed) });
         beginning.await.unwrap_or_else(|error| Err(TransactorError::Unavailable(error.into())))
     }
 
-    async fn add_key(&self, tx: &mut SqliteTx, mark: &IdempotencyKey) -> Result<bool, TransactorError> {
-        set_mark(tx, mark).await.map_err(failed)
+    async fn add_key(&self, tx: &mut SqliteTx, key: &IdempotencyKey) -> Result<bool, TransactorError> {
+        insert_key(tx, key).await.map_err(failed)
     }
 
     async fn commit(&self, tx: SqliteTx) -> Result<(), TransactorError> {
@@ -60,7 +61,7 @@ impl Transactor for SqlxTransactor<Sqlite> {
             return Err(TransactorError::Refused(ENDED.into()));
         }
         tx.commit().await.map_err(|error| match &error {
-            // A deferred constraint: what the handler wrote is wrong, and trying again alone will not mend it.
+            // A deferred constraint: what the handler wrote is invalid.
             sqlx::Error::Database(database) if database.is_foreign_key_violation() || database.is_check_violation() => {
                 TransactorError::Refused(error.into())
             }
@@ -73,13 +74,13 @@ impl Transactor for SqlxTransactor<Sqlite> {
     }
 }
 
-async fn begin_marked(pool: &SqlitePool, mark: &IdempotencyKey) -> sqlx::Result<BeginOutcome<SqliteTx>> {
-    // IMMEDIATE: it waits for its turn to write here, and cannot lose it to somebody else between reading and writing.
+async fn begin_with_key(pool: &SqlitePool, key: &IdempotencyKey) -> sqlx::Result<BeginOutcome<SqliteTx>> {
+    // IMMEDIATE: takes the write lock now, so no other writer comes between reading and writing.
     let mut tx = SqlxTx::begin(pool, Some("BEGIN IMMEDIATE")).await?;
-    let is_new = match set_mark(&mut tx, mark).await {
+    let is_new = match insert_key(&mut tx, key).await {
         Ok(is_new) => is_new,
         Err(error) => {
-            // On a full disk SQLite has ended the transaction by now.
+            // On a full disk SQLite has ended the transaction already.
             tx.close().await;
             return Err(error);
         }
@@ -92,14 +93,15 @@ async fn begin_marked(pool: &SqlitePool, mark: &IdempotencyKey) -> sqlx::Result<
     Ok(BeginOutcome::New(tx))
 }
 
-/// Writes the mark; `false` when it is there.
-async fn set_mark(connection: &mut SqliteConnection, mark: &IdempotencyKey) -> sqlx::Result<bool> {
-    let insert = sqlx::query("INSERT INTO mpesa_callbacks_applied (mark, kind) VALUES (?, ?) ON CONFLICT DO NOTHING");
-    let marked = insert.bind(mark.as_bytes()).bind(mark.kind().name()).execute(connection).await?;
-    Ok(marked.rows_affected() > 0)
+/// Inserts the key; `false` if it exists.
+async fn insert_key(connection: &mut SqliteConnection, key: &IdempotencyKey) -> sqlx::Result<bool> {
+    let insert =
+        sqlx::query("INSERT INTO mpesa_callbacks_applied (idempotency_key, kind) VALUES (?, ?) ON CONFLICT DO NOTHING");
+    let inserted = insert.bind(key.as_bytes()).bind(key.kind().name()).execute(connection).await?;
+    Ok(inserted.rows_affected() > 0)
 }
 
-/// From now on nothing is committed on this connection but by the transactor, and a rollback is noticed.
+/// From now on only the transactor can commit on this connection, and rollbacks are noticed.
 async fn watch(tx: &mut SqliteTx) -> sqlx::Result<()> {
     let watch = tx.watch.clone();
     let mut handle = tx.lock_handle().await?;
@@ -113,7 +115,7 @@ async fn watch(tx: &mut SqliteTx) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// What passes, and what does not: see <https://www.sqlite.org/rescode.html>.
+/// Not transient: see <https://www.sqlite.org/rescode.html>.
 fn failed(error: sqlx::Error) -> TransactorError {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     let primary = code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);

@@ -10,31 +10,32 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Database, Pool, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
 
-/// A transaction of the application's own database, with the mark of the callback in it: `tx: &mut SqliteTx`, `PgTx` or
-/// `MySqlTx`. Run statements on `&mut **tx`, and set savepoints with [`sqlx::Connection::begin`].
+/// A transaction of the application's own database that contains the idempotency key of the callback:
+/// `tx: &mut SqliteTx`, `PgTx` or `MySqlTx`. Run statements on `&mut **tx`, and set savepoints with
+/// [`sqlx::Connection::begin`].
 ///
-/// It owns a connection of the pool, and gives it back only in good order: one whose transaction the database ended by itself
-/// (a full disk, a deadlock, a connection that was cut) is closed, so that nobody gets it again.
+/// It owns a connection of the pool. If the database has ended the transaction by itself (a full disk, a
+/// deadlock, a cut connection), the connection is closed instead of returned.
 pub struct SqlxTx<DB: Database> {
     connection: Option<PoolConnection<DB>>,
     pub(super) watch: Watch,
 }
 
-/// Whether the transaction is still what it was.
+/// State of the transaction, shared with SQLite's hooks.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watch {
-    /// The database has ended it by itself.
+    /// The database has ended the transaction by itself.
     pub(super) was_ended: Arc<AtomicBool>,
-    /// It may be committed: the handler has come to its end. Until then nothing may be.
+    /// The handler has returned, so it may be committed.
     pub(super) may_commit: Arc<AtomicBool>,
-    /// The connection has settings that nobody else must get.
+    /// The connection has settings that must not return to the pool.
     pub(super) is_changed: Arc<AtomicBool>,
 }
 
-/// How many connections are tried that somebody else has left in the middle of a transaction.
-const TRIES: usize = 64;
+/// Maximum number of connections to try that the application has left inside a transaction.
+const MAX_TRIES: usize = 64;
 
-/// Limit of rolling back and giving a connection back; if time is up, it is closed.
+/// Timeout for rolling back and returning a connection; then it is closed.
 const RELEASE: Duration = Duration::from_secs(5);
 
 impl<DB: Database> SqlxTx<DB> {
@@ -44,15 +45,15 @@ impl<DB: Database> SqlxTx<DB> {
         let connection = loop {
             let connection = pool.acquire().await?;
             tries += 1;
-            if DB::TransactionManager::get_transaction_depth(&connection) == 0 || tries == TRIES {
+            if DB::TransactionManager::get_transaction_depth(&connection) == 0 || tries == MAX_TRIES {
                 break connection;
             }
-            // The application's own code met with an error that ended its transaction, and sqlx did not see it.
+            // An error ended the application's own transaction, and sqlx did not notice.
             connection.close().await?;
         };
         let statement = statement.map(SqlSafeStr::into_sql_str);
-        // If this is dropped between the statement and the answer, sqlx 0.9 would give the connection
-        // back to the pool with the transaction open; after an error, who knows what is wrong with it.
+        // If this future is dropped between the statement and its answer, sqlx 0.9 would return the
+        // connection to the pool with the transaction open. After an error its state is unknown.
         let mut beginning = CloseOnDrop(Some(connection));
         if let Some(connection) = &mut beginning.0 {
             DB::TransactionManager::begin(connection, statement).await?;
@@ -85,7 +86,7 @@ impl<DB: Database> SqlxTx<DB> {
         }
     }
 
-    /// Gives the connection back, unless something went wrong with it.
+    /// Returns the connection to the pool, or closes it after an error.
     async fn leave(mut self, ended: sqlx::Result<()>) -> sqlx::Result<()> {
         let connection = self.connection.take();
         match (ended, connection) {
@@ -113,10 +114,10 @@ impl<DB: Database> Drop for CloseOnDrop<DB> {
     }
 }
 
-/// Gives a connection back to its pool. sqlx 0.9 tests it first, without a limit: a server that lost
-/// its power never answers, and the pool would lose the connection's place for good.
+/// Returns a connection to its pool. sqlx 0.9 pings it first, without a timeout: a server that lost its
+/// power never answers, and the pool would lose the connection's permit for good.
 fn give_back<DB: Database>(mut connection: PoolConnection<DB>) {
-    // Without a runtime sqlx does with it what it can.
+    // Without a runtime sqlx's own drop runs.
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         let returning = connection.return_to_pool();
         runtime.spawn(async move { tokio::time::timeout(RELEASE, returning).await });
@@ -124,7 +125,7 @@ fn give_back<DB: Database>(mut connection: PoolConnection<DB>) {
 }
 
 impl<DB: Database> Drop for SqlxTx<DB> {
-    /// A handler panicked, or overran.
+    /// The handler panicked, or exceeded its timeout.
     fn drop(&mut self) {
         let Some(mut connection) = self.connection.take() else { return };
         let [was_ended, is_changed] =

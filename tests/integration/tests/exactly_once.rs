@@ -116,7 +116,7 @@ async fn a_process_that_dies_between_commit_and_settlement_does_not_apply_twice(
     shop.mounted.post("/stk", cancelled_push("k")).await;
     shop.until_it_is(State::Done).await;
     assert_eq!(shop.mounted.entries().await[0].attempts, 1, "an interruption costs no attempt");
-    assert_eq!(shop.books.runs.load(Ordering::SeqCst), 1, "the mark says that it was applied");
+    assert_eq!(shop.books.runs.load(Ordering::SeqCst), 1, "the key says that it was applied");
     assert_eq!(shop.effects("k").await, 1);
 }
 

@@ -140,7 +140,7 @@ impl Model for Protocol {
                     (Begin(_), Phase::Claimed) if run.attempt > self.attempts => Phase::Dead,
                     (Begin(_), Phase::Claimed) if key.marked => Phase::Done,
                     (Begin(_), Phase::Claimed) => {
-                        // The mark's index makes the second wait, until the first is committed or rolled back.
+                        // The key's index makes the second wait, until the first is committed or rolled back.
                         let marks =
                             |run: &Run| run.phase == Phase::HandlerFuture && before.rows[run.lease.0].key == row.key;
                         when(!before.runs.iter().any(marks) || self.is(Mutant::MarksLate))?;

@@ -1,4 +1,4 @@
-//! What is stored under the names of a delivery.
+//! The stored rows of a delivery's key and receipt.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,7 +12,7 @@ use crate::schema::Schema;
 use crate::text;
 use mpesa_callbacks_core::store::columns::{hidden_receipt, outcome, pseudonym, shown, verdict};
 
-/// The names of deliveries, for a statement about all of them.
+/// Keys and receipts of deliveries as columns.
 #[derive(Default)]
 pub(super) struct Names {
     at: Vec<i32>,
@@ -27,7 +27,7 @@ impl Names {
         for index in open {
             let delivery = deliveries[*index];
             let (kind, key) = (delivery.kind.name(), text(delivery.key.as_str()));
-            // A key may be purged while we look for it: then it is found by its other name.
+            // A purge may replace the key meanwhile; then its replacement is found.
             for name in [key.to_string(), pseudonym(hmac_key, kind, &key)] {
                 names.at.push(i32::try_from(*index).unwrap_or(i32::MAX));
                 names.kinds.push(kind.to_owned());
@@ -42,7 +42,7 @@ impl Names {
     }
 }
 
-/// A callback that is known under the key of one of the deliveries.
+/// A stored callback with the key of one of the deliveries.
 pub(super) struct Earlier {
     pub(super) at: usize,
     pub(super) known: Known,
@@ -57,7 +57,7 @@ impl Earlier {
     }
 }
 
-/// What is known under the keys.
+/// Reads the stored rows of the keys.
 pub(super) async fn look(connection: &mut PgConnection, schema: &Schema, names: &Names) -> sqlx::Result<Vec<Earlier>> {
     let rows = sqlx::query(schema.sql(
         "SELECT at, id, body_digest, content_digest, detail, outcome, verdict, delivery, decision, callback.key LIKE 'hmac:%' AS is_purged
@@ -86,18 +86,18 @@ pub(super) async fn look(connection: &mut PgConnection, schema: &Schema, names: 
     earlier.collect()
 }
 
-/// The same, locked until the transaction ends; and with it the owners of receipts, so that those who contradict them are judged
-/// one after the other.
+/// The same, locked until the transaction ends. Also locks the owners of receipts, so that callbacks
+/// that contradict them are judged one after the other.
 pub(super) async fn look_locked(
     connection: &mut PgConnection,
     schema: &Schema,
     names: &Names,
     repeated: &[Again],
 ) -> sqlx::Result<Vec<Earlier>> {
-    // What will be written because it came again is locked with the others, for the sake of the order.
+    // Repeated callbacks are written later, and locked here for the order of locks.
     let repeated: Vec<i64> = repeated.iter().map(|again| again.id.number()).collect();
-    // Locked, and then read: others may have added to a key while we waited for its lock. What was not there to be locked
-    // is locked the next time.
+    // Lock, then read: another transaction may have added a row to the key meanwhile. It is locked in
+    // the next round.
     let mut locked: HashSet<i64> = HashSet::new();
     loop {
         let ids: Vec<i64> = sqlx::query_scalar(schema.sql(
@@ -118,7 +118,7 @@ pub(super) async fn look_locked(
     }
 }
 
-/// Who of their kind, under another key, told of the receipts of the deliveries first.
+/// Returns the first callback of the same kind with the receipt and another key, per delivery.
 pub(super) async fn who_told(
     connection: &mut PgConnection,
     deliveries: &[&Delivery],

@@ -1,9 +1,14 @@
-//! Recording: what is known under a key, and what a delivery is beside it.
+//! Recording.
 //!
-//! A batch is one transaction of a few statements, whatever its size. Nearly all of it is new, and inserted at once, in the order of
-//! keys; of racing transactions the unique indexes let one be first. What repeats the bytes of another is known by them. Only what
-//! says something else takes the locks of all that is known under its key, and is judged by that. Locks of callbacks are taken in the
-//! order of keys, too, here and in `purge`, and those of `work` before them, so nobody waits in a circle.
+//! A batch is one transaction of a few statements, whatever its size:
+//!
+//! 1. Everything that may be new is inserted at once, in the order of keys. Unique indexes let one of
+//!    the racing transactions be first.
+//! 2. For the others, the stored rows are read. The same bytes are a duplicate and need no lock.
+//! 3. What is left locks all rows of its key and is judged against them.
+//!
+//! Locks of callbacks are taken in the order of keys, here and in `purge`, and those of `work` before
+//! them, against deadlocks.
 
 mod known;
 
@@ -24,10 +29,10 @@ use super::session::Session;
 use super::text;
 use mpesa_callbacks_core::store::columns::{hidden_digest, micros, pseudonym};
 
-/// How often others may come in between before something must be wrong.
+/// Maximum number of rounds. Each is needed only if another transaction came in between.
 const ROUNDS: usize = 16;
 
-/// What became of one delivery.
+/// Id, verdict and decision of one delivery.
 type Found = (CallbackId, Verdict, Option<String>);
 
 /// A delivery that repeats the bytes of a stored callback.
@@ -38,13 +43,13 @@ struct Again {
     delivery: DeliveryId,
 }
 
-/// In which schema, and how purged keys are hidden in it.
+/// The schema, and how purged keys are replaced in it.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) schema: &'a Schema,
     pub(super) hmac_key: &'a [u8],
-    /// Whether anything was purged, as far as this process knows. Until then nothing is looked up by its hidden names, which
-    /// costs an HMAC and a look at an index each.
+    /// Whether anything was purged, as far as this process knows. Until then replaced keys are not
+    /// looked up, which would cost an HMAC and an index lookup each.
     pub(super) has_purged: &'a AtomicBool,
 }
 
@@ -54,17 +59,17 @@ impl Place<'_> {
     }
 }
 
-/// Another process purged for the first time: what was inserted must be looked up by its hidden names, too.
+/// Another process has purged for the first time, so replaced keys must be looked up, too.
 fn purged_meanwhile() -> sqlx::Error {
     sqlx::Error::Protocol("another process began to purge: record it again".to_owned())
 }
 
-/// What is written last of all, because it locks what others handle.
+/// What is written last, because it locks rows that others handle.
 #[derive(Default)]
 struct Last {
-    /// What came again.
+    /// Repeated deliveries.
     repeated: Vec<Again>,
-    /// Payments that tell a reference, and the first of their receipts, which may not have it.
+    /// Payments with an order, and the first payment of their receipt, which may lack it.
     completing: Vec<(CallbackId, Delivery)>,
 }
 
@@ -80,7 +85,7 @@ pub(super) async fn record_all(
     Ok(recorded)
 }
 
-/// Records the deliveries and the payments that they show.
+/// Records the deliveries and their payments.
 async fn record_batch(
     connection: &mut PgConnection,
     batch: &[Delivery],
@@ -89,13 +94,13 @@ async fn record_batch(
 ) -> sqlx::Result<Vec<Recorded>> {
     let mut found: Vec<Option<Found>> = vec![None; batch.len()];
     let mut payments = Vec::new();
-    // In the order of keys, so that transactions wait for one another in one direction.
+    // In the order of keys, against deadlocks.
     let mut waiting: Vec<usize> = (0..batch.len()).collect();
-    // As the server has them, for which two keys may be one.
+    // As the server stores them: two keys may become one.
     let name = |at: usize| (batch[at].kind.name(), text(batch[at].key.as_str()));
     waiting.sort_by_key(|at| name(*at));
     while !waiting.is_empty() {
-        // One of each key at a time: the deliveries of one batch see each other, in order.
+        // One per key at a time, because the deliveries of a batch see each other, in order.
         let is_next = |nth: usize| nth == 0 || name(waiting[nth]) != name(waiting[nth - 1]);
         let (next, later): (Vec<usize>, Vec<usize>) = (0..waiting.len()).partition(|nth| is_next(*nth));
         let (next, later): (Vec<_>, Vec<_>) =
@@ -141,7 +146,7 @@ async fn record_each(
     for New { at, verdict, decision, .. } in firsts {
         found[at] = inserted.get(&at).map(|id| (*id, verdict, decision));
     }
-    // Whoever repeats the bytes of another does so whatever else is known, so that needs no lock.
+    // The same bytes are a duplicate whatever else is stored, so the first look needs no lock.
     let mut is_locked = false;
     for _ in 0..ROUNDS {
         let open: Vec<usize> = (0..deliveries.len()).filter(|at| found[*at].is_none()).collect();
@@ -176,8 +181,9 @@ async fn record_each(
             match (verdict, same) {
                 (Verdict::Duplicate, Some(same)) => {
                     let id = same.known.id;
-                    // The same delivery, whose commit nobody heard of: what it was then is what it is. (The server's own word on a
-                    // transaction will not do: a crash gives its id to another one.)
+                    // The same delivery, recorded by a commit whose answer was lost: return the first
+                    // verdict. (`pg_xact_status` does not help: after a crash the id of a lost
+                    // transaction is given to another.)
                     let is_itself = same.delivery == delivery.delivery_id;
                     found[at] = Some((id, if is_itself { same.known.verdict } else { verdict }, decision));
                     let (received_at, delivery) = (micros(delivery.received_at), delivery.delivery_id);
@@ -189,7 +195,7 @@ async fn record_each(
         }
         let inserted = insert(connection, deliveries, &new, place, Beside::Judged).await?;
         for New { at, verdict, decision, .. } in new {
-            // Who is not there was beaten to it: look again.
+            // Another transaction was first: look again.
             if let Some(id) = inserted.get(&at) {
                 found[at] = Some((*id, verdict, decision));
             }

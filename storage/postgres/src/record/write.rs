@@ -1,4 +1,4 @@
-//! Writing what was judged.
+//! Writes what was judged.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use mpesa_callbacks_core::store::columns::{
     hidden_receipt, micros, outcome_number, pseudonym, span, state_number, verdict_number,
 };
 
-/// What is to be written of a delivery.
+/// A row to insert.
 pub(super) struct New {
     pub(super) at: usize,
     pub(super) verdict: Verdict,
@@ -22,7 +22,7 @@ pub(super) struct New {
     pub(super) decision: Option<String>,
 }
 
-/// They came again.
+/// Counts repeated deliveries.
 pub(super) async fn repeat(connection: &mut PgConnection, schema: &Schema, repeated: &[Again]) -> sqlx::Result<()> {
     if repeated.is_empty() {
         return Ok(());
@@ -50,8 +50,8 @@ pub(super) async fn repeat(connection: &mut PgConnection, schema: &Schema, repea
     Ok(())
 }
 
-/// Payments that are known without their order, and now with it: those that wait become due, and those
-/// that a handler may have seen without it are completed.
+/// Adds the order to payments that lack it. Ready ones become due. If a handler may have seen a payment
+/// without it, records a `payment_completed`, too.
 pub(super) async fn complete_payments(
     connection: &mut PgConnection,
     place: Place<'_>,
@@ -61,9 +61,8 @@ pub(super) async fn complete_payments(
         return Ok(());
     }
     let ids: Vec<i64> = completing.iter().map(|(first, _)| first.number()).collect();
-    // Whoever claims one of them just now has it first, and is not seen to have found what is
-    // recorded here.
-    // In hand, or settled, with a callback it has no attempts: that accounts for it.
+    // Waits for a claim that is in progress.
+    // Without attempts a payment is running, or was settled, with a callback that accounts for it.
     let told: HashMap<i64, bool> = sqlx::query_as(place.schema.sql(
         "SELECT callback_id, told > 0 AND (attempts > 0 OR state = 0) FROM mpesa_callbacks.work WHERE callback_id = ANY($1) AND told >= 0
          ORDER BY callback_id FOR NO KEY UPDATE",
@@ -73,7 +72,7 @@ pub(super) async fn complete_payments(
     .await?
     .into_iter()
     .collect();
-    // A statement of its own, which sees what others wrote while this waited for their locks.
+    // A statement of its own, which sees what was written while this one waited for locks.
     let lacking = place.schema.sql("SELECT id FROM mpesa_callbacks.callback WHERE id = ANY($1) AND reference IS NULL");
     let lacking: Vec<i64> = sqlx::query_scalar(lacking)
         .bind(told.keys().copied().collect::<Vec<i64>>())
@@ -121,16 +120,16 @@ fn small(number: i64) -> i16 {
     i16::try_from(number).unwrap_or(i16::MAX)
 }
 
-/// Beside what a callback is written that is to be the first of its key.
+/// What an insert must check.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Beside {
-    /// Where nothing is known under its key, nor under what hides it once it is purged, nor of its receipt.
+    /// Insert only if nothing is stored under the key, its replacement, or the receipt.
     Nothing,
-    /// It was judged beside what is known, which is locked.
+    /// It was judged, and the rows of its key are locked.
     Judged,
 }
 
-/// Writes what nobody has written yet, and tells the ids of what was.
+/// Inserts rows unless another transaction has. Returns the ids of those that were inserted.
 pub(super) async fn insert(
     connection: &mut PgConnection,
     deliveries: &[&Delivery],
@@ -161,7 +160,7 @@ pub(super) async fn insert(
     let references: Vec<_> =
         all().map(|(delivery, _)| delivery.reference.as_ref().map(|reference| text(reference.as_str()))).collect();
     let decisions: Vec<_> = new.iter().map(|one| one.decision.as_deref().map(text)).collect();
-    // What was judged beside what is locked needs no second look: nothing hides it then.
+    // Rows that were judged need no second check, because the key is locked.
     let is_alone = beside == Beside::Nothing;
     let may_be_hidden = is_alone && place.has_purged();
     let hide_key = |(kind, key): (&&str, &Cow<'_, str>)| pseudonym(hmac_key, kind, key);
@@ -208,7 +207,7 @@ pub(super) async fn insert(
     .bind(is_alone)
     .fetch_all(&mut *connection)
     .await?;
-    // Read by the statement that looked for the key: a purge that is not seen here left the key as it was for that look.
+    // Read by the same statement, so its snapshot saw the keys before a purge that it does not see.
     if is_alone && !may_be_hidden && written.iter().any(|(.., has_purged)| *has_purged) {
         place.has_purged.store(true, Ordering::Relaxed);
         return Err(purged_meanwhile());
@@ -222,7 +221,7 @@ pub(super) async fn insert(
     Ok(inserted.into_iter().map(|(at, id, _)| (at, CallbackId::from_stored(id))).collect())
 }
 
-/// Writes the bodies of what was written, and what is to be done about it.
+/// Inserts the bodies and work rows of the inserted callbacks.
 async fn begin_work(
     connection: &mut PgConnection,
     schema: &Schema,
