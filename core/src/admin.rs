@@ -220,7 +220,7 @@ impl Inbox {
     /// for responses of Daraja's query APIs that look like a callback. Returns the verdict.
     ///
     /// # Errors
-    /// [`ReplayError`]: the kind is not handled, the body cannot be parsed, or the store fails.
+    /// [`ReplayError`]: the kind is not handled, the body cannot be parsed, or the store failed.
     pub async fn replay(&self, kind: &Kind, body: &[u8]) -> Result<Recorded, ReplayError> {
         self.replay_to(kind, None, body).await
     }
@@ -339,13 +339,15 @@ fn differences(one: &Parsed, other: &Parsed) -> Vec<&'static str> {
 #[non_exhaustive]
 pub enum ReplayError {
     /// No handler of this inbox takes the kind.
-    #[error("nothing handles `{kind}`")]
+    #[error("there is no handler for `{kind}`")]
     NotHandled {
         /// The kind that was asked for.
         kind: Kind,
     },
     /// The reference is empty or too long, or URLs of this kind cannot carry one.
-    #[error("no URL of `{kind}` carries this reference: it is empty or too long, or the kind's URL is registered once")]
+    #[error(
+        "`{kind}` has no URL for this reference: the reference is empty or too long, or the URL of the kind is registered once"
+    )]
     NoSuchUrl {
         /// The kind that was asked for.
         kind: Kind,
@@ -354,12 +356,12 @@ pub enum ReplayError {
     #[error("there is no quarantined callback with this id")]
     NotQuarantined,
     /// The body cannot be parsed.
-    #[error("the body cannot be read")]
+    #[error("the body cannot be parsed")]
     ParseError(#[from] payload::ParseError),
     /// The store did not record it. The log contains the store's error.
-    #[error("the store did not take it")]
+    #[error("the store did not record it; the log contains its error")]
     NotRecorded,
     /// The store failed.
-    #[error("the store fails")]
+    #[error("the store failed")]
     Store(#[source] StoreError),
 }

@@ -138,7 +138,7 @@ pub struct Routes(Vec<Arc<Route>>);
 #[non_exhaustive]
 pub enum RouteError {
     /// There are no routes.
-    #[error("the handler set handles no callback")]
+    #[error("the handler set has no handlers: mark a method with a kind, for example `#[payment]`")]
     None,
     /// Two handlers for one kind.
     #[error("there are two handlers for `{kind}`")]
@@ -171,7 +171,7 @@ pub enum RouteError {
         word: &'static str,
     },
     /// The timeout of a validation is zero or longer than M-Pesa waits.
-    #[error("a validation's deadline is over 0 and at most 8 seconds, because M-Pesa waits no longer")]
+    #[error("the timeout of a validation must be above 0 and at most 8 s: M-Pesa does not wait longer")]
     ValidationTimeout,
     /// The key of a custom kind is not a JSON pointer.
     #[error("`{pointer}` is not a JSON pointer: it begins with `/`")]

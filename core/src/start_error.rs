@@ -12,11 +12,11 @@ use crate::transactor::TransactorError;
 #[non_exhaustive]
 pub enum StartError {
     /// No store was given.
-    #[error("the inbox has no store: say `.store(SqliteStore::open(\"inbox.db\")?)`")]
+    #[error("the inbox has no store: call `.store(SqliteStore::open(\"inbox.db\")?)` on the builder")]
     NoStore,
     /// No secret was given.
     #[error(
-        "the inbox has no secret, and anybody could forge callbacks: say `.secret(…)` with what `openssl rand -hex 16` prints"
+        "the inbox has no secret, so anybody could forge callbacks: call `.secret(…)` with the output of `openssl rand -hex 16`"
     )]
     NoSecret,
     /// A secret cannot be used.
@@ -31,13 +31,15 @@ pub enum StartError {
         reason: &'static str,
     },
     /// A handler takes a transaction, and there is no transactor.
-    #[error("the handler of `{kind}` takes a transaction, and the inbox has no transactor: say `.transactor(…)`")]
+    #[error(
+        "the handler of `{kind}` takes a transaction, and the inbox has no transactor: call `.transactor(…)` on the builder"
+    )]
     NoTransactor {
         /// The kind of the handler.
         kind: Kind,
     },
     /// Callbacks of this kind answer no request, so they cannot be expected.
-    #[error("`{kind}` cannot be required to be expected: it answers no request of the application's")]
+    #[error("`.require_expected` does not support `{kind}`: it answers no request")]
     NotExpectable {
         /// The kind that was given.
         kind: Kind,
@@ -49,9 +51,9 @@ pub enum StartError {
     #[error(transparent)]
     Routes(#[from] RouteError),
     /// The store failed.
-    #[error("the store fails")]
+    #[error("the store failed")]
     Store(#[from] StoreError),
     /// The transactor failed.
-    #[error("the transactor fails")]
+    #[error("the transactor failed")]
     Transactor(#[from] TransactorError),
 }

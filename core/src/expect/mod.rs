@@ -29,10 +29,12 @@ use crate::urls::is_reference;
 #[non_exhaustive]
 pub enum ExpectError {
     /// The inbox has no `#[overdue]` handler and no `require_expected`.
-    #[error("the inbox expects nothing: write a handler for `#[overdue]`, or say `.require_expected(…)`")]
+    #[error(
+        "the inbox has no expectations: write an `#[overdue]` handler, or call `.require_expected(…)` on the builder"
+    )]
     NotEnabled,
     /// Callbacks of this kind answer no request, or cannot be reconciled.
-    #[error("`{kind}` cannot be expected, or not be reconciled")]
+    #[error("`{kind}` cannot be expected or reconciled")]
     UnsupportedKind {
         /// The kind that was given.
         kind: Kind,
@@ -54,7 +56,7 @@ pub enum ExpectError {
     },
     /// Daraja's request id is unknown, or the receipt or amount of money that came in is missing.
     #[error(
-        "the callback cannot be made without Daraja's id (say `identify` first), or the receipt and amount of money that came in"
+        "Daraja's id is unknown (call `link_request_id` first), or the receipt or amount of incoming money is missing"
     )]
     MissingRequestId,
     /// The timeout is longer than the inbox keeps bodies.
@@ -74,10 +76,10 @@ pub enum ExpectError {
         code: String,
     },
     /// The store did not record it; the log contains its error. Do not send the request.
-    #[error("the store did not take it")]
+    #[error("the store did not record it; the log contains its error")]
     NotRecorded,
     /// The store failed.
-    #[error("the store fails")]
+    #[error("the store failed")]
     Store(#[from] StoreError),
 }
 

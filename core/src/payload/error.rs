@@ -22,7 +22,7 @@ pub enum ParseError {
     #[error("a string in the body is not valid Unicode")]
     NotText,
     /// A member that is read is repeated, so there are two readings.
-    #[error("`{field}` is there more than once")]
+    #[error("`{field}` occurs more than once")]
     Repeated {
         /// Name of the member.
         field: &'static str,

@@ -62,15 +62,15 @@ impl ForwardedHeader {
 pub enum ClientIpError {
     /// The adapter does not know the TCP peer.
     #[error(
-        "the server does not tell the adapter who sends: with axum, serve with `axum_adapter::serve`, or \
-         `app.into_make_service_with_connect_info::<SocketAddr>()`"
+        "the web server does not pass the peer's IP address to the adapter: with axum, use \
+         `mpesa_callbacks::serve`, or `app.into_make_service_with_connect_info::<SocketAddr>()`"
     )]
     NoPeer,
     /// The header contains fewer addresses than there are proxies.
     #[error("the request came through fewer proxies than are configured, or they do not set the configured header")]
     TooFewHops,
     /// The proxies pass no address: `unknown`, a hidden name, or text that is not an address.
-    #[error("a trusted proxy does not tell the address that spoke to it")]
+    #[error("a trusted proxy does not pass on a valid client IP")]
     Hidden,
     /// An address of the proxies is invalid.
     #[error(transparent)]

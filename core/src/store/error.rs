@@ -70,7 +70,7 @@ pub enum StoreError {
     /// The store belongs to another inbox, or to the other environment.
     #[error(
         "{place} belongs to the inbox {found}, and this one is {wanted}; give each inbox a store of its own (another file or schema), or, \
-         where it is the same inbox under another name, say `.name(…)`"
+         if it is the same inbox under another name, call `.name(…)` on the builder"
     )]
     OtherOwner {
         /// File or server.

@@ -18,7 +18,7 @@ pub enum UrlFinding {
     #[error("it is not a URL: `https://`, a host, and a path")]
     NotAUrl,
     /// It is not `https`, which production requires.
-    #[error("it is not `https`: Daraja takes `http` in the sandbox only")]
+    #[error("it is not `https`: Daraja accepts `http` in the sandbox only")]
     NotHttps,
     /// The host is not reachable from the internet.
     #[error("`{host}` is not a public host: Safaricom cannot reach it")]
@@ -51,7 +51,7 @@ pub enum UrlFinding {
         part: &'static str,
     },
     /// It is long.
-    #[error("it has {length} characters, and more than {most} are asking for trouble")]
+    #[error("it has {length} characters; use at most {most}")]
     TooLong {
         /// Its length in characters.
         length: usize,

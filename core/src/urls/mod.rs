@@ -47,7 +47,7 @@ pub enum UrlError {
     #[error("the inbox does not know its public URL: call `.public_url(\"https://…\")` on the builder")]
     NoPublicUrl,
     /// Daraja would reject the URL, or cannot reach it.
-    #[error("Daraja would not take the URL of `{kind}`: {}", sentence(findings))]
+    #[error("Daraja would refuse the URL of `{kind}`: {}", sentence(findings))]
     Refused {
         /// The kind of the URL.
         kind: Kind,
@@ -55,13 +55,13 @@ pub enum UrlError {
         findings: Vec<UrlFinding>,
     },
     /// No handler of this inbox takes the kind.
-    #[error("nothing handles `{kind}`")]
+    #[error("there is no handler for `{kind}`")]
     NotHandled {
         /// The kind that was asked for.
         kind: Kind,
     },
     /// The URL of this kind is registered once, and cannot carry a reference.
-    #[error("the URL of `{kind}` is registered once, and is not sent with each request: it cannot carry a reference")]
+    #[error("the URL of `{kind}` is registered once and not sent with each request, so it cannot contain a reference")]
     RegisteredOnce {
         /// The kind that was asked for.
         kind: Kind,

@@ -139,7 +139,7 @@ async fn what_is_fed_in_again_under_its_reference_is_a_duplicate() {
         inbox.replay_for(&Kind::Stk, "", &paid_push()).await.unwrap_err(),
         inbox.replay_for(&Kind::C2bConfirmation, "order-123", &its_twin()).await.unwrap_err(),
     ] {
-        assert!(error.to_string().contains("carries this reference"), "{error}");
+        assert!(error.to_string().contains("no URL for this reference"), "{error}");
     }
     for elsewhere in [
         inbox.replay_for(&Kind::Stk, "order-124", &paid_push()).await.unwrap(),

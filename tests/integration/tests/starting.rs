@@ -102,7 +102,7 @@ impl<Tx: Send> MpesaCallbacks<Tx> for ByHand {
 async fn routes_written_by_hand_are_checked() {
     let stk = || Route::new(Kind::Stk);
     for (routes, words) in [
-        (Routes::new(), "handles no callback"),
+        (Routes::new(), "has no handlers"),
         (Routes::new().with(stk()).with(stk()), "two handlers for `stk`"),
         (Routes::new().with(stk().path("/sqlserver")), "`sql`"),
     ] {
