@@ -1,7 +1,7 @@
 #![cfg_attr(all(feature = "axum", feature = "sqlite", feature = "sqlx-sqlite-tx"), doc = include_str!("../README.md"))]
 #![cfg_attr(
     not(all(feature = "axum", feature = "sqlite", feature = "sqlx-sqlite-tx")),
-    doc = "Receive M-Pesa (Daraja) callbacks; the whole documentation shows with all features on."
+    doc = "Receive M-Pesa (Daraja) callbacks. The full documentation needs the features `axum`, `sqlite` and `sqlx-sqlite-tx`."
 )]
 
 pub use mpesa_callbacks_core::{
@@ -20,7 +20,7 @@ pub use mpesa_callbacks_core::{Sample, TestInbox};
 #[doc = include_str!("../docs/guide.md")]
 struct Guide;
 
-/// Where callbacks are kept.
+/// Stores: where callbacks are kept.
 pub mod store {
     pub use mpesa_callbacks_core::store::*;
     #[cfg(feature = "postgres")]
@@ -29,7 +29,7 @@ pub mod store {
     pub use mpesa_callbacks_sqlite::{SqliteSpool, SqliteStore};
 }
 
-/// The application's own database, where effects are made exactly once.
+/// Transactors: exactly-once handlers in the application's own database.
 pub mod transactor {
     pub use mpesa_callbacks_core::transactor::*;
     #[cfg(feature = "sqlx-mysql-tx")]
@@ -58,11 +58,11 @@ pub use mpesa_callbacks_axum as axum_adapter;
 #[cfg(feature = "serve")]
 pub use mpesa_callbacks_serve::{Serve, serve};
 
-/// Makes a handler set of an `impl` block.
+/// Implements [`trait@MpesaCallbacks`] for an `impl` block.
 ///
-/// Mark the methods that handle a callback with its kind. A method takes its payload by value, then, if it wants them,
-/// `&CallbackContext` and `&mut` a transaction of the inbox's transactor; it returns `()` or `Result<(), E>`, where `E` is any error.
-/// Unmarked methods, constants and types are left alone.
+/// Mark each method that handles a callback with its kind. The method takes its payload by value. It may
+/// also take `&CallbackContext` and `&mut` a transaction of the inbox's transactor. It returns `()` or
+/// `Result<(), E>` with any error `E`. Other methods, constants and types are left unchanged.
 ///
 /// ```
 /// use mpesa_callbacks::prelude::*;
@@ -71,14 +71,14 @@ pub use mpesa_callbacks_serve::{Serve, serve};
 ///
 /// #[mpesa_callbacks]
 /// impl Shop {
-///     /// Money came in, once per receipt, whichever callbacks told of it.
+///     /// Incoming money, once per receipt.
 ///     #[payment]
 ///     async fn paid(&self, payment: Payment) -> Result<(), std::io::Error> {
 ///         println!("received {} by {}", payment.amount, payment.first_reported_by);
 ///         Ok(())
 ///     }
 ///
-///     /// M-Pesa waits for this answer: about 8 seconds, of which the network takes its share.
+///     /// M-Pesa waits about 8 s for this answer, including the network.
 ///     #[c2b_validation(timeout = "3s", fallback = "accept")]
 ///     async fn check(&self, request: C2bValidation) -> Validation {
 ///         match request.bill_ref_number {
@@ -92,13 +92,13 @@ pub use mpesa_callbacks_serve::{Serve, serve};
 ///         println!("attempt {}: {:?}", ctx.attempt(), result.outcome());
 ///     }
 ///
-///     /// A timeout means that nobody knows: ask the transaction status API, do not pay again.
+///     /// The outcome is unknown: query the transaction status, do not pay again.
 ///     #[b2c_timeout(path = "/payouts/timeout")]
 ///     async fn unsure(&self, timeout: QueueTimeout) {
 ///         let _ = timeout.key();
 ///     }
 ///
-///     /// Somebody should look at this.
+///     /// A person must decide.
 ///     #[on_conflict]
 ///     async fn contradicted(&self, ctx: &CallbackContext) {
 ///         eprintln!("callback {} contradicts an earlier one", ctx.id());
@@ -128,19 +128,19 @@ pub use mpesa_callbacks_serve::{Serve, serve};
 /// | `overdue` | `Expectation` | – | kind and reference |
 /// | `callback(path = "…", key = "/json/pointer")` | any `Deserialize` type | as given | as given |
 ///
-/// Hooks take `&CallbackContext`, and are told once, with nothing hanging on it: `on_duplicate`; `on_conflict`, of whatever is held and waits
-/// for a person; `on_dead`; and `on_quarantine`.
+/// Hooks take `&CallbackContext`. They are called once, and their result changes nothing: `on_duplicate`,
+/// `on_conflict` (a callback is held), `on_dead` and `on_quarantine`.
 ///
 /// # Options of a kind
 ///
-/// | option | of | |
+/// | option | kinds | meaning |
 /// |---|---|---|
-/// | `path = "/…"` | all but `payment`, `payment_completed` and `overdue` | where it is received, below the secret |
-/// | `max_retries = 60` | all but `c2b_validation` | how often to try again after the first failure |
-/// | `timeout = "3s"` | all | how long the method may take; a validation's answer must have left by then (at most 8 s) |
-/// | `fallback = "accept"` | `c2b_validation` | the answer when the method fails or overruns: `"accept"` or `"reject"` |
-/// | `key = "/…"` | `callback` | the JSON pointer to what makes two deliveries the same |
-/// | `ack_body = "…"` | `callback` | what the sender must hear, in place of `{"ResultCode":0,"ResultDesc":"Success"}` |
+/// | `path = "/…"` | all except `payment`, `payment_completed` and `overdue` | path below the secret |
+/// | `max_retries = 60` | all except `c2b_validation` | maximum number of retries after the first failure. Default: 60 |
+/// | `timeout = "3s"` | all | timeout of the method. Default: 2 min. For a validation it includes recording the answer; default: 3 s, at most 8 s |
+/// | `fallback = "accept"` | `c2b_validation` | answer if the method fails or exceeds its timeout: `"accept"` (default) or `"reject"` |
+/// | `key = "/…"` | `callback` | JSON pointer to the idempotency key |
+/// | `ack_body = "…"` | `callback` | body of the acknowledgement. Default: `{"ResultCode":0,"ResultDesc":"Success"}` |
 ///
 /// # Options of the block
 ///
@@ -149,11 +149,11 @@ pub use mpesa_callbacks_serve::{Serve, serve};
 ///
 /// # By hand
 ///
-/// The macro writes an implementation of [`trait@MpesaCallbacks`], and nothing else. Write that yourself when the macro
-/// is in your way; its documentation has an example.
+/// The macro generates an implementation of [`trait@MpesaCallbacks`] and nothing else. You can write it
+/// by hand; its documentation has an example.
 pub use mpesa_callbacks_macros::mpesa_callbacks;
 
-/// What a file with handlers in it needs.
+/// Everything that a file with handlers needs.
 pub mod prelude {
     pub use crate::payload::{
         Amount, B2bExpressCallback, B2bResult, B2cResult, BalanceResult, BillManagerPayment, C2bConfirmation,
@@ -176,7 +176,7 @@ pub mod prelude {
     pub use crate::transactor::SqlxTransactor;
 }
 
-/// What the macro writes refers to. Not for anybody else: it changes without notice.
+/// For code that the macro generates. It may change at any time.
 #[doc(hidden)]
 pub mod __private {
     pub use mpesa_callbacks_core::payload::{

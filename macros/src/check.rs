@@ -1,4 +1,4 @@
-//! What cannot be allowed, and why. All mistakes are reported at once, each on the smallest token that is wrong.
+//! The rules. All mistakes are reported at once, each on the smallest wrong token.
 
 use quote::ToTokens;
 use syn::{Attribute, FnArg, Ident, LitStr, Meta, ReceiverKind, ReturnType, Safety, Type};
@@ -19,7 +19,7 @@ pub(crate) fn check<'b>(block: &'b Block, arguments: &Arguments) -> syn::Result<
         let markers = markers(method, &mut mistakes);
         marked |= !markers.is_empty();
         let Some((attribute, name)) = markers.first().copied() else { continue };
-        // One method is called with one payload.
+        // A method gets one payload.
         if let Some((_, second)) = markers.get(1) {
             let message =
                 format!("`{}` has two callback attributes; write one method per kind", method.signature.ident);
@@ -32,7 +32,7 @@ pub(crate) fn check<'b>(block: &'b Block, arguments: &Arguments) -> syn::Result<
         }
     }
 
-    // A block that serves nothing would compile, be mounted, and stay silent.
+    // Otherwise a block without handlers would compile and never be called.
     if !marked && mistakes.errors.is_none() {
         let message = "no method in this block handles a callback; add an attribute such as `#[stk]` or `#[payment]`";
         mistakes.at(block.impl_token, message);
@@ -48,7 +48,7 @@ pub(crate) fn check<'b>(block: &'b Block, arguments: &Arguments) -> syn::Result<
     }
 }
 
-/// The attributes of a method that are ours; those that were meant to be are mistakes.
+/// Returns the method's attributes of this macro. Misspelled ones are mistakes.
 fn markers<'b>(method: &'b Method, mistakes: &mut Mistakes) -> Vec<(&'b Attribute, &'b Ident)> {
     let mut markers = Vec::new();
     for attribute in &method.attributes {
@@ -68,7 +68,7 @@ fn cfgs(method: &Method) -> Vec<&Attribute> {
     method.attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")).collect()
 }
 
-/// What every marked method must be.
+/// Checks the rules for every marked method.
 fn shape(method: &Method, mistakes: &mut Mistakes) {
     let signature = &method.signature;
     let name = &signature.ident;
@@ -79,7 +79,7 @@ fn shape(method: &Method, mistakes: &mut Mistakes) {
     if let Safety::Unsafe(token) = &signature.safety {
         mistakes.at(token, format!("callback `{name}` must not be `unsafe`: the inbox calls it"));
     }
-    // Nobody could say which types to call it with.
+    // The engine could not choose the types.
     if signature.generics.type_params().next().is_some() || signature.generics.const_params().next().is_some() {
         mistakes.at(
             &signature.generics,
@@ -87,7 +87,7 @@ fn shape(method: &Method, mistakes: &mut Mistakes) {
         );
     }
     match signature.inputs.first() {
-        // Many callbacks are handled at once, by one object.
+        // One object handles many callbacks at once.
         Some(FnArg::Receiver(receiver)) if matches!(receiver.kind, ReceiverKind::Reference(_, _, None)) => {}
         Some(FnArg::Receiver(receiver)) => {
             mistakes.at(receiver, format!("callback `{name}` must take `&self`: many callbacks are handled at once"));
@@ -132,11 +132,11 @@ fn handler<'b>(
         if extras.iter().any(|other| std::mem::discriminant(other) == std::mem::discriminant(&extra)) {
             mistakes.at(argument, format!("callback `{name}` takes this argument twice"));
         }
-        // M-Pesa waits, and a transaction may wait for another one.
+        // M-Pesa waits, and a transaction may have to wait for another one.
         if kind.is_validation() && matches!(extra, Extra::Tx(_)) {
             mistakes.at(argument, "a validation cannot take a transaction: M-Pesa waits for the answer");
         }
-        // It runs again until there is an answer, and in a transaction it would run once.
+        // It is repeated until there is an answer; in a transaction it would run once.
         if kind.name() == "overdue" && matches!(extra, Extra::Tx(_)) {
             mistakes.at(argument, "`#[overdue]` cannot take a transaction: it runs again until there is an answer");
         }
@@ -152,7 +152,7 @@ fn handler<'b>(
     Some(Handler { kind, method: name, payload, extras, output, options, cfgs: cfgs(method), marker })
 }
 
-/// A payload of another kind is a mistake that we can name; anything else is left to the compiler, which knows aliases.
+/// Reports a payload of another kind. Other types are left to the compiler, which knows aliases.
 fn check_payload(payload: &Type, kind: KindOf, marker: &Ident, mistakes: &mut Mistakes) {
     if let Type::Reference(_) = payload {
         mistakes.at(payload, "a callback takes its payload by value");
@@ -166,7 +166,7 @@ fn check_payload(payload: &Type, kind: KindOf, marker: &Ident, mistakes: &mut Mi
     }
 }
 
-/// What a reference is for: `&` to look at the delivery, whatever the type is called here, `&mut` to write.
+/// Classifies a reference: `&` is the context, `&mut` the transaction.
 fn extra(argument: &Type) -> Option<Extra<'_>> {
     match argument {
         Type::Reference(reference) if reference.mutability.is_none() => Some(Extra::Context),
@@ -218,8 +218,8 @@ fn required(options: &Options, kind: KindOf, marker: &Ident, mistakes: &mut Mist
     }
 }
 
-/// Two handlers of one kind or path: one of them would never be called. Behind `#[cfg]`s they may exclude each other, and
-/// then the compiler sees to it.
+/// Reports two handlers of one kind or path: one of them would never be called. Behind `#[cfg]`s they may
+/// exclude each other, which the compiler checks.
 fn unique(handlers: &[Handler<'_>], hooks: &[Hook<'_>], mistakes: &mut Mistakes) {
     for (i, handler) in handlers.iter().enumerate() {
         for earlier in &handlers[..i] {
@@ -248,7 +248,8 @@ fn unique(handlers: &[Handler<'_>], hooks: &[Hook<'_>], mistakes: &mut Mistakes)
     }
 }
 
-/// A request that got stuck tells of it at the timeout URL only; without a handler there, its fate stays unknown for ever.
+/// Reports a `…_result` without its `…_timeout`: a request that times out is reported only there, and
+/// its outcome would stay unknown.
 fn timeouts(handlers: &[Handler<'_>], mistakes: &mut Mistakes) {
     for handler in handlers {
         let Some(family) = handler.kind.name().strip_suffix("_result") else { continue };
@@ -264,11 +265,11 @@ fn timeouts(handlers: &[Handler<'_>], mistakes: &mut Mistakes) {
     }
 }
 
-/// There is one transactor, so there is one type of transaction. Where it depends on a `cfg`, so does a type alias.
+/// Reports two types of transactions: an inbox has one transactor.
 fn one_tx(handlers: &[Handler<'_>], mistakes: &mut Mistakes) {
     let mut takers = handlers.iter().filter_map(Handler::tx);
     let Some(first) = takers.next() else { return };
-    // `db::Tx` and `Tx` may be one; the compiler knows.
+    // `db::Tx` and `Tx` may be the same type, which only the compiler knows.
     for tx in takers.filter(|tx| last_segment(tx) != last_segment(first)) {
         let first = first.to_token_stream();
         mistakes.at(tx, format!("all handlers take the same transaction type, and the first one takes `{first}`"));

@@ -1,7 +1,7 @@
-//! Writing the trait's implementation. It takes a checked model, and cannot fail.
+//! Writes the implementation of the trait from a checked model; this cannot fail.
 //!
-//! Everything is named by its absolute path, so that it works under `no_implicit_prelude` and beside any names of the
-//! user's. What the compiler may have to say about a user's type is said at that type.
+//! All paths are absolute, so that they work with `no_implicit_prelude` and any names of the user. Spans
+//! are chosen so that the compiler reports errors about a user's type at that type.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -13,12 +13,12 @@ use crate::model::{Extra, Handler, Hook, KindOf, Model};
 use crate::parse::{Block, last_segment};
 
 pub(crate) fn expand(block: &Block, model: &Model<'_>) -> TokenStream {
-    // A handler behind a `cfg` may not be compiled, and its type may not exist.
+    // A handler behind a `cfg` may not be compiled, so its type may not exist.
     let always = model.handlers.iter().filter(|handler| handler.cfgs.is_empty()).find_map(Handler::tx);
     implementation(block, model, always.or_else(|| model.handlers.iter().find_map(Handler::tx)))
 }
 
-/// What stands in for the implementation when the block is refused: whoever mounts it hears of the refusal alone.
+/// An implementation for a refused block, so that only the mistakes are reported and not its use.
 pub(crate) fn stand_in(block: &Block, krate: &Path) -> TokenStream {
     let (generics, tx) = generics(block, None);
     let (impl_generics, _, where_clause) = generics.split_for_impl();
@@ -48,7 +48,7 @@ fn implementation(block: &Block, model: &Model<'_>, tx: Option<&Type>) -> TokenS
     let type_name = last_segment(self_type).unwrap_or_default();
     let (marked_generics, _, marked_where) = block.generics.split_for_impl();
     quote! {
-        // A second marked block of the same type would never be called, and collides here.
+        // A second marked block of the same type would never be called; it conflicts here.
         #[automatically_derived]
         impl #marked_generics #krate::__private::Marked for #self_type #marked_where {}
 
@@ -70,11 +70,11 @@ fn implementation(block: &Block, model: &Model<'_>, tx: Option<&Type>) -> TokenS
     }
 }
 
-/// The block's generics, and the transaction: the type that the handlers take, or any.
+/// The block's generics, and the type of the transaction: that of the handlers, or any.
 fn generics(block: &Block, tx: Option<&Type>) -> (Generics, TokenStream) {
     let mut generics = block.generics.clone();
-    // The engine calls from any thread; a type parameter may not be fit for it. Beside a lifetime the compiler does not
-    // see that this bound holds inside a future, and the block must say of its parameters what it needs.
+    // The engine calls from any thread. With a lifetime parameter the compiler does not see inside a
+    // future that this bound holds, so the block must bound its parameters itself.
     let has_lifetime = has_lifetime(&block.self_type);
     if generics.type_params().next().is_some() && !has_lifetime {
         let self_type = &block.self_type;
@@ -92,7 +92,7 @@ fn generics(block: &Block, tx: Option<&Type>) -> (Generics, TokenStream) {
     }
 }
 
-/// Whether a lifetime, named or elided, is part of a type.
+/// Whether a type contains a lifetime, named or elided.
 fn has_lifetime(ty: &Type) -> bool {
     struct Lifetimes(bool);
     impl<'ast> Visit<'ast> for Lifetimes {
@@ -109,12 +109,12 @@ fn has_lifetime(ty: &Type) -> bool {
     lifetimes.0
 }
 
-/// A name that no constant or static of the user's has: a pattern would be taken for it.
+/// A name that no constant or static of the user has: a pattern would refer to it.
 fn local(name: &str) -> Ident {
     Ident::new(&format!("__{name}"), Span::mixed_site())
 }
 
-/// Where the user wrote it, with names resolved as ours are.
+/// The user's position, with the macro's name resolution.
 fn at(span: Span) -> Span {
     span.resolved_at(Span::call_site())
 }
@@ -136,7 +136,7 @@ fn route(handler: &Handler<'_>, model: &Model<'_>) -> TokenStream {
         }
         KindOf::Custom => {
             let (path, key) = (&options.path, &options.key);
-            // Said at the payload's type, where it must implement `Deserialize`.
+            // Reported at the payload's type, which must implement `Deserialize`.
             let reads = quote_spanned!(at(payload.span())=> .payload::<#payload>());
             quote!(#krate::__private::Route::custom(#path, #key) #reads)
         }
@@ -170,7 +170,7 @@ fn method(handler: &Handler<'_>, model: &Model<'_>, tx: &TokenStream) -> TokenSt
     let name = format_ident!("{}", row.name);
     let core_payload = format_ident!("{}", row.payload);
     let call = call(handler, model);
-    // Said at the user's type, should it be another one than the trait's.
+    // Reported at the user's type if it differs from the trait's.
     let (said, ctx, called) = (local("payload"), local("ctx"), local("call"));
     // rustc reports a mismatch at the type that the user wrote.
     let there = Ident::new(&said.to_string(), Span::mixed_site().located_at(payload.span()));
@@ -202,7 +202,7 @@ fn method(handler: &Handler<'_>, model: &Model<'_>, tx: &TokenStream) -> TokenSt
     }
 }
 
-/// One method for all open kinds: it asks the delivery which it is.
+/// One method for all custom kinds; it dispatches by the context's kind.
 fn callbacks(model: &Model<'_>, tx: &TokenStream) -> TokenStream {
     let krate = &model.krate;
     let custom: Vec<_> = model.handlers.iter().filter(|handler| matches!(handler.kind, KindOf::Custom)).collect();
@@ -237,7 +237,7 @@ fn callbacks(model: &Model<'_>, tx: &TokenStream) -> TokenStream {
     }
 }
 
-/// What is taken out of the call before the future is made.
+/// What is taken out of the arguments before the future is made.
 fn takes(handler: &Handler<'_>) -> TokenStream {
     let (ctx, tx, call) = (local("ctx"), local("tx"), local("call"));
     let takes_context = handler.extras.iter().any(|extra| matches!(extra, Extra::Context));
@@ -246,7 +246,7 @@ fn takes(handler: &Handler<'_>) -> TokenStream {
     quote!(#take_context #take_tx)
 }
 
-/// The call of the user's method, its result turned into the engine's.
+/// The call of the user's method, with its result converted.
 fn call(handler: &Handler<'_>, model: &Model<'_>) -> TokenStream {
     let krate = &model.krate;
     let method = handler.method;
@@ -257,7 +257,7 @@ fn call(handler: &Handler<'_>, model: &Model<'_>) -> TokenStream {
             quote_spanned!(at(ty.span())=> #tx?)
         }
     });
-    // Resolved in the block itself, so that a trait in scope with a method of this name does not get in between.
+    // Resolved in the block, so that a trait in scope with a method of this name is not called.
     let span = at(handler.output.map_or(method.span(), Spanned::span));
     let payload = local("payload");
     let called = quote_spanned!(span=> Self::#method(self, #payload #(, #extras)*).await);
@@ -268,7 +268,7 @@ fn call(handler: &Handler<'_>, model: &Model<'_>) -> TokenStream {
     }
 }
 
-/// Boxed; should the future not be `Send`, that is said at the method's name.
+/// Boxed. If the future is not `Send`, that is reported at the method's name.
 fn boxed(handler: &Handler<'_>, body: TokenStream) -> TokenStream {
     quote_spanned!(at(handler.method.span())=> ::std::boxed::Box::pin(async move { #body }))
 }

@@ -1,8 +1,8 @@
-//! The attribute macro of `mpesa-callbacks`. Its documentation is where it is re-exported, so that the examples in it are
-//! compiled against the real thing.
+//! The attribute macro of `mpesa-callbacks`. It is documented at its re-export, so that the examples are
+//! compiled with the whole library.
 //!
-//! A block is read (`parse`), looked up in the table of kinds (`model`), checked as a whole (`check`) and written
-//! out (`expand`). The last step takes a checked model and cannot fail.
+//! The steps: `parse` the block, `check` it against the table of kinds, which returns a `model`, and
+//! `expand` that, which cannot fail.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod parse;

@@ -1,4 +1,4 @@
-//! Collecting mistakes.
+//! A list of mistakes.
 
 use quote::ToTokens;
 
@@ -6,7 +6,7 @@ use quote::ToTokens;
 #[derive(Default)]
 pub(crate) struct Mistakes {
     pub(crate) errors: Option<syn::Error>,
-    /// Kinds whose attribute is there but has a mistake.
+    /// Kinds whose attribute exists and has a mistake.
     pub(crate) meant: Vec<&'static str>,
 }
 

@@ -1,4 +1,4 @@
-//! What a checked block says.
+//! The checked block.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::table::Row;
 
 /// A checked block.
 pub(crate) struct Model<'b> {
-    /// Where the library's own things are found.
+    /// Path of the library's private module.
     pub(crate) krate: Path,
     pub(crate) handlers: Vec<Handler<'b>>,
     pub(crate) hooks: Vec<Hook<'b>>,
@@ -19,24 +19,24 @@ pub(crate) struct Handler<'b> {
     pub(crate) kind: KindOf,
     pub(crate) method: &'b Ident,
     pub(crate) payload: &'b Type,
-    /// What it takes behind its payload, in its order.
+    /// Arguments after the payload, in order.
     pub(crate) extras: Vec<Extra<'b>>,
     pub(crate) output: Option<&'b Type>,
     pub(crate) options: Options,
-    /// `#[cfg]` of the method, which goes on everything written about it.
+    /// `#[cfg]`s of the method, which are added to everything generated for it.
     pub(crate) cfgs: Vec<&'b Attribute>,
-    /// The attribute's name, to point at.
+    /// Name of the attribute, for spans.
     pub(crate) marker: &'b Ident,
 }
 
-/// Which kind.
+/// A built-in or a custom kind.
 #[derive(Clone, Copy)]
 pub(crate) enum KindOf {
     BuiltIn(&'static Row),
     Custom,
 }
 
-/// What a method may take behind its payload.
+/// An argument after the payload.
 pub(crate) enum Extra<'b> {
     /// `&CallbackContext`
     Context,
@@ -44,7 +44,7 @@ pub(crate) enum Extra<'b> {
     Tx(&'b Type),
 }
 
-/// What stands in an attribute's brackets.
+/// Options of an attribute.
 #[derive(Default)]
 pub(crate) struct Options {
     pub(crate) path: Option<LitStr>,
@@ -56,7 +56,7 @@ pub(crate) struct Options {
     pub(crate) fallback: Option<Ident>,
 }
 
-/// A method that is told of something.
+/// A hook.
 pub(crate) struct Hook<'b> {
     pub(crate) name: &'b Ident,
     pub(crate) method: &'b Ident,
@@ -77,7 +77,7 @@ impl KindOf {
 }
 
 impl Handler<'_> {
-    /// Where it is received.
+    /// Path of the kind, below the secret.
     pub(crate) fn path(&self) -> Option<String> {
         let default = match self.kind {
             KindOf::BuiltIn(row) => row.path.map(str::to_owned),
@@ -86,7 +86,7 @@ impl Handler<'_> {
         self.options.path.as_ref().map(|path| path.value().trim_end_matches('/').to_owned()).or(default)
     }
 
-    /// The transaction that it takes.
+    /// Type of its transaction.
     pub(crate) fn tx(&self) -> Option<&Type> {
         self.extras.iter().find_map(|extra| match extra {
             Extra::Tx(tx) => Some(*tx),

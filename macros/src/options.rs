@@ -1,4 +1,4 @@
-//! Reading what stands in an attribute's brackets.
+//! Parses the options of an attribute.
 
 use std::time::Duration;
 
@@ -107,7 +107,7 @@ fn text(meta: &ParseNestedMeta<'_>) -> syn::Result<LitStr> {
     value(meta, &format!("`{name}` is text, as in `{name} = \"…\"`"))
 }
 
-/// The value behind `=`, whatever it is taken off the input, so that the next option is read too.
+/// Parses the value after `=`, also an invalid one, so that the next option is parsed, too.
 fn value<T: syn::parse::Parse>(meta: &ParseNestedMeta<'_>, message: &str) -> syn::Result<T> {
     if !meta.input.peek(Token![=]) {
         return Err(syn::Error::new_spanned(&meta.path, message));

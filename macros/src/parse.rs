@@ -1,4 +1,5 @@
-//! Reading an `impl` block, method bodies unread: a body that is half typed is still a body, and an editor completes in it.
+//! Parses an `impl` block without the bodies of methods: an incomplete body is kept, so that editors can
+//! complete in it.
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::{ToTokens, TokenStreamExt, quote};
@@ -15,7 +16,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Where the library is found.
+    /// Path of the library.
     pub(crate) fn krate(&self) -> Path {
         self.krate.clone().unwrap_or_else(|| parse_quote!(::mpesa_callbacks))
     }
@@ -33,7 +34,7 @@ pub(crate) struct Block {
 
 enum Item {
     Method(Box<Method>),
-    /// A constant, a type, a macro: as it is.
+    /// A constant, a type or a macro, unchanged.
     Other(TokenStream),
 }
 
@@ -117,7 +118,7 @@ impl Parse for Item {
             let (signature, body) = (input.parse()?, input.parse()?);
             return Ok(Item::Method(Box::new(Method { attributes, visibility, signature, body })));
         }
-        // Anything else ends at a semicolon, or at the braces of a macro call.
+        // Other items end at a semicolon, or at the braces of a macro call.
         let mut tokens = quote!(#(#attributes)* #visibility);
         let ahead = input.fork();
         let is_macro = ahead.call(Path::parse_mod_style).is_ok() && ahead.peek(Token![!]);
@@ -152,7 +153,7 @@ fn is_method(input: ParseStream<'_>) -> bool {
 }
 
 impl Method {
-    /// The types of the arguments behind `self`.
+    /// Types of the arguments after `self`.
     pub(crate) fn arguments(&self) -> impl Iterator<Item = &Type> {
         self.signature.inputs.iter().filter_map(|argument| match argument {
             FnArg::Typed(typed) => Some(ungrouped(&typed.ty)),
@@ -160,21 +161,21 @@ impl Method {
         })
     }
 
-    /// The name that an attribute was meant to be, if it was meant for us: the method takes what only our methods take.
+    /// The correct name of a misspelled attribute, if the method has an argument that only handlers have.
     pub(crate) fn meant(&self, attribute: &Attribute) -> Option<&'static str> {
         let meant = table::meant(&attribute.path().get_ident()?.to_string())?;
         let takes_ours = self.arguments().filter_map(last_segment).any(|name| table::is_payload(&name));
         takes_ours.then_some(meant)
     }
 
-    /// Whether it marks the method for us, or was meant to.
+    /// Whether the attribute belongs to this macro, or is a misspelling of one.
     fn is_ours(&self, attribute: &Attribute) -> bool {
         let marks = attribute.path().get_ident().is_some_and(|name| table::is_marker(&name.to_string()));
         marks || self.meant(attribute).is_some()
     }
 }
 
-/// A type that came by way of `macro_rules` is wrapped in an invisible group.
+/// Unwraps the invisible group of a type from `macro_rules`.
 pub(crate) fn ungrouped(ty: &Type) -> &Type {
     match ty {
         Type::Group(group) => ungrouped(&group.elem),
@@ -183,7 +184,7 @@ pub(crate) fn ungrouped(ty: &Type) -> &Type {
     }
 }
 
-/// The last name in a type's path, behind references.
+/// The last segment of a type's path, without references.
 pub(crate) fn last_segment(ty: &Type) -> Option<String> {
     match ungrouped(ty) {
         Type::Path(path) => path.path.segments.last().map(|segment| segment.ident.to_string()),
@@ -192,7 +193,7 @@ pub(crate) fn last_segment(ty: &Type) -> Option<String> {
     }
 }
 
-/// The block as the user wrote it, without our attributes.
+/// The user's block, without this macro's attributes.
 impl ToTokens for Block {
     fn to_tokens(&self, tokens: &mut TokenStream) {
         let Block { attributes, impl_token, generics, self_type, inner_attributes, items } = self;
@@ -203,7 +204,7 @@ impl ToTokens for Block {
                 let Method { attributes, visibility, signature, body } = &**method;
                 let is_marked = attributes.iter().any(|attribute| method.is_ours(attribute));
                 let attributes = attributes.iter().filter(|attribute| !method.is_ours(attribute));
-                // It is we who want it `async`, whether it awaits anything or not.
+                // The macro requires `async`, whether the method awaits or not.
                 let allow = is_marked.then(|| quote!(#[allow(clippy::unused_async)]));
                 quote!(#(#attributes)* #allow #visibility #signature #body)
             }
@@ -214,7 +215,7 @@ impl ToTokens for Block {
     }
 }
 
-/// The same tokens without our attributes, wherever they stand.
+/// The same tokens without this macro's attributes.
 pub(crate) fn without_markers(tokens: TokenStream) -> TokenStream {
     let mut kept = TokenStream::new();
     let mut tokens = tokens.into_iter().peekable();

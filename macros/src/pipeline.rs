@@ -1,4 +1,4 @@
-//! The whole way: from the tokens of a block to the tokens that stand in its place.
+//! From the tokens of a block to the generated tokens.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -6,12 +6,12 @@ use quote::quote;
 use crate::parse::{Arguments, Block};
 use crate::{check, expand, parse};
 
-/// The user's block, and behind it what the macro writes, or what is wrong.
+/// Returns the user's block, followed by the implementation or the errors.
 pub(crate) fn run(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let block = match syn::parse2::<Block>(item.clone()) {
         Ok(block) => block,
         Err(error) => {
-            // Nothing is known of it but its tokens; without our attributes, so that no second error follows.
+            // Without this macro's attributes, so that no second error follows.
             let (error, item) = (error.into_compile_error(), parse::without_markers(item));
             return quote!(#item #error);
         }
@@ -29,7 +29,8 @@ pub(crate) fn run(arguments: TokenStream, item: TokenStream) -> TokenStream {
     }
 }
 
-/// The user's block, so that editors complete in it; a stand-in, so that nothing else is reported; and the mistakes.
+/// Returns the user's block (for completion in editors), an empty implementation (so that nothing else
+/// is reported), and the errors.
 fn refuse(block: &Block, arguments: &Arguments, errors: syn::Error) -> TokenStream {
     let (stand_in, errors) = (expand::stand_in(block, &arguments.krate()), errors.into_compile_error());
     quote!(#block #stand_in #errors)

@@ -1,15 +1,15 @@
-//! The names that may stand before a method. A test holds them against the table in core.
+//! The names of attributes. A test compares them with the table in core.
 
 use proc_macro2::{Ident, Span};
 
-/// One built-in kind.
+/// A built-in kind.
 #[derive(Debug)]
 pub(crate) struct Row {
-    /// The attribute, and the method of the trait.
+    /// Name of the attribute and of the trait's method.
     pub(crate) name: &'static str,
-    /// The type that its handler takes.
+    /// Type of the payload.
     pub(crate) payload: &'static str,
-    /// Where it is received unless the attribute says otherwise.
+    /// Default path; `None` if it has no URL.
     pub(crate) path: Option<&'static str>,
 }
 
@@ -51,31 +51,31 @@ pub(crate) const KINDS: [Row; 22] = [
     Row { name: "overdue", payload: "Expectation", path: None },
 ];
 
-/// The open kind.
+/// The custom kind.
 pub(crate) const CALLBACK: &str = "callback";
 
-/// The hooks.
+/// All hooks.
 pub(crate) const HOOKS: [&str; 4] = ["on_duplicate", "on_conflict", "on_dead", "on_quarantine"];
 
 /// The words that Safaricom rejects anywhere in a URL, in any case (Daraja 3.0, register URL, 2.3).
 pub(crate) const FORBIDDEN_WORDS: [&str; 8] = ["m-pesa", "mpesa", "safaricom", "exec", "exe", "cmd", "sql", "query"];
 
-/// Whether an attribute of this name marks a method for us.
+/// Whether this is the name of an attribute of this macro.
 pub(crate) fn is_marker(name: &str) -> bool {
     names().any(|known| known == name)
 }
 
-/// All names that may stand before a method.
+/// All names of attributes.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|row| row.name).chain([CALLBACK]).chain(HOOKS)
 }
 
-/// Whether a type of this name is taken by our methods only.
+/// Whether only handlers take a type of this name.
 pub(crate) fn is_payload(name: &str) -> bool {
     name == "CallbackContext" || KINDS.iter().any(|row| row.payload == name)
 }
 
-/// Attributes that are the compiler's or everybody's, and never a misspelling of ours.
+/// Common attributes that are never a misspelling.
 const COMMON: [&str; 18] = [
     "allow",
     "async_trait",
@@ -97,7 +97,7 @@ const COMMON: [&str; 18] = [
     "rustfmt",
 ];
 
-/// The name that a misspelled attribute was meant to be; `None` when it looks like somebody else's.
+/// Returns the correct name of a misspelled attribute; `None` if it is similar to none.
 pub(crate) fn meant(name: &str) -> Option<&'static str> {
     if COMMON.contains(&name) {
         return None;
@@ -113,6 +113,6 @@ pub(crate) fn meant(name: &str) -> Option<&'static str> {
     };
     let (known, likeness) =
         names().map(|known| (known, likeness(known))).max_by(|one, other| one.1.total_cmp(&other.1))?;
-    // `skt` is to `stk` as 0.67.
+    // The similarity of `skt` and `stk` is 0.67.
     (likeness >= if is_short { 0.6 } else { 0.85 }).then_some(known)
 }

@@ -1,4 +1,4 @@
-//! The table against core's, and one expansion kept as it is read by people.
+//! Compares the table with core's, and one expansion with a stored one.
 
 use mpesa_callbacks_core::{FORBIDDEN_WORDS, Kind};
 use quote::quote;

@@ -1,4 +1,4 @@
-//! Bodies that know what they belong to.
+//! Bodies that keep their exchange open.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use hyper::body::{Frame, SizeHint};
 
 use super::phase::Exchange;
 
-/// A body, of a request or of an answer; the exchange lasts as long as both.
+/// The body of a request or a response. The exchange lasts as long as both.
 pub(super) struct Part<B> {
     body: B,
     _exchange: Arc<Exchange>,

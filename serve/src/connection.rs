@@ -23,37 +23,37 @@ use super::head;
 use super::phase::{Deadlines, Exchange, Phase};
 use super::stream::Timed;
 
-/// What all connections share.
+/// State shared by all connections.
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) app: Router,
     pub(super) deadlines: Deadlines,
-    /// One for each connection that may stay open after an answer.
+    /// Permits for keep-alive connections.
     pub(super) kept: Arc<Semaphore>,
     pub(super) stopping: CancellationToken,
 }
 
-/// The longest head that hyper reads, and as much of a body as it reads ahead.
+/// hyper's limit of a head, and of what it reads ahead of a body.
 const BUFFER: usize = 64 * 1024;
 
-/// Serves the requests of one connection, to its end.
+/// Serves one connection until it closes.
 pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: Shared) {
     let until = Instant::now() + shared.deadlines.head;
     let mut first = [0];
     let came = tokio::select! {
         biased;
-        // `readable` may be true of a connection on which nothing came.
+        // `readable` may return without data.
         came = timeout_at(until, stream.peek(&mut first)) => matches!(came, Ok(Ok(1))),
         () = shared.stopping.cancelled() => false,
     };
     if !came {
         return;
     }
-    // Whoever has begun to speak is heard, whatever comes.
+    // A connection that has sent something is served, also during a shutdown.
     let Ok(Ok(head)) = timeout_at(until, head::gather(&mut stream)).await else { return };
-    // An answer is one small packet; waiting for more would only delay it.
+    // A response is one small packet; Nagle's algorithm would only delay it.
     let _ = stream.set_nodelay(true);
-    // In a box of its own: who dribbles should not take its place.
+    // Boxed, so that slow clients do not pay for its size.
     Box::pin(answer_all(stream, head, until, peer, shared)).await;
 }
 
@@ -64,16 +64,16 @@ async fn answer_all(stream: TcpStream, head: Vec<u8>, until: Instant, peer: Sock
     let keeping = Keeping { kept, mine: Mutex::default() };
     let answering = Arc::new(Answering { app, peer, phase, keeping });
     let service = service_fn(move |request: Request<Incoming>| {
-        // At once, and not when the answer is first asked for: hyper reads in between.
+        // Now, and not when the future is first polled: hyper reads in between.
         let exchange = answering.phase.answering();
         answer(answering.clone(), exchange, request)
     });
-    // Its own timer would count what a connection idles between two requests as the next one's head.
+    // hyper's timer would count idle time as part of the next head.
     let mut http = hyper::server::conn::http1::Builder::new();
     http.header_read_timeout(None).max_buf_size(BUFFER);
     let mut connection = pin!(http.serve_connection(io, service).with_upgrades());
     let served = tokio::select! {
-        // First, so that the request that is there already is begun before hyper hears that it should stop.
+        // First, so that a received request is begun before hyper is told to stop.
         biased;
         served = connection.as_mut() => served,
         () = stopping.cancelled() => {
@@ -86,7 +86,7 @@ async fn answer_all(stream: TcpStream, head: Vec<u8>, until: Instant, peer: Sock
     }
 }
 
-/// What the requests of one connection share.
+/// State shared by the requests of one connection.
 struct Answering {
     app: Router,
     peer: SocketAddr,

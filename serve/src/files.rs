@@ -1,12 +1,12 @@
-//! How many files the process may have open: every connection is one.
+//! The limit of open files: every connection is one.
 
-/// For what else the process has open: its databases, its logs, the connections that it opens itself.
+/// Reserve for the process's databases, logs and outgoing connections.
 const OTHERS: u64 = 256;
 
-/// How many of these connections there is room for, after the limit was raised as far as the process may.
+/// Raises the limit of open files as far as possible, and returns how many of these connections fit.
 ///
-/// A process begins with 1,024 files as a rule, and may have many more (`ulimit -n` and `ulimit -Hn`). At the limit nothing can be
-/// accepted, and the database cannot be opened either.
+/// A process usually starts with a soft limit of 1,024 and a much higher hard limit (`ulimit -n`,
+/// `ulimit -Hn`). At the limit no connection can be accepted and no database opened.
 pub(super) fn room_for(connections: usize) -> usize {
     let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(OTHERS);
     let limit = match raised(wanted) {
@@ -29,7 +29,7 @@ pub(super) fn room_for(connections: usize) -> usize {
     room
 }
 
-/// Below a limit that is too low, a quarter of it is for others.
+/// If the limit is too low, a quarter of it is reserved.
 fn connections_below(limit: u64, wanted: u64) -> u64 {
     match limit >= wanted {
         true => wanted - OTHERS,
@@ -43,7 +43,7 @@ fn raised(wanted: u64) -> std::io::Result<u64> {
     if soft >= wanted { Ok(soft) } else { rlimit::increase_nofile_limit(wanted) }
 }
 
-/// Elsewhere sockets are no files.
+/// On other systems sockets are not files.
 #[cfg(not(unix))]
 #[allow(clippy::unnecessary_wraps, reason = "it can fail on Unix")]
 fn raised(_: u64) -> std::io::Result<u64> {

@@ -1,20 +1,20 @@
-//! The first head of a connection, gathered before anything is set up for it.
+//! The first head of a connection, read before anything is allocated for it.
 
 use std::io;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-/// Whatever is longer is hyper's to refuse.
+/// hyper refuses longer heads.
 const LONGEST: usize = 16 * 1024;
 
-/// Reads until there is a whole head, and returns all that came. Ten thousand clients that dribble cost a small buffer each;
-/// hyper would set up more than twenty KiB for each of them.
+/// Reads until a head is complete, and returns all bytes. Ten thousand slow clients cost a small buffer
+/// each; hyper would allocate more than 20 KiB for each.
 pub(super) async fn gather(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut head = Vec::with_capacity(512);
     let mut searched = 0;
     while !has_end(&head[searched..]) && head.len() < LONGEST {
-        // The end may lie across two pieces.
+        // The end may be split between two reads.
         searched = head.len().saturating_sub(3);
         if stream.read_buf(&mut head).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -23,7 +23,7 @@ pub(super) async fn gather(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// An empty line. Lines may end in a bare line feed (RFC 9112, 2.2).
+/// Finds the empty line. Lines may end in a bare line feed (RFC 9112, 2.2).
 fn has_end(bytes: &[u8]) -> bool {
     bytes.windows(2).any(|end| end == b"\n\n") || bytes.windows(3).any(|end| end == b"\n\r\n")
 }

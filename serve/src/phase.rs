@@ -1,16 +1,16 @@
-//! What a connection is at, and how long that may take.
+//! The phases of a connection and their timeouts.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-/// How long a client may make us wait.
+/// Timeouts for clients.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadlines {
-    /// For the head of a request.
+    /// Timeout for the head of a request.
     pub(super) head: Duration,
-    /// For another request.
+    /// Timeout for the next request.
     pub(super) idle: Duration,
 }
 
@@ -20,26 +20,26 @@ impl Default for Deadlines {
     }
 }
 
-/// What a connection is at. Shared by its stream, which waits, and its service, which knows.
+/// The phase of a connection, shared by its stream, which waits, and its service, which changes it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Phase(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
     at: AtomicU8,
-    /// The connection's, when it waits for bytes.
+    /// Waker of the connection while it waits for bytes.
     waker: Mutex<Option<Waker>>,
 }
 
-/// The head of a request is coming.
+/// The head of a request is being received.
 pub(super) const HEAD: u8 = 0;
-/// The application reads the request's body, or answers.
+/// The application reads the body or responds.
 const ANSWERING: u8 = 1;
-/// The application has done with both. What it answered may still have to be written.
+/// The application has finished; its response may still have to be written.
 pub(super) const ANSWERED: u8 = 2;
-/// All of it was written, and the wait for another request has begun.
+/// The response was written; waiting for the next request.
 pub(super) const IDLE: u8 = 3;
-/// It is no longer HTTP: a WebSocket, a tunnel.
+/// No longer HTTP: a WebSocket or a tunnel.
 const UPGRADED: u8 = 4;
 
 impl Phase {
@@ -51,7 +51,7 @@ impl Phase {
         self.0.at.store(phase, Ordering::Release);
     }
 
-    /// A request begins; it ends when everything that holds what this returns is gone.
+    /// Begins a request. It ends when all clones of the returned value are dropped.
     pub(super) fn answering(&self) -> Arc<Exchange> {
         self.go_to(ANSWERING);
         Arc::new(Exchange(self.clone()))
@@ -61,7 +61,7 @@ impl Phase {
         self.go_to(UPGRADED);
     }
 
-    /// Whoever waits for bytes is woken when the application has done, too.
+    /// Stores the waker, which is also woken when the application has finished.
     pub(super) fn wait(&self, context: &Context<'_>) {
         let mut waker = self.0.waker.lock().unwrap_or_else(PoisonError::into_inner);
         if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
@@ -70,8 +70,8 @@ impl Phase {
     }
 }
 
-/// One request and its answer. Their bodies hold it: an answer may stream for hours, and a handler may answer first and read
-/// later.
+/// A request and its response. Their bodies hold it: a response may stream for hours, and a handler may
+/// respond first and read later.
 #[derive(Debug)]
 pub(super) struct Exchange(Phase);
 
@@ -79,7 +79,7 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let Phase(state) = &self.0;
         if state.at.compare_exchange(ANSWERING, ANSWERED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            // hyper does not look for bytes by itself after an answer, and the wait for them would have no end.
+            // hyper does not poll for bytes after a response, so the timeout would never be noticed.
             if let Some(waker) = state.waker.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 waker.wake();
             }

@@ -1,4 +1,4 @@
-//! A stream that fails when it is made to wait too long.
+//! A stream with timeouts.
 
 use std::io;
 use std::pin::Pin;
@@ -11,20 +11,20 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::phase::{ANSWERED, Deadlines, HEAD, IDLE, Phase};
 
-/// A stream that fails when the head of a request does not come in time, or no other request for long.
+/// A stream that fails if the head of a request, or the next request, does not arrive in time.
 pub(super) struct Timed {
     stream: TcpStream,
-    /// What came already, and was not read yet.
+    /// Bytes that were received before and not read yet.
     early: Vec<u8>,
     deadlines: Deadlines,
     phase: Phase,
     timer: Pin<Box<Sleep>>,
-    /// Something was written, and perhaps not all of it: hyper flushes when it was.
+    /// Something was written and not flushed yet; hyper flushes at the end.
     writing: bool,
 }
 
 impl Timed {
-    /// A stream of which `early` came already; the rest of a head may come until then.
+    /// A stream with bytes that were received before, and a deadline for the rest of the head.
     pub(super) fn new(stream: TcpStream, early: Vec<u8>, until: Instant, deadlines: Deadlines, phase: Phase) -> Timed {
         Timed { stream, early, deadlines, phase, timer: Box::pin(sleep_until(until)), writing: false }
     }
@@ -34,14 +34,14 @@ impl Timed {
         self.phase.go_to(phase);
     }
 
-    /// The wait for another request begins when the last one was answered, and the answer written.
+    /// Starts the idle timeout after a response was written.
     fn rest(&mut self) {
         if self.phase.at() == ANSWERED && !self.writing {
             self.wait_for(self.deadlines.idle, IDLE);
         }
     }
 
-    /// Fails when the wait was too long; wakes the connection when it will be.
+    /// Fails after the timeout, or schedules a wake-up for it.
     fn expire(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
         if !matches!(self.phase.at(), HEAD | IDLE) {
             return Poll::Pending;
@@ -50,7 +50,7 @@ impl Timed {
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }
 
-    /// The early bytes, as many as there is room for.
+    /// Copies early bytes, as many as fit.
     fn read_early(&mut self, buffer: &mut ReadBuf<'_>) {
         let count = self.early.len().min(buffer.remaining());
         buffer.put_slice(&self.early[..count]);
@@ -100,7 +100,7 @@ impl AsyncWrite for Timed {
         ready!(Pin::new(&mut self.stream).poll_flush(context))?;
         self.writing = false;
         self.rest();
-        // An answer was written; the timer must wake us, because hyper may not look for bytes again.
+        // After a response the timer must wake this, because hyper may not poll for bytes.
         let _ = self.expire(context);
         Poll::Ready(Ok(()))
     }

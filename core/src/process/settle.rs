@@ -35,7 +35,7 @@ struct Job {
 impl Engine {
     pub(super) async fn settle(&self, lease: Lease, payment: Option<Lease>, ended: HandlerExit) {
         let HandlerExit::With(ending, dead) = ended else {
-            tracing::warn!(callback = %lease.id, "lost the lease while handling; whoever has it now settles");
+            tracing::warn!(callback = %lease.id, "lost the lease while handling; its new holder settles the callback");
             return;
         };
         let due_after = match &ending {
