@@ -133,7 +133,7 @@ pub async fn every_kind_is_acknowledged_byte_for_byte(serve: &Serve) {
 }
 
 /// First, duplicate, variant, conflict: all are acknowledged, and told apart.
-pub async fn verdicts_do_not_change_the_answer(serve: &Serve) {
+pub async fn verdicts_do_not_change_the_acknowledgement(serve: &Serve) {
     let served = Served::new(serve).await;
     let spaced = String::from_utf8(push("k")).expect("text").replace(':', " : ");
     let other = String::from_utf8(push("k")).expect("text").replace("1032", "0");
@@ -185,7 +185,7 @@ pub async fn a_trailing_slash_is_the_same_url(serve: &Serve) {
 }
 
 /// The content type says nothing: Daraja's is `application/json;charset=UTF-8`, and none will do.
-pub async fn any_content_type_will_do(serve: &Serve) {
+pub async fn any_content_type_is_accepted(serve: &Serve) {
     let served = Served::new(serve).await;
     let path = format!("/pay/{SECRET}/stk");
     for content_type in [
@@ -203,7 +203,7 @@ pub async fn any_content_type_will_do(serve: &Serve) {
 }
 
 /// A body may come in chunks.
-pub async fn a_chunked_body_is_put_together(serve: &Serve) {
+pub async fn a_chunked_body_is_read(serve: &Serve) {
     let served = Served::new(serve).await;
     let mut bytes = format!(
         "POST /pay/{SECRET}/stk HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
@@ -255,7 +255,7 @@ pub async fn a_compressed_body_is_refused(serve: &Serve) {
 }
 
 /// Hostile and broken bodies are kept as they came, and acknowledged.
-pub async fn what_cannot_be_read_is_kept_as_it_came(serve: &Serve) {
+pub async fn an_unparsable_body_is_stored_unchanged(serve: &Serve) {
     let served = Served::new(serve).await;
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000)).into_bytes();
     let bodies: [&[u8]; 9] = [
@@ -285,7 +285,7 @@ pub async fn what_cannot_be_read_is_kept_as_it_came(serve: &Serve) {
 }
 
 /// A body that dribbles is given up on.
-pub async fn a_body_that_dribbles_is_given_up_on(serve: &Serve) {
+pub async fn a_slow_body_times_out(serve: &Serve) {
     let served = Served::new(serve).await;
     let began = Instant::now();
     let head = format!(
@@ -297,7 +297,7 @@ pub async fn a_body_that_dribbles_is_given_up_on(serve: &Serve) {
 }
 
 /// Who hangs up in the middle of a body has said nothing; who hangs up while we work on it has said all.
-pub async fn hanging_up_changes_nothing_behind_the_body(serve: &Serve) {
+pub async fn a_disconnect_after_the_body_changes_nothing(serve: &Serve) {
     let served = Served::new(serve).await;
     let path = format!("/pay/{SECRET}/c2b/validation");
     // The handler takes a while over this account.
@@ -320,7 +320,7 @@ pub async fn hanging_up_changes_nothing_behind_the_body(serve: &Serve) {
 }
 
 /// The peer is the other end of the connection, whatever headers say.
-pub async fn the_peer_is_the_other_end_of_the_connection(serve: &Serve) {
+pub async fn the_client_ip_is_that_of_the_connection(serve: &Serve) {
     let served = Served::new(serve).await;
     let path = format!("/pay/{SECRET}/stk");
     let headers = [

@@ -37,63 +37,63 @@ pub fn run(future: impl Future<Output = ()>) {
 macro_rules! store_tests {
     ($store:expr) => {
         $crate::store_tests! { @each $store;
-            a_first_delivery_is_told_from_repetitions_and_contradictions
+            first_duplicate_variant_and_conflict_are_distinguished
             outcomes_progress
-            what_contradicts_an_expectation_is_not_known
-            confirmations_agree_where_both_tell
+            a_contradicted_expectation_does_not_count_as_stored
+            details_are_compared_only_if_both_have_them
             a_receipt_under_two_keys_of_one_kind_is_a_contradiction
-            the_deliveries_of_one_batch_see_each_other
-            deliveries_of_the_same_moment_are_two
-            of_racing_recorders_exactly_one_is_first
-            a_payment_is_recorded_with_the_first_callback_that_shows_it
-            what_cannot_be_read_is_kept_once
-            a_decision_stands_for_every_repetition
-            racing_claimants_share_the_work_and_nobody_gets_the_same
-            a_claim_takes_the_kinds_asked_for
+            deliveries_of_one_batch_see_each_other
+            two_deliveries_at_the_same_time_are_two
+            exactly_one_of_racing_recorders_is_first
+            a_payment_is_recorded_with_its_first_callback
+            an_unparsable_body_is_stored_once
+            a_repeated_validation_gets_the_stored_decision
+            racing_claims_never_return_the_same_callback
+            a_claim_returns_only_its_kinds
             an_interruption_costs_no_attempt
-            suspects_have_lanes_of_their_own
-            what_is_interrupted_alone_is_noted
-            a_payment_is_settled_with_a_callback_that_accounts_for_it
-            a_payment_is_given_back_with_a_callback_that_failed
-            a_payment_is_left_alone_by_whoever_has_no_room_for_it
+            suspects_are_claimed_in_their_own_lanes
+            interruptions_alone_are_counted_separately
+            a_payment_is_settled_with_its_callback
+            a_payment_is_ready_again_after_its_callback_failed
+            a_claim_without_a_permit_for_payments_leaves_the_payment
             a_payment_that_another_release_failed_at_is_claimed_with_its_callback
-            what_is_left_to_others_holds_up_nothing
-            a_payment_in_hand_with_its_callback_takes_over_its_reference
+            callbacks_left_to_other_processes_block_nothing
+            a_payment_that_runs_with_its_callback_takes_a_late_reference
             a_callback_is_not_settled_without_its_payment
             the_payment_of_a_released_callback_is_claimed_with_it
             a_payment_learns_its_reference_in_every_order
-            a_receipt_is_told_once_also_by_an_update
-            a_payment_is_swept_with_a_callback_whose_process_ended
-            a_callback_whose_payment_was_handled_is_left_to_others
-            a_payment_that_waits_is_due_when_its_reference_is_known
+            a_receipt_is_unique_also_for_an_update
+            a_payment_is_reclaimed_with_its_callback
+            a_callback_whose_payment_was_handled_is_not_claimed
+            a_waiting_payment_is_due_when_its_reference_arrives
             a_payment_that_was_handled_without_its_reference_is_completed
             a_payment_that_was_handled_without_its_account_is_completed
             a_payment_that_a_handler_may_have_seen_is_completed_also_while_it_waits
             a_payment_whose_attempt_was_given_back_is_completed
             a_payment_whose_reference_was_purged_is_not_completed
             a_released_callback_gets_its_reference
-            what_is_done_can_be_handled_again
-            what_was_purged_can_be_recognised_and_not_be_read
-            what_waits_is_counted_by_kind
+            a_done_callback_can_be_handled_again
+            a_purged_callback_contains_no_personal_data
+            ready_callbacks_are_counted_per_kind
             a_store_belongs_to_one_inbox
             a_lost_lease_changes_nothing
-            a_renewed_lease_is_not_swept
+            a_renewed_lease_is_not_reclaimed
             a_retry_is_due_later
-            a_callback_may_be_due_later_from_the_start
-            a_release_does_not_count
-            the_dead_run_again_after_a_requeue
+            a_callback_can_be_recorded_with_a_delay
+            a_snoozed_attempt_does_not_count
+            a_dead_callback_runs_again_after_a_requeue
             a_held_callback_is_released_with_its_payment
-            what_is_open_can_be_dismissed
-            siblings_know_each_other
+            held_and_dead_callbacks_can_be_dismissed
+            a_claim_returns_related_callbacks
             lists_are_filtered_and_paged
-            what_is_known_under_a_key_is_found_with_its_body
+            find_returns_bodies
             a_purged_callback_is_still_recognised
-            purges_at_once_hide_a_key_once
-            what_bears_a_time_ahead_holds_up_no_purge
-            depths_are_counted
-            the_quarantine_is_trimmed_from_its_oldest
-            whoever_goes_away_leaves_all_or_nothing
-            a_closed_store_says_so
+            concurrent_purges_replace_a_key_once
+            a_callback_from_the_future_does_not_block_a_purge
+            callbacks_are_counted_per_state
+            the_quarantine_is_trimmed_oldest_first
+            a_dropped_call_is_all_or_nothing
+            a_closed_store_returns_an_error
         }
     };
     (@each $store:expr; $($behaviour:ident)*) => {
@@ -113,18 +113,18 @@ macro_rules! http_tests {
     ($serve:expr) => {
         $crate::http_tests! { @each $serve;
             every_kind_is_acknowledged_byte_for_byte
-            verdicts_do_not_change_the_answer
+            verdicts_do_not_change_the_acknowledgement
             a_wrong_secret_is_an_unknown_path
             other_methods_are_not_allowed
             a_trailing_slash_is_the_same_url
-            any_content_type_will_do
-            a_chunked_body_is_put_together
+            any_content_type_is_accepted
+            a_chunked_body_is_read
             a_large_body_is_refused
             a_compressed_body_is_refused
-            what_cannot_be_read_is_kept_as_it_came
-            a_body_that_dribbles_is_given_up_on
-            hanging_up_changes_nothing_behind_the_body
-            the_peer_is_the_other_end_of_the_connection
+            an_unparsable_body_is_stored_unchanged
+            a_slow_body_times_out
+            a_disconnect_after_the_body_changes_nothing
+            the_client_ip_is_that_of_the_connection
             a_closed_inbox_acknowledges_nothing
             a_per_payment_url_speaks_for_its_payment_alone
             the_source_is_the_hop_beyond_the_proxies
@@ -148,14 +148,14 @@ macro_rules! http_tests {
 macro_rules! transactor_tests {
     ($bench:expr) => {
         $crate::transactor_tests! { @each $bench;
-            preparing_twice_is_preparing_once
-            effects_and_mark_are_committed_together
-            another_mark_is_committed_with_the_first
-            a_rolled_back_transaction_leaves_neither
-            a_dropped_transaction_leaves_neither
-            marks_of_other_callbacks_do_not_matter
-            of_racing_workers_exactly_one_applies
-            a_transaction_that_the_database_ended_costs_nobody_anything
+            prepare_is_idempotent
+            effects_and_key_are_committed_together
+            a_second_key_is_committed_with_the_first
+            a_rolled_back_transaction_leaves_no_effect_and_no_key
+            a_dropped_transaction_leaves_no_effect_and_no_key
+            keys_of_other_callbacks_do_not_matter
+            exactly_one_of_racing_workers_applies
+            a_transaction_that_the_database_ended_is_not_reused
         }
     };
     (@each $bench:expr; $($behaviour:ident)*) => {

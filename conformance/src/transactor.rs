@@ -53,12 +53,12 @@ async fn prepared<B: TransactorBench>(bench: &B) -> Arc<B::Transactor> {
 }
 
 /// Preparing twice is preparing once.
-pub async fn preparing_twice_is_preparing_once<B: TransactorBench>(bench: &B) {
+pub async fn prepare_is_idempotent<B: TransactorBench>(bench: &B) {
     prepared(bench).await.prepare().await.expect("prepare again");
 }
 
 /// Effects and key are committed together, and then the callback is applied.
-pub async fn effects_and_mark_are_committed_together<B: TransactorBench>(bench: &B) {
+pub async fn effects_and_key_are_committed_together<B: TransactorBench>(bench: &B) {
     let transactor = prepared(bench).await;
     let mut tx = begin(bench, "a").await.expect("a new key");
     assert!(bench.write(&mut tx, "a").await);
@@ -68,7 +68,7 @@ pub async fn effects_and_mark_are_committed_together<B: TransactorBench>(bench: 
 }
 
 /// Another key in the same transaction is committed with it, rolled back with it, and found again.
-pub async fn another_mark_is_committed_with_the_first<B: TransactorBench>(bench: &B) {
+pub async fn a_second_key_is_committed_with_the_first<B: TransactorBench>(bench: &B) {
     let transactor = prepared(bench).await;
     for is_committed in [false, true] {
         let mut tx = begin(bench, "one").await.expect("a new key");
@@ -89,7 +89,7 @@ pub async fn another_mark_is_committed_with_the_first<B: TransactorBench>(bench:
 }
 
 /// A rolled back transaction leaves neither effects nor key.
-pub async fn a_rolled_back_transaction_leaves_neither<B: TransactorBench>(bench: &B) {
+pub async fn a_rolled_back_transaction_leaves_no_effect_and_no_key<B: TransactorBench>(bench: &B) {
     let transactor = prepared(bench).await;
     let mut tx = begin(bench, "b").await.expect("a new key");
     assert!(bench.write(&mut tx, "b").await);
@@ -100,7 +100,7 @@ pub async fn a_rolled_back_transaction_leaves_neither<B: TransactorBench>(bench:
 }
 
 /// A dropped transaction, of a handler that panicked or overran, leaves neither.
-pub async fn a_dropped_transaction_leaves_neither<B: TransactorBench>(bench: &B) {
+pub async fn a_dropped_transaction_leaves_no_effect_and_no_key<B: TransactorBench>(bench: &B) {
     let transactor = prepared(bench).await;
     let mut tx = begin(bench, "c").await.expect("a new key");
     assert!(bench.write(&mut tx, "c").await);
@@ -113,7 +113,7 @@ pub async fn a_dropped_transaction_leaves_neither<B: TransactorBench>(bench: &B)
 }
 
 /// Marks of other callbacks, of other kinds too, do not matter.
-pub async fn marks_of_other_callbacks_do_not_matter<B: TransactorBench>(bench: &B) {
+pub async fn keys_of_other_callbacks_do_not_matter<B: TransactorBench>(bench: &B) {
     let transactor = prepared(bench).await;
     let tx = begin(bench, "d").await.expect("a new key");
     transactor.commit(tx).await.expect("commit");
@@ -127,7 +127,7 @@ pub async fn marks_of_other_callbacks_do_not_matter<B: TransactorBench>(bench: &
 }
 
 /// Of workers that have the same callback in hand, exactly one applies it.
-pub async fn of_racing_workers_exactly_one_applies<B: TransactorBench>(bench: &B) {
+pub async fn exactly_one_of_racing_workers_applies<B: TransactorBench>(bench: &B) {
     let transactor = prepared(bench).await;
     for round in 0..10 {
         let key = format!("race {round}");
@@ -159,7 +159,7 @@ pub async fn of_racing_workers_exactly_one_applies<B: TransactorBench>(bench: &B
 /// A transaction that the database ended by itself (a full disk, a deadlock, a connection that was cut) is never reported as
 /// committed, leaves nothing of what a handler did before or after, and costs the pool no connection: more of them than a pool
 /// holds, and everything goes on.
-pub async fn a_transaction_that_the_database_ended_costs_nobody_anything<B: TransactorBench>(bench: &B) {
+pub async fn a_transaction_that_the_database_ended_is_not_reused<B: TransactorBench>(bench: &B) {
     let transactor = prepared(bench).await;
     for way in 0..bench.endings() {
         let key = format!("ended {way}");

@@ -11,7 +11,7 @@ pub const AHEAD: Duration = Duration::from_secs(48 * 60 * 60);
 
 /// Retries and expired leases that were scheduled by a clock which was two days ahead are due again soon after it is set
 /// back. `set_ahead` sets how far the store's clock is ahead.
-pub async fn what_a_clock_that_was_ahead_has_scheduled_is_due_again(
+pub async fn rows_scheduled_by_a_clock_that_was_ahead_are_rescheduled(
     store: Shared,
     mut set_ahead: impl AsyncFnMut(Duration),
 ) {

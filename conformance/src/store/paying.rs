@@ -38,7 +38,7 @@ fn of_order(mut delivery: Delivery, order: &str) -> Delivery {
 }
 
 /// Whoever does not handle payments settles a callback's payment with it: a release that does finds it done.
-pub async fn a_payment_is_settled_with_a_callback_that_accounts_for_it(store: Shared) {
+pub async fn a_payment_is_settled_with_its_callback(store: Shared) {
     let push = record(&store, paid("push", "RCPT1")).await;
     let (payment, _) = push.payment.expect("a payment");
     let claimed = claim_without(&store, LONG).await.pop().expect("the push");
@@ -49,15 +49,15 @@ pub async fn a_payment_is_settled_with_a_callback_that_accounts_for_it(store: Sh
     assert_eq!(store.settle(&[done]).await.unwrap(), [SettleResult::Written], "again");
     assert_eq!((state(&store, push.id).await, state(&store, payment).await), (State::Done, State::Done));
     // The other callback of the same payment is handled by the same release, and told of no payment by the next one.
-    let twin = record(&store, confirmed("RCPT1")).await;
-    assert_eq!(super::payment(&twin), Some(Verdict::Variant));
+    let confirmation = record(&store, confirmed("RCPT1")).await;
+    assert_eq!(super::payment(&confirmation), Some(Verdict::Variant));
     let claimed = claim_without(&store, LONG).await.pop().expect("the confirmation");
     assert_eq!((claimed.kind, claimed.payment), (Kind::C2bConfirmation, None));
     assert!(claim(&store, 10, LONG).await.is_empty());
 }
 
 /// Whoever handles payments, and has no room for them just now, leaves them alone.
-pub async fn a_payment_is_left_alone_by_whoever_has_no_room_for_it(store: Shared) {
+pub async fn a_claim_without_a_permit_for_payments_leaves_the_payment(store: Shared) {
     let push = record(&store, paid("push", "RCPT1")).await;
     let kinds = [Kind::Stk];
     let claim = Claim { handles_payments: true, ..Claim::new(&kinds, 10, LONG) };
@@ -69,7 +69,7 @@ pub async fn a_payment_is_left_alone_by_whoever_has_no_room_for_it(store: Shared
 }
 
 /// A callback that was not handled to its end gives its payment back: the next release handles it.
-pub async fn a_payment_is_given_back_with_a_callback_that_failed(store: Shared) {
+pub async fn a_payment_is_ready_again_after_its_callback_failed(store: Shared) {
     let push = record(&store, paid("push", "RCPT1")).await;
     let claimed = claim_without(&store, LONG).await.pop().expect("the push");
     let retry = Completion::Retry { after: LONG, error: "no bread".into() };
@@ -81,7 +81,7 @@ pub async fn a_payment_is_given_back_with_a_callback_that_failed(store: Shared) 
 }
 
 /// The same when the process ended: both leases expire.
-pub async fn a_payment_is_swept_with_a_callback_whose_process_ended(store: Shared) {
+pub async fn a_payment_is_reclaimed_with_its_callback(store: Shared) {
     record(&store, paid("push", "RCPT1")).await;
     let claimed = claim_without(&store, SHORT).await.pop().expect("the push");
     let leases = [claimed.lease, claimed.payment.expect("its payment")];
@@ -95,7 +95,7 @@ pub async fn a_payment_is_swept_with_a_callback_whose_process_ended(store: Share
 }
 
 /// Once a payment was handled as one, its callbacks are left to those who handle payments.
-pub async fn a_callback_whose_payment_was_handled_is_left_to_others(store: Shared) {
+pub async fn a_callback_whose_payment_was_handled_is_not_claimed(store: Shared) {
     record(&store, paid("push", "RCPT1")).await;
     let payment = claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await.pop().expect("the payment");
     assert!(claim_without(&store, LONG).await.is_empty(), "it is in hand");
@@ -124,7 +124,7 @@ pub async fn a_payment_that_another_release_failed_at_is_claimed_with_its_callba
 }
 
 /// A reference that becomes known while a payment is in hand with its callback, and then given back, is not lost.
-pub async fn a_payment_in_hand_with_its_callback_takes_over_its_reference(store: Shared) {
+pub async fn a_payment_that_runs_with_its_callback_takes_a_late_reference(store: Shared) {
     record(&store, paid("push", "RCPT1")).await;
     let claimed = claim_without(&store, LONG).await.pop().expect("the push");
     record(&store, *of_order(paid("push", "RCPT1"), "order-1").payment.expect("a payment")).await;
@@ -136,7 +136,7 @@ pub async fn a_payment_in_hand_with_its_callback_takes_over_its_reference(store:
 }
 
 /// However many callbacks are left to others, what comes after them is claimed.
-pub async fn what_is_left_to_others_holds_up_nothing(store: Shared) {
+pub async fn callbacks_left_to_other_processes_block_nothing(store: Shared) {
     for number in 0..20 {
         record(&store, paid(&format!("push-{number}"), &format!("RCPT{number}"))).await;
     }
@@ -199,7 +199,7 @@ pub async fn a_payment_learns_its_reference_in_every_order(store: Shared) {
 }
 
 /// A receipt belongs to one callback of a kind, also where an outcome was unknown before.
-pub async fn a_receipt_is_told_once_also_by_an_update(store: Shared) {
+pub async fn a_receipt_is_unique_also_for_an_update(store: Shared) {
     record(&store, paid("one", "RCPT1")).await;
     record(&store, stk("other", "1037", 0, "", "nobody knows")).await;
     assert_eq!(record(&store, paid("other", "RCPT1")).await.verdict, Verdict::Conflict);
@@ -207,7 +207,7 @@ pub async fn a_receipt_is_told_once_also_by_an_update(store: Shared) {
 
 /// The confirmation comes first and knows no order; the push's callback does. While the payment waits, it becomes due at once,
 /// and whoever claims it finds the other.
-pub async fn a_payment_that_waits_is_due_when_its_reference_is_known(store: Shared) {
+pub async fn a_waiting_payment_is_due_when_its_reference_arrives(store: Shared) {
     let mut first = confirmed("RCPT1");
     first.payment.as_mut().expect("a payment").due_after = LONG;
     record(&store, first).await;
@@ -216,7 +216,7 @@ pub async fn a_payment_that_waits_is_due_when_its_reference_is_known(store: Shar
     assert_eq!(payment(&push), Some(Verdict::Variant));
     let claimed = claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await.pop().expect("the payment");
     assert_eq!(claimed.reference.as_ref().map(Sensitive::as_str), Some("order-1"));
-    let push = claimed.related.iter().find(|sibling| sibling.kind == Kind::Stk).expect("the push");
+    let push = claimed.related.iter().find(|related| related.kind == Kind::Stk).expect("the push");
     assert_eq!(push.reference.as_ref().map(Sensitive::as_str), Some("order-1"));
     let completed = store.list(&Filter::default().kind(Kind::PaymentCompleted)).await.unwrap();
     assert!(completed.is_empty(), "it was not too late");

@@ -64,7 +64,7 @@ pub async fn a_purged_callback_is_still_recognised(store: Shared) {
 }
 
 /// What a purge leaves tells nothing: a receipt is known again, and cannot be read, nor can what the callback said.
-pub async fn what_was_purged_can_be_recognised_and_not_be_read(store: Shared) {
+pub async fn a_purged_callback_contains_no_personal_data(store: Shared) {
     let push = record(&store, stk("push", "0", 500, "RCPT1", "Success")).await;
     let (payment, _) = push.payment.expect("a payment");
     for claimed in claim(&store, 10, LONG).await {
@@ -92,13 +92,17 @@ pub async fn what_was_purged_can_be_recognised_and_not_be_read(store: Shared) {
     assert_eq!(reworded.verdict, Verdict::Variant);
     let forged = record(&store, stk("other", "0", 500, "RCPT1", "Success")).await;
     assert_eq!(forged.verdict, Verdict::Conflict, "its receipt belongs to another");
-    let twin = delivery_of(&Kind::C2bConfirmation, r#"{"TransID":"RCPT1","TransAmount":"500"}"#);
-    let twin = record(&store, twin).await;
-    assert_eq!((twin.verdict, super::payment(&twin)), (Verdict::First, Some(Verdict::Variant)), "money is booked once");
+    let confirmation = delivery_of(&Kind::C2bConfirmation, r#"{"TransID":"RCPT1","TransAmount":"500"}"#);
+    let confirmation = record(&store, confirmation).await;
+    assert_eq!(
+        (confirmation.verdict, super::payment(&confirmation)),
+        (Verdict::First, Some(Verdict::Variant)),
+        "money is booked once"
+    );
 }
 
 /// What waits, kind by kind.
-pub async fn what_waits_is_counted_by_kind(store: Shared) {
+pub async fn ready_callbacks_are_counted_per_kind(store: Shared) {
     record(&store, failed("a")).await;
     record(&store, failed("b")).await;
     record(&store, delivery_of(&Kind::Ratiba, r#"{"responseHeader":{"requestRefID":"r","responseCode":"1032"}}"#))
@@ -130,7 +134,7 @@ pub async fn a_store_belongs_to_one_inbox(store: Shared) {
 }
 
 /// Two purges at once, by two processes or by an impatient person, hide a key once.
-pub async fn purges_at_once_hide_a_key_once(store: Shared) {
+pub async fn concurrent_purges_replace_a_key_once(store: Shared) {
     let keys: Vec<String> = (0..300).map(|i| format!("k{i}")).collect();
     for key in &keys {
         let mut done = failed(key);
@@ -157,7 +161,7 @@ pub async fn purges_at_once_hide_a_key_once(store: Shared) {
 }
 
 /// A machine's clock that was ahead for a while leaves callbacks that are not old for long. They hold up nothing.
-pub async fn what_bears_a_time_ahead_holds_up_no_purge(store: Shared) {
+pub async fn a_callback_from_the_future_does_not_block_a_purge(store: Shared) {
     let done = |key: &str, received_at: SystemTime| {
         let mut done = failed(key);
         (done.disposition, done.received_at) = (Disposition::Decided, received_at);
@@ -172,7 +176,7 @@ pub async fn what_bears_a_time_ahead_holds_up_no_purge(store: Shared) {
 }
 
 /// What is known under kinds and keys, whole; and what came with a reference.
-pub async fn what_is_known_under_a_key_is_found_with_its_body(store: Shared) {
+pub async fn find_returns_bodies(store: Shared) {
     let first = record(&store, stk("a", "0", 5, "RA", "")).await;
     let conflict = record(&store, failed("a")).await;
     assert_eq!(conflict.verdict, Verdict::Conflict);
@@ -207,7 +211,7 @@ pub async fn what_is_known_under_a_key_is_found_with_its_body(store: Shared) {
 }
 
 /// How many callbacks are in which state.
-pub async fn depths_are_counted(store: Shared) {
+pub async fn callbacks_are_counted_per_state(store: Shared) {
     for i in 0..5 {
         record(&store, failed(&format!("k{i}"))).await;
     }
@@ -223,7 +227,7 @@ pub async fn depths_are_counted(store: Shared) {
 }
 
 /// Of what cannot be read the oldest go first, until the rest fits in; nothing else goes.
-pub async fn the_quarantine_is_trimmed_from_its_oldest(store: Shared) {
+pub async fn the_quarantine_is_trimmed_oldest_first(store: Shared) {
     let first = record(&store, failed("kept")).await;
     let mut ids = Vec::new();
     for i in 0..10 {
@@ -263,7 +267,7 @@ pub async fn the_quarantine_is_trimmed_from_its_oldest(store: Shared) {
 }
 
 /// A future that is dropped has done all of its work or none of it.
-pub async fn whoever_goes_away_leaves_all_or_nothing(store: Shared) {
+pub async fn a_dropped_call_is_all_or_nothing(store: Shared) {
     for i in 0..50 {
         let batch = [
             stk(&format!("a{i}"), "0", 5, &format!("RA{i}"), ""),
@@ -295,7 +299,7 @@ pub async fn whoever_goes_away_leaves_all_or_nothing(store: Shared) {
 }
 
 /// A closed store fails, and says why.
-pub async fn a_closed_store_says_so(store: Shared) {
+pub async fn a_closed_store_returns_an_error(store: Shared) {
     let recorded = record(&store, failed("k")).await;
     store.close().await.unwrap();
     assert!(matches!(store.record(&[failed("l")]).await, Err(StoreError::Closed)));

@@ -9,7 +9,7 @@ use mpesa_callbacks_core::store::{Delivery, Disposition, Filter, State, Verdict}
 use super::{LONG, Shared, claim, delivery_of, failed, payment, record, state, stk};
 
 /// Same bytes, same meaning in other bytes, another meaning: each is told from the others, and kept.
-pub async fn a_first_delivery_is_told_from_repetitions_and_contradictions(store: Shared) {
+pub async fn first_duplicate_variant_and_conflict_are_distinguished(store: Shared) {
     let first = record(&store, stk("k", "1032", 0, "", "cancelled")).await;
     assert_eq!((first.verdict, first.payment), (Verdict::First, None));
     let duplicate = record(&store, stk("k", "1032", 0, "", "cancelled")).await;
@@ -61,7 +61,7 @@ pub async fn outcomes_progress(store: Shared) {
 }
 
 /// What contradicted an expectation when it came does not keep out the one that agrees with it.
-pub async fn what_contradicts_an_expectation_is_not_known(store: Shared) {
+pub async fn a_contradicted_expectation_does_not_count_as_stored(store: Shared) {
     let mut forged = stk("k", "0", 1, "R0", "Success");
     forged.disposition = Disposition::Contradict("its amount is not the one that was expected".into());
     forged.payment = None;
@@ -73,7 +73,7 @@ pub async fn what_contradicts_an_expectation_is_not_known(store: Shared) {
 }
 
 /// A confirmation agrees with what was reconciled: accounts without case and padding, short codes only where both have one.
-pub async fn confirmations_agree_where_both_tell(store: Shared) {
+pub async fn details_are_compared_only_if_both_have_them(store: Shared) {
     let confirmation = |account: &str, code: &str| {
         let body =
             format!(r#"{{"TransID":"T","TransAmount":"5.00","BillRefNumber":"{account}","BusinessShortCode":{code}}}"#);
@@ -84,7 +84,7 @@ pub async fn confirmations_agree_where_both_tell(store: Shared) {
     assert_eq!(record(&store, confirmation("order-2", "null")).await.verdict, Verdict::Conflict);
 }
 
-/// One payment has one callback of a kind: another under another key contradicts, whatever it says. A twin does not.
+/// One payment has one callback of a kind: another under another key contradicts, whatever it says. A confirmation does not.
 pub async fn a_receipt_under_two_keys_of_one_kind_is_a_contradiction(store: Shared) {
     let first = record(&store, stk("a", "0", 5, "R1", "Success")).await;
     assert_eq!((first.verdict, payment(&first)), (Verdict::First, Some(Verdict::First)));
@@ -92,15 +92,15 @@ pub async fn a_receipt_under_two_keys_of_one_kind_is_a_contradiction(store: Shar
     assert_eq!((forged.verdict, payment(&forged)), (Verdict::Conflict, None));
     assert_eq!(state(&store, forged.id).await, State::Held);
     assert_eq!(record(&store, stk("b", "0", 5, "R1", "Success")).await.verdict, Verdict::Duplicate);
-    let twin = delivery_of(&Kind::C2bConfirmation, r#"{"TransID":"R1","TransAmount":"5.00"}"#);
-    let twin = record(&store, twin).await;
-    assert_eq!((twin.verdict, payment(&twin)), (Verdict::First, Some(Verdict::Variant)));
+    let confirmation = delivery_of(&Kind::C2bConfirmation, r#"{"TransID":"R1","TransAmount":"5.00"}"#);
+    let confirmation = record(&store, confirmation).await;
+    assert_eq!((confirmation.verdict, payment(&confirmation)), (Verdict::First, Some(Verdict::Variant)));
     let other = record(&store, stk("c", "0", 5, "R2", "Success")).await;
     assert_eq!(other.verdict, Verdict::First);
 }
 
 /// A repetition within one batch is one.
-pub async fn the_deliveries_of_one_batch_see_each_other(store: Shared) {
+pub async fn deliveries_of_one_batch_see_each_other(store: Shared) {
     let batch = [failed("a"), failed("b"), failed("a"), stk("a", "0", 5, "R1", "Success"), failed("b")];
     let verdicts: Vec<_> = store.record(&batch).await.unwrap().iter().map(|recorded| recorded.verdict).collect();
     use Verdict::{Conflict, Duplicate, First};
@@ -109,7 +109,7 @@ pub async fn the_deliveries_of_one_batch_see_each_other(store: Shared) {
 }
 
 /// Two deliveries are two, also when they have the same bytes and arrive in the same microsecond.
-pub async fn deliveries_of_the_same_moment_are_two(store: Shared) {
+pub async fn two_deliveries_at_the_same_time_are_two(store: Shared) {
     let now = SystemTime::now();
     let delivery = || {
         let body = br#"{"TransID":"T","TransAmount":"5.00"}"#;
@@ -125,7 +125,7 @@ pub async fn deliveries_of_the_same_moment_are_two(store: Shared) {
 }
 
 /// Of any number of callers with one key, one is first; the others are judged beside it.
-pub async fn of_racing_recorders_exactly_one_is_first(store: Shared) {
+pub async fn exactly_one_of_racing_recorders_is_first(store: Shared) {
     for round in 0..5 {
         let racers = (0..24).map(|racer| {
             let store = store.clone();
@@ -146,14 +146,14 @@ pub async fn of_racing_recorders_exactly_one_is_first(store: Shared) {
 }
 
 /// One payment, two callbacks: the first that shows the money records it, the other finds it known.
-pub async fn a_payment_is_recorded_with_the_first_callback_that_shows_it(store: Shared) {
+pub async fn a_payment_is_recorded_with_its_first_callback(store: Shared) {
     let push = record(&store, stk("push", "0", 100, "RCPT1", "Success")).await;
     assert_eq!((push.verdict, payment(&push)), (Verdict::First, Some(Verdict::First)));
     let duplicate = record(&store, stk("push", "0", 100, "RCPT1", "Success")).await;
     assert_eq!((duplicate.verdict, duplicate.payment), (Verdict::Duplicate, None));
-    let twin = r#"{"TransID":"RCPT1","TransAmount":"100.00"}"#;
-    let twin = record(&store, delivery_of(&Kind::C2bConfirmation, twin)).await;
-    assert_eq!((twin.verdict, payment(&twin)), (Verdict::First, Some(Verdict::Variant)));
+    let confirmation = r#"{"TransID":"RCPT1","TransAmount":"100.00"}"#;
+    let confirmation = record(&store, delivery_of(&Kind::C2bConfirmation, confirmation)).await;
+    assert_eq!((confirmation.verdict, payment(&confirmation)), (Verdict::First, Some(Verdict::Variant)));
     let forged = r#"{"transactionId":"RCPT1","paidAmount":"9000"}"#;
     let forged = record(&store, delivery_of(&Kind::BillManager, forged)).await;
     assert_eq!(payment(&forged), Some(Verdict::Conflict), "another amount under the same receipt");
@@ -168,7 +168,7 @@ pub async fn a_payment_is_recorded_with_the_first_callback_that_shows_it(store: 
 }
 
 /// A body that cannot be read is kept as it came; the same bytes again are a duplicate.
-pub async fn what_cannot_be_read_is_kept_once(store: Shared) {
+pub async fn an_unparsable_body_is_stored_once(store: Shared) {
     let unreadable = || {
         let mut delivery = failed("sha256:0");
         delivery.disposition = Disposition::Quarantine("not JSON".into());
@@ -184,7 +184,7 @@ pub async fn what_cannot_be_read_is_kept_once(store: Shared) {
 }
 
 /// What was answered is what was recorded: repetitions and variants get the decision that stands.
-pub async fn a_decision_stands_for_every_repetition(store: Shared) {
+pub async fn a_repeated_validation_gets_the_stored_decision(store: Shared) {
     let asked = |amount: &str, name: &str, decision: &str| {
         let body = format!(r#"{{"TransID":"V","TransAmount":"{amount}","FirstName":"{name}"}}"#);
         let mut delivery = delivery_of(&Kind::C2bValidation, &body);

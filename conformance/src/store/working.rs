@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::{LONG, SHORT, Shared, claim, claim_of, claim_one, delivery_of, failed, record, settle, state, stk};
 
 /// Claimants that race get different callbacks, and all of them are claimed.
-pub async fn racing_claimants_share_the_work_and_nobody_gets_the_same(store: Shared) {
+pub async fn racing_claims_never_return_the_same_callback(store: Shared) {
     let batch: Vec<_> = (0..200).map(|i| failed(&format!("c{i}"))).collect();
     store.record(&batch).await.unwrap();
     let claimants = (0..16).map(|_| {
@@ -55,7 +55,7 @@ pub async fn an_interruption_costs_no_attempt(store: Shared) {
 }
 
 /// What was interrupted twice is claimed apart from the others, until it comes to an end.
-pub async fn suspects_have_lanes_of_their_own(store: Shared) {
+pub async fn suspects_are_claimed_in_their_own_lanes(store: Shared) {
     record(&store, failed("suspect")).await;
     for _ in 0..2 {
         claim_when_due(&store, Lane::Main, SHORT).await;
@@ -76,7 +76,7 @@ pub async fn suspects_have_lanes_of_their_own(store: Shared) {
 }
 
 /// An interruption of a callback that ran alone is noted as such. Interrupted often enough, it runs in no other company.
-pub async fn what_is_interrupted_alone_is_noted(store: Shared) {
+pub async fn interruptions_alone_are_counted_separately(store: Shared) {
     record(&store, failed("k")).await;
     for lane in [Lane::Main, Lane::Main, Lane::Alone, Lane::Alone] {
         claim_when_due(&store, lane, SHORT).await;
@@ -100,7 +100,7 @@ async fn claim_when_due(store: &Shared, lane: Lane, lease: Duration) -> Claimed 
 }
 
 /// Callbacks of other kinds than those asked for stay ready, whatever is due.
-pub async fn a_claim_takes_the_kinds_asked_for(store: Shared) {
+pub async fn a_claim_returns_only_its_kinds(store: Shared) {
     for i in 0..30 {
         record(&store, failed(&format!("k{i}"))).await;
     }
@@ -143,7 +143,7 @@ pub async fn a_lost_lease_changes_nothing(store: Shared) {
 }
 
 /// A lease that is renewed lasts.
-pub async fn a_renewed_lease_is_not_swept(store: Shared) {
+pub async fn a_renewed_lease_is_not_reclaimed(store: Shared) {
     record(&store, failed("k")).await;
     let claimed = claim_one(&store, SHORT).await;
     assert_eq!(store.renew(&[claimed.lease], LONG).await.unwrap(), [true]);
@@ -153,7 +153,7 @@ pub async fn a_renewed_lease_is_not_swept(store: Shared) {
 }
 
 /// What is recorded for later is claimed later.
-pub async fn a_callback_may_be_due_later_from_the_start(store: Shared) {
+pub async fn a_callback_can_be_recorded_with_a_delay(store: Shared) {
     let mut later = failed("later");
     later.due_after = SHORT * 20;
     let later = record(&store, later).await;
@@ -180,7 +180,7 @@ pub async fn a_retry_is_due_later(store: Shared) {
 }
 
 /// A release gives the attempt back.
-pub async fn a_release_does_not_count(store: Shared) {
+pub async fn a_snoozed_attempt_does_not_count(store: Shared) {
     record(&store, failed("k")).await;
     for _ in 0..3 {
         let claimed = claim_one(&store, LONG).await;
@@ -193,7 +193,7 @@ pub async fn a_release_does_not_count(store: Shared) {
 }
 
 /// The dead are shown, and run again after a requeue with all their attempts before them.
-pub async fn the_dead_run_again_after_a_requeue(store: Shared) {
+pub async fn a_dead_callback_runs_again_after_a_requeue(store: Shared) {
     let recorded = record(&store, failed("k")).await;
     let claimed = claim_one(&store, LONG).await;
     settle(&store, &claimed, Completion::Dead { error: "given up".into() }).await;
@@ -212,7 +212,7 @@ pub async fn the_dead_run_again_after_a_requeue(store: Shared) {
 }
 
 /// What is done is handled again when somebody wants it, and knows how often.
-pub async fn what_is_done_can_be_handled_again(store: Shared) {
+pub async fn a_done_callback_can_be_handled_again(store: Shared) {
     let recorded = record(&store, failed("k")).await;
     let done = Requeue { reason: Some("a mistake was mended"), ..Requeue::from(State::Done) };
     assert_eq!(store.requeue(recorded.id, &done).await.unwrap(), None, "it is not done yet");
@@ -244,7 +244,7 @@ pub async fn a_held_callback_is_released_with_its_payment(store: Shared) {
 }
 
 /// What waits for somebody's decision can be closed.
-pub async fn what_is_open_can_be_dismissed(store: Shared) {
+pub async fn held_and_dead_callbacks_can_be_dismissed(store: Shared) {
     record(&store, failed("k")).await;
     let conflict = record(&store, stk("k", "0", 5, "R", "Success")).await;
     assert!(store.dismiss(conflict.id).await.unwrap());
@@ -255,20 +255,20 @@ pub async fn what_is_open_can_be_dismissed(store: Shared) {
 }
 
 /// Callbacks of one receipt know each other when they are claimed.
-pub async fn siblings_know_each_other(store: Shared) {
+pub async fn a_claim_returns_related_callbacks(store: Shared) {
     record(&store, stk("push", "0", 100, "RCPT1", "Success")).await;
-    let twin = delivery_of(&Kind::C2bConfirmation, r#"{"TransID":"RCPT1","TransAmount":"100.00"}"#);
-    record(&store, twin).await;
+    let confirmation = delivery_of(&Kind::C2bConfirmation, r#"{"TransID":"RCPT1","TransAmount":"100.00"}"#);
+    record(&store, confirmation).await;
     record(&store, delivery_of(&Kind::C2bConfirmation, r#"{"TransID":"RCPT2","TransAmount":"100.00"}"#)).await;
     let claimed = claim(&store, 10, LONG).await;
-    let sibling = |kind: &Kind, key: &str| {
+    let related = |kind: &Kind, key: &str| {
         let claimed = claimed.iter().find(|claimed| claimed.kind == *kind && claimed.key == key).expect("claimed");
-        claimed.related.first().map(|sibling| (sibling.kind.clone(), sibling.key.as_str().to_owned()))
+        claimed.related.first().map(|related| (related.kind.clone(), related.key.as_str().to_owned()))
     };
-    assert_eq!(sibling(&Kind::Stk, "push"), Some((Kind::C2bConfirmation, "RCPT1".into())));
-    assert_eq!(sibling(&Kind::C2bConfirmation, "RCPT1"), Some((Kind::Stk, "push".into())));
-    assert_eq!(sibling(&Kind::C2bConfirmation, "RCPT2"), None);
+    assert_eq!(related(&Kind::Stk, "push"), Some((Kind::C2bConfirmation, "RCPT1".into())));
+    assert_eq!(related(&Kind::C2bConfirmation, "RCPT1"), Some((Kind::Stk, "push".into())));
+    assert_eq!(related(&Kind::C2bConfirmation, "RCPT2"), None);
     let payment = claimed.iter().find(|claimed| claimed.kind == Kind::Payment && claimed.key == "RCPT1").expect("it");
-    let told: Vec<_> = payment.related.iter().map(|sibling| sibling.kind.clone()).collect();
+    let told: Vec<_> = payment.related.iter().map(|related| related.kind.clone()).collect();
     assert_eq!(told, [Kind::Stk, Kind::C2bConfirmation], "a payment knows all that told of it");
 }

@@ -192,10 +192,10 @@ fn read_as(
     reference: Option<&Sensitive>,
 ) -> Result<Parsed, ParseError> {
     let mut actual = kind.clone();
-    if let Some(twin) = kind.counterpart()
+    if let Some(counterpart) = kind.counterpart()
         && timeout::is_timeout(root, kind.is_timeout())? != kind.is_timeout()
     {
-        actual = twin;
+        actual = counterpart;
     }
     let callback = match actual {
         Kind::Stk => Callback::Stk(StkCallback::read(root, raw)?),

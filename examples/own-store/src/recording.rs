@@ -203,7 +203,7 @@ pub(crate) async fn related(
     .bind(kind.name())
     .fetch_all(connection)
     .await?;
-    let sibling = |(id, topic, key, order): (i64, String, String, Option<String>)| {
+    let related = |(id, topic, key, order): (i64, String, String, Option<String>)| {
         RelatedCallback::new(
             CallbackId::from_stored(id),
             Kind::from_stored_name(&topic),
@@ -211,5 +211,5 @@ pub(crate) async fn related(
             order.map(Sensitive::from),
         )
     };
-    Ok(found.into_iter().map(sibling).collect())
+    Ok(found.into_iter().map(related).collect())
 }

@@ -76,7 +76,7 @@ static LINES: [Line; 13] = {
             "nothing new; stk seen 2 times"),
         line("another outcome under the same key", Stk, Safaricom, "stk/cancelled-1032-docs1.json", (200, SUCCESS),
             "stk conflict, held"),
-        line("the C2B twin of the push", C2bConfirmation, Safaricom, "c2b_confirmation/receipt-equals-stk.json", (200, SUCCESS),
+        line("the C2B confirmation of the push", C2bConfirmation, Safaricom, "c2b_confirmation/receipt-equals-stk.json", (200, SUCCESS),
             "c2b_confirmation first, done; payment variant, done; payment_completed first, done"),
         line("a push was cancelled", Stk, Safaricom, "stk/cancelled-1032-prod-2022-a.json", (200, SUCCESS),
             "stk first, done"),

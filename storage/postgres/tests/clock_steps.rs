@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mpesa_callbacks_conformance::store::clock_steps::what_a_clock_that_was_ahead_has_scheduled_is_due_again;
+use mpesa_callbacks_conformance::store::clock_steps::rows_scheduled_by_a_clock_that_was_ahead_are_rescheduled;
 use mpesa_callbacks_postgres::PostgresStore;
 use mpesa_callbacks_test_servers::Postgres;
 use sqlx::postgres::PgPoolOptions;
@@ -24,5 +24,5 @@ async fn postgres_recovers_from_a_server_clock_that_was_ahead() {
         let micros = i64::try_from(by.as_micros()).unwrap();
         sqlx::query("UPDATE mpesa_callbacks.ahead SET us = $1").bind(micros).execute(&pool).await.unwrap();
     };
-    what_a_clock_that_was_ahead_has_scheduled_is_due_again(Arc::new(store), set_ahead).await;
+    rows_scheduled_by_a_clock_that_was_ahead_are_rescheduled(Arc::new(store), set_ahead).await;
 }

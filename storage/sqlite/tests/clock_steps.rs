@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use mpesa_callbacks_conformance::store::clock_steps::what_a_clock_that_was_ahead_has_scheduled_is_due_again;
+use mpesa_callbacks_conformance::store::clock_steps::rows_scheduled_by_a_clock_that_was_ahead_are_rescheduled;
 use mpesa_callbacks_core::Clock;
 use mpesa_callbacks_core::store::{MemoryStore, Store};
 use mpesa_callbacks_sqlite::SqliteStore;
@@ -21,7 +21,7 @@ impl Clock for Stepped {
 
 async fn step_back_below(store: impl Store, clock: &Stepped) {
     let set_ahead = async |by: Duration| clock.0.store(by.as_secs(), Ordering::SeqCst);
-    what_a_clock_that_was_ahead_has_scheduled_is_due_again(Arc::new(store), set_ahead).await;
+    rows_scheduled_by_a_clock_that_was_ahead_are_rescheduled(Arc::new(store), set_ahead).await;
 }
 
 #[tokio::test]

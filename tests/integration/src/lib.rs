@@ -29,7 +29,7 @@ pub fn paid_push() -> Vec<u8> {
 }
 
 /// The C2B confirmation of the same payment.
-pub fn its_twin() -> Vec<u8> {
+pub fn its_confirmation() -> Vec<u8> {
     fixtures::body("c2b_confirmation/receipt-equals-stk.json")
 }
 

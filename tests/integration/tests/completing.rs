@@ -7,7 +7,7 @@ use std::time::Duration;
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{MemoryStore, State};
 use mpesa_callbacks::{Backoff, Kind};
-use mpesa_callbacks_tests::{Mounted, SECRET, its_twin, paid_push, until};
+use mpesa_callbacks_tests::{Mounted, SECRET, its_confirmation, paid_push, until};
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
@@ -74,7 +74,7 @@ impl Shop {
 #[tokio::test]
 async fn an_order_that_arrives_between_two_attempts_is_told_once() {
     let shop = Shop::open().await;
-    shop.mounted.post("/c2b/confirmation", its_twin()).await;
+    shop.mounted.post("/c2b/confirmation", its_confirmation()).await;
     until("the first attempt failed", async || shop.is_attempted().await).await;
     assert_eq!(shop.mounted.post_for(&Kind::Stk, "order-1", paid_push()).await.status, 200);
     until("its order is known", async || {
@@ -93,7 +93,7 @@ async fn an_order_that_arrives_between_two_attempts_is_told_once() {
 async fn an_order_that_arrives_after_the_payment_was_booked_is_told_once() {
     let shop = Shop::open().await;
     shop.is_broken.store(false, Ordering::SeqCst);
-    shop.mounted.post("/c2b/confirmation", its_twin()).await;
+    shop.mounted.post("/c2b/confirmation", its_confirmation()).await;
     until("it is booked", async || !shop.effects().await.is_empty()).await;
     assert_eq!(shop.mounted.post_for(&Kind::Stk, "order-1", paid_push()).await.status, 200);
     until("all are done", async || {

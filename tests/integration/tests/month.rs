@@ -222,11 +222,11 @@ impl Truth {
         match random.u8(0..8) {
             0 => process.post_for(&order, &paid).await,
             1 => {
-                let (push, twin) = (process.post_for(&order, &paid), process.post("/c2b/confirmation", &till));
+                let (push, confirmation) = (process.post_for(&order, &paid), process.post("/c2b/confirmation", &till));
                 if random.bool() {
-                    tokio::join!(push, twin)
+                    tokio::join!(push, confirmation)
                 } else {
-                    tokio::join!(twin, push)
+                    tokio::join!(confirmation, push)
                 };
             }
             2 => process.post("/c2b/confirmation", &confirmation(&receipt, &order, "254708374149")).await,

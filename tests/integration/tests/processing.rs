@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{Filter, MemoryStore, SqliteStore, State, Store, Verdict};
 use mpesa_callbacks::{Backoff, Inbox, InboxBuilder};
-use mpesa_callbacks_tests::{FlakyStore, Mounted, SECRET, cancelled_push, its_contradiction, its_twin, paid_push};
+use mpesa_callbacks_tests::{
+    FlakyStore, Mounted, SECRET, cancelled_push, its_confirmation, its_contradiction, paid_push,
+};
 use tokio::sync::Notify;
 
 /// Short enough to wait for, and long enough that a busy machine renews it in time.
@@ -243,11 +245,11 @@ async fn the_hooks_are_told() {
 }
 
 #[tokio::test]
-async fn a_handler_learns_of_the_sibling() {
+async fn a_handler_gets_the_related_callback() {
     let (mounted, moody) = moody().await;
     mounted.post("/stk", paid_push()).await;
     mounted.settled().await;
-    mounted.post("/c2b/confirmation", its_twin()).await;
+    mounted.post("/c2b/confirmation", its_confirmation()).await;
     mounted.settled().await;
     assert_eq!(moody.seen().last().unwrap(), "c2b NLJ7RT61SV sibling stk ws_CO_191220191020363925");
 }
@@ -335,7 +337,7 @@ async fn whoever_handles_payments_alone_hears_of_all_of_them() {
     let inbox = Inbox::builder(handler.clone()).store(MemoryStore::new()).secret(SECRET).start().await.unwrap();
     let mounted = Mounted::new(inbox);
     mounted.post("/stk", paid_push()).await;
-    mounted.post("/c2b/confirmation", its_twin()).await;
+    mounted.post("/c2b/confirmation", its_confirmation()).await;
     mounted.post("/stk", cancelled_push("k")).await;
     mounted.settled().await;
     assert_eq!(*handler.0.lock().unwrap(), ["NLJ7RT61SV 100.00 stk"]);
@@ -444,7 +446,7 @@ async fn a_hook_is_told_of_the_payment_that_contradicts_and_can_release_it() {
     let inbox = Inbox::builder(told.clone()).store(MemoryStore::new()).secret(SECRET).start().await.unwrap();
     let mounted = Mounted::new(inbox);
     mounted.post("/stk", paid_push()).await;
-    mounted.post("/c2b/confirmation", String::from_utf8(its_twin()).unwrap().replace("100.00", "900.00")).await;
+    mounted.post("/c2b/confirmation", String::from_utf8(its_confirmation()).unwrap().replace("100.00", "900.00")).await;
     until("told", async || !told.0.lock().unwrap().is_empty()).await;
     let (id, kind) = told.0.lock().unwrap()[0].clone();
     assert_eq!(kind, Kind::Payment);

@@ -68,7 +68,7 @@ fn confirmation(number: usize) -> String {
     format!(r#"{{"TransID":"R{number:06}","TransAmount":"10.00","BillRefNumber":"account"}}"#)
 }
 
-/// Each callback twice, its twin too, to whichever replica comes next.
+/// Each callback twice, its confirmation too, to whichever replica comes next.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whichever_replica_hears_of_a_payment_it_takes_effect_once() {
     const PAYMENTS: usize = 150;

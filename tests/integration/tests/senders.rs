@@ -10,7 +10,7 @@ use mpesa_callbacks::{
     Clock, Environment, InboxBuilder, IpAllowlist, Request, StartError, TrustedProxies, UrlError, UrlFinding, lint_url,
 };
 use mpesa_callbacks_core::transactor::NoTransactor;
-use mpesa_callbacks_tests::{Chunks, Dribble, SECRET, cancelled_push, its_twin, paid_push};
+use mpesa_callbacks_tests::{Chunks, Dribble, SECRET, cancelled_push, its_confirmation, paid_push};
 
 const OTHER: &str = "ffeeddccbbaa99887766554433221100";
 const BASE: &str = "https://shop.example.com/pay";
@@ -112,8 +112,8 @@ async fn a_reference_in_the_url_comes_back_with_the_callback_and_its_payment() {
     let inbox = builder(&shop).start().await.unwrap();
     let urls = inbox.urls_at(BASE).unwrap();
     assert_eq!(post(&inbox, path(&urls.stk_for("order-123").unwrap()), paid_push()).await, 200);
-    // The C2B twin comes to the one URL that is registered, and is the same payment.
-    assert_eq!(post(&inbox, &format!("/{SECRET}/c2b/confirmation"), its_twin()).await, 200);
+    // The C2B confirmation arrives at the one URL that is registered, and is the same payment.
+    assert_eq!(post(&inbox, &format!("/{SECRET}/c2b/confirmation"), its_confirmation()).await, 200);
     let partner = urls.url_for(&Kind::custom("/partner"), "ref").unwrap();
     assert_eq!(post(&inbox, path(&partner), br#"{"id":"1"}"#.to_vec()).await, 200);
     settled(&inbox).await;
@@ -137,7 +137,7 @@ async fn what_is_fed_in_again_under_its_reference_is_a_duplicate() {
     assert_eq!(again.verdict, Verdict::Duplicate);
     for error in [
         inbox.replay_for(&Kind::Stk, "", &paid_push()).await.unwrap_err(),
-        inbox.replay_for(&Kind::C2bConfirmation, "order-123", &its_twin()).await.unwrap_err(),
+        inbox.replay_for(&Kind::C2bConfirmation, "order-123", &its_confirmation()).await.unwrap_err(),
     ] {
         assert!(error.to_string().contains("no URL for this reference"), "{error}");
     }

@@ -12,7 +12,7 @@ use mpesa_callbacks::store::{
     CallbackId, Entry, Spool, SpoolDepth, SpoolId, Spooled, SqliteSpool, State, StoreError, Verdict,
 };
 use mpesa_callbacks_tests::{
-    FlakyStore, Mounted, SECRET, cancelled_push, its_contradiction, its_twin, paid_push, question,
+    FlakyStore, Mounted, SECRET, cancelled_push, its_confirmation, its_contradiction, paid_push, question,
 };
 
 #[derive(Clone, Default)]
@@ -95,8 +95,8 @@ const ROOM: u64 = 1 << 24;
 async fn what_came_while_the_store_was_away_is_acknowledged_and_handled_once_it_is_back() {
     let away = away(ROOM).await;
     let before = SystemTime::now();
-    for body in [paid_push(), its_twin(), cancelled_push("k1"), cancelled_push("k2")] {
-        let path = if body == its_twin() { "/c2b/confirmation" } else { "/stk" };
+    for body in [paid_push(), its_confirmation(), cancelled_push("k1"), cancelled_push("k2")] {
+        let path = if body == its_confirmation() { "/c2b/confirmation" } else { "/stk" };
         assert_eq!(away.mounted.post(path, body).await.status, 200);
     }
     assert_eq!(away.waiting().await, 4);
@@ -107,7 +107,7 @@ async fn what_came_while_the_store_was_away_is_acknowledged_and_handled_once_it_
     let entries = away.come_back().await;
     let names: Vec<_> = entries.iter().map(|entry| (entry.kind.name(), entry.verdict, entry.state)).collect();
     let done = |kind| (kind, Verdict::First, State::Done);
-    // The twin tells of the same payment in other words.
+    // The confirmation reports the same payment.
     let again = ("payment", Verdict::Variant, State::Done);
     assert_eq!(names, [done("stk"), done("payment"), done("c2b_confirmation"), again, done("stk"), done("stk")]);
     for entry in &entries {

@@ -88,7 +88,7 @@ async fn a_repeated_question_gets_the_recorded_answer() {
 }
 
 #[tokio::test]
-async fn twins_that_come_at_once_get_one_answer() {
+async fn concurrent_repetitions_get_one_answer() {
     let (mounted, _) = clerk(MemoryStore::new()).await;
     let asks = (0..16).map(|_| {
         let mounted = mounted.clone();

@@ -71,9 +71,9 @@ impl Rows {
     /// The other callbacks with the same receipt.
     pub(super) fn related(&self, entry: &Entry) -> Vec<RelatedCallback> {
         let Some(receipt) = &entry.receipt else { return Vec::new() };
-        let is_sibling =
+        let is_related =
             |other: &&Entry| other.kind != entry.kind && !other.kind.is_payment() && other.verdict.is_news();
-        let related = self.of_receipt(receipt).into_iter().map(|row| &row.entry).filter(is_sibling);
+        let related = self.of_receipt(receipt).into_iter().map(|row| &row.entry).filter(is_related);
         related
             .map(|one| RelatedCallback::new(one.id, one.kind.clone(), one.key.clone(), one.reference.clone()))
             .collect()
