@@ -336,12 +336,12 @@ impl<H, L> InboxBuilder<H, L> {
         }
         for (option, is_too_large) in [
             ("max_concurrent_handlers", limits.max_concurrent_handlers > Semaphore::MAX_PERMITS.min(u32::MAX as usize)),
-            ("lease", limits.lease > LONGEST),
-            ("lease_check_interval", limits.lease_check_interval > LONGEST),
-            ("handler_timeout", limits.handler_timeout > LONGEST),
-            ("body_timeout", limits.body_timeout > LONGEST),
-            ("recording_timeout", limits.recording_timeout > LONGEST),
-            ("counterpart_timeout", limits.counterpart_timeout > LONGEST),
+            ("lease", limits.lease > MAX_DURATION),
+            ("lease_check_interval", limits.lease_check_interval > MAX_DURATION),
+            ("handler_timeout", limits.handler_timeout > MAX_DURATION),
+            ("body_timeout", limits.body_timeout > MAX_DURATION),
+            ("recording_timeout", limits.recording_timeout > MAX_DURATION),
+            ("counterpart_timeout", limits.counterpart_timeout > MAX_DURATION),
         ] {
             if is_too_large {
                 return Err(StartError::InvalidOption { option, reason: "is too large; durations are at most a week" });
@@ -393,7 +393,7 @@ impl<H, L> InboxBuilder<H, L> {
         let (recorder, recording) = Recorder::start(
             store.clone(),
             expecting.clone(),
-            limits.recording_timeout.saturating_mul(HANGING),
+            limits.recording_timeout.saturating_mul(HANGING_FACTOR),
             closing.clone(),
         );
         let (settler, settling) = Settler::start(store.clone(), limits.lease);
@@ -464,10 +464,10 @@ impl<H, L: fmt::Debug> fmt::Debug for InboxBuilder<H, L> {
 }
 
 /// Longer durations are taken for mistakes.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// A store that needs this many times the recording timeout hangs.
-const HANGING: u32 = 4;
+const HANGING_FACTOR: u32 = 4;
 
 /// Maximum number of hooks that run concurrently.
 const HOOKS: usize = 64;

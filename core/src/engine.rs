@@ -75,7 +75,7 @@ pub(crate) struct Engine {
 }
 
 /// Delay before the next attempt to adopt a store that is unavailable.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+const ADOPT_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Waits until the store has been adopted; `false` when the inbox stops first.
@@ -89,7 +89,7 @@ impl Engine {
                         "nothing is handled until the store is known to be this inbox's"
                     );
                     tokio::select! {
-                        () = sleep(ASK_AGAIN) => {}
+                        () = sleep(ADOPT_RETRY_DELAY) => {}
                         () = self.stopping.cancelled() => return false,
                     }
                 }

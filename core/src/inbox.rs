@@ -78,14 +78,14 @@ impl Inbox {
             engine.giving_up.cancel();
             // A handler that blocks its thread cannot be aborted; its lease expires when the
             // process has ended.
-            if timeout(STOPPING, engine.tasks.wait()).await.is_err() {
+            if timeout(ABORT_TIMEOUT, engine.tasks.wait()).await.is_err() {
                 tracing::error!("a handler does not stop: it blocks its thread");
                 engine.closing.cancel();
                 return self.close().await;
             }
         }
         engine.keepers.close();
-        if timeout(KEEPING, engine.keepers.wait()).await.is_err() {
+        if timeout(KEEPERS_TIMEOUT, engine.keepers.wait()).await.is_err() {
             tracing::error!("the store or the spool does not answer; stopped without waiting for it");
         }
         self.close().await
@@ -110,7 +110,7 @@ impl fmt::Debug for Inbox {
 }
 
 /// Timeout for the last writes to store and spool.
-const KEEPING: Duration = Duration::from_secs(30);
+const KEEPERS_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Timeout for an aborted handler.
-const STOPPING: Duration = Duration::from_secs(5);
+const ABORT_TIMEOUT: Duration = Duration::from_secs(5);

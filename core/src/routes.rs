@@ -182,7 +182,7 @@ pub enum RouteError {
 }
 
 /// M-Pesa waits "usually less than 8 seconds from the moment the request leaves M-PESA" (Daraja 3.0, register URL).
-const MPESA_WAITS: Duration = Duration::from_secs(8);
+const MAX_VALIDATION_TIMEOUT: Duration = Duration::from_secs(8);
 
 impl Routes {
     /// Returns an empty set.
@@ -226,7 +226,7 @@ impl Routes {
             if let Some(pointer) = route.key.as_ref().filter(|pointer| !pointer.starts_with('/')) {
                 return Err(RouteError::NotAPointer { pointer: pointer.clone() });
             }
-            let too_long = |timeout: &Duration| *timeout > MPESA_WAITS || timeout.is_zero();
+            let too_long = |timeout: &Duration| *timeout > MAX_VALIDATION_TIMEOUT || timeout.is_zero();
             if route.kind == Kind::C2bValidation && route.timeout.as_ref().is_some_and(too_long) {
                 return Err(RouteError::ValidationTimeout);
             }

@@ -34,7 +34,7 @@ pub(super) struct Shared {
 }
 
 /// hyper's limit of a head, and of what it reads ahead of a body.
-const BUFFER: usize = 64 * 1024;
+const READ_BUFFER: usize = 64 * 1024;
 
 /// Serves one connection until it closes.
 pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: Shared) {
@@ -70,7 +70,7 @@ async fn answer_all(stream: TcpStream, head: Vec<u8>, until: Instant, peer: Sock
     });
     // hyper's timer would count idle time as part of the next head.
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.header_read_timeout(None).max_buf_size(BUFFER);
+    http.header_read_timeout(None).max_buf_size(READ_BUFFER);
     let mut connection = pin!(http.serve_connection(io, service).with_upgrades());
     let served = tokio::select! {
         // First, so that a received request is begun before hyper is told to stop.

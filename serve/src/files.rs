@@ -1,14 +1,14 @@
 //! The limit of open files: every connection is one.
 
 /// Reserve for the process's databases, logs and outgoing connections.
-const OTHERS: u64 = 256;
+const RESERVED_FILES: u64 = 256;
 
 /// Raises the limit of open files as far as possible, and returns how many of these connections fit.
 ///
 /// A process usually starts with a soft limit of 1,024 and a much higher hard limit (`ulimit -n`,
 /// `ulimit -Hn`). At the limit no connection can be accepted and no database opened.
 pub(super) fn room_for(connections: usize) -> usize {
-    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(OTHERS);
+    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(RESERVED_FILES);
     let limit = match raised(wanted) {
         Ok(limit) => limit,
         Err(error) => {
@@ -32,8 +32,8 @@ pub(super) fn room_for(connections: usize) -> usize {
 /// If the limit is too low, a quarter of it is reserved.
 fn connections_below(limit: u64, wanted: u64) -> u64 {
     match limit >= wanted {
-        true => wanted - OTHERS,
-        false => limit - OTHERS.min(limit.div_ceil(4)),
+        true => wanted - RESERVED_FILES,
+        false => limit - RESERVED_FILES.min(limit.div_ceil(4)),
     }
 }
 

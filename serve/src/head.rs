@@ -6,14 +6,14 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 /// hyper refuses longer heads.
-const LONGEST: usize = 16 * 1024;
+const MAX_HEAD: usize = 16 * 1024;
 
 /// Reads until a head is complete, and returns all bytes. Ten thousand slow clients cost a small buffer
 /// each; hyper would allocate more than 20 KiB for each.
 pub(super) async fn gather(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut head = Vec::with_capacity(512);
     let mut searched = 0;
-    while !has_end(&head[searched..]) && head.len() < LONGEST {
+    while !has_end(&head[searched..]) && head.len() < MAX_HEAD {
         // The end may be split between two reads.
         searched = head.len().saturating_sub(3);
         if stream.read_buf(&mut head).await? == 0 {

@@ -14,10 +14,10 @@ use crate::receive::{delivery_of, error_chain};
 use crate::store::{Delivery, Entry, Filter, Lookup, State, StoreError};
 
 /// How long before the last callback of the previous process to begin: recording takes less.
-const MARGIN: Duration = Duration::from_secs(2 * 60);
+const START_MARGIN: Duration = Duration::from_secs(2 * 60);
 
 /// Callbacks per step.
-const STEP: usize = 200;
+const PAGE: usize = 200;
 
 /// From when on callbacks must be compared again.
 #[derive(Debug)]
@@ -91,17 +91,17 @@ impl Engine {
         let since = match since {
             Since::Time(time) => time,
             _ => match newest.first() {
-                Some(newest) => newest.received_at.checked_sub(MARGIN).unwrap_or(SystemTime::UNIX_EPOCH),
+                Some(newest) => newest.received_at.checked_sub(START_MARGIN).unwrap_or(SystemTime::UNIX_EPOCH),
                 None => return Ok(()),
             },
         };
         for route in self.routes.iter().filter(|route| route.kind().can_be_expected()) {
-            let mut filter = Filter::default().kind(route.kind().clone()).since(since).limit(STEP);
+            let mut filter = Filter::default().kind(route.kind().clone()).since(since).limit(PAGE);
             loop {
                 let page = self.store.list(&filter).await?;
                 self.compare(&page).await?;
                 match page.last() {
-                    Some(last) if page.len() == STEP => filter = filter.before(last.id),
+                    Some(last) if page.len() == PAGE => filter = filter.before(last.id),
                     _ => break,
                 }
             }

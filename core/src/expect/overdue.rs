@@ -8,7 +8,7 @@ use crate::payload::{Expectation, Outcome, Sensitive};
 use crate::store::{Entry, Filter, Lookup, State, StoreError, Verdict};
 
 /// Maximum number of callbacks that are read per reference; there are a few.
-const MANY: usize = 1000;
+const MAX_PER_REFERENCE: usize = 1000;
 
 impl Engine {
     /// Whether the expectation is answered. If not, sets Daraja's id in it, for the query.
@@ -50,7 +50,8 @@ impl Engine {
 
     /// Newest first.
     async fn ids_of(&self, expected: &Expectation) -> Result<Vec<Sensitive>, StoreError> {
-        let filter = Filter::default().kind(Kind::Overdue).reference(expected.reference.as_str()).limit(MANY);
+        let filter =
+            Filter::default().kind(Kind::Overdue).reference(expected.reference.as_str()).limit(MAX_PER_REFERENCE);
         let known = self.store.list(&filter).await?;
         let id = |entry: &Entry| Expectation::id_in(&expected.kind, entry.key.as_str()).map(Sensitive::from);
         Ok(known.iter().filter(|entry| entry.verdict == Verdict::First).filter_map(id).collect())

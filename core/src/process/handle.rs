@@ -21,7 +21,7 @@ use crate::transactor::{IdempotencyKey, IdempotencyKeys, PaymentKeys, Transactor
 use crate::urls::Environment;
 
 /// How long a kind without a handler in this process is left to other processes.
-const UNHANDLED: Duration = Duration::from_secs(5);
+const UNHANDLED_DELAY: Duration = Duration::from_secs(5);
 
 /// Longest delay while the transactor is unavailable.
 const TRANSACTOR_AWAY_MAX_DELAY: Duration = Duration::from_secs(60);
@@ -59,7 +59,7 @@ impl Engine {
         }
         let Some(route) = self.routes.of(&claimed.kind) else {
             // Claims ask only for handled kinds, so another process can handle it.
-            return (HandlerExit::With(Completion::Snoozed { after: UNHANDLED }, None), "released");
+            return (HandlerExit::With(Completion::Snoozed { after: UNHANDLED_DELAY }, None), "released");
         };
         if route.implied {
             if claimed.kind == Kind::PaymentCompleted {

@@ -12,13 +12,13 @@ use crate::receive::error_chain;
 use crate::store::{Waiting, catch_panic};
 
 /// Interval between measurements.
-const MEASURE: Duration = Duration::from_secs(15);
+const MEASURE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// A queue without a handler is logged as a warning after this long. A deployment takes less.
-const UNHANDLED: Duration = Duration::from_secs(60);
+const UNHANDLED_AFTER: Duration = Duration::from_secs(60);
 
 pub(super) async fn keep_measuring(engine: &Engine) {
-    let mut ticks = every(MEASURE);
+    let mut ticks = every(MEASURE_INTERVAL);
     loop {
         ticks.tick().await;
         engine.measure().await;
@@ -52,7 +52,7 @@ impl Engine {
         earlier.difference(&kinds).for_each(observe::waits_no_more);
         for Waiting { kind, count, due_since } in waiting {
             let overdue = now.duration_since(*due_since).unwrap_or_default();
-            if self.routes.of(kind).is_none() && overdue > UNHANDLED {
+            if self.routes.of(kind).is_none() && overdue > UNHANDLED_AFTER {
                 tracing::warn!(
                     %kind,
                     callbacks = count,

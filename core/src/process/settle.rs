@@ -15,10 +15,10 @@ use crate::store::{Completion, Lease, SettleResult, Settlement, Store, StoreErro
 
 /// Capacity of the queue of settlements, and maximum number per commit.
 const QUEUE: usize = 1024;
-const BATCH: usize = 256;
+const MAX_BATCH: usize = 256;
 
 /// Delay before a settlement is offered to the store again.
-const PAUSE: Duration = Duration::from_millis(200);
+const SETTLE_RETRY_DELAY: Duration = Duration::from_millis(200);
 
 /// Sends settlements to the task that writes them; concurrent settlements share one commit.
 #[derive(Debug)]
@@ -92,9 +92,9 @@ impl Settler {
 }
 
 async fn settle_all(store: Arc<dyn Store>, mut receiver: mpsc::Receiver<Job>, lease: Duration) {
-    let mut jobs = Vec::with_capacity(BATCH);
-    while receiver.recv_many(&mut jobs, BATCH).await > 0 {
-        drain_ready(&mut receiver, &mut jobs, BATCH).await;
+    let mut jobs = Vec::with_capacity(MAX_BATCH);
+    while receiver.recv_many(&mut jobs, MAX_BATCH).await > 0 {
+        drain_ready(&mut receiver, &mut jobs, MAX_BATCH).await;
         let (batch, replies): (Vec<_>, Vec<_>) = jobs.drain(..).map(|job| (job.settlement, job.reply)).unzip();
         for (reply, settled) in replies.into_iter().zip(settle_batch(&*store, &batch, Instant::now() + lease).await) {
             // Without an answer the lease expires.
@@ -121,10 +121,10 @@ async fn settle_batch(store: &dyn Store, batch: &[Settlement], until: Instant) -
             Err(error) => {
                 let is_final = matches!(error, StoreError::Closed | StoreError::Refused(_));
                 tracing::warn!(cause = error_chain(&error), callbacks = batch.len(), "cannot settle callbacks");
-                if is_final || Instant::now() + PAUSE > until {
+                if is_final || Instant::now() + SETTLE_RETRY_DELAY > until {
                     return vec![None; batch.len()];
                 }
-                sleep(PAUSE).await;
+                sleep(SETTLE_RETRY_DELAY).await;
             }
         }
     }

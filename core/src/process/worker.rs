@@ -13,7 +13,7 @@ use crate::store::{Claim, Claimed, Lane};
 
 /// Interval of polling for callbacks that nobody announced: due retries, callbacks of other
 /// processes.
-const POLL: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Maximum number of callbacks per claim, so that a crash interrupts few.
 const BATCH: usize = 64;
@@ -41,7 +41,7 @@ pub(crate) async fn work(engine: Arc<Engine>) {
             engine.tasks.spawn(run(engine.clone(), claimed, cancelled, Some(place)));
         }
         if is_idle {
-            let poll = POLL.mul_f64(0.75 + fastrand::f64() / 2.0);
+            let poll = POLL_INTERVAL.mul_f64(0.75 + fastrand::f64() / 2.0);
             tokio::select! {
                 () = engine.wake.notified() => {}
                 () = engine.store.notified() => {}
@@ -75,7 +75,7 @@ pub(crate) async fn poll_suspects(engine: Arc<Engine>) {
             width = (width * 2).min(widest);
             continue;
         }
-        let poll = POLL.mul_f64(0.75 + fastrand::f64() / 2.0);
+        let poll = POLL_INTERVAL.mul_f64(0.75 + fastrand::f64() / 2.0);
         tokio::select! {
             () = sleep(poll) => {}
             () = engine.stopping.cancelled() => return,

@@ -31,13 +31,13 @@ pub(super) struct Decided {
 const VALIDATION_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Part of the timeout that is reserved for recording the decision.
-const RECORDING: Duration = Duration::from_millis(500);
+const RECORDING_RESERVE: Duration = Duration::from_millis(500);
 
 /// Timeout of a validation handler, counted from the request's head. It leaves time to record the
 /// decision.
 pub(super) fn handler_timeout(route: &Route) -> Duration {
     let timeout = route.timeout.unwrap_or(VALIDATION_TIMEOUT);
-    timeout.saturating_sub(RECORDING.min(timeout / 4))
+    timeout.saturating_sub(RECORDING_RESERVE.min(timeout / 4))
 }
 
 impl Engine {
@@ -119,7 +119,7 @@ struct Decisions {
 }
 
 /// Maximum number of decisions; a merchant has a few at a time.
-const PENDING: usize = 10_000;
+const MAX_PENDING: usize = 10_000;
 
 impl Pending {
     fn get(&self, key: &Sensitive, content_digest: &Digest) -> Option<String> {
@@ -134,7 +134,7 @@ impl Pending {
         if let Some(earlier) = decisions.by_question.get(&question) {
             return earlier.clone();
         }
-        if decisions.oldest_first.len() >= PENDING
+        if decisions.oldest_first.len() >= MAX_PENDING
             && let Some(oldest) = decisions.oldest_first.pop_front()
         {
             decisions.by_question.remove(&oldest);

@@ -22,7 +22,7 @@ pub(crate) struct InFlightLimits {
 }
 
 /// Requests per reference. Daraja sends one, sometimes two.
-const PER_REFERENCE: usize = 4;
+const MAX_PER_REFERENCE: usize = 4;
 
 impl InFlightLimits {
     /// `by_secret` requests with the secret, half as many with per-payment URLs, a quarter as many
@@ -103,7 +103,7 @@ impl InFlightLimiter {
             Sender::Validation => (Sort::Validation, validations, None),
             Sender::Token(reference) => {
                 let name = Name::Reference(Digest::of(reference.as_bytes()));
-                (Sort::Token, by_token, Some((name, PER_REFERENCE)))
+                (Sort::Token, by_token, Some((name, MAX_PER_REFERENCE)))
             }
         };
         let mut taken = self.taken();
@@ -194,7 +194,7 @@ mod tests {
         let places = InFlightLimiter::new(InFlightLimits::new(8));
         let validations: Vec<_> = (0..20).filter_map(|_| places.take(Sender::Validation)).collect();
         let leaked: Vec<_> = (0..20).filter_map(|_| places.take(Sender::Token("leaked"))).collect();
-        assert_eq!((validations.len(), leaked.len()), (2, PER_REFERENCE));
+        assert_eq!((validations.len(), leaked.len()), (2, MAX_PER_REFERENCE));
         let confirmations: Vec<_> = (0..20).filter_map(|_| places.take(Sender::Secret(None))).collect();
         assert_eq!(confirmations.len(), 8);
         drop(leaked);

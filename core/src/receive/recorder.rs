@@ -13,8 +13,8 @@ use crate::expect::{Expecting, oldest_expectable};
 use crate::store::{Delivery, Disposition, Recorded, Store, StoreError};
 
 /// Capacity of the queue, and maximum number of deliveries per commit.
-const QUEUE: usize = 1024;
-const BATCH: usize = 256;
+const QUEUE_CAPACITY: usize = 1024;
+const MAX_BATCH: usize = 256;
 
 /// Sends deliveries to the recording task; concurrent deliveries share one commit.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ impl Recorder {
         longest: Duration,
         stop: CancellationToken,
     ) -> (Recorder, impl Future<Output = ()>) {
-        let (sender, receiver) = mpsc::channel(QUEUE);
+        let (sender, receiver) = mpsc::channel(QUEUE_CAPACITY);
         (Recorder { sender }, record_all(store, expecting, receiver, longest, stop))
     }
 
@@ -80,18 +80,18 @@ async fn record_all(
     longest: Duration,
     stop: CancellationToken,
 ) {
-    let mut jobs = Vec::with_capacity(BATCH);
+    let mut jobs = Vec::with_capacity(MAX_BATCH);
     let mut closing = false;
     loop {
         tokio::select! {
-            count = receiver.recv_many(&mut jobs, BATCH) => if count == 0 { return },
+            count = receiver.recv_many(&mut jobs, MAX_BATCH) => if count == 0 { return },
             () = stop.cancelled(), if !closing => {
                 closing = true;
                 receiver.close();
                 continue;
             }
         }
-        drain_ready(&mut receiver, &mut jobs, BATCH).await;
+        drain_ready(&mut receiver, &mut jobs, MAX_BATCH).await;
         let (batch, replies): (Vec<_>, Vec<_>) = jobs.drain(..).map(|job| (*job.delivery, job.reply)).unzip();
         // A store that hangs must not block later deliveries. The callers of these have given up by
         // then.

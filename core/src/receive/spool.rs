@@ -23,7 +23,7 @@ pub(crate) struct Spooling {
 }
 
 /// How long the spool may take before the sender hears 503.
-const LONGEST: Duration = Duration::from_secs(2);
+const SPOOL_PUT_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Spooling {
     pub(crate) fn new(spool: Arc<dyn Spool>) -> Spooling {
@@ -33,7 +33,7 @@ impl Spooling {
     pub(super) async fn put(&self, spooled: Spooled) -> Result<(), Refusal> {
         let kind: Kind = spooled.came_to.clone();
         let batch = [spooled];
-        let put = timeout(LONGEST, catch_panic(self.spool.put(&batch))).await;
+        let put = timeout(SPOOL_PUT_TIMEOUT, catch_panic(self.spool.put(&batch))).await;
         match put.unwrap_or(Err(StoreError::Unavailable("no answer".into()))) {
             Ok(()) => {
                 observe::spooled(&kind);
@@ -56,16 +56,16 @@ pub(crate) struct Breaker {
 }
 
 /// So many failures in a row open it.
-const FAILURES: u32 = 3;
+const BREAKER_FAILURES: u32 = 3;
 
 impl Breaker {
     pub(crate) fn is_open(&self) -> bool {
-        self.failures.load(Ordering::Relaxed) >= FAILURES
+        self.failures.load(Ordering::Relaxed) >= BREAKER_FAILURES
     }
 
     /// The store did not take a callback.
     pub(crate) fn failed(&self) {
-        if self.failures.fetch_add(1, Ordering::Relaxed) + 1 == FAILURES {
+        if self.failures.fetch_add(1, Ordering::Relaxed) + 1 == BREAKER_FAILURES {
             tracing::error!("the store is away: callbacks go to the spool until it is back");
             observe::store_away(true);
         }
@@ -74,7 +74,7 @@ impl Breaker {
     /// The store took a callback.
     pub(crate) fn worked(&self) {
         // Looked at first, because it is nearly always 0 and all callbacks share it.
-        if self.failures.load(Ordering::Relaxed) > 0 && self.failures.swap(0, Ordering::Relaxed) >= FAILURES {
+        if self.failures.load(Ordering::Relaxed) > 0 && self.failures.swap(0, Ordering::Relaxed) >= BREAKER_FAILURES {
             tracing::info!("the store is back");
             observe::store_away(false);
         }
@@ -83,7 +83,7 @@ impl Breaker {
     /// There is nothing to try with: the next callback tries, and opens it again when it fails.
     pub(crate) fn let_one_try(&self) {
         let _ = self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |failures| {
-            (failures >= FAILURES).then_some(FAILURES - 1)
+            (failures >= BREAKER_FAILURES).then_some(BREAKER_FAILURES - 1)
         });
     }
 }

@@ -16,13 +16,13 @@ use crate::payload::Digest;
 
 /// Limit of calls that read or write a few rows. Without one, a server that loses its power between
 /// a query and the answer would block the caller forever: no packet is outstanding, so TCP waits.
-const QUICK: Duration = Duration::from_secs(10);
+const QUICK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Limit of calls that may read many rows, or create tables.
-const SLOW: Duration = Duration::from_secs(60);
+const SLOW_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Limit of a purge, which works in small steps; the next one continues.
-const PURGE: Duration = Duration::from_secs(60 * 60);
+const PURGE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// A store whose every call ends: an error replaces a panic and a missing answer. Repeating a call
 /// whose result is unknown is safe by the contract of [`Store`].
@@ -49,11 +49,11 @@ async fn within<T>(limit: Duration, asking: impl Future<Output = Result<T, Store
 #[async_trait]
 impl Store for GuardedStore {
     async fn adopt(&self, owner: &Owner) -> Result<(), StoreError> {
-        within(SLOW, self.store.adopt(owner)).await
+        within(SLOW_TIMEOUT, self.store.adopt(owner)).await
     }
 
     async fn record(&self, batch: &[Delivery]) -> Result<Vec<Recorded>, StoreError> {
-        within(self.recording_timeout.max(QUICK), self.store.record(batch)).await
+        within(self.recording_timeout.max(QUICK_TIMEOUT), self.store.record(batch)).await
     }
 
     async fn find_decision(
@@ -62,59 +62,59 @@ impl Store for GuardedStore {
         key: &str,
         content_digest: &Digest,
     ) -> Result<Option<String>, StoreError> {
-        within(QUICK, self.store.find_decision(kind, key, content_digest)).await
+        within(QUICK_TIMEOUT, self.store.find_decision(kind, key, content_digest)).await
     }
 
     async fn claim(&self, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
-        within(QUICK, self.store.claim(claim)).await
+        within(QUICK_TIMEOUT, self.store.claim(claim)).await
     }
 
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
-        within(QUICK, self.store.renew(leases, lease)).await
+        within(QUICK_TIMEOUT, self.store.renew(leases, lease)).await
     }
 
     async fn settle(&self, batch: &[Settlement]) -> Result<Vec<SettleResult>, StoreError> {
-        within(QUICK, self.store.settle(batch)).await
+        within(QUICK_TIMEOUT, self.store.settle(batch)).await
     }
 
     async fn reclaim_expired(&self) -> Result<u64, StoreError> {
-        within(SLOW, self.store.reclaim_expired()).await
+        within(SLOW_TIMEOUT, self.store.reclaim_expired()).await
     }
 
     async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError> {
-        within(QUICK, self.store.get(id)).await
+        within(QUICK_TIMEOUT, self.store.get(id)).await
     }
 
     async fn find(&self, lookups: &[Lookup]) -> Result<Vec<Entry>, StoreError> {
-        within(QUICK, self.store.find(lookups)).await
+        within(QUICK_TIMEOUT, self.store.find(lookups)).await
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Entry>, StoreError> {
-        within(SLOW, self.store.list(filter)).await
+        within(SLOW_TIMEOUT, self.store.list(filter)).await
     }
 
     async fn requeue(&self, id: CallbackId, requeue: &Requeue<'_>) -> Result<Option<Requeued>, StoreError> {
-        within(QUICK, self.store.requeue(id, requeue)).await
+        within(QUICK_TIMEOUT, self.store.requeue(id, requeue)).await
     }
 
     async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError> {
-        within(QUICK, self.store.dismiss(id)).await
+        within(QUICK_TIMEOUT, self.store.dismiss(id)).await
     }
 
     async fn purge(&self, age: Duration, extent: Extent) -> Result<u64, StoreError> {
-        within(PURGE, self.store.purge(age, extent)).await
+        within(PURGE_TIMEOUT, self.store.purge(age, extent)).await
     }
 
     async fn trim_quarantine(&self, rows: u64, bytes: u64) -> Result<u64, StoreError> {
-        within(SLOW, self.store.trim_quarantine(rows, bytes)).await
+        within(SLOW_TIMEOUT, self.store.trim_quarantine(rows, bytes)).await
     }
 
     async fn counts(&self) -> Result<StateCounts, StoreError> {
-        within(SLOW, self.store.counts()).await
+        within(SLOW_TIMEOUT, self.store.counts()).await
     }
 
     async fn waiting(&self) -> Result<Vec<Waiting>, StoreError> {
-        within(SLOW, self.store.waiting()).await
+        within(SLOW_TIMEOUT, self.store.waiting()).await
     }
 
     fn notify_peers(&self) {
@@ -126,7 +126,7 @@ impl Store for GuardedStore {
     }
 
     async fn close(&self) -> Result<(), StoreError> {
-        within(SLOW, self.store.close()).await
+        within(SLOW_TIMEOUT, self.store.close()).await
     }
 }
 
@@ -137,9 +137,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_without_an_answer_is_an_error() {
-        let silent = within(QUICK, std::future::pending::<Result<(), StoreError>>()).await;
+        let silent = within(QUICK_TIMEOUT, std::future::pending::<Result<(), StoreError>>()).await;
         assert!(matches!(silent, Err(StoreError::Unavailable(_))));
-        let store = GuardedStore::new(Arc::new(MemoryStore::new()), QUICK);
+        let store = GuardedStore::new(Arc::new(MemoryStore::new()), QUICK_TIMEOUT);
         assert!(store.counts().await.is_ok());
     }
 }

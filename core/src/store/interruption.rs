@@ -38,8 +38,8 @@ pub struct Interruption {
 }
 
 /// Longest delays after an interruption beside others, and alone.
-const LONGEST: Duration = Duration::from_secs(30);
-const LONGEST_ALONE: Duration = Duration::from_secs(3600);
+const MAX_DELAY: Duration = Duration::from_secs(30);
+const MAX_DELAY_ALONE: Duration = Duration::from_secs(3600);
 
 impl Interruption {
     /// The rule, given the lane it ran in and its previous interruptions, in total and alone.
@@ -53,9 +53,9 @@ impl Interruption {
         let doubled = |times: u32| Duration::from_secs(1 << times.min(12));
         let is_alone = lane == Lane::Alone;
         let after = match (is_alone, interruptions) {
-            (true, _) => doubled(interruptions_alone.saturating_add(1)).min(LONGEST_ALONE),
+            (true, _) => doubled(interruptions_alone.saturating_add(1)).min(MAX_DELAY_ALONE),
             (false, 0) => Duration::ZERO,
-            (false, _) => doubled(interruptions - 1).min(LONGEST),
+            (false, _) => doubled(interruptions - 1).min(MAX_DELAY),
         };
         Interruption {
             is_counted: is_alone && interruptions_alone >= FORGIVEN_ALONE,
@@ -86,13 +86,13 @@ impl Lane {
 }
 
 /// Tolerance between the clocks of two machines.
-const SLACK: Duration = Duration::from_secs(60);
+const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
 /// Whether a row was scheduled by a clock that was ahead: it is due in `until_due`, although its
 /// delay is only `wait`. A store reschedules such rows from now, a retry by its delay and a lease
 /// by its length.
 pub fn is_ahead(until_due: Duration, wait: Duration) -> bool {
-    until_due > wait.saturating_add(SLACK)
+    until_due > wait.saturating_add(CLOCK_SLACK)
 }
 
 #[cfg(test)]

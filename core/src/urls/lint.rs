@@ -62,7 +62,7 @@ pub enum UrlFinding {
 
 /// Safaricom documents no limit. Shorter URLs fit into the columns and log lines of systems in
 /// between.
-const MOST: usize = 255;
+const MAX_LENGTH: usize = 255;
 
 /// Hosts of public URL testers and tunnels. "Do not use public URL testers, e.g. ngrok, mockbin or
 /// requestbin, especially on production, they are also usually blocked by the API" (Daraja 3.0,
@@ -137,8 +137,8 @@ pub fn lint_url(url: &str, environment: Environment) -> Vec<UrlFinding> {
         [(authority.has_userinfo(), "a user name"), (uri.has_query(), "a query"), (uri.has_fragment(), "a fragment")];
     findings
         .extend(superfluous.into_iter().filter(|(there, _)| *there).map(|(_, part)| UrlFinding::Superfluous { part }));
-    if url.len() > MOST {
-        findings.push(UrlFinding::TooLong { length: url.len(), most: MOST });
+    if url.len() > MAX_LENGTH {
+        findings.push(UrlFinding::TooLong { length: url.len(), most: MAX_LENGTH });
     }
     findings
 }

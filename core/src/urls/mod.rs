@@ -84,7 +84,7 @@ fn sentence(findings: &[UrlFinding]) -> String {
 }
 
 /// Default lifetime of per-payment URLs. Callbacks have arrived days late.
-const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 impl Inbox {
     /// Returns the callback URLs below the builder's [`public_url`](crate::InboxBuilder::public_url).
@@ -127,7 +127,7 @@ impl Inbox {
 
 impl Urls {
     fn new(engine: Arc<Engine>, base: &str) -> Urls {
-        Urls { engine, base: base.trim_end_matches('/').to_owned(), lifetime: LIFETIME }
+        Urls { engine, base: base.trim_end_matches('/').to_owned(), lifetime: DEFAULT_LIFETIME }
     }
 
     /// Logs what Daraja may reject about the URLs below this base.

@@ -15,16 +15,16 @@ use tokio::time::{sleep, timeout};
 use super::session::Session;
 
 /// At most one hint is sent in this time, however much there is.
-const INTERVAL: Duration = Duration::from_millis(25);
+const NOTIFY_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Delay before the server is asked again for a connection to listen on.
-const RECONNECT: Duration = Duration::from_secs(5);
+const RECONNECT_DELAY: Duration = Duration::from_secs(5);
 
 /// After so long without a hint the connection is tested: a server that lost its power says nothing.
-const SILENCE: Duration = Duration::from_mins(1);
+const TEST_AFTER_SILENCE: Duration = Duration::from_mins(1);
 
 /// Limit of one statement.
-const LIMIT: Duration = Duration::from_secs(5);
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sends hints and hears those of others, on connections of their own.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ async fn send(options: PgConnectOptions, channel: Arc<str>, to_send: Arc<Notify>
         if let Err(error) = in_time(notifying).await {
             tracing::debug!(%error, "cannot tell other processes that there is something to claim; they look anyway");
         }
-        sleep(INTERVAL).await;
+        sleep(NOTIFY_INTERVAL).await;
     }
 }
 
@@ -95,7 +95,7 @@ async fn listen(options: PgConnectOptions, channel: Arc<str>, heard: Arc<Notify>
             // Notifications from before are lost, so poll once.
             heard.notify_one();
             loop {
-                match timeout(SILENCE, listener.recv()).await {
+                match timeout(TEST_AFTER_SILENCE, listener.recv()).await {
                     Ok(notification) => {
                         notification?;
                         heard.notify_one();
@@ -110,14 +110,14 @@ async fn listen(options: PgConnectOptions, channel: Arc<str>, heard: Arc<Notify>
         if let Err(error) = ended {
             tracing::debug!(%error, "cannot hear other processes' hints; looking once a second goes on");
         }
-        sleep(RECONNECT).await;
+        sleep(RECONNECT_DELAY).await;
     }
 }
 
 fn one_connection(options: &PgConnectOptions) -> PgPool {
-    PgPoolOptions::new().max_connections(1).acquire_timeout(LIMIT).connect_lazy_with(options.clone())
+    PgPoolOptions::new().max_connections(1).acquire_timeout(STATEMENT_TIMEOUT).connect_lazy_with(options.clone())
 }
 
 async fn in_time<T>(statement: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
-    timeout(LIMIT, statement).await.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
+    timeout(STATEMENT_TIMEOUT, statement).await.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
 }

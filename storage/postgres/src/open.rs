@@ -13,7 +13,7 @@ use super::session::Session;
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_callbacks.sql")];
 
 /// Key of the advisory lock of processes that start at once: `MPCB`.
-const LOCK: i64 = 0x4d50_4342;
+const MIGRATION_LOCK: i64 = 0x4d50_4342;
 
 const PLACE: &str = "the PostgreSQL server";
 
@@ -63,7 +63,11 @@ async fn check_durable(connection: &mut PgConnection) -> Result<(), StoreError> 
 
 /// Runs the missing migrations in one transaction, one process after the other.
 async fn migrate(connection: &mut PgConnection, schema: &Schema) -> Result<(), StoreError> {
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *connection).await.map_err(store_error)?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(MIGRATION_LOCK)
+        .execute(&mut *connection)
+        .await
+        .map_err(store_error)?;
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
     let is_there: bool = sqlx::query_scalar(schema.sql("SELECT to_regclass('mpesa_callbacks.meta') IS NOT NULL"))
         .fetch_one(&mut *connection)

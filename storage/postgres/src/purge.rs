@@ -13,18 +13,18 @@ use super::session::Session;
 use mpesa_callbacks_core::store::columns::{hidden_digest, hidden_receipt, pseudonym, span};
 
 /// Rows per transaction, so that others do not wait for long.
-const AT_ONCE: i64 = 200;
+const READ_STEP: i64 = 200;
 
 /// Bodies per transaction. Each changes all indexes of its row, and concurrent commits wait for the
 /// log.
-const PURGED_AT_ONCE: usize = 50;
+const PURGE_STEP: usize = 50;
 
 /// Timeout of one step.
-const STEP: Duration = Duration::from_secs(30);
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Limits one of the many steps: a silent server must not stop a purge for an hour.
 async fn in_time<T>(step: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
-    timeout(STEP, step).await.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
+    timeout(STEP_TIMEOUT, step).await.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
 }
 
 pub(super) async fn purge(
@@ -36,7 +36,7 @@ pub(super) async fn purge(
 ) -> sqlx::Result<u64> {
     let (mut purged, mut behind) = (0, 0);
     while let Some((last, ids)) = in_time(purgeable(pool, schema, age, behind, extent)).await? {
-        for ids in ids.chunks(PURGED_AT_ONCE) {
+        for ids in ids.chunks(PURGE_STEP) {
             let began = Instant::now();
             purged += retry_on_deadlock!(in_time(purge_some(pool, schema, hmac_key, ids)))?;
             // Leave the disk to others half of the time.
@@ -69,7 +69,7 @@ async fn purgeable(
     ))
     .bind(behind)
     .bind(span(age))
-    .bind(AT_ONCE)
+    .bind(READ_STEP)
     .fetch_all(&mut *tx)
     .await?;
     tx.commit().await?;
@@ -188,7 +188,7 @@ pub(super) async fn trim_quarantine(pool: &PgPool, schema: &Schema, rows: u64, b
     .fetch_all(&mut *Session::acquire(pool).await?)
     .await?;
     let mut trimmed = 0;
-    for ids in excess.chunks(usize::try_from(AT_ONCE).unwrap_or(1)) {
+    for ids in excess.chunks(usize::try_from(READ_STEP).unwrap_or(1)) {
         trimmed += retry_on_deadlock!(in_time(trim_some(pool, schema, ids)))?;
     }
     Ok(trimmed)

@@ -6,7 +6,7 @@ use mpesa_callbacks_core::store::StoreError;
 use sqlx::AssertSqlSafe;
 
 /// The name that statements are written with, and the default.
-const DEFAULT: &str = "mpesa_callbacks";
+const DEFAULT_SCHEMA: &str = "mpesa_callbacks";
 
 /// A schema of PostgreSQL's, by a name that needs no quotes.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub(super) struct Schema(Cow<'static, str>);
 
 impl Default for Schema {
     fn default() -> Schema {
-        Schema(Cow::Borrowed(DEFAULT))
+        Schema(Cow::Borrowed(DEFAULT_SCHEMA))
     }
 }
 
@@ -42,7 +42,7 @@ impl Schema {
 
     /// A statement of ours, which is written for the default schema, for this one.
     pub(super) fn sql(&self, statement: &'static str) -> AssertSqlSafe<Cow<'static, str>> {
-        if self.0 == DEFAULT {
+        if self.0 == DEFAULT_SCHEMA {
             return AssertSqlSafe(Cow::Borrowed(statement));
         }
         let statement = statement.replace("mpesa_callbacks.", &format!("{}.", self.0));

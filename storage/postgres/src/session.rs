@@ -11,7 +11,7 @@ use tokio::time::timeout;
 /// Timeout for rolling back, and for returning a connection to the pool. sqlx 0.9 pings a returned
 /// connection without a timeout: a server that lost its power never answers, and the pool would lose the
 /// connection's permit for good.
-const RELEASE: Duration = Duration::from_secs(5);
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Begins a transaction.
 ///
@@ -69,7 +69,7 @@ impl Drop for Session {
 
 async fn release(mut connection: PoolConnection<Postgres>, in_transaction: bool) {
     if in_transaction {
-        let rolled_back = timeout(RELEASE, connection.execute(raw_sql("ROLLBACK"))).await;
+        let rolled_back = timeout(RELEASE_TIMEOUT, connection.execute(raw_sql("ROLLBACK"))).await;
         if !matches!(rolled_back, Ok(Ok(_))) {
             // Has a limit of its own.
             connection.close_on_drop();
@@ -77,7 +77,7 @@ async fn release(mut connection: PoolConnection<Postgres>, in_transaction: bool)
         }
     }
     // If time is up, the future is dropped, and the connection is closed with it.
-    let _ = timeout(RELEASE, connection.return_to_pool()).await;
+    let _ = timeout(RELEASE_TIMEOUT, connection.return_to_pool()).await;
 }
 
 impl Deref for Session {

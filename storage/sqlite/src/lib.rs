@@ -60,7 +60,7 @@ pub struct SqliteStore {
 }
 
 /// Rows per transaction of a trim, so that others can write in between.
-const TRIMMED_AT_ONCE: usize = 50;
+const TRIM_STEP: usize = 50;
 
 /// A reading connection; `None` after the store was closed.
 type Reader = Arc<Mutex<Option<Connection>>>;
@@ -239,7 +239,7 @@ impl Store for SqliteStore {
         // Looked for beside the writer, and written a few at a time, so that recording does not wait for long.
         let excess = self.look(move |connection| sql::excess_quarantined(connection, rows, bytes)).await?;
         let mut trimmed = 0;
-        for ids in excess.chunks(TRIMMED_AT_ONCE) {
+        for ids in excess.chunks(TRIM_STEP) {
             let ids = ids.to_vec();
             trimmed += self.writer.write(ids.len(), move |connection| sql::trim_quarantine(connection, &ids)).await?;
         }

@@ -34,10 +34,10 @@ pub(super) const SPOOL: Schema =
 const SAFE_VERSION: i32 = 3_051_003;
 
 /// Files up to this size are checked for damage at every start, which takes a fraction of a second.
-const CHECKED_SIZE: u64 = 64 * 1024 * 1024;
+const MAX_CHECKED_SIZE: u64 = 64 * 1024 * 1024;
 
 /// Timeout for another process that writes.
-const BUSY: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Opens the writing connection.
 pub(super) fn open(path: &Path, schema: &Schema) -> Result<Connection, StoreError> {
@@ -47,7 +47,7 @@ pub(super) fn open(path: &Path, schema: &Schema) -> Result<Connection, StoreErro
     create_for_owner(path);
     let opened = |error: rusqlite::Error| StoreError::Open { place: place(path), source: error.into() };
     let mut connection = Connection::open(path).map_err(opened)?;
-    connection.busy_timeout(BUSY).map_err(opened)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(opened)?;
 
     let failed = |error| store_error(path, error);
     check_ours(&connection, path, schema)?;
@@ -72,7 +72,7 @@ pub(super) fn open(path: &Path, schema: &Schema) -> Result<Connection, StoreErro
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| store_error(path, error))?;
-    connection.busy_timeout(BUSY).map_err(|error| store_error(path, error))?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(|error| store_error(path, error))?;
     connection.pragma_update(None, "query_only", true).map_err(|error| store_error(path, error))?;
     Ok(connection)
 }
@@ -146,7 +146,7 @@ fn migrate(connection: &mut Connection, path: &Path, schema: &Schema) -> Result<
 }
 
 fn check_whole(connection: &Connection, path: &Path) -> Result<(), StoreError> {
-    if std::fs::metadata(path).is_ok_and(|file| file.len() > CHECKED_SIZE) {
+    if std::fs::metadata(path).is_ok_and(|file| file.len() > MAX_CHECKED_SIZE) {
         return Ok(());
     }
     let failed = |error| store_error(path, error);

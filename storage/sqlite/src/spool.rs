@@ -18,7 +18,7 @@ use super::writer::Writer;
 use mpesa_callbacks_core::store::columns::{client_ip, micros, time};
 
 /// Default budget: about 400,000 callbacks.
-const BUDGET: u64 = 256 * 1024 * 1024;
+const DEFAULT_BUDGET: u64 = 256 * 1024 * 1024;
 
 /// Buffers deliveries in a SQLite database in a directory of its own. They survive `kill -9` and a power
 /// cut, as in [`SqliteStore`](super::SqliteStore).
@@ -49,7 +49,7 @@ impl SqliteSpool {
     /// [`StoreError::Open`] if another process owns it, or the disk cannot be written; else as
     /// [`SqliteStore::open`](super::SqliteStore::open).
     pub fn open(directory: impl AsRef<Path>) -> Result<SqliteSpool, StoreError> {
-        SqliteSpool::open_with_budget(directory, BUDGET)
+        SqliteSpool::open_with_budget(directory, DEFAULT_BUDGET)
     }
 
     /// Opens the spool with a budget in bytes, beside a write-ahead log of some megabytes. A delivery
@@ -108,12 +108,12 @@ fn own(directory: &Path) -> Result<File, StoreError> {
     let lock = lock.map_err(|error| failed(error.into()))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(failed(TAKEN.into())),
+        Err(TryLockError::WouldBlock) => Err(failed(OWNED_BY_ANOTHER.into())),
         Err(TryLockError::Error(error)) => Err(failed(error.into())),
     }
 }
 
-const TAKEN: &str = "another process has this spool; give each process a directory of its own";
+const OWNED_BY_ANOTHER: &str = "another process has this spool; give each process a directory of its own";
 
 #[async_trait]
 impl Spool for SqliteSpool {

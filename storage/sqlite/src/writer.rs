@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::errors::{is_failed_fsync, store_error};
 
 /// Maximum number of pieces of work per commit.
-const BATCH: usize = 64;
+const MAX_BATCH: usize = 64;
 
 /// A handle of the writing thread.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ fn write_all(connection: Connection, receiver: &Receiver<Order>, path: &Path) {
     while let Ok(first) = receiver.recv() {
         let mut batch = Vec::new();
         let mut empty_wal = false;
-        for order in std::iter::once(first).chain(receiver.try_iter().take(BATCH - 1)) {
+        for order in std::iter::once(first).chain(receiver.try_iter().take(MAX_BATCH - 1)) {
             match order {
                 Order::Write(work, callbacks) => {
                     since_checkpoint += callbacks;
@@ -117,7 +117,7 @@ fn write_all(connection: Connection, receiver: &Receiver<Order>, path: &Path) {
             }
         }
         fsync_failed = write_batch(&connection, batch, path, fsync_failed);
-        if !fsync_failed && (since_checkpoint >= CHECKPOINT || empty_wal) {
+        if !fsync_failed && (since_checkpoint >= CHECKPOINT_INTERVAL || empty_wal) {
             fsync_failed = checkpoint(&connection, empty_wal);
             since_checkpoint = 0;
         }
@@ -151,7 +151,7 @@ fn write_batch(connection: &Connection, mut batch: Vec<Box<dyn Work>>, path: &Pa
 }
 
 /// Callbacks between two checkpoints: some megabytes of WAL.
-const CHECKPOINT: usize = 500;
+const CHECKPOINT_INTERVAL: usize = 500;
 
 /// Moves the WAL into the database. Returns whether an fsync failed. A full disk or a reader only
 /// delays it.

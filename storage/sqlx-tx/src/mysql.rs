@@ -21,7 +21,7 @@ use super::{ENDED, SqlxTransactor, SqlxTx, unavailable};
 /// they commit the idempotency key, and what follows them would not be repeated after a failure.
 pub type MySqlTx = SqlxTx<MySql>;
 
-const CREATE: &str = "CREATE TABLE IF NOT EXISTS mpesa_callbacks_applied (
+const CREATE_KEYS: &str = "CREATE TABLE IF NOT EXISTS mpesa_callbacks_applied (
     idempotency_key binary(32)  NOT NULL PRIMARY KEY,
     kind       varchar(255) CHARACTER SET utf8mb4 NOT NULL,
     applied_at timestamp   NOT NULL DEFAULT CURRENT_TIMESTAMP
@@ -31,7 +31,7 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS mpesa_callbacks_applied (
 const KEY_LOCK_TIMEOUT: u64 = 2;
 
 /// Timeout of each step of beginning.
-const STEP: Duration = Duration::from_secs(30);
+const BEGIN_STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[async_trait]
 impl Transactor for SqlxTransactor<MySql> {
@@ -53,7 +53,7 @@ impl Transactor for SqlxTransactor<MySql> {
         if has_log != 0 && sync != 1 {
             return Err(TransactorError::NotDurable { setting: "sync_binlog", found: sync.to_string(), needed: "1" });
         }
-        sqlx::raw_sql(CREATE).execute(&self.pool).await.map_err(unavailable)?;
+        sqlx::raw_sql(CREATE_KEYS).execute(&self.pool).await.map_err(unavailable)?;
         Ok(())
     }
 
@@ -139,7 +139,7 @@ async fn begin_with_key(pool: &MySqlPool, key: &IdempotencyKey) -> sqlx::Result<
 }
 
 async fn in_time<T>(step: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
-    timeout(STEP, step).await.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
+    timeout(BEGIN_STEP_TIMEOUT, step).await.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
 }
 
 /// Inserts the key and sets a savepoint; `false` if the key exists.

@@ -14,14 +14,14 @@ use super::{ENDED, SqlxTransactor, SqlxTx, unavailable};
 /// is retried, unless it set a savepoint (`tx.begin()`).
 pub type PgTx = SqlxTx<Postgres>;
 
-const CREATE: &str = "CREATE TABLE IF NOT EXISTS mpesa_callbacks_applied (
+const CREATE_KEYS: &str = "CREATE TABLE IF NOT EXISTS mpesa_callbacks_applied (
     idempotency_key bytea NOT NULL PRIMARY KEY,
     kind       text  NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now()
 )";
 
 /// Key of the advisory lock of processes that start at once: `MPCA`.
-const LOCK: i64 = 0x4d50_4341;
+const PREPARE_LOCK: i64 = 0x4d50_4341;
 
 #[async_trait]
 impl Transactor for SqlxTransactor<Postgres> {
@@ -41,8 +41,12 @@ impl Transactor for SqlxTransactor<Postgres> {
             }
         }
         // `IF NOT EXISTS` alone fails if two processes create it at once.
-        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await.map_err(unavailable)?;
-        sqlx::query(CREATE).execute(&mut *tx).await.map_err(unavailable)?;
+        sqlx::query("SELECT pg_advisory_xact_lock($1)")
+            .bind(PREPARE_LOCK)
+            .execute(&mut *tx)
+            .await
+            .map_err(unavailable)?;
+        sqlx::query(CREATE_KEYS).execute(&mut *tx).await.map_err(unavailable)?;
         tx.commit().await.map_err(unavailable)
     }
 

@@ -18,7 +18,7 @@ use super::{ENDED, SqlxTransactor, SqlxTx, unavailable};
 /// The transactor uses the connection's commit and rollback hooks meanwhile.
 pub type SqliteTx = SqlxTx<Sqlite>;
 
-const CREATE: &str = "CREATE TABLE IF NOT EXISTS mpesa_callbacks_applied (
+const CREATE_KEYS: &str = "CREATE TABLE IF NOT EXISTS mpesa_callbacks_applied (
     idempotency_key BLOB NOT NULL PRIMARY KEY,
     kind       TEXT NOT NULL,
     applied_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
@@ -29,7 +29,7 @@ impl Transactor for SqlxTransactor<Sqlite> {
     type Tx = SqliteTx;
 
     async fn prepare(&self) -> Result<(), TransactorError> {
-        sqlx::query(CREATE).execute(&self.pool).await.map_err(unavailable)?;
+        sqlx::query(CREATE_KEYS).execute(&self.pool).await.map_err(unavailable)?;
         // The inbox settles what is committed here. If a power cut lost it, it would not be applied again.
         let synchronous: i64 =
             sqlx::query_scalar("PRAGMA synchronous").fetch_one(&self.pool).await.map_err(unavailable)?;

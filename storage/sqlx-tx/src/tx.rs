@@ -36,7 +36,7 @@ pub(super) struct Watch {
 const MAX_TRIES: usize = 64;
 
 /// Timeout for rolling back and returning a connection; then it is closed.
-const RELEASE: Duration = Duration::from_secs(5);
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl<DB: Database> SqlxTx<DB> {
     /// Begins one on a connection that is in no transaction.
@@ -120,7 +120,7 @@ fn give_back<DB: Database>(mut connection: PoolConnection<DB>) {
     // Without a runtime sqlx's own drop runs.
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         let returning = connection.return_to_pool();
-        runtime.spawn(async move { tokio::time::timeout(RELEASE, returning).await });
+        runtime.spawn(async move { tokio::time::timeout(RELEASE_TIMEOUT, returning).await });
     }
 }
 

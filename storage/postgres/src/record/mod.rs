@@ -30,7 +30,7 @@ use super::text;
 use mpesa_callbacks_core::store::columns::{hidden_digest, micros, pseudonym};
 
 /// Maximum number of rounds. Each is needed only if another transaction came in between.
-const ROUNDS: usize = 16;
+const MAX_ROUNDS: usize = 16;
 
 /// Id, verdict and decision of one delivery.
 type Found = (CallbackId, Verdict, Option<String>);
@@ -148,7 +148,7 @@ async fn record_each(
     }
     // The same bytes are a duplicate whatever else is stored, so the first look needs no lock.
     let mut is_locked = false;
-    for _ in 0..ROUNDS {
+    for _ in 0..MAX_ROUNDS {
         let open: Vec<usize> = (0..deliveries.len()).filter(|at| found[*at].is_none()).collect();
         if open.is_empty() {
             break;

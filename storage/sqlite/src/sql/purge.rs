@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 use mpesa_callbacks_core::store::columns::{hidden_digest, hidden_receipt, pseudonym, state_number};
 
 /// Bodies per step of a purge: a few milliseconds of the writer.
-const LOOKED_AT_ONCE: i64 = 50;
+const PURGE_STEP: i64 = 50;
 
 /// Returns some callbacks that may be purged (done, and received before this time) with ids above
 /// `behind`, and the id to continue from. `None` if there are no more; or, unless the extent is `All`,
@@ -22,7 +22,7 @@ pub(crate) fn purgeable(
         "SELECT callback_id, received_at, state FROM body CROSS JOIN callback ON callback.id = body.callback_id
          WHERE callback_id > ?1 ORDER BY callback_id LIMIT ?2",
     )?;
-    let mut rows = bodies.query([behind, LOOKED_AT_ONCE])?;
+    let mut rows = bodies.query([behind, PURGE_STEP])?;
     let (mut purgeable, mut last, mut has_old) = (Vec::new(), behind, false);
     while let Some(row) = rows.next()? {
         last = row.get(0)?;

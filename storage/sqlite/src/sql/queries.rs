@@ -27,7 +27,7 @@ pub(crate) fn depth(connection: &Connection) -> Result<StateCounts> {
     Ok(depth)
 }
 
-const ENTRY: &str =
+const ENTRY_COLUMNS: &str =
     "id, kind, key, verdict, state, received_at, seen, last_seen_at, client_ip, reference, receipt, attempts, run_at,
                      settled_at, error, decision, content_digest, outcome, earlier";
 
@@ -53,7 +53,7 @@ fn entry(row: &Row<'_>) -> Result<Entry> {
 
 pub(crate) fn get(connection: &Connection, id: CallbackId) -> Result<Option<Entry>> {
     let found = connection
-        .prepare_cached(&format!("SELECT {ENTRY} FROM callback WHERE id = ?1"))?
+        .prepare_cached(&format!("SELECT {ENTRY_COLUMNS} FROM callback WHERE id = ?1"))?
         .query_row([id.number()], entry)
         .optional()?;
     found.map(|found| with_body(connection, found)).transpose()
@@ -86,7 +86,8 @@ pub(crate) fn find(connection: &Connection, lookups: &[Lookup]) -> Result<Vec<En
             // A lookup that is newer than this version finds nothing.
             _ => continue,
         };
-        let mut statement = connection.prepare_cached(&format!("SELECT {ENTRY} FROM callback WHERE {condition}"))?;
+        let mut statement =
+            connection.prepare_cached(&format!("SELECT {ENTRY_COLUMNS} FROM callback WHERE {condition}"))?;
         for one in statement.query_map(params_from_iter(values), entry)? {
             let one = one?;
             if found.iter().all(|other| other.id != one.id) {
@@ -143,7 +144,7 @@ pub(crate) fn list(connection: &Connection, filter: &Filter) -> Result<Vec<Entry
     }
     values.push(i64::try_from(filter.limit).unwrap_or(i64::MAX).into());
     let sql = format!(
-        "SELECT {ENTRY} FROM callback WHERE {} ORDER BY id DESC LIMIT ?{}",
+        "SELECT {ENTRY_COLUMNS} FROM callback WHERE {} ORDER BY id DESC LIMIT ?{}",
         conditions.join(" AND "),
         values.len()
     );
