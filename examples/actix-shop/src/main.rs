@@ -1,4 +1,4 @@
-//! The shop again, in an actix-web application.
+//! The shop in an actix-web application.
 //!
 //! ```sh
 //! cargo run -p actix-shop      # listens on 127.0.0.1:3000; PORT, DATA_DIR and CALLBACK_SECRET change it
@@ -16,7 +16,7 @@ use clap::Parser;
 use mpesa_callbacks::{Urls, actix_adapter};
 use shop::{NewOrder, Options, Orders, Placed};
 
-/// A small shop that is paid by M-Pesa, in actix-web.
+/// A small shop with M-Pesa payments, in actix-web.
 #[derive(Parser)]
 struct Arguments {
     #[command(flatten)]
@@ -35,7 +35,7 @@ async fn place_order(orders: Data<Orders>, urls: Data<Urls>, order: Json<NewOrde
     Ok(HttpResponse::Created().json(Placed { callback_url }))
 }
 
-/// An access log that names the route. The default one has the path, and the secret in it.
+/// An access log with routes. The default one logs the path, which contains the secret.
 fn access_log() -> Logger {
     let route = |request: &ServiceRequest| request.match_pattern().unwrap_or_else(|| "-".to_owned());
     let method = |request: &ServiceRequest| request.method().to_string();
@@ -65,7 +65,7 @@ async fn main() -> anyhow::Result<()> {
             .service(place_order)
             .service(web::scope("/pay").configure(actix_adapter::configure(&mounted)))
     };
-    // actix-web gives up on heads after 5 seconds, and stops on Ctrl-C and SIGTERM.
+    // actix-web's timeout for heads is 5 s. It stops on Ctrl-C and SIGTERM.
     HttpServer::new(app).bind(address).with_context(|| format!("cannot listen on {address}"))?.run().await?;
     inbox.shutdown(Duration::from_secs(20)).await?;
     Ok(())

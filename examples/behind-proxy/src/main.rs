@@ -1,7 +1,7 @@
-//! An inbox behind nginx, that takes callbacks from Safaricom's addresses only.
+//! An inbox behind nginx that accepts callbacks from Safaricom's addresses only.
 //!
 //! ```sh
-//! cargo run -p behind-proxy           # listens on 127.0.0.1:3000; `nginx.conf` beside this has nginx in front of it
+//! cargo run -p behind-proxy           # listens on 127.0.0.1:3000; run nginx with the `nginx.conf` beside this file
 //! ```
 //!
 //! Safaricom's addresses are the default; `SOURCES=127.0.0.1` lets you try it from your own machine.
@@ -17,7 +17,7 @@ struct Shop;
 
 #[mpesa_callbacks]
 impl Shop {
-    /// Money came in: once per receipt, whichever callbacks told of it.
+    /// Incoming money, once per receipt.
     #[payment]
     async fn paid(&self, payment: Payment, ctx: &CallbackContext) {
         println!("{} received for {:?}, told by {:?}", payment.amount, payment.order(), ctx.client_ip());
@@ -36,11 +36,11 @@ async fn main() -> anyhow::Result<()> {
     let inbox = Inbox::builder(Shop)
         .store(SqliteStore::open(env::var("INBOX").unwrap_or_else(|_| "inbox.db".to_owned()))?)
         .secret(secret)
-        // nginx, and nobody else: what it appends to `X-Forwarded-For` is believed. Whoever connects from elsewhere is taken
-        // for what their connection says.
+        // Only nginx is trusted: the address that it appends to `X-Forwarded-For` is the client IP. For other
+        // peers the client IP is their own address.
         .trusted_proxies(TrustedProxies::addresses(["127.0.0.1"]))
         .ip_allowlist(sources)
-        .sandbox() // without TLS in front; in production say `.public_url("https://…/pay")` instead
+        .sandbox() // no TLS in front; in production call `.public_url("https://…/pay")` instead
         .start()
         .await?;
     println!("{}", inbox.urls_at("http://127.0.0.1:8080/pay")?);

@@ -1,6 +1,6 @@
-//! Callbacks kept in a table of the application's own: a [`Store`] over `schema.sql`, by sqlx on SQLite.
+//! Callbacks in a table of the application's own: a [`Store`] for `schema.sql`, with sqlx and SQLite.
 //!
-//! `tests/contract.rs` runs the contract of stores on it, which is what says that it is right.
+//! `tests/contract.rs` runs the tests of the contract on it.
 
 mod recording;
 
@@ -24,11 +24,11 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool, Transaction}
 
 use self::words::{entry, failed, hidden, hidden_receipt, later, micros, pseudonym, state, time, with_payload};
 
-/// The team's events, with M-Pesa's callbacks among them.
+/// The team's table of events, which also contains M-Pesa's callbacks.
 #[derive(Clone)]
 pub struct PartnerEvents {
     pool: SqlitePool,
-    /// Hides the keys of events whose payload was deleted.
+    /// HMAC key for events whose payload was deleted.
     secret: Arc<[u8; 32]>,
 }
 
@@ -39,8 +39,7 @@ impl std::fmt::Debug for PartnerEvents {
 }
 
 impl PartnerEvents {
-    /// Opens the database, and makes the table when it is not there. The secret belongs where the application keeps its
-    /// others.
+    /// Opens the database and creates the table. Keep the secret with the application's other secrets.
     ///
     /// # Errors
     /// When it cannot be opened.
@@ -49,7 +48,7 @@ impl PartnerEvents {
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            // What was acknowledged must survive a power cut.
+            // Acknowledged callbacks must survive a power cut.
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(10));
         let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await.map_err(failed)?;
@@ -57,12 +56,12 @@ impl PartnerEvents {
         Ok(PartnerEvents { pool, secret: Arc::new(secret) })
     }
 
-    /// Takes the right to write at once: a transaction that reads first could find it taken when it wants to write.
+    /// Takes the write lock at once: a transaction that reads first could fail when it wants to write.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)
     }
 
-    /// Deletes an event's payload, and hides what tells of it.
+    /// Deletes an event's payload and replaces its key, receipt and digests.
     async fn forget(&self, connection: &mut SqliteConnection, row: &SqliteRow) -> sqlx::Result<()> {
         let secret = &self.secret;
         let hide = |bytes: Vec<u8>| hidden(secret, &bytes).to_vec();
@@ -112,7 +111,6 @@ impl Store for PartnerEvents {
         for delivery in batch {
             recorded.push(recording::record(&mut tx, delivery, &self.secret, now).await.map_err(failed)?);
         }
-        // Only what was committed may be acknowledged.
         tx.commit().await.map_err(failed)?;
         Ok(recorded)
     }
@@ -177,7 +175,7 @@ impl Store for PartnerEvents {
             let is_lost = !is_held && working::is_held(&mut tx, *lease).await.map_err(failed)?;
             let is_written = !is_lost && working::settle(&mut tx, *lease, ending, 1, now).await.map_err(failed)?;
             if let Some(payment) = payment.filter(|_| is_written) {
-                // Its attempts were not counted, so there is none to give back.
+                // Its attempts are not counted.
                 let ending = match ending {
                     Completion::Done => Completion::Done,
                     _ => Completion::Snoozed { after: Duration::ZERO },
@@ -318,7 +316,7 @@ impl Store for PartnerEvents {
 
     async fn trim_quarantine(&self, rows: u64, bytes: u64) -> Result<u64, StoreError> {
         let limit = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        // Counted and added up from those to keep: without a reference, and new. The newest of all stays.
+        // Those without a reference and new ones are kept first. The newest of all stays.
         let trimmed = sqlx::query(
             "DELETE FROM partner_event WHERE event_no IN (
                  SELECT event_no FROM (

@@ -1,8 +1,8 @@
-//! Callbacks kept in a table of the application's own database.
+//! Callbacks in a table of the application's own database.
 //!
 //! ```sh
-//! export EVENTS_SECRET=$(openssl rand -hex 16)   # hides the keys of events whose payload was deleted: keep it
-//! cargo run -p own-store                         # listens on 127.0.0.1:3000, and keeps its events in events.db
+//! export EVENTS_SECRET=$(openssl rand -hex 16)   # HMAC key for events whose payload was deleted: keep it
+//! cargo run -p own-store                         # listens on 127.0.0.1:3000; events are in events.db
 //! ```
 //!
 //! The store is in `lib.rs`; `cargo test -p own-store` runs the contract of stores on it.
@@ -20,7 +20,7 @@ struct Shop;
 
 #[mpesa_callbacks]
 impl Shop {
-    /// Money came in: once per receipt, whichever callbacks told of it.
+    /// Incoming money, once per receipt.
     #[payment]
     async fn paid(&self, payment: Payment) {
         println!("{} received", payment.amount);

@@ -1,4 +1,4 @@
-//! What is known under a key, and what a delivery is beside it. The library has the rules; the table has the rows.
+//! Recording. The library contains the rules; the table contains the rows.
 
 use mpesa_callbacks::Kind;
 use mpesa_callbacks::payload::{Digest, Sensitive};
@@ -49,7 +49,7 @@ pub(crate) async fn record(
     if verdict == Verdict::Variant {
         complete_payment(connection, delivery, first, now).await?;
     }
-    // The money that a callback shows is recorded with it, or not at all.
+    // The payment is recorded with its callback, or not at all.
     let payment = match &delivery.payment {
         Some(payment) if verdict.is_news() => {
             let payment = Box::pin(record(connection, payment, secret, now)).await?;
@@ -60,7 +60,7 @@ pub(crate) async fn record(
     Ok(Recorded::new(id, verdict, decision, payment))
 }
 
-/// A row as it is compared with this delivery. One whose payload was deleted has only what hides its fingerprints.
+/// Converts a row for the comparison with a delivery. If its payload was deleted, its digests are HMACs.
 fn known(row: &SqliteRow, delivery: &Delivery, secret: &[u8; 32]) -> sqlx::Result<Known> {
     let is_deleted: bool = row.try_get("is_deleted")?;
     let digest = |bytes: Vec<u8>| Digest::from(<[u8; 32]>::try_from(bytes).unwrap_or_default());
@@ -120,8 +120,8 @@ async fn insert(
     Ok(CallbackId::from_stored(inserted.last_insert_rowid()))
 }
 
-/// A payment that is known without its order, and now with it: it becomes due. If a handler may have
-/// seen it without, the order is also an event of its own.
+/// Adds the order to a payment that lacks it. If a handler may have seen the payment without it, records
+/// a `payment_completed`, too.
 async fn complete_payment(
     connection: &mut SqliteConnection,
     delivery: &Delivery,
@@ -163,7 +163,7 @@ async fn complete_payment(
     Ok(())
 }
 
-/// The callback of this kind, under another key, that told of this receipt first.
+/// Returns the first callback of this kind with the receipt and another key.
 async fn who_told_receipt(
     connection: &mut SqliteConnection,
     delivery: &Delivery,
@@ -186,7 +186,7 @@ async fn who_told_receipt(
     Ok(told.map(CallbackId::from_stored))
 }
 
-/// The other callbacks that told of the same receipt, oldest first.
+/// Returns the other callbacks with the same receipt, oldest first.
 pub(crate) async fn related(
     connection: &mut SqliteConnection,
     receipt: &str,

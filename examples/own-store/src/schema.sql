@@ -1,11 +1,11 @@
--- A table as a team might have it already for what partners tell it, with M-Pesa as one partner more.
+-- A table that a team may already have for events of partners. M-Pesa is one more partner.
 CREATE TABLE IF NOT EXISTS partner_event (
     event_no      INTEGER PRIMARY KEY AUTOINCREMENT,
     topic         TEXT    NOT NULL,                -- the kind of callback
-    external_id   TEXT    NOT NULL,                -- its key; a keyed hash once the payload was deleted
+    external_id   TEXT    NOT NULL,                -- its key; an HMAC after the payload was deleted
     payload       BLOB,
     fingerprint   BLOB    NOT NULL,                -- of the bytes
-    content_digest       BLOB    NOT NULL,                -- of what they say; these and `detail` are hashed again with the key
+    content_digest BLOB   NOT NULL,                -- of the content; these and `detail` become HMACs, too
     detail        BLOB,
     outcome       TEXT,
     beside_no     INTEGER,                         -- the event that it varies, updates or contradicts
@@ -29,14 +29,14 @@ CREATE TABLE IF NOT EXISTS partner_event (
     had_order     INTEGER NOT NULL DEFAULT 0,      -- its order was known when its payload was deleted
     lease_until   INTEGER,
     due_us        INTEGER,
-    wait_us       INTEGER NOT NULL DEFAULT 0,      -- how long it was put off, or leased, when it was last
+    wait_us       INTEGER NOT NULL DEFAULT 0,      -- its last delay, or the length of its last lease
     finished_us   INTEGER
 );
 CREATE UNIQUE INDEX IF NOT EXISTS partner_event_identity ON partner_event (topic, external_id, fingerprint);
 CREATE INDEX IF NOT EXISTS partner_event_due ON partner_event (stage, lane, topic, due_us);
 CREATE INDEX IF NOT EXISTS partner_event_order ON partner_event (order_ref) WHERE order_ref IS NOT NULL;
 CREATE INDEX IF NOT EXISTS partner_event_receipt ON partner_event (receipt) WHERE receipt IS NOT NULL;
--- Whose events these are.
+-- The owner of the events.
 CREATE TABLE IF NOT EXISTS partner_owner (
     one  INTEGER PRIMARY KEY CHECK (one = 1),
     name TEXT NOT NULL

@@ -1,4 +1,4 @@
-//! The library's words in the table's columns, and back.
+//! Conversions between the library's types and the table's columns.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ use sha2::Sha256;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-/// What the database reports is its outage, unless it refuses the row itself.
+/// Converts errors of the database: unavailable, unless it refuses the row.
 pub(crate) fn failed(error: sqlx::Error) -> StoreError {
     let is_refused = match &error {
         sqlx::Error::Database(database) => !matches!(database.kind(), sqlx::error::ErrorKind::Other),
@@ -78,12 +78,12 @@ pub(crate) fn lane(number: i64) -> Lane {
     }
 }
 
-/// What stands in a receipt's place once the payload was deleted.
+/// The replacement of a receipt after the payload was deleted.
 pub(crate) fn hidden_receipt(secret: &[u8; 32], receipt: &str) -> String {
     pseudonym(secret, "receipt", receipt)
 }
 
-/// What stands in a fingerprint's place: amounts and accounts could be guessed from it otherwise.
+/// The replacement of a digest, because amounts and accounts could be guessed from it.
 pub(crate) fn hidden(secret: &[u8; 32], fingerprint: &[u8]) -> [u8; 32] {
     let mut mac = mac(secret);
     mac.update(b"fingerprint\0");
@@ -97,7 +97,7 @@ fn mac(secret: &[u8; 32]) -> Hmac<Sha256> {
     Hmac::<Sha256>::new(&block.into())
 }
 
-/// What stands in a key's place once its payload was deleted: a `CheckoutRequestID` ends in a phone number.
+/// The replacement of a key, because a `CheckoutRequestID` ends in a phone number.
 pub(crate) fn pseudonym(secret: &[u8; 32], kind: &str, key: &str) -> String {
     let mut mac = mac(secret);
     mac.update(format!("{kind}\0{key}").as_bytes());

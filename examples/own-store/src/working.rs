@@ -1,4 +1,4 @@
-//! Claims, leases and endings.
+//! Claims, leases and settlements.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use super::recording;
 use super::words::{entry, lane, lane_number, later};
 
-/// Takes what is due, the first ones of all kinds that are asked for.
+/// Claims the first due callbacks of the kinds.
 pub(crate) async fn claim(
     connection: &mut SqliteConnection,
     claim: &Claim<'_>,
@@ -32,7 +32,7 @@ pub(crate) async fn claim(
     }
     query.push(")");
     if !claim.handles_payments {
-        // Those whose payments others have are left to them, however many there are.
+        // Without those whose payment belongs to a process that handles payments.
         query.push(
             " AND (topic IN ('payment', 'payment_completed') OR NOT EXISTS (
                   SELECT 1 FROM partner_event AS p WHERE p.topic = 'payment' AND p.external_id = partner_event.receipt
@@ -60,13 +60,13 @@ pub(crate) async fn claim(
     Ok(claimed)
 }
 
-/// What a claimant that does not handle payments does about a callback's payment.
+/// The payment of a callback, for a process that does not handle payments.
 enum Payment {
     /// There is none, or it was settled with another callback.
     None,
     /// It is claimed with the callback.
     With(i64),
-    /// The callback is left to others.
+    /// The callback is left to other processes.
     Theirs,
 }
 
@@ -87,7 +87,8 @@ async fn payment_of(connection: &mut SqliteConnection, id: i64) -> sqlx::Result<
     })
 }
 
-/// Takes one. A payment that is taken with a callback has no attempt: it is told to nobody, whoever tried before.
+/// Leases one callback. A payment that is claimed with its callback has no attempts, because no
+/// handler sees it.
 async fn take(
     connection: &mut SqliteConnection,
     id: i64,
@@ -139,7 +140,7 @@ pub(crate) async fn is_held(connection: &mut SqliteConnection, lease: Lease) -> 
     sqlx::query_scalar(held).bind(lease.id.number()).bind(lease.fence).fetch_one(connection).await
 }
 
-/// Whether it was written, or was before: under the lease's own number only, so that whoever lost it changes nothing.
+/// Writes a settlement under its fencing token only. Returns whether it is written now, or was before.
 pub(crate) async fn settle(
     connection: &mut SqliteConnection,
     lease: Lease,
@@ -154,7 +155,7 @@ pub(crate) async fn settle(
         Completion::Dead { error } => (None, Some(now), Some(error), 0),
         Completion::Snoozed { after } => (Some(*after), None, None, counted),
         Completion::Held { error } => (None, None, Some(error), 0),
-        // An ending that is newer than this store needs nothing else.
+        // A completion that is newer than this store needs nothing else.
         _ => (None, None, None, 0),
     };
     let changed = sqlx::query(
@@ -172,7 +173,7 @@ pub(crate) async fn settle(
     .bind(trouble.map(Sensitive::as_str))
     .bind(uncounted)
     .bind(later(0, after.unwrap_or_default()))
-    // What came to an end ends no process.
+    // A callback that was retried does not end processes.
     .bind(matches!(ending, Completion::Retry { .. }))
     .bind(SUSPECT_AFTER)
     .bind(ALONE_AFTER)
@@ -181,13 +182,13 @@ pub(crate) async fn settle(
     if changed.rows_affected() == 1 {
         return Ok(true);
     }
-    // Whoever did not hear that it was written asks again.
+    // A repeated settlement finds that it was written.
     let repeats = "SELECT EXISTS (SELECT 1 FROM partner_event
                                   WHERE event_no = ? AND lease_no = ? AND stage = ? AND stage NOT IN ('ready', 'running'))";
     sqlx::query_scalar(repeats).bind(lease.id.number()).bind(lease.fence).bind(stage).fetch_one(connection).await
 }
 
-/// Makes ready again what runs under an expired lease; how many there were.
+/// Makes callbacks with expired leases ready again. Returns their number.
 pub(crate) async fn sweep(connection: &mut SqliteConnection, now: i64) -> sqlx::Result<u64> {
     put_off_anew(&mut *connection, now).await?;
     let expired: Vec<(i64, i64, u32, u32)> = sqlx::query_as(
@@ -216,7 +217,7 @@ pub(crate) async fn sweep(connection: &mut SqliteConnection, now: i64) -> sqlx::
     Ok(expired.len() as u64)
 }
 
-/// Puts off from now what a clock that was ahead has put off, or leased.
+/// Reschedules rows that a clock which was ahead had scheduled or leased.
 async fn put_off_anew(connection: &mut SqliteConnection, now: i64) -> sqlx::Result<()> {
     let late: Vec<(i64, i64, i64)> = sqlx::query_as(
         "SELECT event_no, coalesce(due_us, lease_until) - ?1, wait_us FROM partner_event

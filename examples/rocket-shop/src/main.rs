@@ -1,4 +1,4 @@
-//! The shop again, in a Rocket application.
+//! The shop in a Rocket application.
 //!
 //! ```sh
 //! cargo run -p rocket-shop     # listens on 127.0.0.1:3000; PORT, DATA_DIR and CALLBACK_SECRET change it
@@ -15,7 +15,7 @@ use rocket::serde::json::Json;
 use rocket::{Config, State, get, post, routes};
 use shop::{NewOrder, Options, Order, Orders, Placed};
 
-/// A small shop that is paid by M-Pesa, in Rocket.
+/// A small shop with M-Pesa payments, in Rocket.
 #[derive(Parser)]
 struct Arguments {
     #[command(flatten)]
@@ -38,7 +38,7 @@ async fn place_order(
     Ok((Status::Created, Json(Placed { callback_url })))
 }
 
-/// An access log that names the route. Rocket's own has the path, and the secret in it.
+/// An access log with routes. Rocket's own logs the path, which contains the secret.
 fn access_log() -> AdHoc {
     AdHoc::on_response("access log", |request, response| {
         let route = request.route().map_or_else(|| "-".to_owned(), |route| route.uri.to_string());
@@ -51,7 +51,7 @@ fn access_log() -> AdHoc {
 async fn main() -> anyhow::Result<()> {
     let Arguments { options } = Arguments::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    // Whatever `RUST_LOG` says: below warnings, Rocket logs whole requests.
+    // Independent of `RUST_LOG`: below warnings Rocket logs whole requests.
     let filter = filter.add_directive("rocket::=warn".parse()?);
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 

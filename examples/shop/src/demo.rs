@@ -1,4 +1,4 @@
-//! Real callbacks over HTTP, and what became of each.
+//! Sends real callbacks over HTTP and shows the result of each.
 
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 
 use crate::{NewOrder, Options};
 
-/// One request, and what is promised of it.
+/// One request, and the expected response and result.
 struct Line {
     what: &'static str,
     kind: Kind,
@@ -23,15 +23,15 @@ struct Line {
     became: &'static str,
 }
 
-/// Which URL it is sent to.
+/// The URL that it is sent to.
 enum Sender {
-    /// The one under the secret.
+    /// The URL with the secret.
     Safaricom,
-    /// The one that was minted for this order.
+    /// The per-payment URL of this order.
     For(&'static str),
-    /// The one that was minted for this order, and for a push: used for something else.
+    /// The per-payment URL of this order's push, used for another kind.
     Misusing(&'static str),
-    /// One without the secret.
+    /// A URL without the secret.
     Forger,
 }
 
@@ -101,15 +101,15 @@ static LINES: [Line; 13] = {
     ]
 };
 
-/// What the orders and payouts must be at the end.
+/// Expected orders and payouts at the end.
 const ORDERS: [(&str, i64, &str); 4] =
     [("ORDER123", 10_000, "paid"), ("ORDER124", 0, "cancelled"), ("ORDER125", 100, "paid"), ("account", 0, "open")];
 const PAYOUTS: [(&str, &str); 2] = [("53e3-4aa8-9fe0-8fb5e4092cdd3533373", "sent"), ("16917-22577599-3", "unsure")];
 
-/// Runs the demonstration. Success only if everything is as promised.
+/// Runs the demonstration. Succeeds only if every result is the expected one.
 ///
 /// # Errors
-/// When the shop cannot be opened or does not answer.
+/// When the shop cannot be opened or does not respond.
 pub async fn run() -> anyhow::Result<ExitCode> {
     let directory = tempfile::tempdir().context("a temporary directory")?;
     let (inbox, orders) = crate::open(&Options::in_directory(directory.path().to_owned())).await?;
@@ -192,7 +192,7 @@ async fn settled(inbox: &mpesa_callbacks::Inbox) -> anyhow::Result<()> {
     }
 }
 
-/// What is in the inbox now that was not before.
+/// Returns what has changed in the inbox.
 fn became(before: &[Entry], after: &[Entry]) -> String {
     let newest = before.iter().map(|entry| entry.id).max().unwrap_or(CallbackId::from_stored(0));
     let mut news: Vec<String> = after

@@ -1,10 +1,10 @@
-//! What M-Pesa's callbacks mean to the shop.
+//! The shop's handlers.
 
 use mpesa_callbacks::prelude::*;
 
 use crate::orders::{self, BookingError, Orders};
 
-/// What M-Pesa's callbacks mean to the shop. The handlers that take a `tx` take effect exactly once in its database.
+/// The shop's handlers. Those with a `tx` take effect exactly once in its database.
 #[derive(Clone, Debug)]
 pub struct Shop {
     orders: Orders,
@@ -19,19 +19,19 @@ impl Shop {
 
 #[mpesa_callbacks]
 impl Shop {
-    /// Money came in: once per receipt, though M-Pesa may tell of it by STK and by C2B.
+    /// Incoming money, once per receipt, even if M-Pesa reports it by STK and by C2B.
     #[payment]
     async fn paid(&self, payment: Payment, tx: &mut SqliteTx) -> Result<(), BookingError> {
         orders::book(tx, &payment).await
     }
 
-    /// Its order became known after it was booked.
+    /// The order of a payment that is booked already.
     #[payment_completed]
     async fn whose_it_was(&self, payment: Payment, tx: &mut SqliteTx) -> Result<(), BookingError> {
         orders::assign(tx, &payment).await
     }
 
-    /// A push ended. When it brought money, `paid` has it.
+    /// The result of a push. `paid` handles the money.
     #[stk]
     async fn push_ended(&self, callback: StkCallback, ctx: &CallbackContext, tx: &mut SqliteTx) -> sqlx::Result<()> {
         let status = match callback.outcome() {
@@ -42,7 +42,7 @@ impl Shop {
         orders::not_paid(tx, ctx, status).await
     }
 
-    /// A customer is about to pay. M-Pesa waits for the answer.
+    /// A customer wants to pay. M-Pesa waits for the answer.
     #[c2b_validation(timeout = "3s", fallback = "accept")]
     async fn is_welcome(&self, request: C2bValidation) -> sqlx::Result<Validation> {
         let Some(reference) = &request.bill_ref_number else {
@@ -55,7 +55,7 @@ impl Shop {
         })
     }
 
-    /// A payout was carried out, or was not.
+    /// The result of a payout.
     #[b2c_result]
     async fn sent(&self, result: B2cResult, ctx: &CallbackContext, tx: &mut SqliteTx) -> sqlx::Result<()> {
         let status = match result.outcome() {
@@ -66,27 +66,26 @@ impl Shop {
         orders::payout(tx, ctx.key(), status, result.receipt()).await
     }
 
-    /// A payout got stuck. It may have been carried out: ask the transaction status API, do not pay again.
+    /// A payout timed out. It may have been carried out: query its status, do not pay again.
     #[b2c_timeout]
     async fn stuck(&self, _timeout: QueueTimeout, ctx: &CallbackContext, tx: &mut SqliteTx) -> sqlx::Result<()> {
         orders::payout(tx, ctx.key(), "unsure", None).await
     }
 
-    /// Somebody should look at this one: `inbox.list` shows it, `inbox.contradiction` says what it contradicts, `inbox.release`
-    /// applies it.
+    /// A callback is held: `inbox.contradiction` says what it contradicts, `inbox.release` handles it.
     #[on_conflict]
     async fn held(&self, ctx: &CallbackContext) {
         let reason = ctx.error();
         tracing::error!(callback = %ctx.id(), kind = %ctx.kind(), reason, "a callback is held");
     }
 
-    /// And at this one: `inbox.looks_like` says what it may be, `inbox.replay_as` reads it as that.
+    /// A body cannot be parsed: `inbox.looks_like` guesses its kind, `inbox.replay_as` replays it.
     #[on_quarantine]
     async fn unreadable(&self, ctx: &CallbackContext) {
         tracing::error!(callback = %ctx.id(), kind = %ctx.kind(), "cannot be read");
     }
 
-    /// And at this one: `inbox.get` shows why, `inbox.requeue` tries again.
+    /// A callback is dead: `inbox.get` shows why, `inbox.requeue` retries it.
     #[on_dead]
     async fn gave_up(&self, ctx: &CallbackContext) {
         tracing::error!(callback = %ctx.id(), kind = %ctx.kind(), "could not be handled");

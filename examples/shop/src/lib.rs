@@ -1,5 +1,5 @@
-//! The shop: its handlers, its orders, its inbox, and its web application. `actix-shop` and `rocket-shop` are the same
-//! shop with other frameworks.
+//! The shop: handlers, orders, inbox and web application. `actix-shop` and `rocket-shop` are the same shop
+//! in other frameworks.
 
 pub mod demo;
 
@@ -25,7 +25,7 @@ pub use self::web::{Placed, app};
 /// Opens the shop's two databases and starts its inbox.
 ///
 /// # Errors
-/// When one of the databases cannot be opened, or an option will not do.
+/// When a database cannot be opened or an option is invalid.
 pub async fn open(options: &Options) -> anyhow::Result<(Inbox, Orders)> {
     std::fs::create_dir_all(&options.data_dir)
         .with_context(|| format!("cannot create {}", options.data_dir.display()))?;
@@ -43,18 +43,18 @@ pub async fn open(options: &Options) -> anyhow::Result<(Inbox, Orders)> {
     Ok((inbox, orders))
 }
 
-/// The shop's callback URLs, when it listens here.
+/// Returns the callback URLs of a shop at this address.
 ///
 /// # Errors
-/// Never for an address: it makes a URL.
+/// Never, because an address makes a valid URL.
 pub fn urls(inbox: &Inbox, address: SocketAddr) -> anyhow::Result<Urls> {
     Ok(inbox.urls_at(&format!("http://{address}/pay"))?)
 }
 
-/// What to do with a shop that listens here: the URLs to give to Safaricom, and a line that tries one.
+/// Returns instructions: the URLs for Safaricom, and a command that tries one.
 ///
 /// # Errors
-/// Never for a shop of ours: it handles payments.
+/// Never, because the shop handles payments.
 pub fn directions(urls: &Urls, address: SocketAddr) -> anyhow::Result<String> {
     let body = r#"{"TransID":"RKTQDM7W6S","TransTime":"20260101120000","TransAmount":"10.00","BusinessShortCode":"600638","BillRefNumber":"ORDER-1","MSISDN":"254700000000"}"#;
     let confirmation = urls.url(&Kind::C2bConfirmation)?;

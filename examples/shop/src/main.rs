@@ -1,8 +1,8 @@
-//! A small shop that is paid by M-Pesa.
+//! A small shop with M-Pesa payments.
 //!
 //! ```sh
 //! cargo run -p shop              # listens on 127.0.0.1:3000; PORT, DATA_DIR and CALLBACK_SECRET change it
-//! cargo run -p shop -- --demo    # sends itself real callbacks, and shows what became of each
+//! cargo run -p shop -- --demo    # sends itself real callbacks and shows the result of each
 //! ```
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,10 +14,10 @@ use clap::Parser;
 use shop::{Options, demo};
 use tokio::net::TcpListener;
 
-/// A small shop that is paid by M-Pesa.
+/// A small shop with M-Pesa payments.
 #[derive(Parser)]
 struct Arguments {
-    /// Send real callbacks to a shop in a temporary directory, and show what became of each.
+    /// Send real callbacks to a shop in a temporary directory, and show the result of each.
     #[arg(long)]
     demo: bool,
     #[command(flatten)]
@@ -46,7 +46,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Ctrl-C, or what a service manager sends.
+/// Waits for Ctrl-C or SIGTERM.
 async fn asked_to_stop() {
     let interrupted = tokio::signal::ctrl_c();
     #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! What can be said on the command line, and in the environment.
+//! Command line options and environment variables.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,26 +6,26 @@ use std::time::Duration;
 use anyhow::Context;
 use mpesa_callbacks::Secret;
 
-/// Where the shop listens, where it keeps things, and its secret.
+/// Port, directory and secret of the shop.
 #[derive(Clone, clap::Args)]
 #[allow(missing_debug_implementations, reason = "it holds the secret")]
 pub struct Options {
     /// The port to listen on, on 127.0.0.1.
     #[arg(long, env = "PORT", default_value_t = 3000)]
     pub port: u16,
-    /// Where the inbox and the shop keep their database files: `inbox.db` is the library's, `shop.db` the shop's own.
+    /// Directory of the database files: `inbox.db` is the library's, `shop.db` the shop's.
     #[arg(long, env = "DATA_DIR", default_value = "shop-data")]
     pub data_dir: PathBuf,
-    /// The secret in the callback URLs: what `openssl rand -hex 16` prints. Random when absent.
+    /// Secret in the callback URLs, from `openssl rand -hex 16`. Random if it is missing.
     #[arg(long, env = "CALLBACK_SECRET", hide_env_values = true)]
     pub callback_secret: Option<String>,
-    /// For how long a process may handle a callback before it must ask again, in seconds.
+    /// Duration of a lease, in seconds.
     #[arg(long, env = "LEASE_SECONDS", default_value_t = 30.0)]
     pub lease_seconds: f64,
 }
 
 impl Options {
-    /// A shop in this directory, with everything else as usual.
+    /// Defaults, in this directory.
     pub fn in_directory(data_dir: PathBuf) -> Options {
         Options { port: 3000, data_dir, callback_secret: None, lease_seconds: 30.0 }
     }

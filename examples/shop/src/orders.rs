@@ -15,27 +15,27 @@ pub struct Orders {
     pool: SqlitePool,
 }
 
-/// An order and how its payment stands.
+/// An order and the state of its payment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Order {
-    /// What the customer types as account number.
+    /// Account number that the customer types.
     pub reference: String,
-    /// What is due.
+    /// Amount due.
     pub due_cents: i64,
-    /// What came in.
+    /// Amount paid.
     pub paid_cents: i64,
     /// `open`, `paid`, `cancelled` or `unsure`.
     pub status: String,
 }
 
-/// An order to be placed.
+/// A new order.
 #[derive(Clone, Debug, Deserialize)]
 pub struct NewOrder {
-    /// What the customer types as account number.
+    /// Account number that the customer types.
     pub reference: String,
-    /// What is due.
+    /// Amount due.
     pub due_cents: i64,
-    /// The `CheckoutRequestID` of the push that was sent for it, if one was.
+    /// `CheckoutRequestID` of its push, if one was sent.
     pub checkout_request_id: Option<String>,
 }
 
@@ -59,7 +59,7 @@ const SCHEMA: &str = "
     );";
 
 impl Orders {
-    /// Opens the database, and creates what is not there.
+    /// Opens or creates the database.
     ///
     /// # Errors
     /// When it cannot be opened.
@@ -119,7 +119,7 @@ impl Orders {
             .await
     }
 
-    /// What is due on an open order.
+    /// Returns the amount due on an open order.
     pub(crate) async fn due(&self, reference: &str) -> sqlx::Result<Option<Amount>> {
         let due: Option<i64> =
             sqlx::query_scalar("SELECT due_cents FROM orders WHERE reference = ? AND status <> 'paid'")
@@ -130,18 +130,18 @@ impl Orders {
     }
 }
 
-/// Why a payment was not booked. It is tried again.
+/// Why a payment was not booked. It is retried.
 #[derive(Debug, thiserror::Error)]
 pub enum BookingError {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
-    /// It is more than a shop's books can hold.
+    /// The amount is too large for the database.
     #[error("the amount is not in whole cents, or too large")]
     Amount,
 }
 
-/// Books money that came in, and settles the order that it is for. Money without an order is kept as such, for somebody to look at.
+/// Books a payment and pays its order. A payment without an order is stored for a person to look at.
 pub(crate) async fn book(tx: &mut SqliteConnection, payment: &Payment) -> Result<(), BookingError> {
     let cents = payment.amount.cents().ok_or(BookingError::Amount)?;
     let reference = order_of(tx, payment).await?;
@@ -154,7 +154,7 @@ pub(crate) async fn book(tx: &mut SqliteConnection, payment: &Payment) -> Result
     settle(tx, cents, reference.as_deref()).await
 }
 
-/// Settles the order of a payment that was booked without one.
+/// Pays the order of a payment that was booked without one.
 pub(crate) async fn assign(tx: &mut SqliteConnection, payment: &Payment) -> Result<(), BookingError> {
     let cents = payment.amount.cents().ok_or(BookingError::Amount)?;
     let reference = order_of(tx, payment).await?;
@@ -169,7 +169,7 @@ pub(crate) async fn assign(tx: &mut SqliteConnection, payment: &Payment) -> Resu
     }
 }
 
-/// The order that a payment is for, as far as there is one: its own reference, or the push that was sent for it.
+/// Returns the order of a payment: by its reference, or by the push that was sent for the order.
 async fn order_of(tx: &mut SqliteConnection, payment: &Payment) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar("SELECT reference FROM orders WHERE reference = ? COLLATE NOCASE OR checkout_request_id = ?")
         .bind(payment.order())
@@ -190,7 +190,7 @@ async fn settle(tx: &mut SqliteConnection, cents: i64, reference: Option<&str>) 
     Ok(())
 }
 
-/// A push ended without money. Whoever paid in the meantime has paid.
+/// A push failed. An order that was paid in the meantime stays paid.
 pub(crate) async fn not_paid(tx: &mut SqliteConnection, ctx: &CallbackContext, status: &str) -> sqlx::Result<()> {
     sqlx::query("UPDATE orders SET status = ? WHERE (reference = ? OR checkout_request_id = ?) AND status <> 'paid'")
         .bind(status)
@@ -201,7 +201,7 @@ pub(crate) async fn not_paid(tx: &mut SqliteConnection, ctx: &CallbackContext, s
     Ok(())
 }
 
-/// What is known of a payout. A result is final; a timeout says only that nobody knows.
+/// Stores the status of a payout. A result is final; a timeout means that the outcome is unknown.
 pub(crate) async fn payout(
     tx: &mut SqliteConnection,
     id: &str,

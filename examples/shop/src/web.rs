@@ -14,17 +14,17 @@ use serde::Serialize;
 
 use crate::orders::{NewOrder, Order, Orders};
 
-/// What the shop's own routes work with.
+/// State of the shop's own routes.
 #[derive(Clone, Debug)]
 struct Desk {
     orders: Orders,
     urls: Urls,
 }
 
-/// What a new order needs to be paid.
+/// Response to a new order.
 #[derive(Debug, Serialize)]
 pub struct Placed {
-    /// The `CallBackURL` to send with the push for this order: it brings the order's reference back.
+    /// `CallBackURL` for the push of this order; it carries the order's reference.
     pub callback_url: CallbackUrl,
 }
 
@@ -50,7 +50,7 @@ async fn place_order(
     Ok((StatusCode::CREATED, Json(Placed { callback_url })))
 }
 
-/// An access log that names the route. The path itself has the secret in it.
+/// An access log with routes. The path contains the secret.
 async fn log_access(path: Option<MatchedPath>, request: Request, next: Next) -> Response {
     let (began, method) = (Instant::now(), request.method().clone());
     let response = next.run(request).await;
