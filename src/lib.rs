@@ -3,6 +3,7 @@
     not(all(feature = "axum", feature = "sqlite", feature = "sqlx-sqlite-tx")),
     doc = "Receive M-Pesa (Daraja) callbacks. The full documentation needs the features `axum`, `sqlite` and `sqlx-sqlite-tx`."
 )]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub use mpesa_callbacks_core::{
     Acknowledgement, AddressError, Backoff, CallbackContext, CallbackUrl, ClientIpError, Clock, CustomKind,

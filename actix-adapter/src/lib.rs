@@ -1,4 +1,5 @@
 //! Mounts `mpesa-callbacks` into an actix-web application: a request in, an acknowledgement out.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use actix_web::http::StatusCode;

@@ -14,6 +14,7 @@
 //! | [`store`] | the contract of stores; the memory store |
 //! | [`transactor`] | the contract of transactors |
 //! | `test_util` | an inbox and sample callbacks for tests of handlers; feature `test-util` |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod kind;

@@ -3,6 +3,7 @@
 //!
 //! The steps: `parse` the block, `check` it against the table of kinds, which returns a `model`, and
 //! `expand` that, which cannot fail.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod parse;

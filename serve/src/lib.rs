@@ -1,4 +1,5 @@
 //! Serves an axum application with timeouts for slow clients and connection limits.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod body;

@@ -1,4 +1,5 @@
 //! PostgreSQL store for `mpesa-callbacks`, for several replicas of an application.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 /// Repeats a transaction that the server aborted to break a deadlock. (A function with an async closure

@@ -1,4 +1,5 @@
 //! SQLite store and spool for `mpesa-callbacks`: one file on a local disk, no server.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod open;

@@ -1,4 +1,5 @@
 //! Exactly-once handlers for `mpesa-callbacks` in the application's own sqlx database.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 #[cfg(feature = "mysql")]
