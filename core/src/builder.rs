@@ -2,53 +2,39 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-
 use crate::clock::{Clock, SystemClock};
-use crate::engine::{Engine, Limits};
-use crate::expect::{Expecting, LookAgain};
-use crate::handler::MpesaCallbacks;
-use crate::inbox::Inbox;
+use crate::engine::Limits;
 use crate::kind::Kind;
-use crate::process::{
-    Backoff, HeldLeases, Room, Settler, WithTransactor, drain, maintain, poll_suspects, prepare, retain, work,
-};
-use crate::quarantine::Quarantine;
-use crate::receive::{Budgets, Guard, InFlightLimiter, InFlightLimits, Pending, Recorder, Spooling, error_chain};
-use crate::secret::Secret;
+use crate::process::Backoff;
+use crate::receive::InFlightLimits;
 use crate::source::{IpAllowlist, TrustedProxies};
-use crate::start_error::StartError;
-use crate::store::{GuardedStore, Owner, Spool, Store, StoreError};
-use crate::transactor::{NoTransactor, Transactor, TransactorError};
-use crate::urls::{Environment, Urls};
+use crate::store::{Spool, Store};
+use crate::transactor::{NoTransactor, Transactor};
+use crate::urls::Environment;
 
 /// Builds an inbox. [`start`](InboxBuilder::start) validates the options and starts the background
 /// tasks.
 pub struct InboxBuilder<H, L> {
-    handler: H,
-    transactor: L,
-    options: Options,
+    pub(crate) handler: H,
+    pub(crate) transactor: L,
+    pub(crate) options: Options,
 }
 
 /// All options except the handler and the transactor.
-struct Options {
-    store: Option<Arc<dyn Store>>,
-    spool: Option<Arc<dyn Spool>>,
-    required: Vec<Kind>,
-    secrets: Vec<String>,
-    allowlist: Option<IpAllowlist>,
-    proxies: Option<TrustedProxies>,
-    name: Option<String>,
-    environment: Environment,
-    public_url: Option<String>,
-    clock: Arc<dyn Clock>,
-    limits: Limits,
+pub(crate) struct Options {
+    pub(crate) store: Option<Arc<dyn Store>>,
+    pub(crate) spool: Option<Arc<dyn Spool>>,
+    pub(crate) required: Vec<Kind>,
+    pub(crate) secrets: Vec<String>,
+    pub(crate) allowlist: Option<IpAllowlist>,
+    pub(crate) proxies: Option<TrustedProxies>,
+    pub(crate) name: Option<String>,
+    pub(crate) environment: Environment,
+    pub(crate) public_url: Option<String>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Limits,
 }
 
 impl<H> InboxBuilder<H, NoTransactor> {
@@ -302,155 +288,6 @@ impl<H, L> InboxBuilder<H, L> {
         self.options.clock = clock;
         self
     }
-
-    /// Validates the options, adopts the store and starts the background tasks on the current Tokio
-    /// runtime. Callbacks that an earlier process left are handled.
-    ///
-    /// # Errors
-    /// [`StartError`] says what is missing or invalid, and what to do.
-    pub async fn start(self) -> Result<Inbox, StartError>
-    where
-        H: MpesaCallbacks<L::Tx> + 'static,
-        L: Transactor,
-    {
-        let options = self.options;
-        let store = options.store.ok_or(StartError::NoStore)?;
-        let store: Arc<dyn Store> = Arc::new(GuardedStore::new(store, options.limits.recording_timeout));
-        let mut secrets = options.secrets.into_iter().map(Secret::new).collect::<Result<Vec<_>, _>>()?;
-        if secrets.is_empty() {
-            return Err(StartError::NoSecret);
-        }
-        let limits = options.limits;
-        for (option, is_zero) in [
-            ("max_concurrent_handlers", limits.max_concurrent_handlers == 0),
-            ("max_body_bytes", limits.max_body_bytes == 0),
-            ("ip_allowlist", options.allowlist.as_ref().is_some_and(IpAllowlist::is_empty)),
-            ("max_in_flight", limits.in_flight.by_secret == 0 || limits.in_flight.per_source == Some(0)),
-            ("lease", limits.lease.is_zero()),
-            ("lease_check_interval", limits.lease_check_interval.is_zero()),
-            ("handler_timeout", limits.handler_timeout.is_zero()),
-        ] {
-            if is_zero {
-                return Err(StartError::InvalidOption { option, reason: "must not be 0 or empty" });
-            }
-        }
-        for (option, is_too_large) in [
-            ("max_concurrent_handlers", limits.max_concurrent_handlers > Semaphore::MAX_PERMITS.min(u32::MAX as usize)),
-            ("lease", limits.lease > MAX_DURATION),
-            ("lease_check_interval", limits.lease_check_interval > MAX_DURATION),
-            ("handler_timeout", limits.handler_timeout > MAX_DURATION),
-            ("body_timeout", limits.body_timeout > MAX_DURATION),
-            ("recording_timeout", limits.recording_timeout > MAX_DURATION),
-            ("counterpart_timeout", limits.counterpart_timeout > MAX_DURATION),
-        ] {
-            if is_too_large {
-                return Err(StartError::InvalidOption { option, reason: "is too large; durations are at most a week" });
-            }
-        }
-        let allowlist = options.allowlist.map(IpAllowlist::checked).transpose()?;
-        let proxies = options.proxies.map(TrustedProxies::checked).transpose()?;
-        let routes = self.handler.routes().checked()?;
-        let transactional = routes.iter().find(|route| route.transactional);
-        if let Some(route) = transactional.filter(|_| !L::HAS_TRANSACTIONS) {
-            return Err(StartError::NoTransactor { kind: route.kind.clone() });
-        }
-        if let Some(kind) = options.required.iter().find(|kind| !kind.can_be_expected()) {
-            return Err(StartError::NotExpectable { kind: kind.clone() });
-        }
-        let is_expecting = routes.of(&Kind::Overdue).is_some() || !options.required.is_empty();
-        let expecting =
-            is_expecting.then_some(Expecting { required: options.required, look_again: Arc::new(LookAgain::new()) });
-        // With a spool, callbacks are accepted while the databases are unavailable.
-        let can_wait = options.spool.is_some();
-        let inbox = options.name.unwrap_or_else(|| self.handler.name());
-        let owner = Owner { inbox, environment: options.environment };
-        let is_adopted = match store.adopt(&owner).await {
-            Err(error @ StoreError::Unavailable(_)) if can_wait => {
-                tracing::error!(
-                    cause = error_chain(&error),
-                    "started while the store is away: callbacks go to the spool"
-                );
-                false
-            }
-            adopted => adopted.map(|()| true)?,
-        };
-        if is_adopted {
-            store.reclaim_expired().await?;
-        }
-        let is_prepared = match self.transactor.prepare().await {
-            Err(error @ TransactorError::Unavailable(_)) if can_wait => {
-                tracing::error!(
-                    cause = error_chain(&error),
-                    "started while the transactor is away: nothing is handled in transactions"
-                );
-                false
-            }
-            prepared => prepared.map(|()| true)?,
-        };
-
-        let closing = CancellationToken::new();
-        let giving_up = CancellationToken::new();
-        let (recorder, recording) = Recorder::start(
-            store.clone(),
-            expecting.clone(),
-            limits.recording_timeout.saturating_mul(HANGING_FACTOR),
-            closing.clone(),
-        );
-        let (settler, settling) = Settler::start(store.clone(), limits.lease);
-        let kinds: Vec<(Kind, bool)> = routes.iter().map(|route| (route.kind.clone(), !route.implied)).collect();
-        let engine = Arc::new(Engine {
-            guard: Guard::new(&secrets, allowlist, proxies),
-            in_flight_limiter: InFlightLimiter::new(limits.in_flight),
-            quarantine: Quarantine::new(limits.quarantine),
-            budgets: Budgets::default(),
-            owner,
-            is_adopted: AtomicBool::new(is_adopted),
-            shown: Mutex::default(),
-            secret: secrets.swap_remove(0),
-            environment: options.environment,
-            public_url: options.public_url,
-            room: Arc::new(Room::new(limits.max_concurrent_handlers, &kinds)),
-            routes,
-            store,
-            handling: Arc::new(WithTransactor { handler: self.handler, transactor: self.transactor }),
-            clock: options.clock,
-            limits,
-            recorder,
-            expecting,
-            spooling: options.spool.map(Spooling::new),
-            settler,
-            wake: Arc::new(Notify::new()),
-            held_leases: HeldLeases::new(giving_up.clone()),
-            hooks: Arc::new(Semaphore::new(HOOKS)),
-            pending: Pending::default(),
-            transactor_failures: AtomicU32::new(0),
-            giving_up,
-            tasks: TaskTracker::new(),
-            stopping: CancellationToken::new(),
-            closing,
-            requests: TaskTracker::new(),
-            keepers: TaskTracker::new(),
-        });
-        if engine.spooling.is_none() {
-            tracing::info!(
-                "there is no spool: while the store is away callbacks hear 503, and Daraja does not send them again"
-            );
-        }
-        engine.keepers.spawn(recording);
-        engine.keepers.spawn(drain(engine.clone()));
-        engine.keepers.spawn(retain(engine.clone()));
-        if !is_prepared {
-            engine.keepers.spawn(prepare(engine.clone()));
-        }
-        tokio::spawn(settling);
-        engine.tasks.spawn(work(engine.clone()));
-        engine.tasks.spawn(poll_suspects(engine.clone()));
-        engine.keepers.spawn(maintain(engine.clone()));
-        if let Some(url) = &engine.public_url {
-            Urls::warn_about(&engine, url);
-        }
-        Ok(Inbox::new(engine))
-    }
 }
 
 impl<H, L: fmt::Debug> fmt::Debug for InboxBuilder<H, L> {
@@ -462,12 +299,3 @@ impl<H, L: fmt::Debug> fmt::Debug for InboxBuilder<H, L> {
             .finish_non_exhaustive()
     }
 }
-
-/// Longer durations are taken for mistakes.
-const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
-/// A store that needs this many times the recording timeout hangs.
-const HANGING_FACTOR: u32 = 4;
-
-/// Maximum number of hooks that run concurrently.
-const HOOKS: usize = 64;

@@ -48,6 +48,7 @@ mod engine;
 mod inbox;
 mod observe;
 mod quarantine;
+mod start;
 mod start_error;
 #[cfg(feature = "test-util")]
 mod test_util;
