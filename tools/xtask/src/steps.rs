@@ -68,13 +68,13 @@ pub(crate) fn timing(samples: u64) -> anyhow::Result<()> {
 
 /// What is played, how many callbacks, and how often something happens.
 const SCENARIOS: [(&[&str], usize, usize); 7] = [
-    (&["kills", "--on", "sqlite"], 50_000, 100),
-    (&["kills", "--on", "postgres"], 50_000, 100),
+    (&["kills", "--on", "sqlite"], 20_000, 40),
+    (&["kills", "--on", "postgres"], 20_000, 40),
     (&["restarts"], 3_000, 10),
     (&["outages"], 10_000, 20),
     (&["recovery"], 0, 1),
     (&["deadlines"], 5_000, 0),
-    (&["spool"], 36_000, 0),
+    (&["spool"], 12_000, 0),
 ];
 
 /// Every scenario, so many times as long. Released, because debugging doubles the time.
