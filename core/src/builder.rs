@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
 use crate::engine::Limits;
+use crate::handler::MpesaCallbacks;
+use crate::inbox::Inbox;
 use crate::kind::Kind;
 use crate::process::Backoff;
 use crate::receive::InFlightLimits;
 use crate::source::{IpAllowlist, TrustedProxies};
+use crate::start::start;
+use crate::start_error::StartError;
 use crate::store::{Spool, Store};
 use crate::transactor::{NoTransactor, Transactor};
 use crate::urls::Environment;
@@ -17,9 +21,9 @@ use crate::urls::Environment;
 /// Builds an inbox. [`start`](InboxBuilder::start) validates the options and starts the background
 /// tasks.
 pub struct InboxBuilder<H, L> {
-    pub(crate) handler: H,
-    pub(crate) transactor: L,
-    pub(crate) options: Options,
+    handler: H,
+    transactor: L,
+    options: Options,
 }
 
 /// All options except the handler and the transactor.
@@ -287,6 +291,19 @@ impl<H, L> InboxBuilder<H, L> {
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> InboxBuilder<H, L> {
         self.options.clock = clock;
         self
+    }
+
+    /// Validates the options, adopts the store and starts the background tasks on the current Tokio
+    /// runtime. Callbacks that an earlier process left are handled.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is missing or invalid, and what to do.
+    pub async fn start(self) -> Result<Inbox, StartError>
+    where
+        H: MpesaCallbacks<L::Tx> + 'static,
+        L: Transactor,
+    {
+        start(self.handler, self.transactor, self.options).await
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::builder::{InboxBuilder, Options};
+use crate::builder::Options;
 use crate::engine::Engine;
 use crate::expect::{Expecting, LookAgain};
 use crate::handler::MpesaCallbacks;
@@ -36,37 +36,30 @@ const HANGING_FACTOR: u32 = 4;
 /// Maximum number of concurrent hooks.
 const MAX_HOOKS: usize = 64;
 
-impl<H, L> InboxBuilder<H, L> {
-    /// Validates the options, adopts the store and starts the background tasks on the current Tokio
-    /// runtime. Callbacks that an earlier process left are handled.
-    ///
-    /// # Errors
-    /// [`StartError`] says what is missing or invalid, and what to do.
-    pub async fn start(self) -> Result<Inbox, StartError>
-    where
-        H: MpesaCallbacks<L::Tx> + 'static,
-        L: Transactor,
-    {
-        let InboxBuilder { handler, transactor, mut options } = self;
-        let store = options.store.take().ok_or(StartError::NoStore)?;
-        let store: Arc<dyn Store> = Arc::new(GuardedStore::new(store, options.limits.recording_timeout));
-        let secrets = secrets(&options)?;
-        options.check_limits()?;
-        let allowlist = options.allowlist.take().map(IpAllowlist::checked).transpose()?;
-        let proxies = options.proxies.take().map(TrustedProxies::checked).transpose()?;
-        let guard = Guard::new(&secrets, allowlist, proxies);
-        let routes = handler.routes().checked()?;
-        check_routes::<L>(&routes, &options.required)?;
-        // With a spool, callbacks are accepted while the databases are unavailable.
-        let can_wait = options.spool.is_some();
-        let inbox = options.name.take().unwrap_or_else(|| handler.name());
-        let owner = Owner { inbox, environment: options.environment };
-        let is_adopted = adopt(&*store, &owner, can_wait).await?;
-        let is_prepared = prepare_transactor(&transactor, can_wait).await?;
-        let handling = WithTransactor { handler, transactor };
-        let parts = Parts { store, guard, secrets, routes, owner, is_adopted, is_prepared };
-        Ok(Inbox::new(parts.run(options, handling)))
-    }
+/// Validates the options, adopts the store and starts the background tasks.
+pub(crate) async fn start<H, L>(handler: H, transactor: L, mut options: Options) -> Result<Inbox, StartError>
+where
+    H: MpesaCallbacks<L::Tx> + 'static,
+    L: Transactor,
+{
+    let store = options.store.take().ok_or(StartError::NoStore)?;
+    let store: Arc<dyn Store> = Arc::new(GuardedStore::new(store, options.limits.recording_timeout));
+    let secrets = secrets(&options)?;
+    options.check_limits()?;
+    let allowlist = options.allowlist.take().map(IpAllowlist::checked).transpose()?;
+    let proxies = options.proxies.take().map(TrustedProxies::checked).transpose()?;
+    let guard = Guard::new(&secrets, allowlist, proxies);
+    let routes = handler.routes().checked()?;
+    check_routes::<L>(&routes, &options.required)?;
+    // With a spool, callbacks are accepted while the databases are unavailable.
+    let can_wait = options.spool.is_some();
+    let inbox = options.name.take().unwrap_or_else(|| handler.name());
+    let owner = Owner { inbox, environment: options.environment };
+    let is_adopted = adopt(&*store, &owner, can_wait).await?;
+    let is_prepared = prepare_transactor(&transactor, can_wait).await?;
+    let handling = WithTransactor { handler, transactor };
+    let parts = Parts { store, guard, secrets, routes, owner, is_adopted, is_prepared };
+    Ok(Inbox::new(parts.run(options, handling)))
 }
 
 /// What `start` has validated.

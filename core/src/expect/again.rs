@@ -95,23 +95,24 @@ impl Engine {
                 None => return Ok(()),
             },
         };
-        for route in self.routes.iter().filter(|route| route.kind().can_be_expected()) {
-            let mut filter = Filter::default().kind(route.kind().clone()).since(since).limit(PAGE);
-            loop {
-                let page = self.store.list(&filter).await?;
-                self.compare(&page).await?;
-                match page.last() {
-                    Some(last) if page.len() == PAGE => filter = filter.before(last.id),
-                    _ => break,
-                }
+        // All kinds, newest first, until they are too old: a list by kind or time would read the rest of
+        // the table for the end of its last page.
+        let mut filter = Filter::default().limit(PAGE);
+        loop {
+            let page = self.store.list(&filter).await?;
+            self.compare(&page).await?;
+            match page.last() {
+                Some(last) if page.iter().any(|entry| entry.received_at >= since) => filter = filter.before(last.id),
+                _ => return Ok(()),
             }
         }
-        Ok(())
     }
 
     async fn compare(self: &Arc<Self>, page: &[Entry]) -> Result<(), StoreError> {
-        let is_open =
-            |entry: &&Entry| entry.verdict.is_news() && (entry.reference.is_none() || entry.state == State::Held);
+        let is_open = |entry: &&Entry| {
+            let is_nobodys = entry.reference.is_none() || entry.state == State::Held;
+            entry.kind.can_be_expected() && entry.verdict.is_news() && is_nobodys
+        };
         let lookups = page.iter().filter(is_open).map(|entry| Lookup::Key(entry.kind.clone(), entry.key.clone()));
         let lookups: Vec<Lookup> = lookups.collect();
         if lookups.is_empty() {

@@ -38,7 +38,9 @@ impl Engine {
         candidates.retain(|entry| entry.reference.as_ref().is_none_or(|reference| *reference == expected.reference));
         // The key of a kind with a registered URL is its receipt, which is not known before.
         if !ids.is_empty() && !expected.kind.is_registered_once() {
-            candidates.retain(|entry| ids.contains(&entry.key) || entry.body.is_none());
+            // A conflict counts if a person released it, and a purged key cannot be compared.
+            let may_answer = |entry: &Entry| !entry.verdict.is_news() || entry.body.is_none();
+            candidates.retain(|entry| ids.contains(&entry.key) || may_answer(entry));
         }
         Ok(candidates)
     }
