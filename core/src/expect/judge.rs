@@ -72,6 +72,7 @@ impl Expecting {
             delivery.kind.can_be_expected()
                 && delivery.payment.as_ref().is_some_and(|payment| payment.reference.is_none())
         };
+        report_second_payers(store, batch, recorded).await?;
         if !batch.iter().any(|delivery| is_held(delivery) || is_nobodys(delivery)) {
             return Ok(());
         }
@@ -101,6 +102,54 @@ impl Expecting {
         }
         Ok(())
     }
+}
+
+/// Logs an error if another success was recorded for the same request at the same moment: the comparison
+/// before recording saw neither. One of the two is forged, or the customer paid twice.
+async fn report_second_payers(
+    store: &dyn Store,
+    batch: &[Delivery],
+    recorded: &[Result<Recorded, RecordError>],
+) -> Result<(), StoreError> {
+    let paid: Vec<(&Delivery, &Sensitive)> = batch
+        .iter()
+        .zip(recorded)
+        .filter(|(delivery, recorded)| {
+            let is_news = recorded.as_ref().is_ok_and(|recorded| recorded.verdict.is_news());
+            is_news && delivery.facts.is_success && !delivery.kind.is_registered_once() && can_be_judged(delivery)
+        })
+        .filter_map(|(delivery, _)| Some((delivery, delivery.reference.as_ref()?)))
+        .collect();
+    let lookup = |(delivery, reference): &(&Delivery, &Sensitive)| {
+        Lookup::Reference(delivery.kind.clone(), (*reference).clone())
+    };
+    let lookups: Vec<Lookup> = paid.iter().map(lookup).collect();
+    if lookups.is_empty() {
+        return Ok(());
+    }
+    let known = store.find(&lookups).await?;
+    for (delivery, reference) in paid {
+        let is_other = |entry: &&Entry| {
+            entry.kind == delivery.kind
+                && entry.reference.as_ref() == Some(reference)
+                && entry.key != delivery.key
+                && was_paid_by(entry)
+        };
+        if let Some(other) = known.iter().find(is_other) {
+            tracing::error!(
+                callback = %other.id,
+                kind = %other.kind,
+                "two callbacks with different ids paid one request at the same moment, and both are handled: is one forged?"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Whether a callback has paid, and was taken: not while it is held, and not if it was dismissed.
+fn was_paid_by(entry: &Entry) -> bool {
+    let was_taken = entry.state != State::Held && !(entry.state == State::Done && entry.error.is_some());
+    entry.outcome == Some(Outcome::Success) && entry.verdict.is_news() && was_taken
 }
 
 /// Gives a callback from the plain URL the content digest that it has at the URL of its reference,
@@ -213,10 +262,8 @@ impl Paid {
             return Ok(Paid(paid));
         }
         for entry in store.find(&lookups).await? {
-            let is_success = entry.outcome == Some(Outcome::Success) && entry.verdict.is_news();
-            // A held callback is not applied yet, and a dismissed one never will be.
-            let was_taken = entry.state != State::Held && !(entry.state == State::Done && entry.error.is_some());
-            if let Some(reference) = entry.reference.filter(|_| is_success && was_taken) {
+            let is_paid = was_paid_by(&entry);
+            if let Some(reference) = entry.reference.filter(|_| is_paid) {
                 paid.entry((entry.kind, reference)).or_default().push(entry.key);
             }
         }

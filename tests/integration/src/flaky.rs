@@ -33,6 +33,8 @@ struct Switches {
     refuses: AtomicBool,
     stalls: AtomicBool,
     blind: AtomicBool,
+    held_up: AtomicBool,
+    waiting: AtomicU32,
     goes_blind: AtomicBool,
 }
 
@@ -65,6 +67,16 @@ impl FlakyStore {
     /// Reclaiming and counting get no answer.
     pub fn stall_maintenance(&self) {
         self.switches.stalls.store(true, Ordering::SeqCst);
+    }
+
+    /// Recording waits until this is taken back.
+    pub fn hold_up_recording(&self, held_up: bool) {
+        self.switches.held_up.store(held_up, Ordering::SeqCst);
+    }
+
+    /// Whether something waits to be recorded.
+    pub fn holds_something_up(&self) -> bool {
+        self.switches.waiting.load(Ordering::SeqCst) > 0
     }
 
     /// Nothing is found any more, from the next recording on.
@@ -101,6 +113,11 @@ impl Store for FlakyStore {
         if self.switches.slow.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
+        self.switches.waiting.fetch_add(1, Ordering::SeqCst);
+        while self.switches.held_up.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        self.switches.waiting.fetch_sub(1, Ordering::SeqCst);
         let is_poison = |delivery: &Delivery| delivery.key.as_str().contains("poison");
         if self.switches.refuses.load(Ordering::SeqCst) && batch.iter().any(is_poison) {
             return Err(StoreError::Refused("poison".into()));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{MemoryStore, State};
 use mpesa_callbacks::{ExpectError, Kind};
-use mpesa_callbacks_tests::{FlakyStore, Mounted, SECRET, paid_push, until};
+use mpesa_callbacks_tests::{CapturedLog, FlakyStore, Mounted, SECRET, paid_push, push, until};
 
 struct Shop;
 
@@ -64,4 +64,29 @@ async fn a_callback_is_compared_again_by_the_next_process() {
     let (inner, _flaky, _receiving) = race().await;
     let next = replica(FlakyStore::before(Arc::new(inner))).await;
     until("it is released and handled", async || state(&next).await == State::Done).await;
+}
+
+/// The comparison before recording sees neither of them. Whoever reads the log must learn of it.
+#[tokio::test]
+async fn two_payers_at_the_same_moment_are_reported() {
+    let log = CapturedLog::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+    // The default of this thread, on which the runtime of this test runs all its tasks.
+    let _subscribed = tracing::subscriber::set_default(subscriber);
+    let inner = MemoryStore::new();
+    let slow = FlakyStore::before(Arc::new(inner.clone()));
+    let (one, other) = (replica(slow.clone()).await, replica(FlakyStore::before(Arc::new(inner))).await);
+    let expected = Expectation::new(Kind::Stk, "order-1").amount(Amount::from_shillings(100));
+    one.inbox.expect_callback(&expected.timeout(Duration::from_mins(10))).await.unwrap();
+    slow.hold_up_recording(true);
+    let first = {
+        let one = one.clone();
+        tokio::spawn(async move { one.post_for(&Kind::Stk, "order-1", push("ws_CO_1", "RCPT1", 100)).await })
+    };
+    until("the first was compared, and waits to be recorded", async || slow.holds_something_up()).await;
+    assert_eq!(other.post_for(&Kind::Stk, "order-1", push("ws_CO_2", "RCPT2", 100)).await.status, 200);
+    slow.hold_up_recording(false);
+    assert_eq!(first.await.unwrap().status, 200);
+    until("it is reported", async || log.text().contains("paid one request at the same moment")).await;
 }
