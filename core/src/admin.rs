@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::Kind;
 use crate::engine::Engine;
 use crate::inbox::Inbox;
-use crate::kind::Kind;
 use crate::payload::{self, Parsed, Sensitive, strike_credentials};
 use crate::receive::delivery_of;
 use crate::store::{

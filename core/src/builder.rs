@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::Kind;
 use crate::clock::{Clock, SystemClock};
 use crate::engine::Limits;
 use crate::handler::MpesaCallbacks;
 use crate::inbox::Inbox;
-use crate::kind::Kind;
 use crate::process::Backoff;
 use crate::receive::InFlightLimits;
 use crate::source::{IpAllowlist, TrustedProxies};

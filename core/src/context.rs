@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::Kind;
 use crate::engine::Engine;
 use crate::inbox::Inbox;
-use crate::kind::Kind;
 use crate::payload::Sensitive;
 use crate::store::{Body, CallbackId, Claimed, Delivery, RelatedCallback, Verdict};
 

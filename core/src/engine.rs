@@ -10,9 +10,9 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::Kind;
 use crate::clock::Clock;
 use crate::expect::Expecting;
-use crate::kind::Kind;
 use crate::process::{Backoff, Handle, HeldLeases, RETRIES, Room, Settler};
 use crate::quarantine::{Quarantine, QuarantineLimits};
 use crate::receive::{Budgets, Guard, InFlightLimiter, InFlightLimits, Pending, Recorder, Spooling, error_chain};

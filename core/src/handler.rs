@@ -5,12 +5,12 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+use crate::Kind;
 use crate::context::CallbackContext;
-use crate::kind::Kind;
 use crate::payload::{
     B2bExpressCallback, B2bResult, B2cResult, BalanceResult, BillManagerPayment, C2bConfirmation, C2bValidation,
-    CustomCallback, Expectation, LipiaCallback, Payment, QueueTimeout, RatibaCallback, ReversalResult, StatusResult,
-    StkCallback, TaxResult,
+    Callback, CustomCallback, Expectation, LipiaCallback, Payment, QueueTimeout, RatibaCallback, ReversalResult,
+    StatusResult, StkCallback, TaxResult, kinds,
 };
 use crate::routes::Routes;
 use crate::store::Cause;
@@ -51,8 +51,38 @@ impl<'a, Tx> HandlerArgs<'a, Tx> {
     }
 }
 
+/// The method of a kind. A validation is decided by a method of its own.
+macro_rules! method {
+    (Validation $($rest:tt)*) => {};
+    ($class:ident $method:ident($payload:ident) $(#[$documentation:meta])*) => {
+        $(#[$documentation])*
+        ///
+        /// Runs in the background after the acknowledgement. An error means: retry later, until the
+        /// attempts are used up. The future may be dropped at any `await` when it exceeds its
+        /// timeout or the process shuts down; the callback is then handled again.
+        fn $method<'a>(&'a self, payload: $payload, call: HandlerArgs<'a, Tx>) -> HandlerFuture<'a> {
+            let _ = payload;
+            unhandled(call.ctx)
+        }
+    };
+}
+
+/// Calls the method of a kind. Validations are decided while M-Pesa waits, and recorded as done.
+macro_rules! call {
+    (Validation $handler:ident.$method:ident($payload:ident, $call:ident)) => {{
+        let _ = $payload;
+        Box::pin(async { Ok(()) })
+    }};
+    ($class:ident $handler:ident.$method:ident($payload:ident, $call:ident)) => {
+        $handler.$method($payload, $call)
+    };
+}
+
 macro_rules! handlers {
-    ($($(#[$documentation:meta])* $method:ident($payload:ty);)*) => {
+    ($(
+        $(#[$documentation:meta])*
+        $kind:ident | $class:ident | $method:ident($payload:ident) | $path:tt | $ack:ident | $counterpart:tt;
+    )*) => {
         /// A handler for each kind of callback. `#[mpesa_callbacks]` implements it for an `impl`
         /// block; this is how to implement it by hand.
         ///
@@ -94,18 +124,13 @@ macro_rules! handlers {
                 "inbox".to_owned()
             }
 
-            $(
-                $(#[$documentation])*
-                ///
-                /// Runs in the background after the acknowledgement. An error means: retry later,
-                /// until the attempts are used up. The future may be dropped at any `await` when it
-                /// exceeds its timeout or the process shuts down; the callback is then handled
-                /// again.
-                fn $method<'a>(&'a self, payload: $payload, call: HandlerArgs<'a, Tx>) -> HandlerFuture<'a> {
-                    let _ = payload;
-                    unhandled(call.ctx)
-                }
-            )*
+            $(method!($class $method($payload) $(#[$documentation])*);)*
+
+            /// A callback of your own; [`CallbackContext::kind`] says which. Runs like the others.
+            fn callback<'a>(&'a self, payload: CustomCallback, call: HandlerArgs<'a, Tx>) -> HandlerFuture<'a> {
+                let _ = payload;
+                unhandled(call.ctx)
+            }
 
             /// Decides whether a payment is welcome. Runs while M-Pesa waits, with the route's
             /// timeout.
@@ -141,58 +166,32 @@ macro_rules! handlers {
                 nothing(ctx)
             }
         }
+
+        /// Calls the method of the callback's kind.
+        pub(crate) fn dispatch<'a, H, Tx>(
+            handler: &'a H,
+            callback: Callback,
+            call: HandlerArgs<'a, Tx>,
+        ) -> HandlerFuture<'a>
+        where
+            H: MpesaCallbacks<Tx>,
+            Tx: Send,
+        {
+            match call.ctx.kind() {
+                $(Kind::$kind => match <$payload>::try_from(callback) {
+                    Ok(payload) => call!($class handler.$method(payload, call)),
+                    Err(_) => unhandled(call.ctx),
+                },)*
+                _ => match CustomCallback::try_from(callback) {
+                    Ok(payload) => handler.callback(payload, call),
+                    Err(_) => unhandled(call.ctx),
+                },
+            }
+        }
     };
 }
 
-handlers! {
-    /// The result of an M-Pesa Express (STK) push.
-    stk(StkCallback);
-    /// A customer paid a pay bill or till number.
-    c2b_confirmation(C2bConfirmation);
-    /// The result of a payment to a customer.
-    b2c_result(B2cResult);
-    /// A payment to a customer timed out in M-Pesa's queue; its outcome is unknown.
-    b2c_timeout(QueueTimeout);
-    /// The result of a payment to a business.
-    b2b_result(B2bResult);
-    /// A payment to a business timed out in M-Pesa's queue; its outcome is unknown.
-    b2b_timeout(QueueTimeout);
-    /// The result of a tax remittance.
-    tax_result(TaxResult);
-    /// A tax remittance timed out in M-Pesa's queue; its outcome is unknown.
-    tax_timeout(QueueTimeout);
-    /// The result of a transaction status query.
-    status_result(StatusResult);
-    /// A transaction status query timed out in M-Pesa's queue.
-    status_timeout(QueueTimeout);
-    /// The result of an account balance query.
-    balance_result(BalanceResult);
-    /// An account balance query timed out in M-Pesa's queue.
-    balance_timeout(QueueTimeout);
-    /// The result of a reversal.
-    reversal_result(ReversalResult);
-    /// A reversal timed out in M-Pesa's queue; its outcome is unknown.
-    reversal_timeout(QueueTimeout);
-    /// The result of a USSD push to another merchant's till.
-    b2b_express(B2bExpressCallback);
-    /// The result of a standing order, or a deduction under one.
-    ratiba(RatibaCallback);
-    /// An invoice of Bill Manager was paid.
-    bill_manager(BillManagerPayment);
-    /// Money came in. Runs once per receipt, whichever callbacks reported it.
-    payment(Payment);
-    /// The order of a payment became known after `payment` had run without it. `payment` does not
-    /// run again.
-    payment_completed(Payment);
-    /// An STK result in the format of the aggregator Lipia.
-    lipia(LipiaCallback);
-    /// No callback arrived in time: query M-Pesa, and pass the result to
-    /// [`Inbox::reconcile`](crate::Inbox::reconcile) here or when it arrives. Runs again after at
-    /// least the expectation's timeout, until there is an answer.
-    overdue(Expectation);
-    /// A callback of your own; [`CallbackContext::kind`] says which.
-    callback(CustomCallback);
-}
+kinds!(handlers);
 
 /// Implemented once per type with an `#[mpesa_callbacks]` block, so that two blocks of one type
 /// collide.

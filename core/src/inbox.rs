@@ -8,9 +8,9 @@ use tokio::time::{Instant, timeout};
 
 use tokio_util::sync::DropGuard;
 
+use crate::Kind;
 use crate::builder::InboxBuilder;
 use crate::engine::Engine;
-use crate::kind::Kind;
 use crate::store::StoreError;
 use crate::transactor::NoTransactor;
 

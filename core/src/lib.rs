@@ -17,9 +17,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-mod kind;
-
-pub mod payload;
+pub use mpesa_callbacks_payload as payload;
 
 mod handler;
 mod routes;
@@ -65,7 +63,7 @@ pub use self::handler::{
 #[doc(hidden)]
 pub use self::handler::{Marked, inbox_name, unhandled};
 pub use self::inbox::Inbox;
-pub use self::kind::{CustomKind, Kind, UnknownKindError};
+pub use self::payload::{CustomKind, Kind, UnknownKindError};
 pub use self::process::Backoff;
 pub use self::receive::{Acknowledgement, Request};
 pub use self::routes::{Route, RouteError, Routes};
@@ -74,7 +72,7 @@ pub use self::source::{
     AddressError, ClientIpError, ForwardedHeader, IpAllowlist, SAFARICOM_ADDRESSES, TrustedProxies,
 };
 pub use self::start_error::StartError;
-#[cfg(feature = "test-util")]
-pub use self::test_util::{Sample, TestInbox};
 pub use self::urls::{CallbackUrl, Environment, UrlError, UrlFinding, Urls, lint_url};
 pub use self::validation::{Fallback, Rejection, Validation};
+#[cfg(feature = "test-util")]
+pub use self::{payload::Sample, test_util::TestInbox};

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use metrics::{SharedString, counter, gauge, histogram};
 
-use crate::kind::Kind;
+use crate::Kind;
 use crate::store::{SpoolDepth, StateCounts, Verdict, Waiting};
 
 /// A kind's name as a label; built-in names are not copied.

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::kind::{Answer, JSON, Kind};
-use crate::payload::{CustomCallback, ParseError};
+use crate::payload::{AckBody, CustomCallback, Kind, ParseError};
 use crate::secret::forbidden_word;
 use crate::validation::{Fallback, Validation};
 
@@ -24,7 +23,7 @@ pub struct Route {
     pub(crate) timeout: Option<Duration>,
     pub(crate) fallback: Validation,
     pub(crate) transactional: bool,
-    pub(crate) answer: Answer,
+    pub(crate) ack_body: AckBody,
     /// Has no handler; mounted only for the payments that it reports.
     pub(crate) implied: bool,
     /// Checks a custom body against the handler's type.
@@ -36,7 +35,7 @@ impl Route {
     pub fn new(kind: Kind) -> Route {
         Route {
             path: kind.default_path().map(str::to_owned),
-            answer: kind.answer(),
+            ack_body: kind.ack_body(),
             kind,
             key: None,
             max_retries: None,
@@ -99,8 +98,7 @@ impl Route {
     /// `{"ResultCode":0,"ResultDesc":"Success"}`.
     #[must_use]
     pub fn ack_body(mut self, body: &'static str) -> Route {
-        let content_type = if body.starts_with(['{', '[']) { JSON } else { "text/plain" };
-        self.answer = Answer { content_type, body };
+        self.ack_body = AckBody::new(body);
         self
     }
 

@@ -8,12 +8,12 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::Kind;
 use crate::builder::Options;
 use crate::engine::Engine;
 use crate::expect::{Expecting, LookAgain};
 use crate::handler::MpesaCallbacks;
 use crate::inbox::Inbox;
-use crate::kind::Kind;
 use crate::process::{
     HeldLeases, Room, Settler, WithTransactor, drain, maintain, poll_suspects, prepare, retain, work,
 };

@@ -1,6 +1,6 @@
 //! Why an inbox cannot start.
 
-use crate::kind::Kind;
+use crate::Kind;
 use crate::routes::RouteError;
 use crate::secret::SecretError;
 use crate::source::AddressError;

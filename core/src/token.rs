@@ -10,7 +10,7 @@ use data_encoding::{Encoding, Specification};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-use crate::kind::Kind;
+use crate::Kind;
 use crate::secret::Secret;
 
 /// Digits and letters that cannot form a word which Safaricom rejects: each of those contains an

@@ -4,7 +4,7 @@ use std::fmt::{self, Debug};
 
 use async_trait::async_trait;
 
-use crate::kind::Kind;
+use crate::Kind;
 use crate::payload::{Digest, Sensitive};
 use crate::store::Cause;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::again::LookAgain;
 use super::{ANOTHER, ANOTHER_ID, PAID_BEFORE, UNEXPECTED};
-use crate::kind::Kind;
+use crate::Kind;
 use crate::payload::{Expectation, Outcome, RequestFacts, Sensitive};
 use crate::receive::RecordError;
 use crate::store::{Delivery, Disposition, Entry, Lookup, Recorded, Requeue, State, Store, StoreError, Verdict};

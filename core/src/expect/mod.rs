@@ -15,9 +15,9 @@ use std::time::Duration;
 
 pub(crate) use self::again::{LookAgain, oldest_expectable};
 pub(crate) use self::judge::Expecting;
+use crate::Kind;
 use crate::engine::Engine;
 use crate::inbox::Inbox;
-use crate::kind::Kind;
 use crate::payload::{self, Expectation, Outcome, Parsed, Reconciliation, Sensitive};
 use crate::receive::delivery_of;
 use crate::store::{Delivery, DeliveryId, Disposition, Entry, Lookup, Recorded, State, Store, StoreError, Verdict};
@@ -161,7 +161,7 @@ impl Inbox {
         // Stored under the reference, too: a callback at its URL with another id does not answer
         // this request.
         let of_ids = Expectation::key_of_ids(kind, reference);
-        self.record_expected(&Expectation { id: Some(id.into()), ..expected.clone() }, of_ids, None).await?;
+        self.record_expected(&expected.clone().with_id(id), of_ids, None).await?;
         for early in engine.store.find(&[Lookup::Key(kind.clone(), id.into())]).await? {
             engine.release_expected(&early, &expected).await?;
         }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::Kind;
 use crate::engine::Engine;
-use crate::kind::Kind;
 use crate::payload::{Expectation, Outcome, Sensitive};
 use crate::store::{Entry, Filter, Lookup, State, StoreError, Verdict};
 

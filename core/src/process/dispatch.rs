@@ -4,8 +4,7 @@ use async_trait::async_trait;
 
 use super::Notice;
 use crate::context::CallbackContext;
-use crate::handler::{HandlerArgs, HandlerError, HandlerFuture, HookFuture, MpesaCallbacks, ValidationFuture};
-use crate::kind::Kind;
+use crate::handler::{HandlerArgs, HandlerError, HookFuture, MpesaCallbacks, dispatch};
 use crate::payload::{C2bValidation, Callback};
 use crate::receive::error_chain;
 use crate::transactor::{BeginOutcome, IdempotencyKeys, PaymentKeys, Transactor, TransactorError};
@@ -95,8 +94,7 @@ where
     }
 
     async fn decide(&self, request: C2bValidation, ctx: &CallbackContext) -> Result<Validation, HandlerError> {
-        let deciding: ValidationFuture<'_> = self.handler.c2b_validation(request, ctx);
-        deciding.await
+        self.handler.c2b_validation(request, ctx).await
     }
 
     async fn notice(&self, notice: Notice, ctx: &CallbackContext) {
@@ -126,45 +124,4 @@ async fn accounts_for<L: Transactor>(
 ) -> Result<bool, TransactorError> {
     let is_theirs = !transactor.add_key(tx, &payment.by_callbacks).await?;
     Ok(transactor.add_key(tx, &payment.payment).await? || is_theirs)
-}
-
-fn dispatch<'a, H, Tx>(handler: &'a H, callback: Callback, call: HandlerArgs<'a, Tx>) -> HandlerFuture<'a>
-where
-    H: MpesaCallbacks<Tx>,
-    Tx: Send,
-{
-    match callback {
-        Callback::Stk(callback) => handler.stk(callback, call),
-        Callback::C2bConfirmation(callback) => handler.c2b_confirmation(callback, call),
-        Callback::B2cResult(result) => handler.b2c_result(result, call),
-        Callback::B2bResult(result) => handler.b2b_result(result, call),
-        Callback::TaxResult(result) => handler.tax_result(result, call),
-        Callback::StatusResult(result) => handler.status_result(result, call),
-        Callback::BalanceResult(result) => handler.balance_result(result, call),
-        Callback::ReversalResult(result) => handler.reversal_result(result, call),
-        Callback::QueueTimeout(timeout) => match call.ctx.kind() {
-            Kind::B2bTimeout => handler.b2b_timeout(timeout, call),
-            Kind::TaxTimeout => handler.tax_timeout(timeout, call),
-            Kind::StatusTimeout => handler.status_timeout(timeout, call),
-            Kind::BalanceTimeout => handler.balance_timeout(timeout, call),
-            Kind::ReversalTimeout => handler.reversal_timeout(timeout, call),
-            Kind::B2cTimeout => handler.b2c_timeout(timeout, call),
-            kind => {
-                let error = HandlerError::new(format!("{kind} is not the kind of a queue timeout"));
-                Box::pin(async { Err(error) })
-            }
-        },
-        Callback::B2bExpress(callback) => handler.b2b_express(callback, call),
-        Callback::Ratiba(callback) => handler.ratiba(callback, call),
-        Callback::BillManager(payment) => handler.bill_manager(payment, call),
-        Callback::Payment(payment) => match call.ctx.kind() {
-            Kind::PaymentCompleted => handler.payment_completed(payment, call),
-            _ => handler.payment(payment, call),
-        },
-        Callback::Lipia(callback) => handler.lipia(callback, call),
-        Callback::Expectation(expected) => handler.overdue(expected, call),
-        Callback::Custom(callback) => handler.callback(callback, call),
-        // Validations are decided while M-Pesa waits, and recorded as done.
-        Callback::C2bValidation(_) => Box::pin(async { Ok(()) }),
-    }
 }

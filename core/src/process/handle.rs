@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::dispatch::Failure;
+use crate::Kind;
 use crate::context::CallbackContext;
 use crate::engine::Engine;
-use crate::kind::Kind;
 use crate::observe;
 use crate::payload::{self, Callback, Expectation, Payment, Sensitive};
 use crate::receive::error_chain;

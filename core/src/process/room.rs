@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::kind::Kind;
+use crate::Kind;
 
 /// Permits for handlers. Each kind has a share that others cannot use, payments the largest; the
 /// rest is shared. A kind whose handlers hang does not block the others.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::{Free, run};
+use crate::Kind;
 use crate::engine::Engine;
-use crate::kind::Kind;
 use crate::receive::error_chain;
 use crate::store::{Claim, Claimed, Lane};
 

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use super::record::RecordedDelivery;
+use crate::Kind;
 use crate::engine::Engine;
-use crate::kind::{JSON, Kind};
 use crate::observe;
 
 /// The HTTP response to a callback, for an adapter to send.
@@ -53,7 +53,7 @@ impl Acknowledgement {
             Refusal::Compressed => (415, None, "compressed"),
             Refusal::Undecided(decision) => {
                 observe::validation_fell_back("busy");
-                return Acknowledgement::new(JSON, decision.into());
+                return Acknowledgement::new(Kind::C2bValidation.ack_body().content_type, decision.into());
             }
             Refusal::Flooded => (503, RETRY, "flooded"),
             Refusal::Unavailable => (503, RETRY, "unavailable"),
@@ -99,15 +99,12 @@ impl Engine {
         let RecordedDelivery { route, kind, decision } = stored;
         if route.kind == Kind::C2bValidation {
             let body = decision.unwrap_or_else(|| route.fallback.to_body());
-            return Acknowledgement::new(JSON, body.into());
+            return Acknowledgement::new(kind.ack_body().content_type, body.into());
         }
         // A route's own acknowledgement wins. Result and timeout URLs may be swapped: both kinds
         // have the same one.
-        let answer = if kind == route.kind || kind.counterpart().as_ref() == Some(&route.kind) {
-            route.answer
-        } else {
-            kind.answer()
-        };
-        Acknowledgement::new(answer.content_type, Cow::Borrowed(answer.body))
+        let is_of_route = kind == route.kind || kind.counterpart().as_ref() == Some(&route.kind);
+        let ack = if is_of_route { route.ack_body } else { kind.ack_body() };
+        Acknowledgement::new(ack.content_type, Cow::Borrowed(ack.body))
     }
 }

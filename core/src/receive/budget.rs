@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::kind::Kind;
+use crate::Kind;
 use crate::payload::Digest;
 
 /// Budget per reference; it renews within [`RENEWAL`].

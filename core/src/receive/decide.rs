@@ -10,9 +10,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::parse::ParsedDelivery;
 use super::record::error_chain;
+use crate::Kind;
 use crate::context::CallbackContext;
 use crate::engine::Engine;
-use crate::kind::Kind;
 use crate::observe;
 use crate::payload::{C2bValidation, Digest, Sensitive};
 use crate::routes::Route;

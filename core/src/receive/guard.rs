@@ -7,8 +7,8 @@ use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use super::places::{self, InFlightPermit};
 use super::{Refusal, Request};
+use crate::Kind;
 use crate::engine::Engine;
-use crate::kind::Kind;
 use crate::observe;
 use crate::payload::Sensitive;
 use crate::secret::Secret;

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use super::read::ReadRequest;
+use crate::Kind;
 use crate::engine::Engine;
-use crate::kind::Kind;
 use crate::payload::{
     self, C2bValidation, Callback, Digest, Outcome, ParseError, Parsed, Payment, RequestFacts, Sensitive,
     strike_credentials,
@@ -163,7 +163,7 @@ fn delivery_of_payment(payment: &Payment, delivery_id: DeliveryId, received_at: 
 /// Kinds without a handler wait for a process that has one. Money without an amount or receipt is
 /// held.
 fn disposition(parsed: &Parsed, routes: &Routes) -> Disposition {
-    if let Some(reason) = parsed.is_unaccounted() {
+    if let Some(reason) = parsed.unaccounted_reason() {
         return Disposition::Hold(reason.into());
     }
     match routes.of(&parsed.kind) {

@@ -14,8 +14,8 @@ use super::Refusal;
 use super::decide::handler_timeout;
 use super::places::InFlightPermit;
 use super::route::Routed;
+use crate::Kind;
 use crate::engine::Engine;
-use crate::kind::Kind;
 use crate::payload::Sensitive;
 use crate::routes::Route;
 

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::Refusal;
 use super::record::error_chain;
-use crate::kind::Kind;
+use crate::Kind;
 use crate::observe;
 use crate::store::{Spool, Spooled, StoreError, catch_panic};
 

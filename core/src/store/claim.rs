@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use super::{Body, CallbackId, Lane, Verdict};
-use crate::kind::Kind;
+use crate::Kind;
 use crate::payload::{Digest, Sensitive};
 
 /// The right to handle one callback for a while. Exhaustive, because stores construct it.

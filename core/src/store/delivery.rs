@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use super::{Body, DeliveryId, State, Verdict};
-use crate::kind::Kind;
+use crate::Kind;
 use crate::payload::{Digest, Outcome, RequestFacts, Sensitive};
 
 /// A delivery, ready to be recorded: one HTTP request that reached a callback URL.

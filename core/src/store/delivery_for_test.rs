@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::Delivery;
-use crate::kind::Kind;
+use crate::Kind;
 use crate::payload::{self, ParseError};
 use crate::routes::{Route, Routes};
 

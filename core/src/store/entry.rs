@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::{CallbackId, Verdict, rfc3339};
-use crate::kind::Kind;
+use crate::Kind;
 use crate::payload::{Digest, Outcome, Sensitive};
 
 /// The state of a callback. Exhaustive: a store must know all states, so another one would be a

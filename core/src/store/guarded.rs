@@ -11,7 +11,7 @@ use super::{
     CallbackId, Claim, Claimed, Delivery, Entry, Extent, Filter, Lease, Lookup, Owner, Recorded, Requeue, Requeued,
     SettleResult, Settlement, StateCounts, Store, StoreError, Waiting, catch_panic,
 };
-use crate::kind::Kind;
+use crate::Kind;
 use crate::payload::Digest;
 
 /// Limit of calls that read or write a few rows. Without one, a server that loses its power between

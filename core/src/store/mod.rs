@@ -39,7 +39,7 @@ pub use self::requeue::{Requeue, Requeued};
 pub use self::settlement::{Completion, SettleResult, Settlement};
 pub use self::spool::{Spool, SpoolDepth, SpoolId, Spooled};
 pub use self::verdict::{Judgement, Known, Verdict};
-use crate::kind::Kind;
+use crate::Kind;
 use crate::payload::Digest;
 use crate::urls::Environment;
 

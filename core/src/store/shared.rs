@@ -9,7 +9,7 @@ use super::{
     CallbackId, Claim, Claimed, Delivery, Entry, Extent, Filter, Lease, Lookup, Owner, Recorded, Requeue, Requeued,
     SettleResult, Settlement, StateCounts, Store, StoreError, Waiting,
 };
-use crate::kind::Kind;
+use crate::Kind;
 use crate::payload::Digest;
 
 #[async_trait]

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 
 use super::{Body, Delivery, DeliveryId, StoreError, rfc3339};
-use crate::kind::Kind;
+use crate::Kind;
 use crate::payload::Sensitive;
 
 /// Keeps deliveries on this machine until they are replayed into the store.

@@ -127,7 +127,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::kind::Kind;
+    use crate::Kind;
 
     fn push(code: &str, amount: u32, receipt: &str) -> Delivery {
         let body = format!(

@@ -1,7 +1,7 @@
 //! A context for a direct call of a handler.
 
+use crate::Kind;
 use crate::context::CallbackContext;
-use crate::kind::Kind;
 use crate::payload::Sensitive;
 
 use super::TestInbox;

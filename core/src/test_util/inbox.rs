@@ -9,11 +9,11 @@ use bytes::Bytes;
 use futures_core::Stream;
 use tokio::time::sleep;
 
+use crate::Kind;
 use crate::builder::InboxBuilder;
 use crate::engine::Engine;
 use crate::handler::MpesaCallbacks;
 use crate::inbox::Inbox;
-use crate::kind::Kind;
 use crate::process::Backoff;
 use crate::receive::{Acknowledgement, Request};
 use crate::store::{Entry, Filter, MemoryStore, State};

@@ -9,9 +9,9 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 pub use self::lint::{UrlFinding, lint_url};
+use crate::Kind;
 use crate::engine::Engine;
 use crate::inbox::Inbox;
-use crate::kind::Kind;
 use crate::token::{LONGEST_REFERENCE, TokenKey};
 
 /// Daraja environment of an inbox. Exhaustive: Daraja has these two.

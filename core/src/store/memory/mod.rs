@@ -16,8 +16,8 @@ use super::{
     CallbackId, Claim, Claimed, Delivery, Entry, Extent, Filter, Lease, Lookup, Owner, Recorded, Requeue, Requeued,
     SettleResult, Settlement, State, StateCounts, Store, StoreError, Waiting,
 };
+use crate::Kind;
 use crate::clock::{Clock, SystemClock};
-use crate::kind::Kind;
 use crate::payload::Digest;
 
 /// A store in memory, for tests. It loses acknowledged callbacks when the process ends: never take

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::rows::{Row, Rows, hidden};
-use crate::kind::Kind;
+use crate::Kind;
 use crate::payload::{Digest, Sensitive};
 use crate::store::{CallbackId, Delivery, Disposition, Entry, Judgement, Known, Lane, Recorded, State, Verdict};
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, SystemTime};
 
-use crate::kind::Kind;
+use crate::Kind;
 use crate::payload::{Digest, Sensitive};
 use crate::store::{CallbackId, Entry, Lane, Lookup, Owner, RelatedCallback, State, Waiting};
 

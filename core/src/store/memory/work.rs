@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::rows::{Row, Rows};
-use crate::kind::Kind;
+use crate::Kind;
 use crate::payload::Sensitive;
 use crate::store::{
     CallbackId, Claim, Claimed, Completion, Interruption, Lane, Lease, Requeue, Requeued, SettleResult, Settlement,
