@@ -6,73 +6,59 @@
 //!
 //! | module | contents |
 //! |---|---|
+//! | `inbox` | what the application calls: builder, shutdown, administration, URLs, expectations |
+//! | `handler` | the trait, its arguments and results, routes, hooks |
+//! | `access` | who may send: secret, signed URLs, allowlist, proxies, limits |
 //! | `receive` | request → acknowledgement: guard, route, parse, record, acknowledge |
+//! | `record` | delivery → store or spool: group commit, expectations, hooks |
 //! | `process` | stored callback → done: claim, handle, settle, retry |
-//! | [`payload`] | Daraja's messages as types |
-//! | `source`, `token`, `urls` | client IP, allowlist, signed per-payment URLs |
-//! | `expect` | expectations: recorded before a request, checked when its callback arrives or does not |
 //! | [`store`] | the contract of stores; the memory store |
 //! | [`transactor`] | the contract of transactors |
-//! | `test_util` | an inbox and sample callbacks for tests of handlers; feature `test-util` |
+//! | [`payload`] | Daraja's messages as types, from `mpesa-callbacks-payload` |
+//! | `test_util` | an inbox for tests of handlers; feature `test-util` |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-pub use mpesa_callbacks_payload as payload;
-
-mod handler;
-mod routes;
-mod validation;
-
-mod context;
-mod secret;
-mod source;
-mod token;
-mod urls;
-
-mod receive;
-
-mod expect;
-
-mod process;
-
-pub mod store;
-pub mod transactor;
-
-mod admin;
-mod batch;
-mod builder;
+mod access;
 mod clock;
-mod engine;
+mod environment;
+mod error_chain;
+mod handler;
 mod inbox;
+mod lifecycle;
+mod limits;
 mod observe;
-mod quarantine;
-mod start;
-mod start_error;
+mod process;
+mod receive;
+mod record;
+pub mod store;
+mod task;
 #[cfg(feature = "test-util")]
 mod test_util;
+pub mod transactor;
 
-pub use self::admin::{Contradiction, ReplayError};
-pub use self::builder::InboxBuilder;
+pub use mpesa_callbacks_payload as payload;
+
+pub use self::access::{
+    AddressError, ClientIpError, FORBIDDEN_WORDS, ForwardedHeader, IpAllowlist, Request, SAFARICOM_ADDRESSES, Secret,
+    SecretError, TrustedProxies, forbidden_word,
+};
 pub use self::clock::{Clock, SystemClock};
-pub use self::context::CallbackContext;
-pub use self::expect::ExpectError;
+pub use self::environment::Environment;
 pub use self::handler::{
-    HandlerArgs, HandlerError, HandlerFuture, HookFuture, IntoHandlerResult, IntoValidationResult, MpesaCallbacks,
-    ValidationFuture,
+    CallbackContext, Fallback, HandlerArgs, HandlerError, HandlerFuture, HookFuture, IntoHandlerResult,
+    IntoValidationResult, MpesaCallbacks, Rejection, Route, RouteError, Routes, Validation, ValidationFuture,
 };
 #[doc(hidden)]
 pub use self::handler::{Marked, inbox_name, unhandled};
-pub use self::inbox::Inbox;
+pub use self::inbox::{
+    CallbackUrl, Contradiction, ExpectError, Inbox, InboxBuilder, ReplayError, StartError, UrlError, UrlFinding, Urls,
+    lint_url,
+};
+#[cfg(feature = "test-util")]
+pub use self::payload::Sample;
 pub use self::payload::{CustomKind, Kind, UnknownKindError};
 pub use self::process::Backoff;
-pub use self::receive::{Acknowledgement, Request};
-pub use self::routes::{Route, RouteError, Routes};
-pub use self::secret::{FORBIDDEN_WORDS, Secret, SecretError, forbidden_word};
-pub use self::source::{
-    AddressError, ClientIpError, ForwardedHeader, IpAllowlist, SAFARICOM_ADDRESSES, TrustedProxies,
-};
-pub use self::start_error::StartError;
-pub use self::urls::{CallbackUrl, Environment, UrlError, UrlFinding, Urls, lint_url};
-pub use self::validation::{Fallback, Rejection, Validation};
+pub use self::receive::Acknowledgement;
 #[cfg(feature = "test-util")]
-pub use self::{payload::Sample, test_util::TestInbox};
+pub use self::test_util::TestInbox;

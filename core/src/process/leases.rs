@@ -1,22 +1,24 @@
 //! The leases of the callbacks that this process is handling, and their renewal.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::ticks::every;
-use crate::engine::Engine;
-use crate::receive::error_chain;
-use crate::store::{Claimed, Lease, StoreError};
+use crate::error_chain::error_chain;
+use crate::store::{Claimed, Lease, Store, StoreError};
 
 /// Leases of callbacks that this process is handling.
 #[derive(Debug)]
 pub(crate) struct HeldLeases {
     held: Mutex<HashMap<Lease, HeldLease>>,
     giving_up: CancellationToken,
+    store: Arc<dyn Store>,
+    /// Duration of a lease.
+    lease: Duration,
 }
 
 #[derive(Debug)]
@@ -27,8 +29,8 @@ struct HeldLease {
 
 impl HeldLeases {
     /// No leases. Cancelling `giving_up` cancels all handlers, and those that start later.
-    pub(crate) fn new(giving_up: CancellationToken) -> HeldLeases {
-        HeldLeases { held: Mutex::default(), giving_up }
+    pub(crate) fn new(store: Arc<dyn Store>, lease: Duration, giving_up: CancellationToken) -> HeldLeases {
+        HeldLeases { held: Mutex::default(), giving_up, store, lease }
     }
 
     /// Renews this lease from now on. The token is cancelled when the lease is lost, or when the
@@ -76,25 +78,23 @@ impl HeldLeases {
     fn cancel_expiring_before(&self, time: Instant) {
         self.held().values().filter(|held| held.expires < time).for_each(|held| held.cancel.cancel());
     }
-}
 
-/// Renews the leases in use for as long as it is polled. Nothing else of the maintenance delays it.
-pub(super) async fn keep_leases(engine: &Engine) {
-    let lease = engine.limits.lease;
-    let mut ticks = every(lease / 6);
-    loop {
-        ticks.tick().await;
-        // A lease that was claimed a moment ago need not be renewed yet.
-        engine.renew_expiring_within(lease * 2 / 3).await;
+    /// Renews the leases in use for as long as it is polled. Nothing else of the maintenance delays
+    /// it.
+    pub(super) async fn keep(&self) {
+        let mut ticks = every(self.lease / 6);
+        loop {
+            ticks.tick().await;
+            // A lease that was claimed a moment ago need not be renewed yet.
+            self.renew_expiring_within(self.lease * 2 / 3).await;
+        }
     }
-}
 
-impl Engine {
     /// Renews the leases in use that expire so soon. Returns whether the store answered.
     pub(super) async fn renew_expiring_within(&self, remaining: Duration) -> bool {
         let asked = Instant::now();
-        let lease = self.limits.lease;
-        let leases = self.held_leases.expiring_before(asked + remaining);
+        let lease = self.lease;
+        let leases = self.expiring_before(asked + remaining);
         if leases.is_empty() {
             return true;
         }
@@ -102,12 +102,12 @@ impl Engine {
         let no_answer = || StoreError::Unavailable("no answer".into());
         match timeout(lease / 3, self.store.renew(&leases, lease)).await.unwrap_or_else(|_| Err(no_answer())) {
             Ok(is_held) => {
-                self.held_leases.renewed(&leases, &is_held, asked + lease);
+                self.renewed(&leases, &is_held, asked + lease);
                 true
             }
             Err(error) => {
                 tracing::warn!(cause = error_chain(&error), "cannot renew leases");
-                self.held_leases.cancel_expiring_before(Instant::now() + lease / 3);
+                self.cancel_expiring_before(Instant::now() + lease / 3);
                 false
             }
         }

@@ -1,56 +1,52 @@
 //! Maintenance: renews leases, reclaims expired ones, trims the quarantine, measures the queues.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use super::leases::keep_leases;
 use super::measure::keep_measuring;
+use super::processor::Processor;
 use super::ticks::every;
-use crate::engine::Engine;
+use crate::error_chain::error_chain;
+use crate::handler::InboxHandle;
 use crate::observe;
-use crate::receive::error_chain;
 
 /// Runs until everything has ended. The parts run side by side: a slow one delays no renewal.
-pub(crate) async fn maintain(engine: Arc<Engine>) {
+pub(crate) async fn maintain(processor: Arc<Processor>, inbox: InboxHandle) {
     tokio::select! {
-        () = keep_leases(&engine) => {}
-        () = keep_sweeping(&engine) => {}
-        () = keep_measuring(&engine) => {}
-        () = keep_looking_again(&engine) => {}
-        () = engine.drained() => {}
+        () = processor.leases.keep() => {}
+        () = keep_sweeping(&processor) => {}
+        () = keep_measuring(&processor) => {}
+        () = keep_looking_again(&processor, &inbox) => {}
+        () = processor.lifecycle.drained() => {}
     }
     // Also when the last inbox was dropped without `shutdown`.
-    engine.closing.cancel();
+    processor.lifecycle.closing.cancel();
 }
 
-async fn keep_sweeping(engine: &Engine) {
-    let mut ticks = every(engine.limits.lease_check_interval);
+async fn keep_sweeping(processor: &Processor) {
+    let mut ticks = every(processor.limits.lease_check_interval);
     loop {
         ticks.tick().await;
-        engine.sweep().await;
-        engine.trim().await;
+        processor.sweep().await;
+        processor.trim().await;
     }
 }
 
-async fn keep_looking_again(engine: &Arc<Engine>) {
-    let mut ticks = every(engine.limits.lease_check_interval);
+async fn keep_looking_again(processor: &Processor, inbox: &InboxHandle) {
+    let mut ticks = every(processor.limits.lease_check_interval);
     loop {
         ticks.tick().await;
-        engine.look_again().await;
+        if processor.is_adopted.load(Ordering::Relaxed) {
+            processor.recorder.look_again(inbox).await;
+        }
     }
 }
 
-impl Engine {
-    /// Waits until nothing new is claimed and all handlers have ended.
-    async fn drained(&self) {
-        self.stopping.cancelled().await;
-        self.tasks.close();
-        self.tasks.wait().await;
-    }
-
+impl Processor {
     /// Reclaims expired leases. The own leases are renewed first: after a pause or a clock step
     /// they may look expired, too.
     async fn sweep(&self) {
-        if !self.renew_expiring_within(self.limits.lease * 2).await {
+        if !self.leases.renew_expiring_within(self.limits.lease * 2).await {
             return;
         }
         match self.store.reclaim_expired().await {
@@ -58,7 +54,7 @@ impl Engine {
             Ok(swept) => {
                 tracing::warn!(callbacks = swept, "taken back from handlers that ended without a word");
                 observe::swept(swept);
-                self.wake.notify_one();
+                self.ready.wake();
             }
             Err(error) => tracing::warn!(cause = error_chain(&error), "cannot sweep expired leases"),
         }
@@ -66,10 +62,10 @@ impl Engine {
 
     /// Trims the quarantine, oldest first.
     async fn trim(&self) {
-        if !self.quarantine.has_grown() {
+        if !self.recorder.quarantine.has_grown() {
             return;
         }
-        let limits = self.quarantine.limits;
+        let limits = self.recorder.quarantine.limits;
         match self.store.trim_quarantine(limits.rows, limits.bytes).await {
             Ok(0) => {}
             Ok(trimmed) => {
@@ -80,7 +76,7 @@ impl Engine {
                 observe::trimmed(trimmed);
             }
             Err(error) => {
-                self.quarantine.grew();
+                self.recorder.quarantine.grew();
                 tracing::warn!(cause = error_chain(&error), "cannot trim the quarantine");
             }
         }

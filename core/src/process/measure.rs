@@ -5,10 +5,10 @@ use std::mem::replace;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use super::processor::Processor;
 use super::ticks::every;
-use crate::engine::Engine;
+use crate::error_chain::error_chain;
 use crate::observe;
-use crate::receive::error_chain;
 use crate::store::{Waiting, catch_panic};
 
 /// Interval between measurements.
@@ -17,15 +17,15 @@ const MEASURE_INTERVAL: Duration = Duration::from_secs(15);
 /// A queue without a handler is logged as a warning after this long. A deployment takes less.
 const UNHANDLED_AFTER: Duration = Duration::from_secs(60);
 
-pub(super) async fn keep_measuring(engine: &Engine) {
+pub(super) async fn keep_measuring(processor: &Processor) {
     let mut ticks = every(MEASURE_INTERVAL);
     loop {
         ticks.tick().await;
-        engine.measure().await;
+        processor.measure().await;
     }
 }
 
-impl Engine {
+impl Processor {
     async fn measure(&self) {
         match self.store.counts().await {
             Ok(depth) => observe::depth(&depth),
@@ -35,7 +35,7 @@ impl Engine {
             Ok(waiting) => self.show_waiting(&waiting),
             Err(error) => tracing::warn!(cause = error_chain(&error), "cannot count callbacks kind by kind"),
         }
-        let Some(spooling) = &self.spooling else { return };
+        let Some(spooling) = &self.recorder.spooling else { return };
         match catch_panic(spooling.spool.depth()).await {
             Ok(depth) => observe::spool_depth(&depth, self.clock.now()),
             Err(error) => tracing::warn!(cause = error_chain(&error), "cannot count what waits in the spool"),

@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::engine::Engine;
-use crate::receive::error_chain;
+use super::processor::Processor;
+use crate::error_chain::error_chain;
 
 /// Delay before the next attempt.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Prepares the transactor as soon as it is available. Until then its transactions fail, and their
 /// attempts do not count.
-pub(crate) async fn prepare(engine: Arc<Engine>) {
+pub(crate) async fn prepare(processor: Arc<Processor>) {
     loop {
         tokio::select! {
             () = sleep(PAUSE) => {}
-            () = engine.closing.cancelled() => return,
+            () = processor.lifecycle.closing.cancelled() => return,
         }
-        match engine.handling.prepare().await {
+        match processor.handling.prepare().await {
             Ok(()) => {
                 tracing::info!("the transactor is there");
                 return;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::engine::Engine;
-use crate::receive::error_chain;
+use super::processor::Processor;
+use crate::error_chain::error_chain;
 use crate::store::Extent;
 
 /// Interval between purges.
@@ -19,19 +19,19 @@ const FIRST: Duration = Duration::from_secs(5 * 60);
 const ROUNDS: u32 = 24;
 
 /// Purges periodically until the inbox closes.
-pub(crate) async fn retain(engine: Arc<Engine>) {
-    let Some(age) = engine.limits.retention else { return };
+pub(crate) async fn retain(processor: Arc<Processor>) {
+    let Some(age) = processor.limits.retention else { return };
     let mut wait = FIRST.mul_f64(0.5 + fastrand::f64());
     for round in 0_u32.. {
         // A row with a wrong time can end a purge of the oldest early.
         let extent = if round.is_multiple_of(ROUNDS) { Extent::All } else { Extent::WhileOld };
         tokio::select! {
             () = sleep(wait) => {}
-            () = engine.closing.cancelled() => return,
+            () = processor.lifecycle.closing.cancelled() => return,
         }
         let purged = tokio::select! {
-            purged = engine.store.purge(age, extent) => purged,
-            () = engine.closing.cancelled() => return,
+            purged = processor.store.purge(age, extent) => purged,
+            () = processor.lifecycle.closing.cancelled() => return,
         };
         match purged {
             Ok(0) => {}

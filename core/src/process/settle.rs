@@ -1,54 +1,46 @@
 //! Step 7: done, retry with back-off, or dead.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
-use super::handle::HandlerExit;
-use crate::batch::drain_ready;
-use crate::engine::Engine;
-use crate::process::Notice;
-use crate::receive::error_chain;
-use crate::store::{Completion, Lease, SettleResult, Settlement, Store, StoreError};
+use super::exit::HandlerExit;
+use super::processor::Processor;
+use crate::handler::Hook;
+use crate::store::{Completion, Lease, SettleResult, Settlement};
 
-/// Capacity of the queue of settlements, and maximum number per commit.
-const QUEUE: usize = 1024;
-const MAX_BATCH: usize = 256;
+/// A retry that is due later than this is found by polling.
+const MAX_WAKE: Duration = Duration::from_secs(10);
 
-/// Delay before a settlement is offered to the store again.
-const SETTLE_RETRY_DELAY: Duration = Duration::from_millis(200);
-
-/// Sends settlements to the task that writes them; concurrent settlements share one commit.
-#[derive(Debug)]
-pub(crate) struct Settler {
-    sender: mpsc::Sender<Job>,
-}
-
-#[derive(Debug)]
-struct Job {
-    settlement: Settlement,
-    reply: oneshot::Sender<SettleResult>,
-}
-
-impl Engine {
-    pub(super) async fn settle(&self, lease: Lease, payment: Option<Lease>, ended: HandlerExit) {
-        let HandlerExit::With(ending, dead) = ended else {
-            tracing::warn!(callback = %lease.id, "lost the lease while handling; its new holder settles the callback");
-            return;
+impl Processor {
+    pub(super) async fn settle(&self, lease: Lease, payment: Option<Lease>, exit: HandlerExit) {
+        let (mut due_after, mut dead) = (None, None);
+        let completion = match exit {
+            HandlerExit::Done => Completion::Done,
+            HandlerExit::Retry { after, error } => {
+                due_after = Some(after);
+                Completion::Retry { after, error }
+            }
+            HandlerExit::Released { after } => {
+                due_after = Some(after);
+                Completion::Snoozed { after }
+            }
+            HandlerExit::Dead { error, ctx } => {
+                dead = Some(ctx);
+                Completion::Dead { error }
+            }
+            HandlerExit::LeaseLost => {
+                tracing::warn!(callback = %lease.id, "lost the lease while handling; its new holder settles the callback");
+                return;
+            }
         };
-        let due_after = match &ending {
-            Completion::Retry { after, .. } | Completion::Snoozed { after } => Some(*after),
-            _ => None,
-        };
-        match self.settler.settle(Settlement::new(lease, ending).with_payment(payment)).await {
+        match self.settler.settle(Settlement::new(lease, completion).with_payment(payment)).await {
             Some(SettleResult::Written) => {
                 if let Some(after) = due_after {
                     self.wake_after(after);
                 }
                 if let Some(ctx) = dead {
-                    self.tell(Notice::Dead, ctx);
+                    self.hooks.call(Hook::Dead, *ctx);
                 }
             }
             Some(SettleResult::LeaseLost) => {
@@ -59,73 +51,18 @@ impl Engine {
             }
         }
     }
-}
 
-impl Engine {
     /// Wakes the poller when a retry is due, unless polling finds it soon enough.
     fn wake_after(&self, after: Duration) {
-        if after > Duration::from_secs(10) {
+        if after > MAX_WAKE {
             return;
         }
-        let (wake, stopping) = (self.wake.clone(), self.stopping.clone());
-        self.tasks.spawn(async move {
+        let (ready, stopping) = (self.ready.clone(), self.lifecycle.stopping.clone());
+        self.lifecycle.tasks.spawn(async move {
             tokio::select! {
-                () = sleep(after) => wake.notify_one(),
+                () = sleep(after) => ready.wake(),
                 () = stopping.cancelled() => {}
             }
         });
-    }
-}
-
-impl Settler {
-    /// Starts the task that settles. It ends when the last handle is dropped.
-    pub(crate) fn start(store: Arc<dyn Store>, lease: Duration) -> (Settler, impl Future<Output = ()>) {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        (Settler { sender }, settle_all(store, receiver, lease))
-    }
-
-    async fn settle(&self, settlement: Settlement) -> Option<SettleResult> {
-        let (reply, answer) = oneshot::channel();
-        self.sender.send(Job { settlement, reply }).await.ok()?;
-        answer.await.ok()
-    }
-}
-
-async fn settle_all(store: Arc<dyn Store>, mut receiver: mpsc::Receiver<Job>, lease: Duration) {
-    let mut jobs = Vec::with_capacity(MAX_BATCH);
-    while receiver.recv_many(&mut jobs, MAX_BATCH).await > 0 {
-        drain_ready(&mut receiver, &mut jobs, MAX_BATCH).await;
-        let (batch, replies): (Vec<_>, Vec<_>) = jobs.drain(..).map(|job| (job.settlement, job.reply)).unzip();
-        for (reply, settled) in replies.into_iter().zip(settle_batch(&*store, &batch, Instant::now() + lease).await) {
-            // Without an answer the lease expires.
-            if let Some(settled) = settled {
-                let _ = reply.send(settled);
-            }
-        }
-    }
-}
-
-/// Offers the batch until the store accepts it or its leases have expired. Settling again is safe.
-/// If the store refuses one settlement, the others are written without it.
-async fn settle_batch(store: &dyn Store, batch: &[Settlement], until: Instant) -> Vec<Option<SettleResult>> {
-    loop {
-        match store.settle(batch).await {
-            Ok(settled) => return settled.into_iter().map(Some).collect(),
-            Err(StoreError::Refused(_)) if batch.len() > 1 => {
-                let mut settled = Vec::with_capacity(batch.len());
-                for one in batch {
-                    settled.extend(Box::pin(settle_batch(store, std::slice::from_ref(one), until)).await);
-                }
-                return settled;
-            }
-            Err(error) => {
-                let is_final = matches!(error, StoreError::Closed | StoreError::Refused(_));
-                tracing::warn!(cause = error_chain(&error), callbacks = batch.len(), "cannot settle callbacks");
-                if is_final || Instant::now() + SETTLE_RETRY_DELAY > until {
-                    return vec![None; batch.len()];
-                }
-                sleep(SETTLE_RETRY_DELAY).await;
-            }
-        }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::record::RecordedDelivery;
 use crate::Kind;
-use crate::engine::Engine;
+use crate::access::Refusal;
 use crate::observe;
+use crate::record::RecordedDelivery;
 
 /// The HTTP response to a callback, for an adapter to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,44 +67,16 @@ impl Acknowledgement {
 /// Sent with 503. Daraja ignores it; proxies and people do not.
 const RETRY: Option<(&str, &str)> = Some(("retry-after", "5"));
 
-/// Why a request is not acknowledged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// Wrong secret or unknown path; the response does not say which.
-    NotFound,
-    /// Right secret, but the client IP is not allowed or not known.
-    Forbidden,
-    /// Too many requests in flight, for this class of senders or this client IP.
-    Busy,
-    /// Known path, but not POST.
-    MethodNotAllowed,
-    /// The body is incomplete.
-    CutOff,
-    /// The body did not arrive in time.
-    TooSlow,
-    /// The body is too large.
-    TooLarge,
-    /// The body is compressed.
-    Compressed,
-    /// Too many validations in flight: answered with the fallback.
-    Undecided(String),
-    /// Rate limit of the quarantine, or of one per-payment URL.
-    Flooded,
-    /// The callback was not recorded, so it is not acknowledged.
-    Unavailable,
-}
-
-impl Engine {
-    pub(super) fn acknowledge(&self, stored: RecordedDelivery) -> Acknowledgement {
-        let RecordedDelivery { route, kind, decision } = stored;
-        if route.kind == Kind::C2bValidation {
-            let body = decision.unwrap_or_else(|| route.fallback.to_body());
-            return Acknowledgement::new(kind.ack_body().content_type, body.into());
-        }
-        // A route's own acknowledgement wins. Result and timeout URLs may be swapped: both kinds
-        // have the same one.
-        let is_of_route = kind == route.kind || kind.counterpart().as_ref() == Some(&route.kind);
-        let ack = if is_of_route { route.ack_body } else { kind.ack_body() };
-        Acknowledgement::new(ack.content_type, Cow::Borrowed(ack.body))
+/// What the sender of this kind must hear.
+pub(super) fn acknowledge(recorded: RecordedDelivery) -> Acknowledgement {
+    let RecordedDelivery { route, kind, decision } = recorded;
+    if route.kind == Kind::C2bValidation {
+        let body = decision.unwrap_or_else(|| route.fallback.to_body());
+        return Acknowledgement::new(kind.ack_body().content_type, body.into());
     }
+    // A route's own acknowledgement wins. Result and timeout URLs may be swapped: both kinds have
+    // the same one.
+    let is_of_route = kind == route.kind || kind.counterpart().as_ref() == Some(&route.kind);
+    let ack = if is_of_route { route.ack_body } else { kind.ack_body() };
+    Acknowledgement::new(ack.content_type, Cow::Borrowed(ack.body))
 }

@@ -3,19 +3,16 @@
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::read::ReadRequest;
 use crate::Kind;
-use crate::engine::Engine;
-use crate::payload::{
-    self, C2bValidation, Callback, Digest, Outcome, ParseError, Parsed, Payment, RequestFacts, Sensitive,
-    strike_credentials,
-};
-use crate::routes::{Route, Routes};
-use crate::store::{Body, Delivery, DeliveryId, Disposition, Spooled};
+use crate::handler::{Route, Routes};
+use crate::payload::{self, C2bValidation, Callback, ParseError, Parsed, Sensitive, strike_credentials};
+use crate::record::{delivery_of, quarantined};
+use crate::store::{Delivery, Disposition, Spooled};
 
 /// A delivery that was parsed, or is quarantined. Boxed, because it is moved from step to step.
 pub(super) struct ParsedDelivery {
@@ -25,7 +22,14 @@ pub(super) struct ParsedDelivery {
     pub(super) request: Option<Box<C2bValidation>>,
 }
 
-impl Engine {
+/// Parses bodies, with the handlers of this process.
+pub(crate) struct Parser {
+    pub(crate) routes: Routes,
+    pub(crate) is_expecting: bool,
+    pub(crate) counterpart_timeout: Duration,
+}
+
+impl Parser {
     pub(super) fn parse(&self, read: ReadRequest) -> ParsedDelivery {
         let ReadRequest { route, client_ip, reference, body, received_at } = read;
         let (body, read) = read_and_strike(&route, body, reference.as_ref());
@@ -64,11 +68,11 @@ impl Engine {
         let can_come = reference.is_none()
             && match delivery.kind {
                 Kind::C2bConfirmation => is_received(&Kind::Stk),
-                Kind::Stk => is_received(&Kind::C2bConfirmation) || self.expecting.is_some(),
+                Kind::Stk => is_received(&Kind::C2bConfirmation) || self.is_expecting,
                 _ => false,
             };
         if let Some(payment) = delivery.payment.as_mut().filter(|_| can_come) {
-            payment.due_after = self.limits.counterpart_timeout;
+            payment.due_after = self.counterpart_timeout;
         }
     }
 }
@@ -107,95 +111,5 @@ fn without_credentials(body: Bytes) -> Bytes {
     match strike_credentials(&body) {
         Cow::Borrowed(_) => body,
         Cow::Owned(struck) => struck.into(),
-    }
-}
-
-/// Makes the delivery of a parsed body, with its payment; the payment is recorded whether or not
-/// there is a `#[payment]` handler.
-pub(crate) fn delivery_of(parsed: &Parsed, body: Bytes, received_at: SystemTime, routes: &Routes) -> Delivery {
-    let delivery_id = DeliveryId::random();
-    let payment = parsed.payment().map(|payment| Box::new(delivery_of_payment(&payment, delivery_id, received_at)));
-    Delivery {
-        delivery_id,
-        kind: parsed.kind.clone(),
-        key: parsed.key.clone(),
-        body_digest: Digest::of(&body),
-        content_digest: parsed.content_digest(),
-        detail: parsed.detail(),
-        outcome: parsed.callback.outcome(),
-        body: Body(body),
-        received_at,
-        client_ip: None,
-        reference: None,
-        receipt: parsed.paid().map(|(receipt, _)| receipt.to_owned()),
-        decision: None,
-        disposition: disposition(parsed, routes),
-        due_after: Duration::ZERO,
-        facts: parsed.facts(),
-        payment,
-    }
-}
-
-fn delivery_of_payment(payment: &Payment, delivery_id: DeliveryId, received_at: SystemTime) -> Delivery {
-    let body = payment.to_body();
-    Delivery {
-        delivery_id,
-        kind: Kind::Payment,
-        key: payment.receipt.as_str().into(),
-        body_digest: Digest::of(&body),
-        content_digest: payment.content_digest(),
-        // Only whether there is an account: see `Delivery::completes`.
-        detail: payment.account.is_some().then(|| Digest::of(b"account")),
-        outcome: Some(Outcome::Success),
-        body: Body(body),
-        received_at,
-        client_ip: None,
-        reference: None,
-        receipt: Some(payment.receipt.clone()),
-        decision: None,
-        disposition: Disposition::Handle,
-        due_after: Duration::ZERO,
-        facts: RequestFacts::default(),
-        payment: None,
-    }
-}
-
-/// Kinds without a handler wait for a process that has one. Money without an amount or receipt is
-/// held.
-fn disposition(parsed: &Parsed, routes: &Routes) -> Disposition {
-    if let Some(reason) = parsed.unaccounted_reason() {
-        return Disposition::Hold(reason.into());
-    }
-    match routes.of(&parsed.kind) {
-        // Only `#[payment]` needs it.
-        Some(route) if route.implied => Disposition::Noted,
-        _ => Disposition::Handle,
-    }
-}
-
-fn quarantined(route: &Route, body: Bytes, received_at: SystemTime, reason: &ParseError) -> Delivery {
-    let body_digest = Digest::of(&body);
-    let reason = match payload::looks_like(&route.kind, &body) {
-        Some(kind) => format!("{reason}; it looks like `{kind}`"),
-        None => reason.to_string(),
-    };
-    Delivery {
-        delivery_id: DeliveryId::random(),
-        kind: route.kind.clone(),
-        key: Sensitive::from(format!("sha256:{body_digest}")),
-        body_digest,
-        content_digest: body_digest,
-        detail: None,
-        outcome: None,
-        body: Body(body),
-        received_at,
-        client_ip: None,
-        reference: None,
-        receipt: None,
-        decision: None,
-        disposition: Disposition::Quarantine(reason),
-        due_after: Duration::ZERO,
-        facts: RequestFacts::default(),
-        payment: None,
     }
 }

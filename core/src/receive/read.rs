@@ -4,20 +4,18 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_core::Stream;
 use tokio::time::timeout_at;
 
-use super::Refusal;
-use super::decide::handler_timeout;
-use super::places::InFlightPermit;
 use super::route::Routed;
 use crate::Kind;
-use crate::engine::Engine;
+use crate::access::{InFlightPermit, Refusal};
+use crate::clock::Clock;
+use crate::handler::Route;
 use crate::payload::Sensitive;
-use crate::routes::Route;
 
 /// A request with its whole body.
 pub(super) struct ReadRequest {
@@ -28,7 +26,14 @@ pub(super) struct ReadRequest {
     pub(super) received_at: SystemTime,
 }
 
-impl Engine {
+/// Reads bodies.
+pub(crate) struct BodyReader {
+    pub(crate) max_bytes: usize,
+    pub(crate) timeout: Duration,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl BodyReader {
     pub(super) async fn read<B, C, E>(
         &self,
         routed: Routed,
@@ -39,20 +44,20 @@ impl Engine {
         B: Stream<Item = Result<C, E>>,
         C: Into<Bytes>,
     {
-        if routed.content_length.is_some_and(|length| length > self.limits.max_body_bytes as u64) {
+        if routed.content_length.is_some_and(|length| length > self.max_bytes as u64) {
             return Err(Refusal::TooLarge);
         }
-        let mut deadline = self.limits.body_timeout;
+        let mut deadline = self.timeout;
         if routed.route.kind == Kind::C2bValidation {
             // M-Pesa waits for the response, and the handler needs time.
-            deadline = deadline.min(handler_timeout(&routed.route));
+            deadline = deadline.min(routed.route.validation_timeout());
         }
         let deadline = started + deadline;
-        let body = timeout_at(deadline.into(), gather(body, routed.content_length, self.limits.max_body_bytes))
+        let body = timeout_at(deadline.into(), gather(body, routed.content_length, self.max_bytes))
             .await
             .map_err(|_| Refusal::TooSlow)??;
-        let Routed { route, client_ip, reference, place, .. } = routed;
-        Ok((ReadRequest { route, client_ip, reference, body, received_at: self.clock.now() }, place))
+        let Routed { route, client_ip, reference, permit, .. } = routed;
+        Ok((ReadRequest { route, client_ip, reference, body, received_at: self.clock.now() }, permit))
     }
 }
 

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::Delivery;
 use crate::Kind;
+use crate::handler::{Route, Routes};
 use crate::payload::{self, ParseError};
-use crate::routes::{Route, Routes};
 
 impl Delivery {
     /// Parses a body of this kind, with its payment, for tests of stores. Feature `test-util`.
@@ -19,6 +19,6 @@ impl Delivery {
         let parsed = payload::parse_bytes(kind, &body, None, None)?;
         let routes = [parsed.kind.clone(), Kind::Payment].map(Route::new);
         let routes = routes.into_iter().fold(Routes::new(), Routes::with);
-        Ok(crate::receive::delivery_of(&parsed, body, received_at, &routes))
+        Ok(crate::record::delivery_of(&parsed, body, received_at, &routes))
     }
 }

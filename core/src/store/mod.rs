@@ -40,8 +40,8 @@ pub use self::settlement::{Completion, SettleResult, Settlement};
 pub use self::spool::{Spool, SpoolDepth, SpoolId, Spooled};
 pub use self::verdict::{Judgement, Known, Verdict};
 use crate::Kind;
+use crate::environment::Environment;
 use crate::payload::Digest;
-use crate::urls::Environment;
 
 /// A durable queue of callbacks. Implement it to keep callbacks in a database of your own;
 /// `mpesa-callbacks-conformance` contains the tests of an implementation.

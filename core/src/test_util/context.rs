@@ -1,7 +1,7 @@
 //! A context for a direct call of a handler.
 
 use crate::Kind;
-use crate::context::CallbackContext;
+use crate::handler::CallbackContext;
 use crate::payload::Sensitive;
 
 use super::TestInbox;
@@ -25,7 +25,8 @@ impl CallbackContext {
     /// # }
     /// ```
     pub fn for_test(inbox: &TestInbox, kind: Kind) -> CallbackContext {
-        CallbackContext::of_test(inbox.engine(), kind)
+        let (handle, now) = inbox.handle();
+        CallbackContext::of_test(&handle, kind, now)
     }
 
     /// Sets the reference, in tests.

@@ -2,23 +2,20 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_core::Stream;
 use tokio::time::sleep;
 
 use crate::Kind;
-use crate::builder::InboxBuilder;
-use crate::engine::Engine;
-use crate::handler::MpesaCallbacks;
-use crate::inbox::Inbox;
+use crate::access::Request;
+use crate::handler::{InboxHandle, MpesaCallbacks, Rejection, Validation};
+use crate::inbox::{Inbox, InboxBuilder};
 use crate::process::Backoff;
-use crate::receive::{Acknowledgement, Request};
+use crate::receive::Acknowledgement;
 use crate::store::{Entry, Filter, MemoryStore, State};
 use crate::transactor::Transactor;
-use crate::validation::{Rejection, Validation};
 
 const SECRET: &str = "00112233445566778899aabbccddeeff";
 
@@ -94,8 +91,8 @@ impl<H, L> InboxBuilder<H, L> {
 }
 
 impl TestInbox {
-    pub(super) fn engine(&self) -> &Arc<Engine> {
-        self.inbox.engine()
+    pub(super) fn handle(&self) -> (InboxHandle, SystemTime) {
+        (self.inbox.handle(), self.inbox.engine().recorder.clock.now())
     }
 
     /// Posts a body to the URL of this kind, and returns the acknowledgement.
@@ -144,7 +141,7 @@ impl TestInbox {
         let began = Instant::now();
         loop {
             // Two of the tasks look for work; the others work.
-            let is_working = self.engine().tasks.len() > 2;
+            let is_working = self.inbox.engine().lifecycle.tasks.len() > 2;
             let open = self.open().await;
             if open.is_empty() && !is_working {
                 return;
@@ -159,7 +156,7 @@ impl TestInbox {
         for state in [State::Ready, State::Running] {
             open.extend(self.inbox.list(&Filter::default().state(state)).await.unwrap_or_default());
         }
-        let now = self.engine().clock.now();
+        let now = self.inbox.engine().recorder.clock.now();
         open.retain(|entry| entry.kind != Kind::Overdue || entry.run_at.is_none_or(|due| due <= now));
         open
     }

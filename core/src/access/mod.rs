@@ -1,0 +1,25 @@
+//! Who may send: the secret, signed per-payment URLs, the IP allowlist, trusted proxies, limits.
+
+mod allowlist;
+mod forwarded;
+mod guard;
+mod in_flight;
+mod networks;
+mod proxies;
+mod refusal;
+mod request;
+mod safaricom;
+mod secret;
+mod token;
+
+pub use self::allowlist::IpAllowlist;
+pub use self::forwarded::ForwardedHeader;
+pub(crate) use self::guard::{Admitted, Guard};
+pub(crate) use self::in_flight::{InFlightLimits, InFlightPermit};
+pub use self::networks::AddressError;
+pub use self::proxies::{ClientIpError, TrustedProxies};
+pub(crate) use self::refusal::Refusal;
+pub use self::request::Request;
+pub use self::safaricom::SAFARICOM_ADDRESSES;
+pub use self::secret::{FORBIDDEN_WORDS, Secret, SecretError, forbidden_word};
+pub(crate) use self::token::{LONGEST_REFERENCE, TokenKey, is_reference};

@@ -1,0 +1,21 @@
+//! The inbox: what gets mounted into an application, and what the application calls.
+
+mod admin;
+mod builder;
+mod engine;
+mod expectations;
+mod options;
+mod receive;
+mod replay;
+mod shutdown;
+mod start;
+mod start_error;
+mod urls;
+
+pub use self::admin::Contradiction;
+pub use self::builder::InboxBuilder;
+pub use self::engine::Inbox;
+pub use self::expectations::ExpectError;
+pub use self::replay::ReplayError;
+pub use self::start_error::StartError;
+pub use self::urls::{CallbackUrl, UrlError, UrlFinding, Urls, lint_url};

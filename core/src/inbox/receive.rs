@@ -1,0 +1,31 @@
+//! What an adapter calls.
+
+use bytes::Bytes;
+use futures_core::Stream;
+
+use super::engine::Inbox;
+use crate::access::Request;
+use crate::receive::Acknowledgement;
+
+impl Inbox {
+    /// Receives one request. This is what an adapter calls.
+    ///
+    /// `request` is the request's head, `body` its body as a stream of chunks. The result is the
+    /// response, for errors too. The head is read during this call and not kept, so the caller can
+    /// release its buffer before awaiting.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped before the body was read, nothing happened. Later the work is
+    /// detached: the callback is decided, recorded and handled anyway.
+    pub fn receive<B, C, E>(
+        &self,
+        request: Request<'_>,
+        body: B,
+    ) -> impl Future<Output = Acknowledgement> + use<B, C, E>
+    where
+        B: Stream<Item = Result<C, E>>,
+        C: Into<Bytes>,
+    {
+        self.engine().receiver.clone().receive(request, body, self.handle())
+    }
+}

@@ -1,0 +1,50 @@
+//! An expectation that is due: was it answered? If not, the application asks M-Pesa.
+
+use super::exit::{HandlerExit, dead};
+use super::processor::Processor;
+use crate::error_chain::error_chain;
+use crate::handler::{CallbackContext, InboxHandle};
+use crate::payload::Expectation;
+use crate::record::{Answers, tells_the_outcome};
+use crate::store::StoreError;
+
+impl Processor {
+    /// Whether the expectation is answered. If not, sets Daraja's id in it, for the query.
+    pub(super) async fn is_answered_by_now(
+        &self,
+        expected: &mut Expectation,
+        inbox: &InboxHandle,
+    ) -> Result<bool, StoreError> {
+        let answers = Answers(&*self.store);
+        expected.id = answers.id_of(expected).await?;
+        let candidates = answers.candidates(expected).await?;
+        // Held as unexpected, because callback and expectation were recorded at the same moment.
+        let mut is_released = false;
+        for early in &candidates {
+            is_released |= self.recorder.release_expected(early, expected, inbox).await?;
+        }
+        Ok(is_released || candidates.iter().any(tells_the_outcome))
+    }
+
+    /// After the handler of `overdue` has run. A query is not an answer: without one, the handler
+    /// runs again after at least the expectation's timeout.
+    pub(super) async fn after_asking(
+        &self,
+        expected: &Expectation,
+        ctx: CallbackContext,
+        is_last: bool,
+    ) -> HandlerExit {
+        match Answers(&*self.store).is_answered(expected).await {
+            Ok(true) => HandlerExit::Done,
+            Err(error) => {
+                tracing::warn!(cause = error_chain(&error), "cannot look whether a callback came");
+                HandlerExit::Released { after: expected.timeout }
+            }
+            Ok(false) if is_last => dead(ctx, "no callback came, and nothing was found out".to_owned()),
+            Ok(false) => {
+                let after = self.limits.backoff.after(ctx.attempt()).max(expected.timeout);
+                HandlerExit::Retry { after, error: "no callback came, and nothing is found out yet".into() }
+            }
+        }
+    }
+}

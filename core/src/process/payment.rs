@@ -1,0 +1,62 @@
+//! A payment before it is handled: what its callbacks tell together, and in which order.
+
+use std::time::Duration;
+
+use super::exit::HandlerExit;
+use super::processor::Processor;
+use crate::Kind;
+use crate::payload::{Payment, Sensitive};
+use crate::store::{Claimed, State, StoreError};
+use crate::transactor::IdempotencyKey;
+
+/// Delays of a `payment_completed` whose payment is not handled yet.
+const OVERTAKING_MIN_DELAY: Duration = Duration::from_secs(1);
+const OVERTAKING_MAX_DELAY: Duration = Duration::from_secs(5 * 60);
+
+impl Processor {
+    /// Adds the reference and the names that the other callbacks of the receipt contain. Most
+    /// payments have one callback.
+    pub(super) async fn complete(&self, payment: &mut Payment, claimed: &Claimed) -> Result<(), StoreError> {
+        payment.reference = payment.reference.take().or_else(|| claimed.reference.clone());
+        if claimed.related.len() < 2 {
+            return Ok(());
+        }
+        for related in &claimed.related {
+            let Some(entry) = self.store.get(related.id).await? else { continue };
+            let told = self.recorder.parsed(&entry).and_then(|parsed| parsed.payment());
+            // Another amount under the same receipt is a conflict, and says nothing about this
+            // payment.
+            if let Some(mut told) = told.filter(|told| told.amount == payment.amount) {
+                told.reference.clone_from(&related.reference);
+                payment.take_over(told);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the payment that this completes is not handled yet. `#[payment]` runs first, and may
+    /// be told all of it.
+    pub(super) async fn is_overtaking(&self, completed: &Claimed) -> Result<bool, StoreError> {
+        let Some(payment) = completed.earlier else { return Ok(false) };
+        Ok(self.store.get(payment).await?.is_some_and(|payment| payment.state != State::Done))
+    }
+
+    /// Waits as long again as it has waited so far.
+    pub(super) fn after_its_payment(&self, completed: &Claimed) -> HandlerExit {
+        let waited = self.clock.now().duration_since(completed.received_at).unwrap_or_default();
+        let after = waited.clamp(OVERTAKING_MIN_DELAY, OVERTAKING_MAX_DELAY);
+        HandlerExit::Released { after }
+    }
+}
+
+/// The keys of the `payment_completed` callbacks that tell what this attempt tells, too. An earlier
+/// attempt was told without it, and may have taken effect: then this one is not applied, and they
+/// are. They are recorded with the payment's own digest.
+pub(super) fn completed_keys(payment: &Payment, claimed: &Claimed) -> Vec<IdempotencyKey> {
+    let Some(content_digest) = claimed.content_digest else { return Vec::new() };
+    let receipt = claimed.key.as_str();
+    let by_reference = payment.reference.as_ref().map(|_| Sensitive::from(receipt));
+    let by_account = payment.account.as_ref().map(|_| Sensitive::from(format!("{receipt}/account")));
+    let keys = by_reference.into_iter().chain(by_account);
+    keys.map(|key| IdempotencyKey::new(&Kind::PaymentCompleted, &key, &content_digest, 0)).collect()
+}

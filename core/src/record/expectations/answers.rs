@@ -1,0 +1,63 @@
+//! Whether an expectation was answered.
+
+use crate::Kind;
+use crate::payload::{Expectation, Outcome, Sensitive};
+use crate::store::{Entry, Filter, Lookup, State, Store, StoreError, Verdict};
+
+/// Maximum number of callbacks that are read per reference; there are a few.
+const MAX_PER_REFERENCE: usize = 1000;
+
+/// Reads from the stored callbacks what became of a request.
+#[derive(Clone, Copy)]
+pub(crate) struct Answers<'a>(pub(crate) &'a dyn Store);
+
+impl Answers<'_> {
+    /// Whether a callback with a definite outcome answers this expectation.
+    pub(crate) async fn is_answered(&self, expected: &Expectation) -> Result<bool, StoreError> {
+        Ok(self.candidates(expected).await?.iter().any(tells_the_outcome))
+    }
+
+    /// Callbacks under Daraja's ids and under the reference, without those at the URL of another
+    /// request, and without those with an id that Daraja did not give to this one.
+    pub(crate) async fn candidates(&self, expected: &Expectation) -> Result<Vec<Entry>, StoreError> {
+        let ids = self.ids_of(expected).await?;
+        let mut lookups: Vec<_> = ids.iter().map(|id| Lookup::Key(expected.kind.clone(), id.clone())).collect();
+        lookups.push(Lookup::Reference(expected.kind.clone(), expected.reference.clone()));
+        let mut candidates = self.0.find(&lookups).await?;
+        candidates.retain(|entry| entry.reference.as_ref().is_none_or(|reference| *reference == expected.reference));
+        // The key of a kind with a registered URL is its receipt, which is not known before.
+        if !ids.is_empty() && !expected.kind.is_registered_once() {
+            // A conflict counts if a person released it, and a purged key cannot be compared.
+            let may_answer = |entry: &Entry| !entry.verdict.is_news() || entry.body.is_none();
+            candidates.retain(|entry| ids.contains(&entry.key) || may_answer(entry));
+        }
+        Ok(candidates)
+    }
+
+    /// Daraja's latest id of the request.
+    pub(crate) async fn id_of(&self, expected: &Expectation) -> Result<Option<Sensitive>, StoreError> {
+        Ok(self.ids_of(expected).await?.into_iter().next())
+    }
+
+    /// Newest first.
+    async fn ids_of(&self, expected: &Expectation) -> Result<Vec<Sensitive>, StoreError> {
+        let filter =
+            Filter::default().kind(Kind::Overdue).reference(expected.reference.as_str()).limit(MAX_PER_REFERENCE);
+        let known = self.0.list(&filter).await?;
+        let id = |entry: &Entry| Expectation::id_in(&expected.kind, entry.key.as_str()).map(Sensitive::from);
+        Ok(known.iter().filter(|entry| entry.verdict == Verdict::First).filter_map(id).collect())
+    }
+}
+
+/// Whether a callback settles the question: not while it is held, and not with an unknown
+/// outcome.
+pub(crate) fn tells_the_outcome(entry: &Entry) -> bool {
+    let was_taken = entry.verdict.is_news() || entry.attempts > 0;
+    // A callback that was held and then dismissed keeps its reason.
+    let was_dismissed = entry.state == State::Done && entry.error.is_some();
+    if entry.state == State::Held || was_dismissed || !was_taken {
+        return false;
+    }
+    // A callback that was purged was done.
+    entry.body.is_none() || entry.outcome != Some(Outcome::Unknown)
+}

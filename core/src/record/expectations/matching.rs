@@ -1,0 +1,137 @@
+//! Comparing deliveries with expectations.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::again::LookAgain;
+use super::asked::{Asked, UNEXPECTED, can_be_judged, contradiction, names};
+use super::payers::{Paid, report_second_payers};
+use crate::Kind;
+use crate::payload::Expectation;
+use crate::record::error::RecordError;
+use crate::store::{Delivery, Disposition, Entry, Lookup, Recorded, Requeue, State, Store, StoreError};
+
+/// Why a callback is held.
+const ANOTHER: &str = "it came for one request, and is the answer to another";
+const ANOTHER_ID: &str = "it came to the URL of a request to which Daraja gave another id";
+const PAID_BEFORE: &str = "another callback has paid its request before";
+
+/// Compares deliveries with expectations.
+#[derive(Clone, Debug)]
+pub(crate) struct Expecting {
+    /// Kinds whose unexpected successes are held.
+    pub(crate) required: Vec<Kind>,
+    /// What must be compared again.
+    pub(crate) look_again: Arc<LookAgain>,
+}
+
+impl Expecting {
+    /// Compares a batch before it is recorded: contradictions become conflicts, unexpected money is
+    /// held, and expected callbacks get their reference.
+    pub(crate) async fn judge(&self, store: &dyn Store, batch: &mut [Delivery]) -> Result<(), StoreError> {
+        let known = Asked::look(store, batch).await?;
+        let mut attributed = Vec::new();
+        let mut paid = Paid::find(store, batch, &known).await?;
+        for (at, delivery) in batch.iter_mut().enumerate().filter(|(_, delivery)| can_be_judged(delivery)) {
+            let found: Vec<&Expectation> = names(delivery).iter().filter_map(|name| known.expected.get(name)).collect();
+            let Some(expected) = found.first() else {
+                if delivery.facts.is_success && self.required.contains(&delivery.kind) {
+                    hold(delivery, Disposition::Hold(UNEXPECTED.into()));
+                }
+                continue;
+            };
+            if found.iter().any(|other| other.reference != expected.reference) {
+                hold(delivery, Disposition::Contradict(ANOTHER.into()));
+                continue;
+            }
+            let contradiction = contradiction(&delivery.facts, expected)
+                .or_else(|| known.is_another_id(delivery, expected).then_some(ANOTHER_ID))
+                .or_else(|| paid.is_second(delivery, expected).then_some(PAID_BEFORE));
+            if let Some(reason) = contradiction {
+                hold(delivery, Disposition::Contradict(reason.into()));
+            }
+            if delivery.reference.is_none() {
+                delivery.reference = Some(expected.reference.clone());
+                attributed.push(at);
+            }
+            if let Some(payment) = &mut delivery.payment {
+                payment.reference.get_or_insert_with(|| expected.reference.clone());
+                // Its order is known, so it need not wait for a counterpart.
+                payment.due_after = Duration::ZERO;
+            }
+        }
+        recognise(store, batch, &attributed).await
+    }
+
+    /// Compares again after recording: an expectation or a request id that was recorded at the same
+    /// moment did not see this batch, and this batch did not see it.
+    pub(crate) async fn judge_again(
+        &self,
+        store: &dyn Store,
+        batch: &[Delivery],
+        payments: &[Option<Box<Delivery>>],
+        recorded: &[Result<Recorded, RecordError>],
+    ) -> Result<(), StoreError> {
+        let is_held = |delivery: &Delivery| delivery.disposition == Disposition::Hold(UNEXPECTED.into());
+        let is_nobodys = |delivery: &Delivery| {
+            delivery.kind.can_be_expected()
+                && delivery.payment.as_ref().is_some_and(|payment| payment.reference.is_none())
+        };
+        report_second_payers(store, batch, recorded).await?;
+        if !batch.iter().any(|delivery| is_held(delivery) || is_nobodys(delivery)) {
+            return Ok(());
+        }
+        let known = Asked::look(store, batch).await?;
+        for ((delivery, payment), recorded) in batch.iter().zip(payments).zip(recorded) {
+            let news = recorded.as_ref().ok().filter(|recorded| recorded.verdict.is_news());
+            let expected = names(delivery).iter().find_map(|name| known.expected.get(name));
+            if let (Some(news), Some(expected)) = (news, expected)
+                && (is_held(delivery) || is_nobodys(delivery))
+                && contradiction(&delivery.facts, expected).is_none()
+                && !known.is_another_id(delivery, expected)
+            {
+                let mut payment = payment.clone();
+                if let Some(payment) = &mut payment {
+                    payment.reference.get_or_insert_with(|| expected.reference.clone());
+                }
+                match payment {
+                    Some(payment) if is_nobodys(delivery) => drop(store.record(&[*payment]).await?),
+                    payment => {
+                        let reference = Some(&expected.reference);
+                        let reopening =
+                            Requeue { payment: payment.as_deref(), reference, ..Requeue::from(State::Held) };
+                        store.requeue(news.id, &reopening).await?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Gives a callback from the plain URL the content digest that it has at the URL of its reference,
+/// if that one is stored. The digests differ by the reference, which is known only now.
+async fn recognise(store: &dyn Store, batch: &mut [Delivery], attributed: &[usize]) -> Result<(), StoreError> {
+    if attributed.is_empty() {
+        return Ok(());
+    }
+    let lookup = |at: &usize| Lookup::Key(batch[*at].kind.clone(), batch[*at].key.clone());
+    let known = store.find(&attributed.iter().map(lookup).collect::<Vec<_>>()).await?;
+    for at in attributed {
+        let delivery = &mut batch[*at];
+        let content_digest = delivery.content_digest.under(delivery.reference.as_ref());
+        let says_so = |entry: &Entry| {
+            entry.kind == delivery.kind && entry.key == delivery.key && entry.content_digest == Some(content_digest)
+        };
+        if known.iter().any(says_so) {
+            delivery.content_digest = content_digest;
+        }
+    }
+    Ok(())
+}
+
+fn hold(delivery: &mut Delivery, disposition: Disposition) {
+    delivery.disposition = disposition;
+    // Releasing it adds it again.
+    delivery.payment = None;
+}

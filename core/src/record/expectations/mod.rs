@@ -1,0 +1,16 @@
+//! Comparing callbacks with what the application asked for.
+//!
+//! An expectation is a row of kind `overdue` that is due when its timeout is over. It is found by
+//! its reference and, once Daraja's id is known, by that id, which is a second row. Whether it was
+//! answered is read from the stored callbacks, so nothing has to be updated when one arrives.
+
+mod again;
+mod answers;
+mod asked;
+mod matching;
+mod payers;
+
+pub(crate) use self::again::{LookAgain, Since, oldest_expectable};
+pub(crate) use self::answers::{Answers, tells_the_outcome};
+pub(crate) use self::asked::{Asked, UNEXPECTED, contradiction, names};
+pub(crate) use self::matching::Expecting;

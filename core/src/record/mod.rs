@@ -1,0 +1,27 @@
+//! Step 4: making a delivery durable, and what follows from it.
+
+mod after_record;
+mod budget;
+mod decisions;
+mod delivery;
+mod error;
+mod expectations;
+mod group_commit;
+mod quarantine;
+mod ready;
+mod recorder;
+mod release;
+mod spool;
+
+pub(crate) use self::budget::Budgets;
+pub(crate) use self::decisions::PendingDecisions;
+pub(crate) use self::delivery::{delivery_of, quarantined};
+pub(crate) use self::error::RecordError;
+pub(crate) use self::expectations::{
+    Answers, Asked, Expecting, LookAgain, Since, names, oldest_expectable, tells_the_outcome,
+};
+pub(crate) use self::group_commit::{CommitQueue, record_expecting};
+pub(crate) use self::quarantine::{Quarantine, QuarantineLimits};
+pub(crate) use self::ready::Ready;
+pub(crate) use self::recorder::{Decided, RecordedDelivery, Recorder};
+pub(crate) use self::spool::Spooling;

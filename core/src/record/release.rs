@@ -1,0 +1,96 @@
+//! Releasing what is held: a person decided, or its expectation became known.
+
+use super::delivery::delivery_of;
+use super::expectations::{UNEXPECTED, contradiction};
+use super::recorder::Recorder;
+use crate::handler::InboxHandle;
+use crate::payload::{self, Expectation, Outcome, Parsed, Sensitive};
+use crate::store::{CallbackId, Delivery, Entry, Lookup, Requeue, Requeued, State, StoreError};
+
+impl Recorder {
+    /// Makes a held callback ready, and records its payment under this reference.
+    pub(crate) async fn release(
+        &self,
+        id: CallbackId,
+        reference: Option<&Sensitive>,
+        inbox: &InboxHandle,
+    ) -> Result<Option<Requeued>, StoreError> {
+        let Some(entry) = self.store.get(id).await?.filter(|entry| entry.state == State::Held) else {
+            return Ok(None);
+        };
+        let payment = self.payment_of(&entry, reference);
+        let reopening = Requeue { payment: payment.as_deref(), reference, ..Requeue::from(State::Held) };
+        let reopened = self.store.requeue(id, &reopening).await?;
+        if let (Some(Requeued { payment: Some((id, verdict)) }), Some(payment)) = (&reopened, &payment) {
+            self.after_record_one(payment, *id, *verdict, inbox);
+        }
+        self.ready.wake();
+        Ok(reopened)
+    }
+
+    /// Returns the payment of a callback as recording would have written it.
+    pub(crate) fn payment_of(&self, entry: &Entry, reference: Option<&Sensitive>) -> Option<Box<Delivery>> {
+        let parsed = self.parsed(entry).filter(|_| !entry.kind.is_payment())?;
+        let delivery = delivery_of(&parsed, entry.body.clone()?.0, entry.received_at, &self.routes);
+        delivery.sent_by(entry.client_ip).under(reference.cloned().or(entry.reference.clone())).payment
+    }
+
+    /// Releases a callback that was held as unexpected, unless it contradicts the expectation.
+    /// Returns whether it was released.
+    pub(crate) async fn release_expected(
+        &self,
+        early: &Entry,
+        expected: &Expectation,
+        inbox: &InboxHandle,
+    ) -> Result<bool, StoreError> {
+        let Some(facts) = self.parsed(early).map(|parsed| parsed.facts()) else { return Ok(false) };
+        if let Some(reason) = contradiction(&facts, expected) {
+            tracing::warn!(callback = %early.id, kind = %early.kind, reason, "a callback that came first contradicts");
+            return Ok(false);
+        }
+        let is_unexpected = early.error.as_ref().is_some_and(|error| error.as_str() == UNEXPECTED);
+        if early.verdict.is_news() && early.state != State::Held && early.reference.is_none() {
+            self.tell_whose(early, &expected.reference, inbox).await?;
+        }
+        if early.state != State::Held || !early.verdict.is_news() || !is_unexpected {
+            return Ok(false);
+        }
+        Ok(self.release(early.id, Some(&expected.reference), inbox).await?.is_some())
+    }
+
+    /// The callback arrived at the plain URL before its order was known: its payment gets the
+    /// reference now.
+    async fn tell_whose(&self, early: &Entry, reference: &Sensitive, inbox: &InboxHandle) -> Result<(), StoreError> {
+        let Some(payment) = self.payment_of(early, Some(reference)) else { return Ok(()) };
+        let recorded = self.queue.record(*payment).await;
+        let (payment, recorded) =
+            recorded.map_err(|_| StoreError::Unavailable("the payment was not recorded".into()))?;
+        self.after_record_one(&payment, recorded.id, recorded.verdict, inbox);
+        Ok(())
+    }
+
+    /// Logs an error if a callback with another id was handled for this request before its id was
+    /// known: one of the two is forged.
+    pub(crate) async fn warn_about_others(&self, expected: &Expectation, id: &str) -> Result<(), StoreError> {
+        if expected.kind.is_registered_once() {
+            return Ok(());
+        }
+        let lookup = Lookup::Reference(expected.kind.clone(), expected.reference.clone());
+        for entry in self.store.find(&[lookup]).await? {
+            if entry.key != id && entry.verdict.is_news() && entry.outcome == Some(Outcome::Success) {
+                tracing::error!(
+                    callback = %entry.id,
+                    kind = %entry.kind,
+                    "a callback was handled for a request to which Daraja gave another id: was it forged?"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Parses the body of an entry, unless it was purged.
+    pub(crate) fn parsed(&self, entry: &Entry) -> Option<Parsed> {
+        let key = self.routes.of(&entry.kind).and_then(|route| route.key.as_deref());
+        payload::parse_bytes(&entry.kind, &entry.body.as_ref()?.0, key, entry.reference.as_ref()).ok()
+    }
+}

@@ -1,0 +1,114 @@
+//! Step 4 while the store is away: on this machine's disk, until it is back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use crate::Kind;
+use crate::access::Refusal;
+use crate::error_chain::error_chain;
+use crate::observe;
+use crate::store::{Spool, Spooled, StoreError, catch_panic};
+
+/// The spool, and whether the store is asked at all.
+#[derive(Debug)]
+pub(crate) struct Spooling {
+    pub(crate) spool: Arc<dyn Spool>,
+    pub(crate) breaker: Breaker,
+    /// Rung when something was put.
+    pub(crate) wake: Notify,
+}
+
+/// How long the spool may take before the sender hears 503.
+const SPOOL_PUT_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Spooling {
+    pub(crate) fn new(spool: Arc<dyn Spool>) -> Spooling {
+        Spooling { spool, breaker: Breaker::default(), wake: Notify::new() }
+    }
+
+    pub(super) async fn put(&self, spooled: Spooled) -> Result<(), Refusal> {
+        let kind: Kind = spooled.came_to.clone();
+        let batch = [spooled];
+        let put = timeout(SPOOL_PUT_TIMEOUT, catch_panic(self.spool.put(&batch))).await;
+        match put.unwrap_or(Err(StoreError::Unavailable("no answer".into()))) {
+            Ok(()) => {
+                observe::spooled(&kind);
+                self.wake.notify_one();
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(cause = error_chain(&error), "the spool fails, too; a callback is not acknowledged");
+                Err(Refusal::Unavailable)
+            }
+        }
+    }
+}
+
+/// Spares callbacks the wait for a store that has failed a few times in a row. It closes when a replay from the spool has
+/// shown that the store is back.
+#[derive(Debug, Default)]
+pub(crate) struct Breaker {
+    failures: AtomicU32,
+}
+
+/// So many failures in a row open it.
+const BREAKER_FAILURES: u32 = 3;
+
+impl Breaker {
+    pub(crate) fn is_open(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) >= BREAKER_FAILURES
+    }
+
+    /// The store did not take a callback.
+    pub(crate) fn failed(&self) {
+        if self.failures.fetch_add(1, Ordering::Relaxed) + 1 == BREAKER_FAILURES {
+            tracing::error!("the store is away: callbacks go to the spool until it is back");
+            observe::store_away(true);
+        }
+    }
+
+    /// The store took a callback.
+    pub(crate) fn worked(&self) {
+        // Looked at first, because it is nearly always 0 and all callbacks share it.
+        if self.failures.load(Ordering::Relaxed) > 0 && self.failures.swap(0, Ordering::Relaxed) >= BREAKER_FAILURES {
+            tracing::info!("the store is back");
+            observe::store_away(false);
+        }
+    }
+
+    /// There is nothing to try with: the next callback tries, and opens it again when it fails.
+    pub(crate) fn let_one_try(&self) {
+        let _ = self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |failures| {
+            (failures >= BREAKER_FAILURES).then_some(BREAKER_FAILURES - 1)
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_breaker_opens_after_three_failures_in_a_row_and_closes_at_the_first_success() {
+        let breaker = Breaker::default();
+        breaker.failed();
+        breaker.failed();
+        breaker.worked();
+        breaker.failed();
+        breaker.failed();
+        assert!(!breaker.is_open());
+        breaker.failed();
+        breaker.failed();
+        assert!(breaker.is_open());
+        breaker.let_one_try();
+        assert!(!breaker.is_open());
+        breaker.failed();
+        assert!(breaker.is_open());
+        breaker.worked();
+        assert!(!breaker.is_open());
+    }
+}
