@@ -35,7 +35,7 @@ pub(crate) fn refused(reason: &'static str) {
 }
 
 pub(crate) fn unlisted(reason: &'static str) {
-    counter!("mpesa_callbacks_unlisted_sources_total", "reason" => reason).increment(1);
+    counter!("mpesa_callbacks_unlisted_ips_total", "reason" => reason).increment(1);
 }
 
 pub(crate) fn trimmed(count: u64) {
@@ -54,8 +54,8 @@ pub(crate) fn replayed(count: u64) {
     counter!("mpesa_callbacks_replayed_total").increment(count);
 }
 
-pub(crate) fn store_away(is_away: bool) {
-    gauge!("mpesa_callbacks_store_away").set(if is_away { 1.0 } else { 0.0 });
+pub(crate) fn store_unavailable(is_unavailable: bool) {
+    gauge!("mpesa_callbacks_store_unavailable").set(if is_unavailable { 1.0 } else { 0.0 });
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a gauge is a float, and 2^53 deliveries do not wait")]
@@ -67,12 +67,12 @@ pub(crate) fn spool_depth(depth: &SpoolDepth, now: SystemTime) {
 
 pub(crate) fn acknowledged(status: u16, took: Duration) {
     let status = if status == 200 { SharedString::const_str("200") } else { status.to_string().into() };
-    counter!("mpesa_callbacks_acknowledged_total", "status" => status).increment(1);
-    histogram!("mpesa_callbacks_acknowledge_seconds").record(took.as_secs_f64());
+    counter!("mpesa_callbacks_responses_total", "status" => status).increment(1);
+    histogram!("mpesa_callbacks_response_seconds").record(took.as_secs_f64());
 }
 
-pub(crate) fn handled(kind: &Kind, ending: &'static str, took: Duration) {
-    counter!("mpesa_callbacks_handled_total", "kind" => label(kind), "ending" => ending).increment(1);
+pub(crate) fn handled(kind: &Kind, result: &'static str, took: Duration) {
+    counter!("mpesa_callbacks_handled_total", "kind" => label(kind), "result" => result).increment(1);
     histogram!("mpesa_callbacks_handle_seconds", "kind" => label(kind)).record(took.as_secs_f64());
 }
 
@@ -80,26 +80,26 @@ pub(crate) fn validation_fell_back(reason: &'static str) {
     counter!("mpesa_callbacks_validation_fallbacks_total", "reason" => reason).increment(1);
 }
 
-/// `away` is transient, `broken` is not.
-pub(crate) fn transactor_failed(nature: &'static str) {
-    counter!("mpesa_callbacks_transactor_failures_total", "nature" => nature).increment(1);
+/// `unavailable` is transient, `broken` is not.
+pub(crate) fn transactor_failed(reason: &'static str) {
+    counter!("mpesa_callbacks_transactor_failures_total", "reason" => reason).increment(1);
 }
 
 /// How long the oldest due callback of each kind has been waiting.
 pub(crate) fn waiting(waiting: &[Waiting], now: SystemTime) {
     for Waiting { kind, due_since, .. } in waiting {
         let overdue = now.duration_since(*due_since).unwrap_or_default();
-        gauge!("mpesa_callbacks_overdue_seconds", "kind" => label(kind)).set(overdue.as_secs_f64());
+        gauge!("mpesa_callbacks_oldest_due_seconds", "kind" => label(kind)).set(overdue.as_secs_f64());
     }
 }
 
 /// The queue of this kind is empty.
 pub(crate) fn waits_no_more(kind: &Kind) {
-    gauge!("mpesa_callbacks_overdue_seconds", "kind" => label(kind)).set(0.0);
+    gauge!("mpesa_callbacks_oldest_due_seconds", "kind" => label(kind)).set(0.0);
 }
 
-pub(crate) fn swept(count: u64) {
-    counter!("mpesa_callbacks_swept_total").increment(count);
+pub(crate) fn leases_reclaimed(count: u64) {
+    counter!("mpesa_callbacks_leases_reclaimed_total").increment(count);
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a gauge is a float, and 2^53 callbacks do not wait")]

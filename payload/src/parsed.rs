@@ -68,11 +68,11 @@ impl Parsed {
         }
         match (self.callback.outcome()?, self.money_in()) {
             (Outcome::Success, (Some(_), Some(_))) => {
-                Some("it tells of a payment of nothing, of less than nothing, or of a part of a cent")
+                Some("it reports a payment whose amount is zero, negative, or has a fraction of a cent")
             }
-            (Outcome::Success, _) => Some("it tells of money without saying how much, or by which receipt"),
+            (Outcome::Success, _) => Some("it reports money without an amount or a receipt"),
             (Outcome::Unknown, (Some(_), Some(_))) => {
-                Some("it shows an amount and a receipt, and its result code does not say that it was paid")
+                Some("it has an amount and a receipt, but its result code does not say that it was paid")
             }
             _ => None,
         }

@@ -12,7 +12,7 @@ pub(super) fn room_for(connections: usize) -> usize {
     let limit = match raised(wanted) {
         Ok(limit) => limit,
         Err(error) => {
-            tracing::warn!(%error, "cannot tell how many files may be open; accepting connections without looking");
+            tracing::warn!(%error, "the limit of open files is unknown; connections are accepted without checking it");
             return connections;
         }
     };

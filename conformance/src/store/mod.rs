@@ -70,8 +70,8 @@ async fn claim_one(store: &Shared, lease: Duration) -> Claimed {
     claimed.remove(0)
 }
 
-async fn settle(store: &Shared, claimed: &Claimed, ending: Completion) -> SettleResult {
-    let settled = store.settle(&[Settlement::new(claimed.lease, ending)]).await.expect("settle");
+async fn settle(store: &Shared, claimed: &Claimed, completion: Completion) -> SettleResult {
+    let settled = store.settle(&[Settlement::new(claimed.lease, completion)]).await.expect("settle");
     settled[0]
 }
 

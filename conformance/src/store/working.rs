@@ -122,10 +122,10 @@ pub async fn a_lost_lease_changes_nothing(store: Shared) {
     let holder = claim_one(&store, LONG).await;
     assert!(holder.lease.fence > stale.lease.fence);
     let error = || "late".into();
-    for ending in
+    for completion in
         [Completion::Done, Completion::Dead { error: error() }, Completion::Retry { after: LONG, error: error() }]
     {
-        assert_eq!(settle(&store, &stale, ending).await, SettleResult::LeaseLost);
+        assert_eq!(settle(&store, &stale, completion).await, SettleResult::LeaseLost);
     }
     assert_eq!(store.renew(&[stale.lease, holder.lease], LONG).await.unwrap(), [false, true]);
     assert_eq!(state(&store, recorded.id).await, State::Running);
@@ -136,8 +136,8 @@ pub async fn a_lost_lease_changes_nothing(store: Shared) {
         "whoever did not hear of it asks again"
     );
     let fallback = [Completion::Dead { error: error() }, Completion::Snoozed { after: LONG }];
-    for ending in fallback {
-        assert_eq!(settle(&store, &holder, ending).await, SettleResult::LeaseLost, "it is settled");
+    for completion in fallback {
+        assert_eq!(settle(&store, &holder, completion).await, SettleResult::LeaseLost, "it is settled");
     }
     assert_eq!(state(&store, recorded.id).await, State::Done);
 }

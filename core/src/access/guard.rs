@@ -111,7 +111,7 @@ impl Guard {
                 "unlisted"
             }
             Err(reason) => {
-                tracing::error!(%reason, report_only, "cannot tell where a request with the right secret comes from");
+                tracing::error!(%reason, report_only, "the client IP of a request with the right secret is unknown");
                 "unknown"
             }
         };

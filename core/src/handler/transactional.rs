@@ -66,7 +66,7 @@ where
         let mut tx = match self.transactor.begin(&keys.callback).await.map_err(Failure::Transactor)? {
             BeginOutcome::New(tx) => tx,
             BeginOutcome::AlreadyApplied => {
-                tracing::info!(callback = %ctx.id(), "applied before; nothing to do but to settle");
+                tracing::info!(callback = %ctx.id(), "already applied; its result is stored now");
                 return Ok(());
             }
         };
@@ -74,7 +74,7 @@ where
             match accounts_for(&self.transactor, &mut tx, payment).await {
                 Ok(true) => {}
                 Ok(false) => {
-                    tracing::info!(callback = %ctx.id(), "its payment was applied before; nothing to do but to settle");
+                    tracing::info!(callback = %ctx.id(), "its payment was already applied; its result is stored now");
                     self.roll_back(tx).await;
                     return Ok(());
                 }
@@ -125,7 +125,7 @@ where
 impl<H, L: Transactor> WithTransactor<H, L> {
     async fn roll_back(&self, tx: L::Tx) {
         if let Err(error) = self.transactor.rollback(tx).await {
-            tracing::warn!(cause = error_chain(&error), "cannot roll back; the database will");
+            tracing::warn!(cause = error_chain(&error), "cannot roll back; the database does when the connection ends");
         }
     }
 }

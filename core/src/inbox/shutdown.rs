@@ -49,7 +49,7 @@ impl Inbox {
         }
         lifecycle.keepers.close();
         if timeout(KEEPERS_TIMEOUT, lifecycle.keepers.wait()).await.is_err() {
-            tracing::error!("the store or the spool does not answer; stopped without waiting for it");
+            tracing::error!("the store or the spool does not answer; stopped without waiting");
         }
         self.close().await
     }

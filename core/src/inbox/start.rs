@@ -179,7 +179,10 @@ fn check_routes<L: Transactor>(routes: &Routes, required: &[Kind]) -> Result<(),
 async fn adopt(store: &dyn Store, owner: &Owner, can_wait: bool) -> Result<bool, StartError> {
     match store.adopt(owner).await {
         Err(error @ StoreError::Unavailable(_)) if can_wait => {
-            tracing::error!(cause = error_chain(&error), "started while the store is away: callbacks go to the spool");
+            tracing::error!(
+                cause = error_chain(&error),
+                "started while the store is unavailable: callbacks go to the spool"
+            );
             return Ok(false);
         }
         adopted => adopted?,
@@ -194,7 +197,7 @@ async fn prepare_transactor<L: Transactor>(transactor: &L, can_wait: bool) -> Re
         Err(error @ TransactorError::Unavailable(_)) if can_wait => {
             tracing::error!(
                 cause = error_chain(&error),
-                "started while the transactor is away: nothing is handled in transactions"
+                "started while the transactor is unavailable: nothing is handled in transactions"
             );
             Ok(false)
         }

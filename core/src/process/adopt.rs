@@ -19,7 +19,7 @@ impl Processor {
                 Ok(()) => self.is_adopted.store(true, Ordering::Relaxed),
                 Err(error) => {
                     let cause = error_chain(&error);
-                    tracing::error!(cause, "nothing is handled until the store is known to be this inbox's");
+                    tracing::error!(cause, "the store cannot be adopted; nothing is handled until it is");
                     tokio::select! {
                         () = sleep(RETRY_DELAY) => {}
                         () = self.lifecycle.stopping.cancelled() => return false,

@@ -23,7 +23,10 @@ impl Recorder {
         }
         if let Err(error) = self.compare_since(since, inbox).await {
             expecting.look_again.put_back(since);
-            tracing::warn!(cause = error_chain(&error), "cannot look up again what was expected; it is done later");
+            tracing::warn!(
+                cause = error_chain(&error),
+                "cannot compare callbacks with expectations after recording; maintenance repeats it"
+            );
         }
     }
 

@@ -17,7 +17,7 @@ pub(crate) enum HandlerExit {
         error: Sensitive,
     },
     /// It was not handled, and the attempt does not count.
-    Released {
+    Snoozed {
         /// Delay before it can be claimed again.
         after: Duration,
     },
@@ -38,7 +38,7 @@ impl HandlerExit {
         match self {
             HandlerExit::Done => "done",
             HandlerExit::Retry { .. } => "retry",
-            HandlerExit::Released { .. } => "released",
+            HandlerExit::Snoozed { .. } => "snoozed",
             HandlerExit::Dead { .. } => "dead",
             HandlerExit::LeaseLost => "lease_lost",
         }

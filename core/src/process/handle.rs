@@ -72,7 +72,7 @@ impl Processor {
         }
         let Some(route) = self.routes.of(&claimed.kind) else {
             // Claims ask only for handled kinds, so another process can handle it.
-            return HandlerExit::Released { after: UNHANDLED_DELAY };
+            return HandlerExit::Snoozed { after: UNHANDLED_DELAY };
         };
         if route.implied {
             return noted(&claimed.kind);
@@ -81,7 +81,7 @@ impl Processor {
         let attempts = route.max_retries.unwrap_or(self.limits.max_retries).saturating_add(1);
         if claimed.attempt > attempts {
             let alone = claimed.interruptions_alone;
-            let error = format!("the process ended {alone} times while it ran alone among those that were interrupted");
+            let error = format!("the process ended {alone} times while only this suspect ran");
             return dead(ctx, error);
         }
         let pointer = route.key.as_deref();
@@ -175,7 +175,7 @@ impl Processor {
             Ok(Err(Failure::Transactor(error))) => {
                 observe::transactor_failed("broken");
                 let cause = error_chain(&error);
-                tracing::error!(cause, "the transactor refuses what it needs; an attempt is used up");
+                tracing::error!(cause, "the transactor's own statements are refused; the attempt counts");
                 Attempt::Failed(cause)
             }
             Ok(Err(Failure::Handler(error))) => Attempt::Failed(error.chain()),
@@ -191,28 +191,31 @@ impl Processor {
         match self.owner.environment {
             // No real money and no real names: show the developer the cause.
             Environment::Sandbox => {
-                tracing::warn!(%callback, %kind, attempt, ?after, cause = error, "a handler failed; it is tried again");
+                tracing::warn!(%callback, %kind, attempt, ?after, cause = error, "a handler failed; it is retried");
             }
             // The error may contain personal data, so it is stored and not logged.
             Environment::Production => {
-                tracing::warn!(%callback, %kind, attempt, ?after, "a handler failed; it is tried again, and `inbox.get` shows why");
+                tracing::warn!(%callback, %kind, attempt, ?after, "a handler failed; it is retried, and `inbox.get` shows why");
             }
         }
         HandlerExit::Retry { after, error: error.into() }
     }
 
     fn cannot_look(&self, attempt: u32, error: &StoreError) -> HandlerExit {
-        tracing::warn!(cause = error_chain(error), "cannot look up what belongs to a callback; it is handled later");
-        HandlerExit::Released { after: self.limits.backoff.after(attempt) }
+        tracing::warn!(
+            cause = error_chain(error),
+            "cannot look up the other callbacks of this one; it is handled later"
+        );
+        HandlerExit::Snoozed { after: self.limits.backoff.after(attempt) }
     }
 
     /// The transactor is unavailable. This is transient, and the attempt does not count.
     fn transactor_away(&self, error: &TransactorError) -> HandlerExit {
         let failures = self.transactor_failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        observe::transactor_failed("away");
+        observe::transactor_failed("unavailable");
         let cause = error_chain(error);
-        tracing::error!(cause, failures, "the transactor is away; nothing is handled in transactions");
-        HandlerExit::Released { after: self.limits.backoff.after(failures).min(TRANSACTOR_AWAY_MAX_DELAY) }
+        tracing::error!(cause, failures, "the transactor is unavailable; nothing is handled in transactions");
+        HandlerExit::Snoozed { after: self.limits.backoff.after(failures).min(TRANSACTOR_AWAY_MAX_DELAY) }
     }
 
     /// The lease was lost, or the inbox is shutting down.
@@ -220,15 +223,17 @@ impl Processor {
         if !self.lifecycle.stopping.is_cancelled() {
             return HandlerExit::LeaseLost;
         }
-        tracing::info!(attempt, "not handled to its end; the next process does it");
-        HandlerExit::Released { after: Duration::ZERO }
+        tracing::info!(attempt, "a handler was stopped by the shutdown; the next process runs it again");
+        HandlerExit::Snoozed { after: Duration::ZERO }
     }
 }
 
 /// A kind without a handler. Its payment was recorded with it.
 fn noted(kind: &Kind) -> HandlerExit {
     if *kind == Kind::PaymentCompleted {
-        tracing::warn!("it is known now which order a payment was for, and there is no `#[payment_completed]` to tell");
+        tracing::warn!(
+            "a payment got its order id after it was handled, and there is no `#[payment_completed]` handler"
+        );
     }
     HandlerExit::Done
 }

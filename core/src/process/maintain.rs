@@ -14,7 +14,7 @@ use crate::observe;
 pub(crate) async fn maintain(processor: Arc<Processor>, inbox: InboxHandle) {
     tokio::select! {
         () = processor.leases.keep() => {}
-        () = keep_sweeping(&processor) => {}
+        () = keep_reclaiming(&processor) => {}
         () = keep_measuring(&processor) => {}
         () = keep_looking_again(&processor, &inbox) => {}
         () = processor.lifecycle.drained() => {}
@@ -23,11 +23,11 @@ pub(crate) async fn maintain(processor: Arc<Processor>, inbox: InboxHandle) {
     processor.lifecycle.closing.cancel();
 }
 
-async fn keep_sweeping(processor: &Processor) {
+async fn keep_reclaiming(processor: &Processor) {
     let mut ticks = every(processor.limits.lease_check_interval);
     loop {
         ticks.tick().await;
-        processor.sweep().await;
+        processor.reclaim().await;
         processor.trim().await;
     }
 }
@@ -45,18 +45,21 @@ async fn keep_looking_again(processor: &Processor, inbox: &InboxHandle) {
 impl Processor {
     /// Reclaims expired leases. The own leases are renewed first: after a pause or a clock step
     /// they may look expired, too.
-    async fn sweep(&self) {
+    async fn reclaim(&self) {
         if !self.leases.renew_expiring_within(self.limits.lease * 2).await {
             return;
         }
         match self.store.reclaim_expired().await {
             Ok(0) => {}
-            Ok(swept) => {
-                tracing::warn!(callbacks = swept, "taken back from handlers that ended without a word");
-                observe::swept(swept);
+            Ok(reclaimed) => {
+                tracing::warn!(
+                    callbacks = reclaimed,
+                    "reclaimed expired leases: their process ended while handlers ran"
+                );
+                observe::leases_reclaimed(reclaimed);
                 self.ready.wake();
             }
-            Err(error) => tracing::warn!(cause = error_chain(&error), "cannot sweep expired leases"),
+            Err(error) => tracing::warn!(cause = error_chain(&error), "cannot reclaim expired leases"),
         }
     }
 
@@ -69,10 +72,7 @@ impl Processor {
         match self.store.trim_quarantine(limits.rows, limits.bytes).await {
             Ok(0) => {}
             Ok(trimmed) => {
-                tracing::error!(
-                    callbacks = trimmed,
-                    "deleted the oldest of what cannot be read: the quarantine is full"
-                );
+                tracing::error!(callbacks = trimmed, "the quarantine is full; its oldest callbacks are deleted");
                 observe::trimmed(trimmed);
             }
             Err(error) => {

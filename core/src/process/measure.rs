@@ -33,12 +33,12 @@ impl Processor {
         }
         match self.store.waiting().await {
             Ok(waiting) => self.show_waiting(&waiting),
-            Err(error) => tracing::warn!(cause = error_chain(&error), "cannot count callbacks kind by kind"),
+            Err(error) => tracing::warn!(cause = error_chain(&error), "cannot count callbacks by kind"),
         }
         let Some(spooling) = &self.recorder.spooling else { return };
         match catch_panic(spooling.spool.depth()).await {
             Ok(depth) => observe::spool_depth(&depth, self.clock.now()),
-            Err(error) => tracing::warn!(cause = error_chain(&error), "cannot count what waits in the spool"),
+            Err(error) => tracing::warn!(cause = error_chain(&error), "cannot count the deliveries in the spool"),
         }
     }
 
@@ -57,7 +57,7 @@ impl Processor {
                     %kind,
                     callbacks = count,
                     seconds = overdue.as_secs(),
-                    "callbacks of a kind that this process does not handle wait for one that does; is there one?"
+                    "callbacks are due of a kind that this process does not handle"
                 );
             }
         }

@@ -37,13 +37,13 @@ impl Processor {
         match Answers(&*self.store).is_answered(expected).await {
             Ok(true) => HandlerExit::Done,
             Err(error) => {
-                tracing::warn!(cause = error_chain(&error), "cannot look whether a callback came");
-                HandlerExit::Released { after: expected.timeout }
+                tracing::warn!(cause = error_chain(&error), "cannot look up whether the callback has arrived");
+                HandlerExit::Snoozed { after: expected.timeout }
             }
-            Ok(false) if is_last => dead(ctx, "no callback came, and nothing was found out".to_owned()),
+            Ok(false) if is_last => dead(ctx, "no callback arrived, and no result was reconciled".to_owned()),
             Ok(false) => {
                 let after = self.limits.backoff.after(ctx.attempt()).max(expected.timeout);
-                HandlerExit::Retry { after, error: "no callback came, and nothing is found out yet".into() }
+                HandlerExit::Retry { after, error: "no callback arrived, and no result is reconciled yet".into() }
             }
         }
     }

@@ -45,7 +45,7 @@ impl Processor {
     pub(super) fn after_its_payment(&self, completed: &Claimed) -> HandlerExit {
         let waited = self.clock.now().duration_since(completed.received_at).unwrap_or_default();
         let after = waited.clamp(OVERTAKING_MIN_DELAY, OVERTAKING_MAX_DELAY);
-        HandlerExit::Released { after }
+        HandlerExit::Snoozed { after }
     }
 }
 

@@ -21,10 +21,10 @@ pub(crate) async fn prepare(processor: Arc<Processor>) {
         }
         match processor.handling.prepare().await {
             Ok(()) => {
-                tracing::info!("the transactor is there");
+                tracing::info!("the transactor is available");
                 return;
             }
-            Err(error) => tracing::warn!(cause = error_chain(&error), "the transactor is not there yet"),
+            Err(error) => tracing::warn!(cause = error_chain(&error), "the transactor is not available yet"),
         }
     }
 }

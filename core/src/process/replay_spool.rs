@@ -106,7 +106,7 @@ impl Replayer<'_> {
             if let Some(expecting) = expecting {
                 expecting.look_again.since(oldest);
             }
-            tracing::warn!("the store does not answer; what waits in the spool waits on");
+            tracing::warn!("the store does not answer; the deliveries in the spool wait");
             return Replay::Failed;
         };
         let (mut recorded, mut is_away) = (Vec::new(), false);
@@ -121,7 +121,7 @@ impl Replayer<'_> {
                     }
                 }
                 Err(RecordError::Refused) => {
-                    tracing::error!("the store refuses a delivery that waits in the spool; it stays there");
+                    tracing::error!("the store refuses a delivery of the spool; it stays there");
                 }
                 Err(RecordError::Away) => is_away = true,
             }

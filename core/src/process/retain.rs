@@ -35,7 +35,7 @@ pub(crate) async fn retain(processor: Arc<Processor>) {
         };
         match purged {
             Ok(0) => {}
-            Ok(purged) => tracing::info!(callbacks = purged, "deleted the bodies of callbacks that were old enough"),
+            Ok(purged) => tracing::info!(callbacks = purged, "purged bodies of callbacks past their retention"),
             Err(error) => tracing::warn!(cause = error_chain(&error), "cannot delete the bodies of old callbacks"),
         }
         wait = PERIOD.mul_f64(0.75 + fastrand::f64() / 2.0);

@@ -21,7 +21,7 @@ impl Processor {
                 due_after = Some(after);
                 Completion::Retry { after, error }
             }
-            HandlerExit::Released { after } => {
+            HandlerExit::Snoozed { after } => {
                 due_after = Some(after);
                 Completion::Snoozed { after }
             }
@@ -30,7 +30,7 @@ impl Processor {
                 Completion::Dead { error }
             }
             HandlerExit::LeaseLost => {
-                tracing::warn!(callback = %lease.id, "lost the lease while handling; its new holder settles the callback");
+                tracing::warn!(callback = %lease.id, "the lease was lost while the handler ran; its new holder settles the callback");
                 return;
             }
         };
@@ -44,7 +44,7 @@ impl Processor {
                 }
             }
             Some(SettleResult::LeaseLost) => {
-                tracing::warn!(callback = %lease.id, "lost the lease while handling; nothing was settled");
+                tracing::warn!(callback = %lease.id, "the lease was lost while the handler ran; nothing was settled");
             }
             None => {
                 tracing::error!(callback = %lease.id, "cannot settle a callback; it is handled again when its lease expires");

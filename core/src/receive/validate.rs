@@ -43,7 +43,7 @@ impl Validator {
                 Ok(Some(decision)) => delivery.decision = Some(decision),
                 Ok(None) => observe::validation_fell_back("failed"),
                 Err(_) => {
-                    tracing::warn!("validation handler overran its deadline");
+                    tracing::warn!("the validation handler exceeded its timeout");
                     observe::validation_fell_back("deadline");
                 }
             }
@@ -66,14 +66,14 @@ impl Validator {
             return Some(decision);
         }
         // An unavailable store must not use up the handler's time.
-        if !self.recorder.is_store_away() {
+        if !self.recorder.is_store_unavailable() {
             let looking =
                 self.recorder.store.find_decision(&delivery.kind, delivery.key.as_str(), &delivery.content_digest);
             match timeout(limit / 4, looking).await {
                 Ok(Ok(Some(decision))) => return Some(decision),
                 Ok(Ok(None)) => {}
-                Ok(Err(error)) => tracing::warn!(cause = error_chain(&error), "cannot look for an earlier validation"),
-                Err(_) => tracing::warn!("looking for an earlier validation took too long"),
+                Ok(Err(error)) => tracing::warn!(cause = error_chain(&error), "cannot look up an earlier validation"),
+                Err(_) => tracing::warn!("looking up an earlier validation took too long"),
             }
         }
         let handling = self.handling.clone();
@@ -86,7 +86,7 @@ impl Validator {
             Ok(Err(_)) => "failed",
             Err(_) => "panicked",
         };
-        tracing::warn!(failure, "validation handler gave no decision");
+        tracing::warn!(failure, "the validation handler returned no decision");
         None
     }
 }

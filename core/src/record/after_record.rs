@@ -26,7 +26,7 @@ impl Recorder {
         let reason = delivery.reason().unwrap_or_default();
         match (verdict, &delivery.disposition) {
             (Verdict::First | Verdict::Update, Disposition::Hold(_)) => {
-                tracing::error!(callback = %id, %kind, reason, "a callback that tells of money is held");
+                tracing::error!(callback = %id, %kind, reason, "a callback that reports money is held");
                 let ctx = CallbackContext::of_delivery(inbox, delivery, id, verdict);
                 self.hooks.call(Hook::Conflict, ctx.with_error(&reason.into()));
             }
@@ -40,7 +40,7 @@ impl Recorder {
             }
             (Verdict::Quarantined, _) => {
                 self.quarantine.grew();
-                tracing::warn!(callback = %id, %kind, reason, "cannot read a callback; it is kept as it came");
+                tracing::warn!(callback = %id, %kind, reason, "a body cannot be parsed; it is quarantined");
                 let ctx = CallbackContext::of_delivery(inbox, delivery, id, verdict);
                 self.hooks.call(Hook::Quarantine, ctx.with_error(&reason.into()));
             }
@@ -62,7 +62,9 @@ impl Recorder {
         let kind = &delivery.kind;
         let reason = delivery.reason().unwrap_or("it contradicts an earlier one");
         match &delivery.receipt {
-            Some(_) => tracing::error!(callback = %id, %kind, reason, "a callback that shows money is held"),
+            Some(_) => {
+                tracing::error!(callback = %id, %kind, reason, "a callback that reports money is held as a contradiction");
+            }
             None => tracing::warn!(callback = %id, %kind, reason, "a callback contradicts an earlier one; it is held"),
         }
         let ctx = CallbackContext::of_delivery(inbox, delivery, id, Verdict::Conflict);

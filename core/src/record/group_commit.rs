@@ -92,7 +92,7 @@ async fn record_all(
             if let Some(expecting) = &expecting {
                 expecting.look_again.since(oldest);
             }
-            tracing::error!(callbacks = replies.len(), "the store hangs; gave up recording callbacks");
+            tracing::error!(callbacks = replies.len(), "the store does not answer; gave up recording callbacks");
             replies.iter().map(|_| Err(RecordError::Away)).collect()
         });
         for (reply, answer) in replies.into_iter().zip(answers) {
@@ -113,7 +113,7 @@ pub(crate) async fn record_expecting(
     if let Some((expecting, _)) = &judging
         && let Err(error) = expecting.judge(store, &mut batch).await
     {
-        tracing::error!(callbacks = batch.len(), cause = error_chain(&error), "cannot look up what was expected");
+        tracing::error!(callbacks = batch.len(), cause = error_chain(&error), "cannot look up expectations");
         return batch.iter().map(|_| Err(RecordError::Away)).collect();
     }
     let recorded = record_batch(store, &mut batch).await;
@@ -126,7 +126,10 @@ pub(crate) async fn record_expecting(
     if let Some((expecting, payments)) = &judging
         && let Err(error) = expecting.judge_again(store, &batch, payments, &recorded).await
     {
-        tracing::warn!(cause = error_chain(&error), "cannot look up again what was expected; it is done later");
+        tracing::warn!(
+            cause = error_chain(&error),
+            "cannot compare callbacks with expectations after recording; maintenance repeats it"
+        );
         expecting.look_again.since(oldest_expectable(&batch));
     }
     batch.into_iter().zip(recorded).map(|(delivery, recorded)| Ok((delivery, recorded?))).collect()
@@ -139,7 +142,7 @@ async fn record_batch(store: &dyn Store, batch: &mut [Delivery]) -> Vec<Result<R
     match store.record(batch).await {
         Ok(recorded) if recorded.len() == batch.len() => recorded.into_iter().map(Ok).collect(),
         Ok(_) => {
-            tracing::error!("the store answered for more or fewer callbacks than it was given");
+            tracing::error!("the store returned more or fewer results than callbacks");
             all(RecordError::Away, batch.len())
         }
         Err(StoreError::Refused(_)) if batch.len() > 1 => {
@@ -149,10 +152,7 @@ async fn record_batch(store: &dyn Store, batch: &mut [Delivery]) -> Vec<Result<R
             answers
         }
         Err(StoreError::Refused(cause)) if !matches!(batch[0].disposition, Disposition::Quarantine(_)) => {
-            tracing::error!(
-                cause = error_chain(&*cause),
-                "the store refuses a callback; it is kept as what cannot be read"
-            );
+            tracing::error!(cause = error_chain(&*cause), "the store refuses a callback; it is quarantined");
             batch[0].quarantine("the store refuses it");
             Box::pin(record_batch(store, batch)).await
         }

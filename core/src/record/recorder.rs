@@ -102,7 +102,7 @@ impl Recorder {
         if let Some(reference) = &delivery.reference
             && !self.budgets.admits(&route.kind, reference.as_str(), delivery.body().len())
         {
-            tracing::error!(kind = %delivery.kind, "too much comes by the URL of one payment; has it leaked?");
+            tracing::error!(kind = %delivery.kind, "the URL of one payment exceeds its limit: has it leaked?");
             return Err(Refusal::Flooded);
         }
         Ok(())
@@ -118,7 +118,7 @@ impl Recorder {
     ) -> Result<Option<String>, Refusal> {
         let spooling = self.spooling.as_ref();
         let spooled = spooling.map(|spooling| (spooling, Spooled::of(&came_to, &delivery)));
-        if !self.is_store_away() {
+        if !self.is_store_unavailable() {
             match self.offer(&came_to, delivery, inbox).await {
                 Ok(recorded) => return Ok(recorded.decision),
                 Err(RecordError::Away) => self.store_failed(),
@@ -169,7 +169,7 @@ impl Recorder {
     }
 
     /// Whether the store failed a few times in a row, and is not asked now.
-    pub(crate) fn is_store_away(&self) -> bool {
+    pub(crate) fn is_store_unavailable(&self) -> bool {
         self.spooling.as_ref().is_some_and(|spooling| spooling.breaker.is_open())
     }
 

@@ -45,7 +45,7 @@ impl Recorder {
     ) -> Result<bool, StoreError> {
         let Some(facts) = self.parsed(early).map(|parsed| parsed.facts()) else { return Ok(false) };
         if let Some(reason) = contradiction(&facts, expected) {
-            tracing::warn!(callback = %early.id, kind = %early.kind, reason, "a callback that came first contradicts");
+            tracing::warn!(callback = %early.id, kind = %early.kind, reason, "an earlier callback contradicts this expectation");
             return Ok(false);
         }
         let is_unexpected = early.error.as_ref().is_some_and(|error| error.as_str() == UNEXPECTED);

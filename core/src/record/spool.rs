@@ -41,7 +41,7 @@ impl Spooling {
                 Ok(())
             }
             Err(error) => {
-                tracing::error!(cause = error_chain(&error), "the spool fails, too; a callback is not acknowledged");
+                tracing::error!(cause = error_chain(&error), "the spool failed, too; a callback is not acknowledged");
                 Err(Refusal::Unavailable)
             }
         }
@@ -66,8 +66,8 @@ impl Breaker {
     /// The store did not take a callback.
     pub(crate) fn failed(&self) {
         if self.failures.fetch_add(1, Ordering::Relaxed) + 1 == BREAKER_FAILURES {
-            tracing::error!("the store is away: callbacks go to the spool until it is back");
-            observe::store_away(true);
+            tracing::error!("the store is unavailable: callbacks go to the spool until it is back");
+            observe::store_unavailable(true);
         }
     }
 
@@ -76,7 +76,7 @@ impl Breaker {
         // Looked at first, because it is nearly always 0 and all callbacks share it.
         if self.failures.load(Ordering::Relaxed) > 0 && self.failures.swap(0, Ordering::Relaxed) >= BREAKER_FAILURES {
             tracing::info!("the store is back");
-            observe::store_away(false);
+            observe::store_unavailable(false);
         }
     }
 

@@ -52,7 +52,7 @@ use crate::payload::Digest;
 ///            ┌────────── retry: run_at in the future, attempt counted ──────────┐
 /// record ─► Ready ──claim: fence + 1, attempts + 1──► Running ──settle──► Done  │
 ///            ▲ ▲                                       │  │ └──────────► Dead  │
-///            │ └──── sweep: lease expired ─────────────┘  └─────────────────────┘
+///            │ └──── reclaim: lease expired ───────────┘  └─────────────────────┘
 ///            └────── requeue ◄── Held (conflict, or money unaccounted for), Dead, Done
 /// ```
 ///

@@ -12,7 +12,7 @@ pub struct Settlement {
     /// The lease of the callback.
     pub lease: Lease,
     /// How handling ended.
-    pub ending: Completion,
+    pub completion: Completion,
     /// Lease of the payment that was [claimed with it](super::Claimed::payment). It becomes `Done`
     /// with the callback, else `Ready`; both are written or neither.
     pub payment: Option<Lease>,
@@ -20,8 +20,8 @@ pub struct Settlement {
 
 impl Settlement {
     /// The result of handling under this lease.
-    pub fn new(lease: Lease, ending: Completion) -> Settlement {
-        Settlement { lease, ending, payment: None }
+    pub fn new(lease: Lease, completion: Completion) -> Settlement {
+        Settlement { lease, completion, payment: None }
     }
 
     /// Adds the payment that was claimed with it.

@@ -166,21 +166,21 @@ impl Store for PartnerEvents {
     async fn settle(&self, batch: &[Settlement]) -> Result<Vec<SettleResult>, StoreError> {
         let (now, mut tx) = (now(), self.begin().await?);
         let mut settled = Vec::with_capacity(batch.len());
-        for Settlement { lease, ending, payment, .. } in batch {
+        for Settlement { lease, completion, payment, .. } in batch {
             // Both or neither.
             let is_held = match payment {
                 Some(payment) => working::is_held(&mut tx, *payment).await.map_err(failed)?,
                 None => true,
             };
             let is_lost = !is_held && working::is_held(&mut tx, *lease).await.map_err(failed)?;
-            let is_written = !is_lost && working::settle(&mut tx, *lease, ending, 1, now).await.map_err(failed)?;
+            let is_written = !is_lost && working::settle(&mut tx, *lease, completion, 1, now).await.map_err(failed)?;
             if let Some(payment) = payment.filter(|_| is_written) {
                 // Its attempts are not counted.
-                let ending = match ending {
+                let completion = match completion {
                     Completion::Done => Completion::Done,
                     _ => Completion::Snoozed { after: Duration::ZERO },
                 };
-                working::settle(&mut tx, payment, &ending, 0, now).await.map_err(failed)?;
+                working::settle(&mut tx, payment, &completion, 0, now).await.map_err(failed)?;
             }
             settled.push(if is_written { SettleResult::Written } else { SettleResult::LeaseLost });
         }

@@ -144,12 +144,12 @@ pub(crate) async fn is_held(connection: &mut SqliteConnection, lease: Lease) -> 
 pub(crate) async fn settle(
     connection: &mut SqliteConnection,
     lease: Lease,
-    ending: &Completion,
+    completion: &Completion,
     counted: i64,
     now: i64,
 ) -> sqlx::Result<bool> {
-    let stage = ending.state().name();
-    let (after, finished, trouble, uncounted) = match ending {
+    let stage = completion.state().name();
+    let (after, finished, trouble, uncounted) = match completion {
         Completion::Done => (None, Some(now), None, 0),
         Completion::Retry { after, error } => (Some(*after), None, Some(error), 0),
         Completion::Dead { error } => (None, Some(now), Some(error), 0),
@@ -174,7 +174,7 @@ pub(crate) async fn settle(
     .bind(uncounted)
     .bind(later(0, after.unwrap_or_default()))
     // A callback that was retried does not end processes.
-    .bind(matches!(ending, Completion::Retry { .. }))
+    .bind(matches!(completion, Completion::Retry { .. }))
     .bind(SUSPECT_AFTER)
     .bind(ALONE_AFTER)
     .execute(&mut *connection)

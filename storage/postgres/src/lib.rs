@@ -29,7 +29,7 @@ mod record;
 
 mod settle;
 
-mod sweep;
+mod reclaim;
 
 mod queries;
 
@@ -62,10 +62,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::notify::Hints;
 use self::open::{open, store_error};
+use self::reclaim::ServerClock;
 use self::record::Place;
 use self::schema::Schema;
 use self::session::Session;
-use self::sweep::ServerClock;
 
 /// Keeps callbacks in PostgreSQL 13 or newer, in a schema of its own. Default: `mpesa_callbacks`; see
 /// [`in_schema`](PostgresStore::in_schema).
@@ -332,7 +332,7 @@ impl Store for PostgresStore {
 
     async fn reclaim_expired(&self) -> Result<u64, StoreError> {
         let pool = self.pool().await?;
-        retry_on_deadlock!(sweep::sweep(pool, &self.schema, &self.clock)).map_err(store_error)
+        retry_on_deadlock!(reclaim::reclaim_expired(pool, &self.schema, &self.clock)).map_err(store_error)
     }
 
     async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError> {

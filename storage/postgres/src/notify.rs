@@ -75,7 +75,7 @@ async fn send(options: PgConnectOptions, channel: Arc<str>, to_send: Arc<Notify>
             sqlx::query("SELECT pg_notify($1, '')").bind(&*channel).execute(&mut *session).await
         };
         if let Err(error) = in_time(notifying).await {
-            tracing::debug!(%error, "cannot tell other processes that there is something to claim; they look anyway");
+            tracing::debug!(%error, "cannot notify other processes; they poll anyway");
         }
         sleep(NOTIFY_INTERVAL).await;
     }
@@ -108,7 +108,7 @@ async fn listen(options: PgConnectOptions, channel: Arc<str>, heard: Arc<Notify>
         };
         let ended: sqlx::Result<()> = listening.await;
         if let Err(error) = ended {
-            tracing::debug!(%error, "cannot hear other processes' hints; looking once a second goes on");
+            tracing::debug!(%error, "cannot receive notifications of other processes; polling every second continues");
         }
         sleep(RECONNECT_DELAY).await;
     }

@@ -59,8 +59,8 @@ struct Columns {
 }
 
 impl Columns {
-    fn add(&mut self, lease: Lease, ending: &Completion, counted: i32) {
-        let (after, error, uncounted) = match ending {
+    fn add(&mut self, lease: Lease, completion: &Completion, counted: i32) {
+        let (after, error, uncounted) = match completion {
             Completion::Retry { after, error } => (Some(span(*after)), Some(error), 0),
             Completion::Dead { error } | Completion::Held { error } => (None, Some(error), 0),
             Completion::Snoozed { after } => (Some(span(*after)), None, counted),
@@ -69,12 +69,12 @@ impl Columns {
         };
         self.ids.push(lease.id.number());
         self.fences.push(lease.fence);
-        self.states.push(i16::try_from(state_number(ending.state())).unwrap_or(i16::MAX));
+        self.states.push(i16::try_from(state_number(completion.state())).unwrap_or(i16::MAX));
         self.delays.push(after);
         self.errors.push(error.map(|error| text(error.as_str()).into_owned()));
         self.uncounted.push(uncounted);
         // A callback that was retried does not end processes.
-        self.acquitted.push(matches!(ending, Completion::Retry { .. }));
+        self.acquitted.push(matches!(completion, Completion::Retry { .. }));
     }
 }
 
@@ -82,16 +82,16 @@ pub(super) async fn settle(pool: &PgPool, schema: &Schema, batch: &[Settlement])
     let mut tx = Session::begin(pool).await?;
     let lost = lost(&mut tx, schema, batch).await?;
     let mut columns = Columns::default();
-    for Settlement { lease, ending, .. } in batch.iter().filter(|settlement| !lost.contains(&settlement.lease.id)) {
-        columns.add(*lease, ending, 1);
+    for Settlement { lease, completion, .. } in batch.iter().filter(|settlement| !lost.contains(&settlement.lease.id)) {
+        columns.add(*lease, completion, 1);
     }
     let settled = write(&mut tx, schema, &columns).await?;
     let is_settled =
         |settlement: &Settlement| settled.contains(&(settlement.lease.id.number(), settlement.lease.fence));
     let mut with = Columns::default();
-    for Settlement { ending, payment, .. } in batch.iter().filter(|settlement| is_settled(settlement)) {
+    for Settlement { completion, payment, .. } in batch.iter().filter(|settlement| is_settled(settlement)) {
         // Its attempts are not counted.
-        match (payment, ending) {
+        match (payment, completion) {
             (Some(payment), Completion::Done) => with.add(*payment, &Completion::Done, 0),
             (Some(payment), _) => with.add(*payment, &Completion::Snoozed { after: Duration::ZERO }, 0),
             (None, _) => {}

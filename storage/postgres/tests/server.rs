@@ -267,8 +267,8 @@ async fn a_nul_in_a_text_is_no_reason_to_lose_a_callback() {
     let mut claimed = store.claim(&Claim::new(&KINDS, 10, Duration::from_secs(10))).await.unwrap();
     claimed.retain(|claimed| claimed.body.as_bytes() == body.as_bytes());
     assert_eq!(claimed.len(), 1, "its body is as it came");
-    let ending = Completion::Retry { after: Duration::MAX, error: "nul: \0".into() };
-    let settled = store.settle(&[Settlement::new(claimed[0].lease, ending)]).await.unwrap();
+    let completion = Completion::Retry { after: Duration::MAX, error: "nul: \0".into() };
+    let settled = store.settle(&[Settlement::new(claimed[0].lease, completion)]).await.unwrap();
     assert_eq!(settled, [SettleResult::Written]);
 }
 

@@ -187,7 +187,7 @@ impl Store for SqliteStore {
         let was_ahead = self.latest.load(Ordering::Relaxed) > now;
         if was_ahead && self.look(move |connection| sql::is_ahead(connection, now)).await? {
             let moved = self.writer.write(1, move |connection| sql::put_off_anew(connection, now)).await?;
-            tracing::warn!(callbacks = moved, "the clock was ahead; what it had put off is put off from now");
+            tracing::warn!(callbacks = moved, "the clock was ahead; due times are corrected");
         }
         // Not before that is committed: if it fails, the next call does it.
         if was_ahead {
@@ -196,7 +196,7 @@ impl Store for SqliteStore {
         if !self.read(move |connection| sql::is_expired(connection, now)).await? {
             return Ok(0);
         }
-        self.writer.write(1, move |connection| sql::sweep(connection, now)).await
+        self.writer.write(1, move |connection| sql::reclaim_expired(connection, now)).await
     }
 
     async fn get(&self, id: CallbackId) -> Result<Option<Entry>, StoreError> {

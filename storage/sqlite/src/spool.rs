@@ -75,7 +75,7 @@ impl SqliteSpool {
             if !waits {
                 return Err(failed(error));
             }
-            tracing::error!(%error, "the spool cannot be written; what waits in it is replayed");
+            tracing::error!(%error, "the spool cannot be written; its deliveries are replayed");
         }
         let reader = Arc::new(Mutex::new(Some(open::open_to_read(&path)?)));
         let writer = Arc::new(Writer::start(connection, &path)?);

@@ -160,7 +160,7 @@ fn checkpoint(connection: &Connection, empty: bool) -> bool {
     match connection.query_row(mode, [], |_| Ok(())) {
         Ok(()) => false,
         Err(error) => {
-            tracing::warn!(%error, "cannot move the write-ahead log into the database yet");
+            tracing::warn!(%error, "cannot checkpoint the write-ahead log yet");
             is_failed_fsync(&error)
         }
     }

@@ -29,10 +29,10 @@ async fn fill(store: &SqliteStore, count: usize) {
         if claimed.is_empty() {
             return;
         }
-        let ending =
+        let completion =
             |id: i64| if id % 7 == 0 { Completion::Dead { error: "given up".into() } } else { Completion::Done };
         let settled: Vec<_> =
-            claimed.iter().map(|one| Settlement::new(one.lease, ending(one.lease.id.number()))).collect();
+            claimed.iter().map(|one| Settlement::new(one.lease, completion(one.lease.id.number()))).collect();
         store.settle(&settled).await.unwrap();
     }
 }

@@ -29,7 +29,7 @@ impl Clock for TenMinutesLater {
 
 fn overdue_seconds(snapshotter: &Snapshotter, kind: &str) -> Option<f64> {
     let is_asked = |key: &metrics::Key| {
-        key.name() == "mpesa_callbacks_overdue_seconds"
+        key.name() == "mpesa_callbacks_oldest_due_seconds"
             && key.labels().any(|label| (label.key(), label.value()) == ("kind", kind))
     };
     snapshotter.snapshot().into_vec().into_iter().find_map(|(key, _, _, value)| match value {

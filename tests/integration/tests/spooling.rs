@@ -295,7 +295,7 @@ async fn what_waits_is_measured() {
     let mut seen = std::collections::HashMap::new();
     let began = Instant::now();
     while !(seen.contains_key("mpesa_callbacks_spool_oldest_seconds")
-        && seen.contains_key("mpesa_callbacks_store_away"))
+        && seen.contains_key("mpesa_callbacks_store_unavailable"))
     {
         assert!(began.elapsed() < Duration::from_secs(10), "{seen:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -307,7 +307,7 @@ async fn what_waits_is_measured() {
     }
     assert!(seen["mpesa_callbacks_spool_depth"] >= 1.0, "{seen:?}");
     assert!(seen["mpesa_callbacks_spool_oldest_seconds"] > 590.0, "{seen:?}");
-    assert!((seen["mpesa_callbacks_store_away"] - 1.0).abs() < f64::EPSILON, "{seen:?}");
+    assert!((seen["mpesa_callbacks_store_unavailable"] - 1.0).abs() < f64::EPSILON, "{seen:?}");
 }
 
 /// The next process finds what the last one left, and knows the kinds that nothing handles any more.

@@ -125,7 +125,7 @@ impl Urls {
         let mut told = Vec::new();
         for (kind, findings) in self.findings() {
             if !told.contains(&findings) {
-                tracing::warn!(%kind, findings = sentence(&findings), "Daraja would not like the callback URLs");
+                tracing::warn!(%kind, findings = sentence(&findings), "Daraja would refuse these callback URLs");
                 told.push(findings);
             }
         }

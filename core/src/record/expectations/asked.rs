@@ -7,7 +7,7 @@ use crate::payload::{Expectation, RequestFacts, Sensitive};
 use crate::store::{Delivery, Disposition, Lookup, Store, StoreError, Verdict};
 
 /// Why a callback is held for which nothing was expected.
-pub(crate) const UNEXPECTED: &str = "nobody asked for it";
+pub(crate) const UNEXPECTED: &str = "nothing was expected";
 
 /// Whether a delivery may answer an expectation.
 pub(super) fn can_be_judged(delivery: &Delivery) -> bool {

@@ -12,9 +12,9 @@ use crate::record::error::RecordError;
 use crate::store::{Delivery, Disposition, Entry, Lookup, Recorded, Requeue, State, Store, StoreError};
 
 /// Why a callback is held.
-const ANOTHER: &str = "it came for one request, and is the answer to another";
+const ANOTHER: &str = "it came to the URL of one request, and answers another";
 const ANOTHER_ID: &str = "it came to the URL of a request to which Daraja gave another id";
-const PAID_BEFORE: &str = "another callback has paid its request before";
+const PAID_BEFORE: &str = "another callback has already paid its request";
 
 /// Compares deliveries with expectations.
 #[derive(Clone, Debug)]

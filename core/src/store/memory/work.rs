@@ -145,17 +145,17 @@ impl Rows {
             return SettleResult::LeaseLost;
         }
         let Some(row) = self.held(settlement.lease) else { return SettleResult::LeaseLost };
-        row.settle(&settlement.ending, now);
+        row.settle(&settlement.completion, now);
         self.note_due(settlement.lease.id);
         if let Some(payment) = settlement.payment
             && let Some(row) = self.held(payment)
         {
-            let ending = match settlement.ending {
+            let completion = match settlement.completion {
                 Completion::Done => Completion::Done,
                 // Its attempts were not counted, so there is none to give back.
                 _ => Completion::Snoozed { after: Duration::ZERO },
             };
-            row.settle(&ending, now);
+            row.settle(&completion, now);
             self.note_due(payment.id);
         }
         SettleResult::Written
@@ -163,7 +163,7 @@ impl Rows {
 
     /// Whether this settlement was written before.
     fn was_settled(&self, settlement: &Settlement) -> bool {
-        let end = settlement.ending.state();
+        let end = settlement.completion.state();
         let row = self.rows.get(&settlement.lease.id).filter(|row| row.fence == settlement.lease.fence);
         end != State::Ready && row.is_some_and(|row| row.entry.state == end)
     }
@@ -228,10 +228,10 @@ impl Row {
         self.lease_until = None;
     }
 
-    fn settle(&mut self, ending: &Completion, now: SystemTime) {
+    fn settle(&mut self, completion: &Completion, now: SystemTime) {
         let entry = &mut self.entry;
         self.lease_until = None;
-        match ending {
+        match completion {
             Completion::Done => {
                 entry.state = State::Done;
                 entry.error = None;

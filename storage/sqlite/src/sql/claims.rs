@@ -205,21 +205,21 @@ pub(crate) fn renew(connection: &Connection, leases: &[Lease], lease: Duration, 
 
 pub(crate) fn settle_all(connection: &Connection, batch: &[Settlement], now: i64) -> Result<Vec<SettleResult>> {
     let mut settled = Vec::with_capacity(batch.len());
-    for Settlement { lease, ending, payment, .. } in batch {
+    for Settlement { lease, completion, payment, .. } in batch {
         // Both or neither.
         let is_held = match payment {
             Some(payment) => is_held(connection, payment)?,
             None => true,
         };
-        let is_written = is_held && settle(connection, *lease, ending, 1, now)?;
+        let is_written = is_held && settle(connection, *lease, completion, 1, now)?;
         if let Some(payment) = payment.filter(|_| is_written) {
             // Its attempts are not counted.
-            match ending {
+            match completion {
                 Completion::Done => settle(connection, payment, &Completion::Done, 0, now)?,
                 _ => settle(connection, payment, &Completion::Snoozed { after: Duration::ZERO }, 0, now)?,
             };
         }
-        let is_written = is_written || was_settled(connection, lease, ending.state())?;
+        let is_written = is_written || was_settled(connection, lease, completion.state())?;
         settled.push(if is_written { SettleResult::Written } else { SettleResult::LeaseLost });
     }
     Ok(settled)
@@ -232,9 +232,9 @@ fn is_held(connection: &Connection, lease: &Lease) -> Result<bool> {
 }
 
 /// Writes a settlement under its own fencing token only. Returns whether it was written.
-fn settle(connection: &Connection, lease: Lease, ending: &Completion, counted: i64, now: i64) -> Result<bool> {
-    let state = ending.state();
-    let (after, settled_at, error, uncounted) = match ending {
+fn settle(connection: &Connection, lease: Lease, completion: &Completion, counted: i64, now: i64) -> Result<bool> {
+    let state = completion.state();
+    let (after, settled_at, error, uncounted) = match completion {
         Completion::Done => (None, Some(now), None, 0),
         Completion::Retry { after, error } => (Some(*after), None, Some(error), 0),
         Completion::Dead { error } => (None, Some(now), Some(error), 0),
@@ -244,7 +244,7 @@ fn settle(connection: &Connection, lease: Lease, ending: &Completion, counted: i
         _ => (None, None, None, 0),
     };
     // A callback that was retried does not end processes. A snoozed one keeps its lane.
-    let is_acquitted = matches!(ending, Completion::Retry { .. });
+    let is_acquitted = matches!(completion, Completion::Retry { .. });
     let changed = connection
         .prepare_cached(
             "UPDATE callback SET state = ?3, run_at = ?4, settled_at = ?5, wait = ?8, lease_until = NULL,
@@ -319,7 +319,7 @@ pub(crate) fn put_off_anew(connection: &Connection, now: i64) -> Result<u64> {
     Ok(ahead.len() as u64)
 }
 
-pub(crate) fn sweep(connection: &Connection, now: i64) -> Result<u64> {
+pub(crate) fn reclaim_expired(connection: &Connection, now: i64) -> Result<u64> {
     let mut expired = connection.prepare_cached(
         "SELECT id, lane, interruptions, interruptions_alone FROM callback WHERE state = 1 AND lease_until < ?1",
     )?;

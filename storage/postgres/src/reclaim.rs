@@ -34,7 +34,7 @@ impl ServerClock {
 /// An expired lease: id, lane, and earlier interruptions in all and alone.
 type Expired = (i64, i16, i32, i32);
 
-pub(super) async fn sweep(pool: &PgPool, schema: &Schema, clock: &ServerClock) -> sqlx::Result<u64> {
+pub(super) async fn reclaim_expired(pool: &PgPool, schema: &Schema, clock: &ServerClock) -> sqlx::Result<u64> {
     let mut tx = Session::begin(pool).await?;
     let now = sqlx::query_scalar(schema.sql("SELECT mpesa_callbacks.now_us()")).fetch_one(&mut *tx).await?;
     if clock.was_ahead(now) {
@@ -60,11 +60,11 @@ pub(super) async fn sweep(pool: &PgPool, schema: &Schema, clock: &ServerClock) -
     if !ids.is_empty() {
         sqlx::query(schema.sql(
             "UPDATE mpesa_callbacks.work AS w
-             SET state = 0, run_at = mpesa_callbacks.now_us() + swept.wait, wait = swept.wait, lane = swept.lane, lease_until = NULL,
-                 interruptions = interruptions + 1, interruptions_alone = interruptions_alone + swept.alone,
-                 attempts = greatest(attempts - swept.uncounted, 0)
-             FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::int[], $5::int[]) AS swept (id, wait, lane, alone, uncounted)
-             WHERE w.callback_id = swept.id AND w.callback_id = ANY($1)",
+             SET state = 0, run_at = mpesa_callbacks.now_us() + reclaimed.wait, wait = reclaimed.wait, lane = reclaimed.lane, lease_until = NULL,
+                 interruptions = interruptions + 1, interruptions_alone = interruptions_alone + reclaimed.alone,
+                 attempts = greatest(attempts - reclaimed.uncounted, 0)
+             FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::int[], $5::int[]) AS reclaimed (id, wait, lane, alone, uncounted)
+             WHERE w.callback_id = reclaimed.id AND w.callback_id = ANY($1)",
         ))
         .bind(&ids)
         .bind(&waits)
@@ -98,7 +98,7 @@ async fn put_off_anew(connection: &mut PgConnection, schema: &Schema) -> sqlx::R
     if ahead.is_empty() {
         return Ok(());
     }
-    tracing::warn!(callbacks = ahead.len(), "the server's clock was ahead; what it had put off is put off from now");
+    tracing::warn!(callbacks = ahead.len(), "the server's clock was ahead; due times are corrected");
     sqlx::query(schema.sql(
         "UPDATE mpesa_callbacks.work SET run_at = CASE WHEN state = 0 THEN mpesa_callbacks.now_us() + wait END,
                 lease_until = CASE WHEN state = 1 THEN mpesa_callbacks.now_us() + wait END
