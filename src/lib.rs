@@ -154,37 +154,27 @@ pub use mpesa_callbacks_serve::{Serve, serve};
 /// by hand; its documentation has an example.
 pub use mpesa_callbacks_macros::mpesa_callbacks;
 
-/// Everything that a file with handlers needs.
+/// What a file with handlers needs: the macro, payloads and their fields, the context, transactions.
 pub mod prelude {
     pub use crate::payload::{
         Amount, B2bExpressCallback, B2bResult, B2cResult, BalanceResult, BillManagerPayment, C2bConfirmation,
         C2bValidation, DarajaTime, Expectation, LipiaCallback, Msisdn, Outcome, Payment, QueueTimeout, RatibaCallback,
-        Reconciliation, ResultCategory, ResultCode, ReversalResult, StatusResult, StkCallback, TaxResult,
+        Reconciliation, ResultCode, ReversalResult, StatusResult, StkCallback, TaxResult,
     };
     pub use crate::{CallbackContext, Inbox, Kind, Rejection, Validation, mpesa_callbacks};
 
-    #[cfg(feature = "postgres")]
-    pub use crate::store::PostgresStore;
-    #[cfg(feature = "sqlite")]
-    pub use crate::store::{SqliteSpool, SqliteStore};
     #[cfg(feature = "sqlx-mysql-tx")]
     pub use crate::transactor::MySqlTx;
     #[cfg(feature = "sqlx-postgres-tx")]
     pub use crate::transactor::PgTx;
     #[cfg(feature = "sqlx-sqlite-tx")]
     pub use crate::transactor::SqliteTx;
-    #[cfg(any(feature = "sqlx-mysql-tx", feature = "sqlx-postgres-tx", feature = "sqlx-sqlite-tx"))]
-    pub use crate::transactor::SqlxTransactor;
 }
 
 /// For code that the macro generates. It may change at any time.
 #[doc(hidden)]
 pub mod __private {
-    pub use mpesa_callbacks_core::payload::{
-        B2bExpressCallback, B2bResult, B2cResult, BalanceResult, BillManagerPayment, C2bConfirmation, C2bValidation,
-        CustomCallback, Expectation, LipiaCallback, Payment, QueueTimeout, RatibaCallback, ReversalResult,
-        StatusResult, StkCallback, TaxResult,
-    };
+    pub use mpesa_callbacks_core::payload::*;
     pub use mpesa_callbacks_core::{
         CallbackContext, Fallback, HandlerArgs, HandlerFuture, HookFuture, IntoHandlerResult, IntoValidationResult,
         Kind, Marked, MpesaCallbacks, Route, Routes, ValidationFuture, inbox_name, unhandled,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use std::{env, io};
 
 use mpesa_callbacks::prelude::*;
+use mpesa_callbacks::store::SqliteStore;
 use mpesa_callbacks::{IpAllowlist, Secret, TrustedProxies, axum_adapter};
 use tokio::net::TcpListener;
 

@@ -16,6 +16,8 @@ use std::net::SocketAddr;
 use anyhow::Context;
 use mpesa_callbacks::Urls;
 use mpesa_callbacks::prelude::*;
+use mpesa_callbacks::store::SqliteStore;
+use mpesa_callbacks::transactor::SqlxTransactor;
 
 pub use self::handlers::Shop;
 pub use self::options::Options;

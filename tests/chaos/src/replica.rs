@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{PostgresStore, SqliteSpool, SqliteStore};
+use mpesa_callbacks::transactor::SqlxTransactor;
 use mpesa_callbacks::{Backoff, Clock, InboxBuilder, MpesaCallbacks};
 use tokio::time::sleep;
 

@@ -10,6 +10,7 @@ use metrics_util::debugging::DebuggingRecorder;
 use mpesa_callbacks::Backoff;
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{Filter, SqliteStore};
+use mpesa_callbacks::transactor::SqlxTransactor;
 use mpesa_callbacks_tests::{CapturedLog, Mounted, SECRET};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{MemoryStore, State};
+use mpesa_callbacks::transactor::SqlxTransactor;
 use mpesa_callbacks::{Backoff, Kind};
 use mpesa_callbacks_tests::{Mounted, SECRET, its_confirmation, paid_push, until};
 use sqlx::SqlitePool;

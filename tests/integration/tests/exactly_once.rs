@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use mpesa_callbacks::Backoff;
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{SqliteStore, State, Store};
+use mpesa_callbacks::transactor::SqlxTransactor;
 use mpesa_callbacks_tests::{FlakyStore, Mounted, SECRET, cancelled_push};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{Row, SqlitePool};

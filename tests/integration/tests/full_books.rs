@@ -9,6 +9,7 @@ use std::time::Duration;
 use mpesa_callbacks::Backoff;
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::MemoryStore;
+use mpesa_callbacks::transactor::SqlxTransactor;
 use mpesa_callbacks_test_servers::{MariaDb, Postgres};
 use mpesa_callbacks_tests::{Mounted, SECRET, Tmpfs, push, until_within};
 use sqlx::mysql::MySqlPoolOptions;

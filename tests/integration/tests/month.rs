@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{Filter, Lookup, PostgresStore, SqliteSpool, SqliteStore, State, Store};
+use mpesa_callbacks::transactor::SqlxTransactor;
 use mpesa_callbacks::{Backoff, Clock, InboxBuilder, MpesaCallbacks};
 use mpesa_callbacks_test_servers::Postgres;
 use mpesa_callbacks_tests::{FlakyStore, Mounted, SECRET, push, push_described, question, unpaid_push, until_within};

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{Filter, PostgresStore, Verdict};
+use mpesa_callbacks::transactor::SqlxTransactor;
 use mpesa_callbacks::{Backoff, Kind};
 use mpesa_callbacks_test_servers::Postgres;
 use mpesa_callbacks_tests::{Mounted, SECRET};

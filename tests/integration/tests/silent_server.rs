@@ -6,6 +6,7 @@ use std::time::Duration;
 use mpesa_callbacks::Backoff;
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{PostgresStore, State};
+use mpesa_callbacks::transactor::SqlxTransactor;
 use mpesa_callbacks_test_servers::{Postgres, Proxy};
 use mpesa_callbacks_tests::{Mounted, SECRET, push, until_within};
 use sqlx::PgPool;

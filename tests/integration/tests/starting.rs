@@ -4,6 +4,7 @@ use std::error::Error;
 
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{MemoryStore, SqliteStore, StoreError};
+use mpesa_callbacks::transactor::SqlxTransactor;
 use mpesa_callbacks::{HandlerArgs, HandlerFuture, MpesaCallbacks, Route, Routes, StartError};
 use mpesa_callbacks_tests::SECRET;
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use mpesa_callbacks::prelude::*;
-use mpesa_callbacks::store::{MemoryStore, Store};
-use mpesa_callbacks::transactor::Transactor;
+use mpesa_callbacks::store::{MemoryStore, PostgresStore, SqliteStore, Store};
+use mpesa_callbacks::transactor::{SqlxTransactor, Transactor};
 use mpesa_callbacks::{InboxBuilder, MpesaCallbacks, actix_adapter, axum_adapter, rocket_adapter};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
