@@ -30,7 +30,7 @@ pub mod store {
     pub use mpesa_callbacks_sqlite::{SqliteSpool, SqliteStore};
 }
 
-/// Transactors: exactly-once handlers in the application's own database.
+/// Transactors: exactly-once handlers in your own database.
 pub mod transactor {
     pub use mpesa_callbacks_core::transactor::*;
     #[cfg(feature = "sqlx-mysql-tx")]
@@ -154,7 +154,7 @@ pub use mpesa_callbacks_serve::{Serve, serve};
 /// by hand; its documentation has an example.
 pub use mpesa_callbacks_macros::mpesa_callbacks;
 
-/// What a file with handlers needs: the macro, payloads and their fields, the context, transactions.
+/// For files with handlers: the macro, payloads and their fields, the context, transactions.
 pub mod prelude {
     pub use crate::payload::{
         Amount, B2bExpressCallback, B2bResult, B2cResult, BalanceResult, BillManagerPayment, C2bConfirmation,

@@ -13,7 +13,7 @@ use mpesa_callbacks_core::{Acknowledgement, Inbox, Request as Head};
 
 /// Returns a router with all URLs of the inbox, `/<secret>/<path of the kind>`, to nest anywhere.
 ///
-/// It fits into routers with any state and any middleware. Serve the application with
+/// It fits into routers with any state and any middleware. Serve your application with
 /// `mpesa_callbacks::serve`, or with `axum::serve` and
 /// `into_make_service_with_connect_info::<SocketAddr>()`: both pass the peer's IP address.
 ///

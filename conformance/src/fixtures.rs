@@ -1,28 +1,30 @@
-//! Real and documented payloads, with invented people, and what each of them means.
+//! Recorded and documented payloads, with invented people, and the meaning of each.
 //!
-//! `fixtures/INDEX.tsv` says where every file was found; `fixtures/EXPECTED.tsv` what it means, gathered independently of
-//! this library's parsers.
+//! `fixtures/INDEX.tsv` lists the source of every file, `fixtures/EXPECTED.tsv` its meaning, which was
+//! gathered independently of this library's parsers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What one fixture means when it is posted to the URL of its route.
+/// The meaning of one fixture when it is posted to the URL of its route.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Fixture {
     /// Its path below `fixtures/`.
     pub file: String,
-    /// Whose URL it is posted to: a kind's name, or `callback:payhero` and `callback:openapi` for the open kinds below.
+    /// The URL to which it is posted: the name of a kind, or `callback:payhero` and
+    /// `callback:openapi` for the custom kinds below.
     pub route: String,
-    /// The kind that it is, which a result/timeout pair may swap; `quarantine` when it cannot be read.
+    /// Its kind, which may be the other one of a result/timeout pair; `quarantine` when it cannot be
+    /// parsed.
     pub kind: String,
-    /// Its key.
+    /// The idempotency key that the body must have.
     pub key: Option<String>,
     /// `success`, `failed` or `unknown`.
     pub outcome: Option<String>,
     /// The amount, without trailing zeros.
     pub amount: Option<String>,
-    /// M-Pesa's receipt.
+    /// M-Pesa's receipt, if the body contains one.
     pub receipt: Option<String>,
     /// The phone number, as it was sent.
     pub phone: Option<String>,
@@ -37,7 +39,7 @@ pub const PAYHERO: (&str, &str) = ("/payhero", "/reference");
 pub const OPENAPI: (&str, &str) = ("/openapi", "/input_OriginalConversationID");
 
 impl Fixture {
-    /// Its body, byte for byte.
+    /// Returns its body, byte for byte.
     ///
     /// # Panics
     /// When the file is not there.
@@ -46,12 +48,12 @@ impl Fixture {
     }
 }
 
-/// The folder of the fixtures.
+/// Returns the folder of the fixtures.
 pub fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
-/// The body of one fixture, by its path below `fixtures/`.
+/// Returns the body of one fixture, by its path below `fixtures/`.
 ///
 /// # Panics
 /// When the file is not there.
@@ -60,7 +62,7 @@ pub fn body(file: &str) -> Vec<u8> {
     fs::read(&path).unwrap_or_else(|error| panic!("fixture {}: {error}", path.display()))
 }
 
-/// All fixtures and what they mean.
+/// Returns all fixtures with their meanings.
 ///
 /// # Panics
 /// When `EXPECTED.tsv` is not there or has a row of another form.

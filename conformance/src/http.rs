@@ -1,10 +1,10 @@
-//! The behaviours that an adapter must show, over real sockets: the same answers, byte for byte, in every framework.
+//! The behaviours of an adapter, over real sockets: the same responses, byte for byte, in every framework.
 //!
 //! ```no_run
 //! use std::net::SocketAddr;
 //! use mpesa_callbacks_core::Inbox;
 //!
-//! /// Mounts the inbox at `/pay`, serves it on a free port of 127.0.0.1, and tells the address.
+//! /// Mounts the inbox at `/pay`, serves it on a free port of 127.0.0.1, and returns the address.
 //! async fn serve(inbox: Inbox) -> SocketAddr {
 //!     # std::future::pending().await
 //!     // axum::serve(…), HttpServer::new(…), rocket::custom(…)
@@ -35,19 +35,19 @@ use self::everything::Everything;
 pub use self::senders::*;
 use crate::fixtures;
 
-/// Mounts the inbox at `/pay`, serves it on a free port of 127.0.0.1, and tells the address.
+/// Mounts the inbox at `/pay`, serves it on a free port of 127.0.0.1, and returns the address.
 pub type Serve = dyn Fn(Inbox) -> Pin<Box<dyn Future<Output = SocketAddr>>>;
 
 const SECRET: &str = "00112233445566778899aabbccddeeff";
 
-/// What comes of a body before nothing more comes. Rocket 0.5 itself waits for the first 14 bytes, and nobody else can
-/// answer until they are there.
+/// The first bytes of a body that then stops. Rocket 0.5 itself waits for the first 14 bytes, so no
+/// response is possible before them.
 const FIRST_BYTES: &str = "{                   ";
 
-/// How long the handler takes over an account of the name `slow`.
+/// Duration of the handler for the account `slow`.
 const SLOW: Duration = Duration::from_millis(150);
 
-/// How long a body may take in these tests.
+/// Timeout of a body in these tests.
 const BODY_DEADLINE: Duration = Duration::from_millis(400);
 
 type Builder = InboxBuilder<Everything, NoTransactor>;
@@ -97,7 +97,8 @@ fn refused(status: u16) -> Answer {
 
 const STK: &str = r#"{"ResultCode":0,"ResultDesc":"Success"}"#;
 
-/// Every kind hears what it must, byte for byte.
+/// Each fixture is posted to the URL of its kind. Status, content type and body
+/// of the response are exactly those that its sender expects.
 pub async fn every_kind_is_acknowledged_byte_for_byte(serve: &Serve) {
     let served = Served::new(serve).await;
     let result = r#"{"ResponseCode":"00000000","ResponseDesc":"success"}"#;
@@ -132,7 +133,8 @@ pub async fn every_kind_is_acknowledged_byte_for_byte(serve: &Serve) {
     assert_eq!(quarantined, 1);
 }
 
-/// First, duplicate, variant, conflict: all are acknowledged, and told apart.
+/// First, duplicate, variant and conflict are acknowledged alike, and recorded
+/// with their verdicts.
 pub async fn verdicts_do_not_change_the_acknowledgement(serve: &Serve) {
     let served = Served::new(serve).await;
     let spaced = String::from_utf8(push("k")).expect("text").replace(':', " : ");
@@ -144,7 +146,8 @@ pub async fn verdicts_do_not_change_the_acknowledgement(serve: &Serve) {
     assert_eq!(verdicts, [(Verdict::First, 2), (Verdict::Variant, 1), (Verdict::Conflict, 1)]);
 }
 
-/// A wrong secret and an unknown path are the same 404, whatever the method.
+/// A wrong secret and an unknown path get the same 404 with an empty body, for
+/// any method.
 pub async fn a_wrong_secret_is_an_unknown_path(serve: &Serve) {
     let served = Served::new(serve).await;
     let wrong = "ffeeddccbbaa99887766554433221100";
@@ -166,7 +169,7 @@ pub async fn a_wrong_secret_is_an_unknown_path(serve: &Serve) {
     assert!(served.entries().await.is_empty());
 }
 
-/// Other methods than POST are 405, and say so.
+/// Methods other than POST get 405 with `Allow: POST`.
 pub async fn other_methods_are_not_allowed(serve: &Serve) {
     let served = Served::new(serve).await;
     for method in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"] {
@@ -184,7 +187,8 @@ pub async fn a_trailing_slash_is_the_same_url(serve: &Serve) {
     assert_eq!(served.entries().await[0].seen, 4);
 }
 
-/// The content type says nothing: Daraja's is `application/json;charset=UTF-8`, and none will do.
+/// The content type is ignored: Daraja sends `application/json;charset=UTF-8`,
+/// some relays send none.
 pub async fn any_content_type_is_accepted(serve: &Serve) {
     let served = Served::new(serve).await;
     let path = format!("/pay/{SECRET}/stk");
@@ -202,7 +206,7 @@ pub async fn any_content_type_is_accepted(serve: &Serve) {
     assert_eq!(served.entries().await.len(), 6);
 }
 
-/// A body may come in chunks.
+/// A body with `Transfer-Encoding: chunked` is read like any other.
 pub async fn a_chunked_body_is_read(serve: &Serve) {
     let served = Served::new(serve).await;
     let mut bytes = format!(
@@ -219,7 +223,8 @@ pub async fn a_chunked_body_is_read(serve: &Serve) {
     assert_eq!(served.entries().await[0].key, "chunked");
 }
 
-/// A body that is too large is refused: by its length before it is read, and by its bytes when it does not tell.
+/// A body that is too large gets 413: by its `Content-Length` before it is
+/// read, or by its bytes if it has none.
 pub async fn a_large_body_is_refused(serve: &Serve) {
     let served = Served::new(serve).await;
     let promised = format!(
@@ -242,7 +247,8 @@ pub async fn a_large_body_is_refused(serve: &Serve) {
     assert_eq!(served.post("/stk", &fits).await, acknowledged(STK));
 }
 
-/// What is compressed is refused: nothing is unpacked.
+/// A compressed body gets 415. Nothing is decompressed, because a small body
+/// could become large.
 pub async fn a_compressed_body_is_refused(serve: &Serve) {
     let served = Served::new(serve).await;
     let path = format!("/pay/{SECRET}/stk");
@@ -254,7 +260,7 @@ pub async fn a_compressed_body_is_refused(serve: &Serve) {
     assert_eq!(exchange(served.address, &bytes).await, acknowledged(STK));
 }
 
-/// Hostile and broken bodies are kept as they came, and acknowledged.
+/// Broken and hostile bodies are acknowledged and stored unchanged.
 pub async fn an_unparsable_body_is_stored_unchanged(serve: &Serve) {
     let served = Served::new(serve).await;
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000)).into_bytes();
@@ -284,7 +290,7 @@ pub async fn an_unparsable_body_is_stored_unchanged(serve: &Serve) {
     assert_eq!(served.entries().await.last().expect("one").key, "bom");
 }
 
-/// A body that dribbles is given up on.
+/// A body that arrives too slowly gets 408.
 pub async fn a_slow_body_times_out(serve: &Serve) {
     let served = Served::new(serve).await;
     let began = Instant::now();
@@ -296,7 +302,9 @@ pub async fn a_slow_body_times_out(serve: &Serve) {
     assert!(began.elapsed() >= BODY_DEADLINE && began.elapsed() < BODY_DEADLINE * 10, "{:?}", began.elapsed());
 }
 
-/// Who hangs up in the middle of a body has said nothing; who hangs up while we work on it has said all.
+/// A client that disconnects in the middle of the body is ignored. One that
+/// disconnects after the body changes nothing: the callback is recorded and
+/// handled.
 pub async fn a_disconnect_after_the_body_changes_nothing(serve: &Serve) {
     let served = Served::new(serve).await;
     let path = format!("/pay/{SECRET}/c2b/validation");
@@ -319,7 +327,8 @@ pub async fn a_disconnect_after_the_body_changes_nothing(serve: &Serve) {
     assert!(entries.iter().all(|entry| entry.key.as_str().starts_with("whole")));
 }
 
-/// The peer is the other end of the connection, whatever headers say.
+/// Without trusted proxies the client IP is that of the connection, and
+/// forwarded headers are ignored.
 pub async fn the_client_ip_is_that_of_the_connection(serve: &Serve) {
     let served = Served::new(serve).await;
     let path = format!("/pay/{SECRET}/stk");
@@ -332,7 +341,7 @@ pub async fn the_client_ip_is_that_of_the_connection(serve: &Serve) {
     assert_eq!(served.entries().await[0].client_ip, Some(served.address.ip()));
 }
 
-/// A closed inbox acknowledges nothing.
+/// After `shutdown` the response is 503, and nothing is recorded.
 pub async fn a_closed_inbox_acknowledges_nothing(serve: &Serve) {
     let served = Served::new(serve).await;
     served.inbox.shutdown(Duration::from_secs(1)).await.expect("shutdown");

@@ -1,4 +1,5 @@
-//! The contracts of `mpesa-callbacks` as tests that anyone can run, and the payloads they run on.
+//! The contracts of `mpesa-callbacks` as test suites for your own store, transactor or adapter, and the
+//! payloads that they use.
 //!
 //! A store of your own, checked with one `#[test]` per behaviour:
 //!
@@ -9,8 +10,9 @@
 //! # fn main() {}
 //! ```
 //!
-//! The expression makes a new, empty store each time; it may `.await`. A transactor is checked by [`transactor_tests!`], through
-//! a [`TransactorBench`](transactor::TransactorBench) that says how to write something in its transactions.
+//! The expression makes a new, empty store each time; it may `.await`. [`transactor_tests!`] checks a
+//! transactor through a [`TransactorBench`](transactor::TransactorBench), which writes a row in its
+//! transactions and counts rows. [`http_tests!`] checks an adapter over real sockets.
 
 pub mod fixtures;
 
@@ -25,7 +27,7 @@ pub mod store;
 /// Runs a future to its end, on a runtime with several threads.
 ///
 /// # Panics
-/// When there is no runtime to be had.
+/// When no runtime can be started.
 #[doc(hidden)]
 pub fn run(future: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
@@ -106,8 +108,8 @@ macro_rules! store_tests {
     };
 }
 
-/// One `#[test]` per behaviour of adapters. The function mounts an inbox at `/pay`, serves it on a free port of 127.0.0.1,
-/// and tells the address: `async fn serve(inbox: Inbox) -> SocketAddr`.
+/// One `#[test]` per behaviour of adapters. The function mounts your inbox at `/pay`, serves it on a free
+/// port of 127.0.0.1, and returns the address: `async fn serve(inbox: Inbox) -> SocketAddr`.
 #[macro_export]
 macro_rules! http_tests {
     ($serve:expr) => {

@@ -1,4 +1,4 @@
-//! A whole program, from outside: nothing private gets into what it logs.
+//! A whole program, tested from outside: its log contains nothing private.
 
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::http::exchange;
 
-/// The secret under which the program is started, and what stands in the bodies that it gets.
+/// The secret of the program, and the markers in the bodies that are sent to it.
 const CANARIES: [&str; 9] = [
     "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
     "ws_CO_0101202612000000254711000001",
@@ -21,13 +21,14 @@ const CANARIES: [&str; 9] = [
     "canary-unknown",
 ];
 
-/// Starts a program, sends it callbacks full of canaries, and forged ones, and searches its log for them.
+/// Starts a program, sends it genuine and forged callbacks that are full of markers, and searches its
+/// log for the markers.
 ///
 /// The program mounts an inbox at `/pay`, listens on 127.0.0.1 at the port in `PORT`, takes its secret from
-/// `CALLBACK_SECRET`, and logs to its standard error; `RUST_LOG` is `trace`. Set whatever else it needs.
+/// `CALLBACK_SECRET`, and logs to its standard error; `RUST_LOG` is `trace`. Set any other variable that it needs.
 ///
 /// # Panics
-/// When something private is in the log, or the program does not answer as it should.
+/// When a marker is in the log, or a response is not the expected one.
 pub fn logs_nothing_private(program: &mut Command) {
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr()).expect("a port").port();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));

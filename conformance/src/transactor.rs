@@ -1,4 +1,4 @@
-//! The behaviours that a transactor must show.
+//! The behaviours of a transactor, as functions that `transactor_tests!` calls.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,16 +9,19 @@ use mpesa_callbacks_core::transactor::{BeginOutcome, IdempotencyKey, Transactor,
 /// How to write something in a transactor's transactions, and how to count it afterwards.
 #[allow(async_fn_in_trait, reason = "called from this crate's tests only")]
 pub trait TransactorBench: Sync {
-    /// The transactor.
+    /// The transactor that is tested.
     type Transactor: Transactor;
 
-    /// The transactor, on a database that is empty but for a table to write into. Always the same one.
+    /// Returns the transactor, on a database that is empty but for a table to write into. Always
+    /// the same one.
     fn transactor(&self) -> Arc<Self::Transactor>;
 
-    /// Writes one row of this text; says whether that worked.
+    /// Writes one row with this text in the transaction; returns whether that
+    /// worked.
     fn write<'a>(&'a self, tx: &'a mut <Self::Transactor as Transactor>::Tx, text: &'a str) -> Writing<'a>;
 
-    /// In how many ways this database ends a transaction before its owner does.
+    /// Returns the number of ways in which this database ends a transaction on its own: a full disk, a
+    /// deadlock, a closed connection.
     fn endings(&self) -> usize;
 
     /// Makes the database end the transaction by itself, in this one of the ways.
@@ -32,7 +35,7 @@ pub trait TransactorBench: Sync {
     async fn count(&self, text: &str) -> u64;
 }
 
-/// What [`TransactorBench::write`] returns.
+/// The future of [`TransactorBench::write`].
 pub type Writing<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 
 fn named_key(name: &str) -> IdempotencyKey {
@@ -52,12 +55,13 @@ async fn prepared<B: TransactorBench>(bench: &B) -> Arc<B::Transactor> {
     transactor
 }
 
-/// Preparing twice is preparing once.
+/// `prepare` may run twice, and in two processes at once.
 pub async fn prepare_is_idempotent<B: TransactorBench>(bench: &B) {
     prepared(bench).await.prepare().await.expect("prepare again");
 }
 
-/// Effects and key are committed together, and then the callback is applied.
+/// The effect of the handler and the key are committed together. Afterwards
+/// `begin` with the same key returns `AlreadyApplied`.
 pub async fn effects_and_key_are_committed_together<B: TransactorBench>(bench: &B) {
     let transactor = prepared(bench).await;
     let mut tx = begin(bench, "a").await.expect("a new key");
@@ -67,7 +71,8 @@ pub async fn effects_and_key_are_committed_together<B: TransactorBench>(bench: &
     assert!(begin(bench, "a").await.is_none(), "a key that is committed was given out again");
 }
 
-/// Another key in the same transaction is committed with it, rolled back with it, and found again.
+/// A key of `add_key` is committed with the transaction, rolled back with it,
+/// and found by later transactions.
 pub async fn a_second_key_is_committed_with_the_first<B: TransactorBench>(bench: &B) {
     let transactor = prepared(bench).await;
     for is_committed in [false, true] {
@@ -88,7 +93,8 @@ pub async fn a_second_key_is_committed_with_the_first<B: TransactorBench>(bench:
     transactor.commit(tx).await.expect("commit");
 }
 
-/// A rolled back transaction leaves neither effects nor key.
+/// After a rollback neither the effect nor the key exist, and the key can be
+/// used again.
 pub async fn a_rolled_back_transaction_leaves_no_effect_and_no_key<B: TransactorBench>(bench: &B) {
     let transactor = prepared(bench).await;
     let mut tx = begin(bench, "b").await.expect("a new key");
@@ -99,7 +105,8 @@ pub async fn a_rolled_back_transaction_leaves_no_effect_and_no_key<B: Transactor
     transactor.rollback(tx).await.expect("rollback");
 }
 
-/// A dropped transaction, of a handler that panicked or overran, leaves neither.
+/// A handler panicked or exceeded its timeout, so its transaction was dropped.
+/// Neither the effect nor the key exist.
 pub async fn a_dropped_transaction_leaves_no_effect_and_no_key<B: TransactorBench>(bench: &B) {
     let transactor = prepared(bench).await;
     let mut tx = begin(bench, "c").await.expect("a new key");
@@ -112,7 +119,8 @@ pub async fn a_dropped_transaction_leaves_no_effect_and_no_key<B: TransactorBenc
     assert_eq!(bench.count("c").await, 1);
 }
 
-/// Marks of other callbacks, of other kinds too, do not matter.
+/// Keys of other callbacks, also of other kinds with the same text, change
+/// nothing.
 pub async fn keys_of_other_callbacks_do_not_matter<B: TransactorBench>(bench: &B) {
     let transactor = prepared(bench).await;
     let tx = begin(bench, "d").await.expect("a new key");
@@ -126,7 +134,8 @@ pub async fn keys_of_other_callbacks_do_not_matter<B: TransactorBench>(bench: &B
     }
 }
 
-/// Of workers that have the same callback in hand, exactly one applies it.
+/// Of any number of workers that handle one callback at the same time, exactly
+/// one applies it.
 pub async fn exactly_one_of_racing_workers_applies<B: TransactorBench>(bench: &B) {
     let transactor = prepared(bench).await;
     for round in 0..10 {
@@ -156,9 +165,10 @@ pub async fn exactly_one_of_racing_workers_applies<B: TransactorBench>(bench: &B
     }
 }
 
-/// A transaction that the database ended by itself (a full disk, a deadlock, a connection that was cut) is never reported as
-/// committed, leaves nothing of what a handler did before or after, and costs the pool no connection: more of them than a pool
-/// holds, and everything goes on.
+/// The database ended the transaction on its own. The transactor never reports
+/// it as committed. No statement of the handler takes effect, neither before
+/// nor after. The connection is closed and replaced, also if it happens more
+/// often than the pool has connections.
 pub async fn a_transaction_that_the_database_ended_is_not_reused<B: TransactorBench>(bench: &B) {
     let transactor = prepared(bench).await;
     for way in 0..bench.endings() {

@@ -5,11 +5,11 @@ use std::time::SystemTime;
 
 /// A source of time. A store reads one clock only: its own, or its database's.
 pub trait Clock: Debug + Send + Sync + 'static {
-    /// The current time.
+    /// Returns the current time.
     fn now(&self) -> SystemTime;
 }
 
-/// The machine's clock.
+/// The clock of the machine, `SystemTime::now`. The default of an inbox.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

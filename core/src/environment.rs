@@ -1,4 +1,4 @@
-//! Daraja's environments.
+//! Daraja's two environments: production and sandbox.
 
 /// Daraja environment of an inbox. Exhaustive: Daraja has these two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

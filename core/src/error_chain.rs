@@ -1,6 +1,7 @@
 //! Errors on one line, for logs.
 
-/// An error and its sources on one line. The errors of stores and transactors contain no payload.
+/// Returns an error and its sources on one line. The errors of stores and transactors contain no
+/// payload.
 pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -6,9 +6,9 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | `inbox` | what the application calls: builder, shutdown, administration, URLs, expectations |
+//! | `inbox` | the API for applications: builder, shutdown, administration, URLs, expectations |
 //! | `handler` | the trait, its arguments and results, routes, hooks |
-//! | `access` | who may send: secret, signed URLs, allowlist, proxies, limits |
+//! | `access` | authentication of senders: secret, signed URLs, allowlist, proxies, limits |
 //! | `receive` | request → acknowledgement: guard, route, parse, record, acknowledge |
 //! | `record` | delivery → store or spool: group commit, expectations, hooks |
 //! | `process` | stored callback → done: claim, handle, settle, retry |

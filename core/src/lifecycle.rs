@@ -1,9 +1,9 @@
-//! What is in progress, and the signals that end it.
+//! Work in progress, and the signals that end it.
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// What is in progress in an inbox, and the signals that end it.
+/// The work in progress of an inbox, and the signals that end it.
 #[derive(Debug, Default)]
 pub(crate) struct Lifecycle {
     /// Authenticated requests in progress.

@@ -10,7 +10,7 @@ use metrics::{SharedString, counter, gauge, histogram};
 use crate::Kind;
 use crate::store::{SpoolDepth, StateCounts, Verdict, Waiting};
 
-/// A kind's name as a label; built-in names are not copied.
+/// Returns a kind's name as a label; built-in names are not copied.
 fn label(kind: &Kind) -> SharedString {
     match kind.built_in_name() {
         Some(name) => SharedString::const_str(name),

@@ -1,4 +1,4 @@
-//! The contract of transactors: transactions of the application's own database.
+//! The contract of transactors: transactions of your own database.
 
 use std::fmt::{self, Debug};
 
@@ -8,15 +8,29 @@ use crate::Kind;
 use crate::payload::{Digest, Sensitive};
 use crate::store::Cause;
 
-/// Opens transactions of the application's own database, which also contain an idempotency key of
-/// the callback.
+/// Opens transactions of your own database, which also contain an idempotency
+/// key of the callback.
 ///
 /// A handler that takes a `tx` runs between [`begin`](Transactor::begin) and
-/// [`commit`](Transactor::commit). Its effects and the key are committed together or not at all.
-/// They take effect exactly once, whatever is repeated or crashes, and however many processes
-/// handle the callback.
+/// [`commit`](Transactor::commit). Your effects and the key are committed
+/// together or not at all. They take effect exactly once, through repetitions
+/// and crashes, and however many processes handle the callback.
 ///
-/// `mpesa-callbacks-conformance` contains the tests of an implementation.
+/// `mpesa-callbacks-sqlx-tx` has transactors for SQLite, PostgreSQL, MySQL and
+/// MariaDB. For another database or driver, implement this trait: keep the keys
+/// in a table with a primary key of 32 bytes, and insert the key as the first
+/// statement of the transaction. `transactor_tests!` of
+/// `mpesa-callbacks-conformance` tests your implementation.
+///
+/// The engine calls the methods in this order, each on its own future, which
+/// may be dropped at shutdown:
+///
+/// 1. `prepare`, at start;
+/// 2. for each callback `begin`; if it returns
+/// [`BeginOutcome::AlreadyApplied`], nothing else;
+/// 3. `add_key`, for the payment that the callback reports;
+/// 4. your handler, with `&mut Tx`;
+/// 5. `commit`, or `rollback` if the handler failed.
 #[async_trait]
 pub trait Transactor: Debug + Send + Sync + 'static {
     /// A transaction, as handlers take it (`tx: &mut Tx`). Dropping it rolls it back.
@@ -26,8 +40,10 @@ pub trait Transactor: Debug + Send + Sync + 'static {
     /// with it.
     const HAS_TRANSACTIONS: bool = true;
 
-    /// Creates the table of idempotency keys, unless it exists. Called by `start()`; may run twice,
-    /// and concurrently.
+    /// Creates the table of idempotency keys, unless it exists. Called by
+    /// `start()`; may run twice, and concurrently. Also check here that your
+    /// database is durable, and return [`TransactorError::NotDurable`] if it is
+    /// not.
     async fn prepare(&self) -> Result<(), TransactorError>;
 
     /// Opens a transaction and inserts the key.
@@ -40,11 +56,14 @@ pub trait Transactor: Debug + Send + Sync + 'static {
     /// fails as [`begin`](Transactor::begin) does. After an error the transaction is rolled back.
     async fn add_key(&self, tx: &mut Self::Tx, key: &IdempotencyKey) -> Result<bool, TransactorError>;
 
-    /// Commits the transaction. After an error the outcome may be unknown; the next `begin` finds
-    /// out.
+    /// Commits the transaction. After an error the outcome may be unknown; the
+    /// next `begin` finds out, because the key is in the transaction. Never
+    /// report a success that is not durable: some databases answer `COMMIT`
+    /// with a rollback.
     async fn commit(&self, tx: Self::Tx) -> Result<(), TransactorError>;
 
-    /// Rolls the transaction back, including the key.
+    /// Rolls the transaction back, including the key. An error is logged only:
+    /// your database rolls back when the connection ends.
     async fn rollback(&self, tx: Self::Tx) -> Result<(), TransactorError>;
 }
 
@@ -60,11 +79,11 @@ pub enum BeginOutcome<Tx> {
 /// The keys of one transaction.
 #[derive(Clone, Debug)]
 pub(crate) struct IdempotencyKeys {
-    /// The handler ran.
+    /// The key of the callback: its handler ran.
     pub(crate) callback: IdempotencyKey,
     /// The payment of the callback was handled with it, because there is no `#[payment]` handler.
     pub(crate) payment: Option<PaymentKeys>,
-    /// What the payment tells beyond an earlier attempt: `#[payment_completed]` need not run.
+    /// The facts of the payment that an earlier attempt did not have: `#[payment_completed]` need not run.
     pub(crate) completed: Vec<IdempotencyKey>,
 }
 
@@ -112,19 +131,19 @@ impl IdempotencyKey {
         IdempotencyKey { kind: kind.clone(), digest: Digest::of(&text) }
     }
 
-    /// A key for tests of transactors. Feature `test-util`.
+    /// Returns a key for tests of transactors. Feature `test-util`.
     #[cfg(any(test, feature = "test-util"))]
     pub fn for_test(kind: Kind, key: &str) -> IdempotencyKey {
         IdempotencyKey::new(&kind, &key.into(), &Digest::of(b"test"), 0)
     }
 
-    /// The kind of the callback, to make the table readable.
+    /// Returns the kind of the callback, to make the table readable.
     pub fn kind(&self) -> &Kind {
         &self.kind
     }
 
-    /// The 32 bytes of the primary key: a SHA-256, so that no phone number is stored in plain text.
-    /// It is not a pseudonym: somebody with the table can check a guessed key.
+    /// Returns the 32 bytes of the primary key: a SHA-256, so that no phone number is stored in
+    /// plain text. It is not a pseudonym: a person with the table can check a guessed key.
     pub fn as_bytes(&self) -> &[u8] {
         self.digest.as_bytes()
     }
@@ -144,9 +163,9 @@ pub enum TransactorError {
     /// or unknown. It is retried, and the attempt does not count.
     #[error("transactor unavailable")]
     Unavailable(#[source] Cause),
-    /// The database refuses the transactor's own statements until somebody repairs it: a missing
+    /// The database refuses the transactor's own statements until it is repaired: a missing
     /// table, a missing permission, a damaged disk. The handler did not run. The attempt counts, so
-    /// that the callback is dead in the end and somebody is told.
+    /// that the callback is dead in the end and `on_dead` is called.
     #[error("the transactor's own statements are refused")]
     Broken(#[source] Cause),
     /// A setting is not durable.
@@ -154,12 +173,12 @@ pub enum TransactorError {
     NotDurable {
         /// Name of the setting.
         setting: &'static str,
-        /// Its value.
+        /// The value that was found.
         found: String,
-        /// The required value.
+        /// The value that durability needs.
         needed: &'static str,
     },
-    /// The database refused to commit what the handler wrote: a deferred constraint, a
+    /// The database refused to commit the statements of the handler: a deferred constraint, a
     /// serialisation conflict.
     #[error("transactor refuses to commit")]
     Refused(#[source] Cause),

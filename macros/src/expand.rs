@@ -18,7 +18,8 @@ pub(crate) fn expand(block: &Block, model: &Model<'_>) -> TokenStream {
     implementation(block, model, always.or_else(|| model.handlers.iter().find_map(Handler::tx)))
 }
 
-/// An implementation for a refused block, so that only the mistakes are reported and not its use.
+/// Returns an implementation for a refused block, so that only the mistakes are reported and not
+/// its use.
 pub(crate) fn stand_in(block: &Block, krate: &Path) -> TokenStream {
     let (generics, tx) = generics(block, None);
     let (impl_generics, _, where_clause) = generics.split_for_impl();
@@ -70,7 +71,7 @@ fn implementation(block: &Block, model: &Model<'_>, tx: Option<&Type>) -> TokenS
     }
 }
 
-/// The block's generics, and the type of the transaction: that of the handlers, or any.
+/// Returns the block's generics, and the type of the transaction: that of the handlers, or any.
 fn generics(block: &Block, tx: Option<&Type>) -> (Generics, TokenStream) {
     let mut generics = block.generics.clone();
     // The engine calls from any thread. With a lifetime parameter the compiler does not see inside a
@@ -92,7 +93,7 @@ fn generics(block: &Block, tx: Option<&Type>) -> (Generics, TokenStream) {
     }
 }
 
-/// Whether a type contains a lifetime, named or elided.
+/// Returns whether a type contains a lifetime, named or elided.
 fn has_lifetime(ty: &Type) -> bool {
     struct Lifetimes(bool);
     impl<'ast> Visit<'ast> for Lifetimes {
@@ -109,17 +110,18 @@ fn has_lifetime(ty: &Type) -> bool {
     lifetimes.0
 }
 
-/// A name that no constant or static of the user has: a pattern would refer to it.
+/// Returns a name that no constant or static of the user has: a pattern would refer to it.
 fn local(name: &str) -> Ident {
     Ident::new(&format!("__{name}"), Span::mixed_site())
 }
 
-/// The user's position, with the macro's name resolution.
+/// Returns the user's position, with the macro's name resolution.
 fn at(span: Span) -> Span {
     span.resolved_at(Span::call_site())
 }
 
-/// `let routes = routes.with(Route::new(Kind::Stk)…);`
+/// Writes the route of a handler: `let routes =
+/// routes.with(Route::new(Kind::Stk)…);`.
 fn route(handler: &Handler<'_>, model: &Model<'_>) -> TokenStream {
     let krate = &model.krate;
     let all = local("routes");
@@ -162,7 +164,7 @@ fn route(handler: &Handler<'_>, model: &Model<'_>) -> TokenStream {
     }
 }
 
-/// The trait's method of a built-in kind.
+/// Returns the trait's method of a built-in kind.
 fn method(handler: &Handler<'_>, model: &Model<'_>, tx: &TokenStream) -> TokenStream {
     let krate = &model.krate;
     let Handler { cfgs, payload, .. } = handler;
@@ -237,7 +239,7 @@ fn callbacks(model: &Model<'_>, tx: &TokenStream) -> TokenStream {
     }
 }
 
-/// What is taken out of the arguments before the future is made.
+/// Returns the arguments that are taken out before the future is made.
 fn takes(handler: &Handler<'_>) -> TokenStream {
     let (ctx, tx, call) = (local("ctx"), local("tx"), local("call"));
     let takes_context = handler.extras.iter().any(|extra| matches!(extra, Extra::Context));
@@ -246,7 +248,7 @@ fn takes(handler: &Handler<'_>) -> TokenStream {
     quote!(#take_context #take_tx)
 }
 
-/// The call of the user's method, with its result converted.
+/// Returns the call of the user's method, with its result converted.
 fn call(handler: &Handler<'_>, model: &Model<'_>) -> TokenStream {
     let krate = &model.krate;
     let method = handler.method;

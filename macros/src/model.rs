@@ -1,4 +1,4 @@
-//! The checked block.
+//! The block as it is after the checks.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use syn::{Attribute, Ident, LitStr, Path, Type};
 
 use crate::table::Row;
 
-/// A checked block.
+/// A block without mistakes: everything that the expansion needs.
 pub(crate) struct Model<'b> {
     /// Path of the library's private module.
     pub(crate) krate: Path,
@@ -38,9 +38,9 @@ pub(crate) enum KindOf {
 
 /// An argument after the payload.
 pub(crate) enum Extra<'b> {
-    /// `&CallbackContext`
+    /// The method takes `&CallbackContext`.
     Context,
-    /// `&mut Tx`
+    /// The method takes a transaction, `&mut Tx`.
     Tx(&'b Type),
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct Options {
     pub(crate) fallback: Option<Ident>,
 }
 
-/// A hook.
+/// A method that is called as a hook.
 pub(crate) struct Hook<'b> {
     pub(crate) name: &'b Ident,
     pub(crate) method: &'b Ident,
@@ -77,7 +77,7 @@ impl KindOf {
 }
 
 impl Handler<'_> {
-    /// Path of the kind, below the secret.
+    /// Returns the path of the kind, below the secret.
     pub(crate) fn path(&self) -> Option<String> {
         let default = match self.kind {
             KindOf::BuiltIn(row) => row.path.map(str::to_owned),

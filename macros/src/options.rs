@@ -11,7 +11,7 @@ use crate::mistakes::Mistakes;
 use crate::model::{KindOf, Options};
 use crate::table::FORBIDDEN_WORDS;
 
-/// Reads `path = "…", timeout = "3s", …`.
+/// Parses the options of a handler: `path = "…", timeout = "3s", …`.
 pub(crate) fn options(attribute: &Attribute, kind: KindOf, mistakes: &mut Mistakes) -> Options {
     let mut options = Options::default();
     if let Meta::Path(_) = attribute.meta {

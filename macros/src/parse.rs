@@ -8,7 +8,7 @@ use syn::{Attribute, FnArg, Generics, Ident, LitStr, Path, Signature, Token, Typ
 
 use crate::table;
 
-/// `#[mpesa_callbacks(crate = …, no_timeouts)]`
+/// The options of the block: `#[mpesa_callbacks(crate = …, no_timeouts)]`.
 #[derive(Default)]
 pub(crate) struct Arguments {
     krate: Option<Path>,
@@ -16,13 +16,13 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Path of the library.
+    /// Returns the path of the library.
     pub(crate) fn krate(&self) -> Path {
         self.krate.clone().unwrap_or_else(|| parse_quote!(::mpesa_callbacks))
     }
 }
 
-/// The user's block.
+/// The `impl` block as the user wrote it.
 pub(crate) struct Block {
     attributes: Vec<Attribute>,
     pub(crate) impl_token: Token![impl],
@@ -161,14 +161,15 @@ impl Method {
         })
     }
 
-    /// The correct name of a misspelled attribute, if the method has an argument that only handlers have.
+    /// Returns the correct name of a misspelled attribute, if the method has an argument that only
+    /// handlers have.
     pub(crate) fn meant(&self, attribute: &Attribute) -> Option<&'static str> {
         let meant = table::meant(&attribute.path().get_ident()?.to_string())?;
         let takes_ours = self.arguments().filter_map(last_segment).any(|name| table::is_payload(&name));
         takes_ours.then_some(meant)
     }
 
-    /// Whether the attribute belongs to this macro, or is a misspelling of one.
+    /// Returns whether the attribute belongs to this macro, or is a misspelling of one.
     fn is_ours(&self, attribute: &Attribute) -> bool {
         let marks = attribute.path().get_ident().is_some_and(|name| table::is_marker(&name.to_string()));
         marks || self.meant(attribute).is_some()
@@ -184,7 +185,7 @@ pub(crate) fn ungrouped(ty: &Type) -> &Type {
     }
 }
 
-/// The last segment of a type's path, without references.
+/// Returns the last segment of a type's path, without references.
 pub(crate) fn last_segment(ty: &Type) -> Option<String> {
     match ungrouped(ty) {
         Type::Path(path) => path.path.segments.last().map(|segment| segment.ident.to_string()),
@@ -215,7 +216,7 @@ impl ToTokens for Block {
     }
 }
 
-/// The same tokens without this macro's attributes.
+/// Returns the same tokens without this macro's attributes.
 pub(crate) fn without_markers(tokens: TokenStream) -> TokenStream {
     let mut kept = TokenStream::new();
     let mut tokens = tokens.into_iter().peekable();

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Ident, Span};
 
-/// A built-in kind.
+/// A built-in kind, as the macro needs to know it.
 #[derive(Debug)]
 pub(crate) struct Row {
     /// Name of the attribute and of the trait's method.
@@ -14,7 +14,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// The variant of `Kind`: `stk` is `Stk`, `c2b_validation` is `C2bValidation`.
+    /// Returns the variant of `Kind`: `stk` is `Stk`, `c2b_validation` is `C2bValidation`.
     pub(crate) fn variant(&self) -> Ident {
         let word = |word: &str| word[..1].to_ascii_uppercase() + &word[1..];
         Ident::new(&self.name.split('_').map(word).collect::<String>(), Span::call_site())
@@ -25,7 +25,7 @@ const fn row(name: &'static str, payload: &'static str, path: &'static str) -> R
     Row { name, payload, path: Some(path) }
 }
 
-/// All built-in kinds.
+/// All built-in kinds, in the order of the table in the documentation.
 pub(crate) const KINDS: [Row; 22] = [
     row("stk", "StkCallback", "/stk"),
     row("c2b_validation", "C2bValidation", "/c2b/validation"),
@@ -51,26 +51,26 @@ pub(crate) const KINDS: [Row; 22] = [
     Row { name: "overdue", payload: "Expectation", path: None },
 ];
 
-/// The custom kind.
+/// The attribute of the custom kind.
 pub(crate) const CALLBACK: &str = "callback";
 
-/// All hooks.
+/// The attributes of all hooks.
 pub(crate) const HOOKS: [&str; 4] = ["on_duplicate", "on_conflict", "on_dead", "on_quarantine"];
 
 /// The words that Safaricom rejects anywhere in a URL, in any case (Daraja 3.0, register URL, 2.3).
 pub(crate) const FORBIDDEN_WORDS: [&str; 8] = ["m-pesa", "mpesa", "safaricom", "exec", "exe", "cmd", "sql", "query"];
 
-/// Whether this is the name of an attribute of this macro.
+/// Returns whether this is the name of an attribute of this macro.
 pub(crate) fn is_marker(name: &str) -> bool {
     names().any(|known| known == name)
 }
 
-/// All names of attributes.
+/// Returns all names of attributes.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|row| row.name).chain([CALLBACK]).chain(HOOKS)
 }
 
-/// Whether only handlers take a type of this name.
+/// Returns whether only handlers take a type of this name.
 pub(crate) fn is_payload(name: &str) -> bool {
     name == "CallbackContext" || KINDS.iter().any(|row| row.payload == name)
 }

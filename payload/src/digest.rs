@@ -7,18 +7,20 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{Amount, Kind, ResultCode, Sensitive};
 
-/// A SHA-256 digest.
+/// A SHA-256 digest, of the bytes of a body or of its content.
+///
+/// `Debug` shows the first bytes only, `Display` all of it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The digest of these bytes.
+    /// Returns the digest of these bytes.
     pub fn of(bytes: &[u8]) -> Digest {
         Digest(Sha256::digest(bytes).into())
     }
 
     /// For the engine: the digest for the URL of this reference. The same bytes at another URL are another
-    /// callback: a sender who knows the URL of one payment must not be able to answer for another.
+    /// callback: a sender with the URL of one payment must not be able to answer for another.
     #[doc(hidden)]
     #[must_use]
     pub fn under(self, reference: Option<&Sensitive>) -> Digest {
@@ -28,12 +30,12 @@ impl Digest {
         }
     }
 
-    /// Its 32 bytes.
+    /// Returns the 32 bytes of the digest.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// 64 hexadecimal digits.
+    /// Returns the digest as 64 hexadecimal digits in lower case.
     pub fn to_hex(&self) -> String {
         HEXLOWER.encode(&self.0)
     }

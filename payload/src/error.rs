@@ -1,4 +1,4 @@
-//! Errors of parsing.
+//! Why a body cannot be parsed.
 
 /// Why a body cannot be parsed as the kind of its URL.
 ///
@@ -10,9 +10,9 @@ pub enum ParseError {
     /// It is not JSON. Some samples on Safaricom's own pages are not.
     #[error("the body is not JSON: line {line}, column {column}")]
     NotJson {
-        /// Line, from 1.
+        /// Line of the mistake, counted from 1.
         line: usize,
-        /// Column, from 1.
+        /// Column of the mistake, counted from 1.
         column: usize,
     },
     /// It is JSON, but not an object.
@@ -32,7 +32,7 @@ pub enum ParseError {
     Malformed {
         /// Name of the member.
         field: &'static str,
-        /// What its value must be.
+        /// The form that its value must have.
         expected: &'static str,
     },
     /// The key is missing.
@@ -41,15 +41,15 @@ pub enum ParseError {
         /// The member that should contain it.
         field: &'static str,
     },
-    /// Deserialising into the application's type panicked.
+    /// Deserialising into your application's type panicked.
     #[error("reading the body as the type that the handler takes panicked")]
     Panicked,
-    /// It cannot be deserialised into the application's type.
+    /// It cannot be deserialised into your application's type.
     #[error("the body does not fit the type that the handler takes: line {line}, column {column}")]
     NotOfTheType {
-        /// Line, from 1.
+        /// Line of the mistake, counted from 1.
         line: usize,
-        /// Column, from 1.
+        /// Column of the mistake, counted from 1.
         column: usize,
     },
 }

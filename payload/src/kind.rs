@@ -138,14 +138,14 @@ pub struct CustomKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AckBody {
-    /// `Content-Type`.
+    /// The value of the header `Content-Type`.
     pub content_type: &'static str,
-    /// The body.
+    /// The body of the response.
     pub body: &'static str,
 }
 
 impl AckBody {
-    /// A body of the application's own: JSON if it begins with `{` or `[`, else plain text.
+    /// Returns a body of your own: JSON if it begins with `{` or `[`, else plain text.
     pub fn new(body: &'static str) -> AckBody {
         AckBody { content_type: if body.starts_with(['{', '[']) { JSON } else { "text/plain" }, body }
     }
@@ -177,7 +177,7 @@ struct Row {
 enum Class {
     /// Reports money that comes in.
     MoneyIn,
-    /// Asks for a decision.
+    /// Requests a decision.
     Validation,
     /// The result of a request.
     Result,
@@ -197,7 +197,7 @@ impl Kind {
     }
 
     /// For stores: the kind with this [`name`](Kind::name). An unknown name becomes a custom kind, so that a store can
-    /// read what an older or newer version of the library recorded. Elsewhere use [`str::parse`], which fails.
+    /// read the rows of an older or newer version of the library. Elsewhere use [`str::parse`], which fails.
     pub fn from_stored_name(name: &str) -> Kind {
         match TABLE.iter().find(|row| row.name == name) {
             Some(row) => row.kind.clone(),
@@ -210,7 +210,7 @@ impl Kind {
         TABLE.iter().map(|row| row.kind.clone())
     }
 
-    /// Its name in stores, logs, metrics and attributes.
+    /// Returns its name in stores, logs, metrics and attributes.
     pub fn name(&self) -> &str {
         match self {
             Kind::Custom(custom) => &custom.name,
@@ -218,7 +218,7 @@ impl Kind {
         }
     }
 
-    /// The name of a built-in kind; `None` for a custom kind.
+    /// Returns the name of a built-in kind; `None` for a custom kind.
     pub fn built_in_name(&self) -> Option<&'static str> {
         self.row().map(|row| row.name)
     }
@@ -229,39 +229,39 @@ impl Kind {
         self.row().and_then(|row| row.path)
     }
 
-    /// The name of its payload type, for tests of the macro; `None` for a custom kind.
+    /// Returns the name of its payload type, for tests of the macro; `None` for a custom kind.
     #[doc(hidden)]
     pub fn payload(&self) -> Option<&'static str> {
         self.row().map(|row| row.payload)
     }
 
-    /// The other kind of a result/timeout pair.
+    /// Returns the other kind of a result/timeout pair.
     pub fn counterpart(&self) -> Option<Kind> {
         self.row().and_then(|row| row.counterpart.clone())
     }
 
-    /// Whether it is [`Kind::Payment`] or [`Kind::PaymentCompleted`].
+    /// Returns whether it is [`Kind::Payment`] or [`Kind::PaymentCompleted`].
     pub fn is_payment(&self) -> bool {
         matches!(self, Kind::Payment | Kind::PaymentCompleted)
     }
 
-    /// Whether its callbacks report money that comes in.
+    /// Returns whether its callbacks report money that comes in.
     pub fn is_money_in(&self) -> bool {
         self.row().is_some_and(|row| row.class == Class::MoneyIn)
     }
 
-    /// Whether it is one of the `…_timeout` kinds.
+    /// Returns whether it is one of the `…_timeout` kinds.
     pub fn is_timeout(&self) -> bool {
         self.row().is_some_and(|row| row.class == Class::Timeout)
     }
 
-    /// Whether its URL is registered with Safaricom once, not sent with each request: C2B and Bill
-    /// Manager.
+    /// Returns whether its URL is registered with Safaricom once, not sent with each request: C2B
+    /// and Bill Manager.
     pub fn is_registered_once(&self) -> bool {
         matches!(self, Kind::C2bValidation | Kind::C2bConfirmation | Kind::BillManager)
     }
 
-    /// Whether it can be expected: it answers a request of the application, or is a C2B
+    /// Returns whether it can be expected: it answers a request of your application, or is a C2B
     /// confirmation.
     pub fn can_be_expected(&self) -> bool {
         matches!(
@@ -278,7 +278,7 @@ impl Kind {
         )
     }
 
-    /// The body of its acknowledgement. The route of a custom kind may replace it.
+    /// Returns the body of its acknowledgement. The route of a custom kind may replace it.
     pub fn ack_body(&self) -> AckBody {
         self.row().map_or(RESULT_CODE_0, |row| row.ack_body)
     }

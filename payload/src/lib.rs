@@ -1,7 +1,7 @@
 //! The messages of M-Pesa's Daraja API as types: tolerant in shape, strict in meaning.
 //!
 //! Every payload has `parse`, typed fields, an outcome, and `raw`: the JSON as it was received.
-//! `Serialize` writes that JSON, so a payload can be logged by the application or replayed. Two
+//! `Serialize` writes that JSON, so a payload can be logged by your application or replayed. Two
 //! payloads are equal if their content is: order, spelling and unknown members do not matter.
 //!
 //! This crate has no engine, no async code and no web framework. Applications that receive
@@ -24,7 +24,7 @@
 //! | `callbacks` | one file per payload |
 //! | `fields` | amounts, phone numbers, times, result codes and the like |
 //! | `json` | a lossless reader for Daraja's JSON |
-//! | `parse`, `parsed` | from bytes to a payload; what the engine asks of it |
+//! | `parse`, `parsed` | from bytes to a payload, and its facts for the engine |
 //! | `redact` | strikes credentials out of echoed requests |
 //! | `sample` | bodies for tests; feature `test-util` |
 #![cfg_attr(docsrs, feature(doc_cfg))]

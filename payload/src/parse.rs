@@ -39,8 +39,8 @@ pub fn parse_bytes(
     Ok(parsed)
 }
 
-/// The kind that a body looks like which cannot be parsed as this kind. People give one URL for two
-/// products.
+/// Returns the kind that a body looks like which cannot be parsed as this kind. People give one URL
+/// for two products.
 pub fn looks_like(kind: &Kind, body: &Bytes) -> Option<Kind> {
     const TOLD_BY_SHAPE: [Kind; 7] = [
         Kind::Stk,
@@ -55,7 +55,7 @@ pub fn looks_like(kind: &Kind, body: &Bytes) -> Option<Kind> {
     TOLD_BY_SHAPE.into_iter().find(is_it)
 }
 
-/// Parses one payload.
+/// Parses a body as one payload, with the function `read` of its type.
 pub(crate) fn read<T>(
     body: &[u8],
     read: impl Fn(Object<'_, '_>, RawJson) -> Result<T, ParseError>,

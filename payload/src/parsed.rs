@@ -1,4 +1,4 @@
-//! A parsed body, and what the engine asks of it.
+//! A parsed body, and its facts for the engine.
 
 use crate::{Amount, Callback, Digest, Kind, Outcome, ParseError, Payment, Sensitive};
 
@@ -10,7 +10,7 @@ pub struct Parsed {
     pub kind: Kind,
     /// Idempotency key within the kind.
     pub key: Sensitive,
-    /// The payload.
+    /// The payload, as the type of its kind.
     pub callback: Callback,
 }
 
@@ -27,31 +27,32 @@ impl Parsed {
         Ok(parsed)
     }
 
-    /// Digest of the content. Two bodies of one key with the same digest are one callback in two
-    /// spellings.
+    /// Returns the digest of the content. Two bodies of one key with the same digest are one callback
+    /// in two spellings.
     pub fn content_digest(&self) -> Digest {
         self.callback.payload().content_digest(&self.kind)
     }
 
-    /// Digest of fields that not every sender fills; compared only if both callbacks have it.
+    /// Returns the digest of fields that not every sender fills; compared only if both callbacks have
+    /// it.
     pub fn detail(&self) -> Option<Digest> {
         self.callback.payload().detail()
     }
 
-    /// M-Pesa's receipt, if there is one.
+    /// Returns M-Pesa's receipt, if there is one.
     pub fn receipt(&self) -> Option<&str> {
         self.callback.payload().receipt()
     }
 
-    /// Receipt and amount, if this reports money that came in: a success with an amount of whole
-    /// cents above zero.
+    /// Returns the receipt and amount, if this reports money that came in: a success with an amount of
+    /// whole cents above zero.
     pub fn paid(&self) -> Option<(&str, Amount)> {
         let (receipt, amount) = self.money_in();
         let is_success = self.callback.outcome().is_some_and(Outcome::is_success);
         receipt.zip(amount).filter(|(_, amount)| is_success && amount.is_payable())
     }
 
-    /// Receipt and amount of kinds that report money in, whatever the outcome.
+    /// Returns the receipt and amount of kinds that report money in, for any outcome.
     fn money_in(&self) -> (Option<&str>, Option<Amount>) {
         if !self.kind.is_money_in() {
             return (None, None);
@@ -60,8 +61,8 @@ impl Parsed {
         (payload.receipt(), payload.amount())
     }
 
-    /// Why a person must look at it: it may report money, and contains no payable amount or
-    /// receipt. `None` if nobody must.
+    /// Returns the reason to hold it for a person: it may report money, and contains no payable
+    /// amount or receipt. `None` if it need not be looked at.
     pub fn unaccounted_reason(&self) -> Option<&'static str> {
         if !self.kind.is_money_in() || self.paid().is_some() {
             return None;
@@ -78,14 +79,14 @@ impl Parsed {
         }
     }
 
-    /// The payment that this reports, if any.
+    /// Returns the payment that this reports, if any.
     pub fn payment(&self) -> Option<Payment> {
         let (receipt, amount) = self.paid()?;
         let payment = Payment::new(receipt.to_owned(), amount, self.kind.clone());
         Some(self.callback.payload().complete(payment))
     }
 
-    /// What is compared with an expectation.
+    /// Returns the facts that are compared with an expectation.
     pub fn facts(&self) -> RequestFacts {
         let payload = self.callback.payload();
         let is_success = payload.outcome().is_some_and(Outcome::is_success);

@@ -1,4 +1,4 @@
-//! What every payload tells of itself.
+//! The facts that every payload provides.
 
 use std::borrow::Cow;
 
@@ -6,27 +6,28 @@ use crate::{Amount, Digest, Kind, Outcome, Payment, RequestFacts};
 
 /// A payload. Its type also has `read(root, raw)`, which the table of kinds calls.
 pub(crate) trait Payload {
-    /// Idempotency key within its kind; `None` if the body has none.
+    /// Returns the idempotency key within its kind; `None` if the body has none.
     fn key(&self) -> Option<Cow<'_, str>>;
 
-    /// Outcome of the transaction; `None` if there is none to have an outcome.
+    /// Returns the outcome of the transaction; `None` if there is none to have an outcome.
     fn outcome(&self) -> Option<Outcome>;
 
-    /// Digest of the content. Two bodies of one key with the same digest are one callback in two
-    /// spellings.
+    /// Returns the digest of the content. Two bodies of one key with the same digest are one callback
+    /// in two spellings.
     fn content_digest(&self, kind: &Kind) -> Digest;
 
-    /// Digest of fields that not every sender fills; compared only if both callbacks have it.
+    /// Returns the digest of fields that not every sender fills; compared only if both callbacks have
+    /// it.
     fn detail(&self) -> Option<Digest> {
         None
     }
 
-    /// M-Pesa's receipt, if there is one.
+    /// Returns M-Pesa's receipt, if there is one.
     fn receipt(&self) -> Option<&str> {
         None
     }
 
-    /// Amount that was moved, in KES, whatever the outcome.
+    /// Returns the amount that was moved, in KES, for any outcome.
     fn amount(&self) -> Option<Amount> {
         None
     }
@@ -36,7 +37,7 @@ pub(crate) trait Payload {
         payment
     }
 
-    /// Adds to the facts that are compared with an expectation what only this payload has.
+    /// Adds the facts that only this payload has to those that are compared with an expectation.
     fn tell(&self, facts: RequestFacts) -> RequestFacts {
         facts
     }

@@ -52,7 +52,7 @@ impl InboxFairing {
     /// server.
     ///
     /// The inbox is managed state: your own routes take it as `&State<Inbox>`. If it cannot start, the
-    /// server does not launch, and the log says why.
+    /// server does not launch, and the log has the error.
     ///
     /// ```
     /// # fn example<H: mpesa_callbacks_core::MpesaCallbacks + 'static>(shop: H) {

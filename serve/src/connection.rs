@@ -33,7 +33,7 @@ pub(super) struct Shared {
     pub(super) stopping: CancellationToken,
 }
 
-/// hyper's limit of a head, and of what it reads ahead of a body.
+/// hyper's limit of a head, and of the bytes that it reads ahead of a body.
 const READ_BUFFER: usize = 64 * 1024;
 
 /// Serves one connection until it closes.

@@ -110,7 +110,7 @@ impl<F> Serve<F> {
     /// Maximum number of open connections. Default: 16,384. Another one waits until one closes.
     ///
     /// Each is an open file. On Unix the limit of the process is raised at the start, as far as it may
-    /// be. If that is not enough, fewer connections are accepted, so that the application can still
+    /// be. If that is not enough, fewer connections are accepted, so that your application can still
     /// open its own files, and a warning is logged.
     pub fn max_connections(mut self, connections: usize) -> Serve<F> {
         self.limits.max_connections = connections;

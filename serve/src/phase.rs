@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-/// Timeouts for clients.
+/// Timeouts for slow clients, per phase of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadlines {
     /// Timeout for the head of a request.

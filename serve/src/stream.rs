@@ -24,7 +24,8 @@ pub(super) struct Timed {
 }
 
 impl Timed {
-    /// A stream with bytes that were received before, and a deadline for the rest of the head.
+    /// Returns a stream with bytes that were received before, and a deadline for the rest of the
+    /// head.
     pub(super) fn new(stream: TcpStream, early: Vec<u8>, until: Instant, deadlines: Deadlines, phase: Phase) -> Timed {
         Timed { stream, early, deadlines, phase, timer: Box::pin(sleep_until(until)), writing: false }
     }

@@ -10,15 +10,15 @@ use tokio::time::{sleep, timeout};
 /// An answer, as far as it matters: status, body, and the headers that belong to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The status.
+    /// The status code of the response.
     pub status: u16,
-    /// `Content-Type`.
+    /// The header `Content-Type` of the response.
     pub content_type: Option<String>,
-    /// `Allow`.
+    /// The header `Allow` of the response.
     pub allow: Option<String>,
-    /// `Retry-After`.
+    /// The header `Retry-After` of the response.
     pub retry_after: Option<String>,
-    /// The body.
+    /// The body of the response.
     pub body: Vec<u8>,
 }
 

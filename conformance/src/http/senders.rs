@@ -1,4 +1,5 @@
-//! Who may speak, over real sockets: per-payment URLs, addresses, proxies, limits.
+//! Authentication of senders over real sockets: per-payment URLs, allowlist,
+//! proxies, limits.
 
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use super::client::{Answer, exchange, post, request};
 use super::{FIRST_BYTES, SECRET, STK, Serve, Served, acknowledged, push, refused};
 use crate::fixtures;
 
-/// A body that comes to the URL of one payment brings the payment's reference; the URL is good for nothing else.
+/// A body at a per-payment URL is recorded with the reference of that URL. The
+/// token is valid for its kind and reference only.
 pub async fn a_per_payment_url_speaks_for_its_payment_alone(serve: &Serve) {
     let served = Served::with(serve, |builder| builder.secret("ffeeddccbbaa99887766554433221100")).await;
     let urls = served.inbox.urls_at(&format!("http://{}/pay", served.address)).expect("urls");
@@ -46,7 +48,8 @@ pub async fn a_per_payment_url_speaks_for_its_payment_alone(serve: &Serve) {
     assert_eq!(verdicts, [Verdict::First, Verdict::Conflict, Verdict::Conflict]);
 }
 
-/// Behind proxies that are trusted, the source is the right-most hop beyond them, whatever the sender wrote.
+/// Behind trusted proxies the client IP is the right-most address that is not a
+/// proxy; text that the client wrote into the header is ignored.
 pub async fn the_source_is_the_hop_beyond_the_proxies(serve: &Serve) {
     let x_forwarded_for = [
         ("x-forwarded-for", "203.0.113.1"),
@@ -76,7 +79,8 @@ pub async fn the_source_is_the_hop_beyond_the_proxies(serve: &Serve) {
     }
 }
 
-/// Who is not on the list is refused, whatever headers say; and let in as long as the list only reports.
+/// With an allowlist, a request from another IP gets 403 for any headers. With
+/// `report_only` it is accepted.
 pub async fn sources_that_are_not_listed_are_refused(serve: &Serve) {
     let forged = [("x-forwarded-for", SAFARICOM_ADDRESSES[0]), ("x-real-ip", SAFARICOM_ADDRESSES[0])];
     let path = format!("/pay/{SECRET}/stk");
@@ -93,7 +97,8 @@ pub async fn sources_that_are_not_listed_are_refused(serve: &Serve) {
     }
 }
 
-/// More requests than may be in flight hear 503; the next one is welcome again.
+/// Requests beyond the limit in flight get 503. When one has ended, the next is
+/// accepted.
 pub async fn too_many_in_flight_are_refused(serve: &Serve) {
     let served = Served::with(serve, |builder| builder.max_in_flight(2)).await;
     let head = format!("POST /pay/{SECRET}/stk HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n{FIRST_BYTES}");
@@ -111,7 +116,8 @@ pub async fn too_many_in_flight_are_refused(serve: &Serve) {
     assert_eq!(served.post("/stk", &push("k")).await, acknowledged(STK));
 }
 
-/// More of what cannot be read than is allowed in a while hears 503, and is not kept; what can be read is taken.
+/// Bodies that cannot be parsed get 503 beyond their rate limit, and are not
+/// stored. Bodies that can be parsed are accepted meanwhile.
 pub async fn a_flood_that_cannot_be_read_is_refused(serve: &Serve) {
     let served = Served::with(serve, |builder| builder.max_quarantined_per_second(1)).await;
     let mut refused_some = false;

@@ -1,4 +1,4 @@
-//! The behaviours that a store must show.
+//! The behaviours of a store, as functions that `store_tests!` calls.
 
 pub mod clock_steps;
 
@@ -43,7 +43,7 @@ fn failed(key: &str) -> Delivery {
     stk(key, "1032", 0, "", "Request cancelled by user")
 }
 
-/// What the payment was found to be.
+/// The verdict on the payment of a recorded delivery.
 fn payment(recorded: &Recorded) -> Option<Verdict> {
     recorded.payment.map(|(_, verdict)| verdict)
 }

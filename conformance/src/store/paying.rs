@@ -1,4 +1,9 @@
-//! Payments: who handles them, whatever release is deployed, and which order they are for, whichever callback comes first.
+//! Payments: which handler gets them in any deployment, and how they get their
+//! order id in any order of callbacks.
+//!
+//! A store records a payment with the first callback that reports money, in the
+//! same commit. These behaviours are about what comes after: a claim with and
+//! without `#[payment]`, settling, reclaiming, and late references.
 
 use std::time::Duration;
 
@@ -15,6 +20,8 @@ use super::{LONG, SHORT, Shared, claim, claim_of, delivery_of, payment, record, 
 /// A release whose handlers account for money themselves.
 const WITHOUT: [Kind; 2] = [Kind::Stk, Kind::C2bConfirmation];
 
+/// Claims as a process without a `#[payment]` handler: its handlers of
+/// callbacks account for the money.
 async fn claim_without(store: &Shared, lease: Duration) -> Vec<Claimed> {
     claim_of(store, &WITHOUT, Lane::Main, 10, lease).await
 }
@@ -28,7 +35,8 @@ fn confirmed(receipt: &str) -> Delivery {
     delivery_of(&Kind::C2bConfirmation, &body)
 }
 
-/// Came to the URL of an order, payment and all.
+/// The delivery at the per-payment URL of this order; its payment has the
+/// reference, too.
 fn of_order(mut delivery: Delivery, order: &str) -> Delivery {
     delivery.reference = Some(order.into());
     if let Some(payment) = &mut delivery.payment {
@@ -37,7 +45,9 @@ fn of_order(mut delivery: Delivery, order: &str) -> Delivery {
     delivery
 }
 
-/// Whoever does not handle payments settles a callback's payment with it: a release that does finds it done.
+/// Without a `#[payment]` handler, a claim leases a callback and its payment
+/// together, and one settlement writes both. A later version with `#[payment]`
+/// finds the payment done.
 pub async fn a_payment_is_settled_with_its_callback(store: Shared) {
     let push = record(&store, paid("push", "RCPT1")).await;
     let (payment, _) = push.payment.expect("a payment");
@@ -56,7 +66,8 @@ pub async fn a_payment_is_settled_with_its_callback(store: Shared) {
     assert!(claim(&store, 10, LONG).await.is_empty());
 }
 
-/// Whoever handles payments, and has no room for them just now, leaves them alone.
+/// A process with a `#[payment]` handler may have no permit for payments at the
+/// moment. It then claims the callback alone, and leaves the payment ready.
 pub async fn a_claim_without_a_permit_for_payments_leaves_the_payment(store: Shared) {
     let push = record(&store, paid("push", "RCPT1")).await;
     let kinds = [Kind::Stk];
@@ -68,7 +79,8 @@ pub async fn a_claim_without_a_permit_for_payments_leaves_the_payment(store: Sha
     assert_eq!(left.len(), 1, "the payment is still to be handled");
 }
 
-/// A callback that was not handled to its end gives its payment back: the next release handles it.
+/// An attempt with the callback and its payment failed. Both are ready again,
+/// so a version with `#[payment]` can handle the payment on its own.
 pub async fn a_payment_is_ready_again_after_its_callback_failed(store: Shared) {
     let push = record(&store, paid("push", "RCPT1")).await;
     let claimed = claim_without(&store, LONG).await.pop().expect("the push");
@@ -80,7 +92,8 @@ pub async fn a_payment_is_ready_again_after_its_callback_failed(store: Shared) {
     assert_eq!(state(&store, push.id).await, State::Ready);
 }
 
-/// The same when the process ended: both leases expire.
+/// The process ended while it handled a callback with its payment. Both leases
+/// expire, and both are ready again.
 pub async fn a_payment_is_reclaimed_with_its_callback(store: Shared) {
     record(&store, paid("push", "RCPT1")).await;
     let claimed = claim_without(&store, SHORT).await.pop().expect("the push");
@@ -94,7 +107,9 @@ pub async fn a_payment_is_reclaimed_with_its_callback(store: Shared) {
     assert_eq!(kinds, [(Kind::Stk, 1), (Kind::Payment, 1)]);
 }
 
-/// Once a payment was handled as one, its callbacks are left to those who handle payments.
+/// A payment was handled by `#[payment]`. A process without that handler must
+/// not claim its callbacks: its handlers would account for the money a second
+/// time.
 pub async fn a_callback_whose_payment_was_handled_is_not_claimed(store: Shared) {
     record(&store, paid("push", "RCPT1")).await;
     let payment = claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await.pop().expect("the payment");
@@ -107,8 +122,9 @@ pub async fn a_callback_whose_payment_was_handled_is_not_claimed(store: Shared) 
     assert_eq!(left.key, "push");
 }
 
-/// After a release that failed at its payments was rolled back, the one before, which accounts for money itself, has them: what waits is
-/// claimed jointly, whoever tried before.
+/// A version with `#[payment]` failed at its payments and was rolled back. The
+/// version before it accounts for money in the handlers of callbacks: it claims
+/// the waiting callbacks and payments together.
 pub async fn a_payment_that_another_release_failed_at_is_claimed_with_its_callback(store: Shared) {
     record(&store, paid("push", "RCPT1")).await;
     let failed = claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await.pop().expect("the payment");
@@ -123,7 +139,8 @@ pub async fn a_payment_that_another_release_failed_at_is_claimed_with_its_callba
     assert!(claim_of(&store, &[Kind::PaymentCompleted], Lane::Main, 10, LONG).await.is_empty());
 }
 
-/// A reference that becomes known while a payment is in hand with its callback, and then given back, is not lost.
+/// A reference arrives while a payment runs together with its callback, and the
+/// attempt is then given back. The reference is kept.
 pub async fn a_payment_that_runs_with_its_callback_takes_a_late_reference(store: Shared) {
     record(&store, paid("push", "RCPT1")).await;
     let claimed = claim_without(&store, LONG).await.pop().expect("the push");
@@ -135,7 +152,8 @@ pub async fn a_payment_that_runs_with_its_callback_takes_a_late_reference(store:
     assert!(claim_of(&store, &[Kind::PaymentCompleted], Lane::Main, 10, LONG).await.is_empty());
 }
 
-/// However many callbacks are left to others, what comes after them is claimed.
+/// Any number of callbacks that only other processes may claim do not keep a
+/// claim from returning the callbacks behind them.
 pub async fn callbacks_left_to_other_processes_block_nothing(store: Shared) {
     for number in 0..20 {
         record(&store, paid(&format!("push-{number}"), &format!("RCPT{number}"))).await;
@@ -148,7 +166,8 @@ pub async fn callbacks_left_to_other_processes_block_nothing(store: Shared) {
     assert_eq!(claimed.iter().map(|claimed| claimed.lease.id).collect::<Vec<_>>(), [genuine.id]);
 }
 
-/// A callback and its payment are settled together or not at all.
+/// A callback and its payment are settled together or not at all: if the lease
+/// of the payment was lost, nothing is written.
 pub async fn a_callback_is_not_settled_without_its_payment(store: Shared) {
     record(&store, paid("push", "RCPT1")).await;
     let claimed = claim_without(&store, LONG).await.pop().expect("the push");
@@ -161,7 +180,8 @@ pub async fn a_callback_is_not_settled_without_its_payment(store: Shared) {
     assert_eq!(state(&store, claimed.lease.id).await, State::Running, "the sweep gives it back");
 }
 
-/// Whoever releases a contradiction where nobody handles payments has it accounted for by its callback.
+/// A person releases a contradiction. Without a `#[payment]` handler its
+/// payment is claimed together with it.
 pub async fn the_payment_of_a_released_callback_is_claimed_with_it(store: Shared) {
     record(&store, stk("push", "1032", 0, "", "cancelled")).await;
     for claimed in claim_without(&store, LONG).await {
@@ -176,7 +196,8 @@ pub async fn the_payment_of_a_released_callback_is_claimed_with_it(store: Shared
     assert!(claimed.payment.is_some());
 }
 
-/// In whatever order a confirmation, a push, and the reference that somebody finds for it come.
+/// The confirmation, the STK callback and a late reference may arrive in any
+/// order. The payment gets the reference in each.
 pub async fn a_payment_learns_its_reference_in_every_order(store: Shared) {
     for (round, order) in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]].into_iter().enumerate() {
         let receipt = format!("RCPT{round}");
@@ -198,15 +219,17 @@ pub async fn a_payment_learns_its_reference_in_every_order(store: Shared) {
     }
 }
 
-/// A receipt belongs to one callback of a kind, also where an outcome was unknown before.
+/// A receipt belongs to one callback of a kind, also if that callback is an
+/// update of an unknown outcome.
 pub async fn a_receipt_is_unique_also_for_an_update(store: Shared) {
     record(&store, paid("one", "RCPT1")).await;
     record(&store, stk("other", "1037", 0, "", "nobody knows")).await;
     assert_eq!(record(&store, paid("other", "RCPT1")).await.verdict, Verdict::Conflict);
 }
 
-/// The confirmation comes first and knows no order; the push's callback does. While the payment waits, it becomes due at once,
-/// and whoever claims it finds the other.
+/// The confirmation arrives first and has no reference; the STK callback has
+/// one. The waiting payment becomes due at once, and its claim returns both
+/// callbacks.
 pub async fn a_waiting_payment_is_due_when_its_reference_arrives(store: Shared) {
     let mut first = confirmed("RCPT1");
     first.payment.as_mut().expect("a payment").due_after = LONG;
@@ -222,7 +245,8 @@ pub async fn a_waiting_payment_is_due_when_its_reference_arrives(store: Shared) 
     assert!(completed.is_empty(), "it was not too late");
 }
 
-/// A reference that becomes known after the payment was handled is told by a callback of its own, once.
+/// The reference arrives after the payment was handled. It is recorded as a
+/// callback of kind `payment_completed`, once.
 pub async fn a_payment_that_was_handled_without_its_reference_is_completed(store: Shared) {
     record(&store, confirmed("RCPT1")).await;
     for claimed in claim(&store, 10, LONG).await {
@@ -238,8 +262,9 @@ pub async fn a_payment_that_was_handled_without_its_reference_is_completed(store
     assert_eq!(Payment::parse(claimed.body.as_bytes()).expect("a payment").receipt, "RCPT1");
 }
 
-/// Nothing is known of a push but its receipt; the confirmation has the account, and whoever finds the reference comes last. Each is
-/// told once; what tells less than is known is not told.
+/// The STK callback has only the receipt, the confirmation has the account, and
+/// the reference arrives last. Each new fact is recorded as one
+/// `payment_completed`; a delivery with fewer facts records none.
 pub async fn a_payment_that_was_handled_without_its_account_is_completed(store: Shared) {
     record(&store, paid("push", "RCPT1")).await;
     for claimed in claim(&store, 10, LONG).await {
@@ -268,8 +293,9 @@ async fn completed(store: &Shared) -> usize {
     store.list(&Filter::default().kind(Kind::PaymentCompleted)).await.unwrap().len()
 }
 
-/// The first attempt was told no order, and failed, or its answer was lost. The order arrives: the next
-/// attempt is told it, and a callback of its own tells it in case the first attempt took effect.
+/// The first attempt had no order id and failed, or its answer was lost, so it
+/// may have taken effect. When the order id arrives, the next attempt gets it,
+/// and a `payment_completed` is recorded as well.
 pub async fn a_payment_that_a_handler_may_have_seen_is_completed_also_while_it_waits(store: Shared) {
     record(&store, confirmed("RCPT1")).await;
     let first = claim_payment(&store).await;
@@ -283,8 +309,9 @@ pub async fn a_payment_that_a_handler_may_have_seen_is_completed_also_while_it_w
     assert_eq!((told.earlier, told.content_digest), (Some(first.lease.id), first.content_digest));
 }
 
-/// An attempt that does not count, and one that a person's decision reset, may have taken effect all the
-/// same.
+/// A snoozed attempt does not count, and a requeue resets the attempts. Both
+/// may have taken effect all the same, so a late order id records a
+/// `payment_completed`.
 pub async fn a_payment_whose_attempt_was_given_back_is_completed(store: Shared) {
     record(&store, confirmed("RCPT1")).await;
     let claimed = claim_payment(&store).await;
@@ -301,7 +328,8 @@ pub async fn a_payment_whose_attempt_was_given_back_is_completed(store: Shared) 
     assert_eq!(completed(&store).await, 2, "it was handled before");
 }
 
-/// What is purged lost its reference, not its order: a delivery that comes again tells nothing new.
+/// A purge deletes the reference, but the store remembers that it was known. A
+/// repeated delivery records no `payment_completed`.
 pub async fn a_payment_whose_reference_was_purged_is_not_completed(store: Shared) {
     let push = of_order(paid("push", "RCPT1"), "order-1");
     let payment = push.payment.clone().expect("a payment");
@@ -315,7 +343,7 @@ pub async fn a_payment_whose_reference_was_purged_is_not_completed(store: Shared
     assert_eq!(completed(&store).await, 0);
 }
 
-/// The handler of a released callback is told the order that it was released for.
+/// A callback is released for a reference. Its handler gets that reference.
 pub async fn a_released_callback_gets_its_reference(store: Shared) {
     record(&store, stk("push", "1032", 0, "", "cancelled")).await;
     let conflict = record(&store, paid("push", "RCPT1")).await;

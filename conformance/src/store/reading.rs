@@ -1,4 +1,4 @@
-//! What is shown, what is purged, and what stays when somebody goes away.
+//! Lists, counts, purges and the end of a store.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
@@ -11,7 +11,8 @@ use tokio::time::sleep;
 
 use super::{LONG, SHORT, Shared, claim, claim_one, delivery_of, failed, record, settle, state, stk};
 
-/// Lists come newest first, filtered, page by page, without bodies.
+/// A list returns the newest callbacks first, filtered by kind, state, verdict,
+/// reference and time, in pages, and without bodies.
 pub async fn lists_are_filtered_and_paged(store: Shared) {
     let start = SystemTime::now();
     for i in 0..25 {
@@ -40,7 +41,8 @@ pub async fn lists_are_filtered_and_paged(store: Shared) {
     assert_eq!(store.list(&Filter::default().until(start)).await.unwrap().len(), 0);
 }
 
-/// When bodies are purged, the private key goes too; repetitions are still recognised. What is not done keeps its body.
+/// A purge deletes bodies and replaces keys by keyed HMACs. Late duplicates and
+/// conflicts are still recognised. Callbacks that are not done keep their body.
 pub async fn a_purged_callback_is_still_recognised(store: Shared) {
     let done = record(&store, failed("ws_CO_254712345678")).await;
     let claimed = claim_one(&store, LONG).await;
@@ -63,7 +65,8 @@ pub async fn a_purged_callback_is_still_recognised(store: Shared) {
     assert_eq!(conflict.verdict, Verdict::Conflict);
 }
 
-/// What a purge leaves tells nothing: a receipt is known again, and cannot be read, nor can what the callback said.
+/// After a purge no row contains the key, the receipt, the reference or a
+/// digest of the content in a readable form. The receipt is still recognised.
 pub async fn a_purged_callback_contains_no_personal_data(store: Shared) {
     let push = record(&store, stk("push", "0", 500, "RCPT1", "Success")).await;
     let (payment, _) = push.payment.expect("a payment");
@@ -101,7 +104,8 @@ pub async fn a_purged_callback_contains_no_personal_data(store: Shared) {
     );
 }
 
-/// What waits, kind by kind.
+/// Due callbacks are counted per kind, with the time since when the oldest is
+/// due.
 pub async fn ready_callbacks_are_counted_per_kind(store: Shared) {
     record(&store, failed("a")).await;
     record(&store, failed("b")).await;
@@ -118,7 +122,8 @@ pub async fn ready_callbacks_are_counted_per_kind(store: Shared) {
     assert_eq!(waiting.iter().map(|waiting| waiting.count).sum::<u64>(), 3);
 }
 
-/// A store belongs to one inbox, of one environment.
+/// The first inbox that adopts a store owns it. Another name or environment
+/// gets an error.
 pub async fn a_store_belongs_to_one_inbox(store: Shared) {
     let owner = |inbox: &str, environment| Owner { inbox: inbox.to_owned(), environment };
     let shop = owner("shop", Environment::Production);
@@ -133,7 +138,8 @@ pub async fn a_store_belongs_to_one_inbox(store: Shared) {
     store.adopt(&shop).await.unwrap();
 }
 
-/// Two purges at once, by two processes or by an impatient person, hide a key once.
+/// Two purges at the same time, by two processes or by hand, replace a key
+/// once: an HMAC of an HMAC would not be recognised.
 pub async fn concurrent_purges_replace_a_key_once(store: Shared) {
     let keys: Vec<String> = (0..300).map(|i| format!("k{i}")).collect();
     for key in &keys {
@@ -160,7 +166,9 @@ pub async fn concurrent_purges_replace_a_key_once(store: Shared) {
     }
 }
 
-/// A machine's clock that was ahead for a while leaves callbacks that are not old for long. They hold up nothing.
+/// The clock of the machine was ahead for a while, so some callbacks seem to be
+/// from the future. They are purged later, and do not keep others from being
+/// purged.
 pub async fn a_callback_from_the_future_does_not_block_a_purge(store: Shared) {
     let done = |key: &str, received_at: SystemTime| {
         let mut done = failed(key);
@@ -175,7 +183,8 @@ pub async fn a_callback_from_the_future_does_not_block_a_purge(store: Shared) {
     assert!(store.get(behind.id).await.unwrap().unwrap().body.is_none());
 }
 
-/// What is known under kinds and keys, whole; and what came with a reference.
+/// A lookup by kind and key, by reference or by receipt returns the callbacks
+/// with their bodies.
 pub async fn find_returns_bodies(store: Shared) {
     let first = record(&store, stk("a", "0", 5, "RA", "")).await;
     let conflict = record(&store, failed("a")).await;
@@ -210,7 +219,7 @@ pub async fn find_returns_bodies(store: Shared) {
     assert!(store.list(&Filter::default().reference("order-2")).await.unwrap().is_empty());
 }
 
-/// How many callbacks are in which state.
+/// Callbacks are counted per state.
 pub async fn callbacks_are_counted_per_state(store: Shared) {
     for i in 0..5 {
         record(&store, failed(&format!("k{i}"))).await;
@@ -226,7 +235,9 @@ pub async fn callbacks_are_counted_per_state(store: Shared) {
     assert_eq!((depth.ready, depth.running, depth.held, depth.dead, depth.quarantined), (2, 1, 1, 1, 1));
 }
 
-/// Of what cannot be read the oldest go first, until the rest fits in; nothing else goes.
+/// If the quarantine exceeds its limits, the oldest quarantined bodies are
+/// deleted until it fits. Those of per-payment URLs go first. No other callback
+/// is deleted.
 pub async fn the_quarantine_is_trimmed_oldest_first(store: Shared) {
     let first = record(&store, failed("kept")).await;
     let mut ids = Vec::new();
@@ -266,7 +277,8 @@ pub async fn the_quarantine_is_trimmed_oldest_first(store: Shared) {
     assert!(again.id > kept[2], "no id is given twice");
 }
 
-/// A future that is dropped has done all of its work or none of it.
+/// The future of a call may be dropped at any `await`. The call then has
+/// written all or nothing, and the next call works.
 pub async fn a_dropped_call_is_all_or_nothing(store: Shared) {
     for i in 0..50 {
         let batch = [
@@ -298,7 +310,7 @@ pub async fn a_dropped_call_is_all_or_nothing(store: Shared) {
     }
 }
 
-/// A closed store fails, and says why.
+/// After `close`, every call returns `StoreError::Closed`.
 pub async fn a_closed_store_returns_an_error(store: Shared) {
     let recorded = record(&store, failed("k")).await;
     store.close().await.unwrap();

@@ -1,4 +1,4 @@
-//! What a delivery is found to be, beside what is known.
+//! Recording: the verdict on a delivery, compared with the stored callbacks.
 
 use std::time::SystemTime;
 
@@ -8,7 +8,9 @@ use mpesa_callbacks_core::store::{Delivery, Disposition, Filter, State, Verdict}
 
 use super::{LONG, Shared, claim, delivery_of, failed, payment, record, state, stk};
 
-/// Same bytes, same meaning in other bytes, another meaning: each is told from the others, and kept.
+/// The first delivery of a key is *first*. The same bytes are a *duplicate*,
+/// other bytes with the same content a *variant*, and other content a
+/// *conflict*. Each returns the id of the callback that it belongs to.
 pub async fn first_duplicate_variant_and_conflict_are_distinguished(store: Shared) {
     let first = record(&store, stk("k", "1032", 0, "", "cancelled")).await;
     assert_eq!((first.verdict, first.payment), (Verdict::First, None));
@@ -37,7 +39,9 @@ pub async fn first_duplicate_variant_and_conflict_are_distinguished(store: Share
     assert!(String::from_utf8_lossy(body.as_bytes()).contains("R1"));
 }
 
-/// What is definite updates what was unknown; a second unknown, or a second failure, adds nothing.
+/// A definite outcome after an unknown one is an *update*. A second unknown
+/// outcome, or a second failure with another code, adds nothing and is a
+/// *variant*.
 pub async fn outcomes_progress(store: Shared) {
     let unknown = record(&store, stk("k", "1037", 0, "", "unreachable")).await;
     assert_eq!(unknown.verdict, Verdict::First);
@@ -60,7 +64,8 @@ pub async fn outcomes_progress(store: Shared) {
     assert_eq!(record(&store, stk("m", "0", 5, "R1", "Success")).await.verdict, Verdict::Conflict);
 }
 
-/// What contradicted an expectation when it came does not keep out the one that agrees with it.
+/// A callback that contradicted its expectation does not count as stored. The
+/// next callback of the key that agrees with the expectation is *first*.
 pub async fn a_contradicted_expectation_does_not_count_as_stored(store: Shared) {
     let mut forged = stk("k", "0", 1, "R0", "Success");
     forged.disposition = Disposition::Contradict("its amount is not the one that was expected".into());
@@ -72,7 +77,9 @@ pub async fn a_contradicted_expectation_does_not_count_as_stored(store: Shared) 
     assert_eq!(record(&store, stk("k", "0", 1500, "R1", "Success")).await.verdict, Verdict::Duplicate);
 }
 
-/// A confirmation agrees with what was reconciled: accounts without case and padding, short codes only where both have one.
+/// A confirmation agrees with a reconciled payment if receipt and amount agree.
+/// Accounts are compared without case and padding, short codes only if both
+/// have one.
 pub async fn details_are_compared_only_if_both_have_them(store: Shared) {
     let confirmation = |account: &str, code: &str| {
         let body =
@@ -84,7 +91,9 @@ pub async fn details_are_compared_only_if_both_have_them(store: Shared) {
     assert_eq!(record(&store, confirmation("order-2", "null")).await.verdict, Verdict::Conflict);
 }
 
-/// One payment has one callback of a kind: another under another key contradicts, whatever it says. A confirmation does not.
+/// One payment has one callback per kind: a second STK callback with the
+/// receipt under another key is a *conflict*. A confirmation with the same
+/// receipt is not.
 pub async fn a_receipt_under_two_keys_of_one_kind_is_a_contradiction(store: Shared) {
     let first = record(&store, stk("a", "0", 5, "R1", "Success")).await;
     assert_eq!((first.verdict, payment(&first)), (Verdict::First, Some(Verdict::First)));
@@ -99,7 +108,8 @@ pub async fn a_receipt_under_two_keys_of_one_kind_is_a_contradiction(store: Shar
     assert_eq!(other.verdict, Verdict::First);
 }
 
-/// A repetition within one batch is one.
+/// Two deliveries of one key in one batch are compared with each other: the
+/// second is a duplicate.
 pub async fn deliveries_of_one_batch_see_each_other(store: Shared) {
     let batch = [failed("a"), failed("b"), failed("a"), stk("a", "0", 5, "R1", "Success"), failed("b")];
     let verdicts: Vec<_> = store.record(&batch).await.unwrap().iter().map(|recorded| recorded.verdict).collect();
@@ -108,7 +118,8 @@ pub async fn deliveries_of_one_batch_see_each_other(store: Shared) {
     assert_eq!(store.record(&[]).await.unwrap(), []);
 }
 
-/// Two deliveries are two, also when they have the same bytes and arrive in the same microsecond.
+/// Two deliveries with the same bytes and the same time of receipt are two
+/// deliveries. Only the same `DeliveryId` is the same delivery.
 pub async fn two_deliveries_at_the_same_time_are_two(store: Shared) {
     let now = SystemTime::now();
     let delivery = || {
@@ -124,7 +135,8 @@ pub async fn two_deliveries_at_the_same_time_are_two(store: Shared) {
     }
 }
 
-/// Of any number of callers with one key, one is first; the others are judged beside it.
+/// Any number of concurrent recorders of one key get one *first*. The others
+/// are compared with it.
 pub async fn exactly_one_of_racing_recorders_is_first(store: Shared) {
     for round in 0..5 {
         let racers = (0..24).map(|racer| {
@@ -145,7 +157,8 @@ pub async fn exactly_one_of_racing_recorders_is_first(store: Shared) {
     }
 }
 
-/// One payment, two callbacks: the first that shows the money records it, the other finds it known.
+/// The first callback that reports money records the payment. The second
+/// callback of the payment finds it recorded.
 pub async fn a_payment_is_recorded_with_its_first_callback(store: Shared) {
     let push = record(&store, stk("push", "0", 100, "RCPT1", "Success")).await;
     assert_eq!((push.verdict, payment(&push)), (Verdict::First, Some(Verdict::First)));
@@ -167,7 +180,8 @@ pub async fn a_payment_is_recorded_with_its_first_callback(store: Shared) {
     assert_eq!((ready, held), (1, 1));
 }
 
-/// A body that cannot be read is kept as it came; the same bytes again are a duplicate.
+/// A body that cannot be parsed is stored unchanged. The same bytes again are a
+/// duplicate.
 pub async fn an_unparsable_body_is_stored_once(store: Shared) {
     let unreadable = || {
         let mut delivery = failed("sha256:0");
@@ -183,7 +197,8 @@ pub async fn an_unparsable_body_is_stored_once(store: Shared) {
     assert!(claim(&store, 10, LONG).await.is_empty());
 }
 
-/// What was answered is what was recorded: repetitions and variants get the decision that stands.
+/// A validation is recorded with its decision. Repetitions and variants get the
+/// stored decision, not their own.
 pub async fn a_repeated_validation_gets_the_stored_decision(store: Shared) {
     let asked = |amount: &str, name: &str, decision: &str| {
         let body = format!(r#"{{"TransID":"V","TransAmount":"{amount}","FirstName":"{name}"}}"#);

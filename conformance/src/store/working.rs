@@ -1,4 +1,4 @@
-//! Claims, leases and endings.
+//! Claims, leases and settlements.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{LONG, SHORT, Shared, claim, claim_of, claim_one, delivery_of, failed, record, settle, state, stk};
 
-/// Claimants that race get different callbacks, and all of them are claimed.
+/// Concurrent claims return different callbacks, and together they return all.
 pub async fn racing_claims_never_return_the_same_callback(store: Shared) {
     let batch: Vec<_> = (0..200).map(|i| failed(&format!("c{i}"))).collect();
     store.record(&batch).await.unwrap();
@@ -37,7 +37,8 @@ pub async fn racing_claims_never_return_the_same_callback(store: Shared) {
     assert_eq!(all.into_iter().collect::<HashSet<_>>().len(), 200, "somebody got the same");
 }
 
-/// An interruption is not a failure: it is counted apart, and costs no attempt.
+/// The lease of a running callback expires because its process ended. That is
+/// an interruption: it is counted separately, and the attempt does not count.
 pub async fn an_interruption_costs_no_attempt(store: Shared) {
     record(&store, failed("k")).await;
     for interruptions in 0..2 {
@@ -54,7 +55,8 @@ pub async fn an_interruption_costs_no_attempt(store: Shared) {
     }
 }
 
-/// What was interrupted twice is claimed apart from the others, until it comes to an end.
+/// A callback that was interrupted twice is a suspect. It is claimed only in
+/// the lane for suspects until it is settled.
 pub async fn suspects_are_claimed_in_their_own_lanes(store: Shared) {
     record(&store, failed("suspect")).await;
     for _ in 0..2 {
@@ -75,7 +77,8 @@ pub async fn suspects_are_claimed_in_their_own_lanes(store: Shared) {
     assert_eq!((again.key.as_str(), again.interruptions, again.attempt), ("suspect", 0, 2), "it came to an end");
 }
 
-/// An interruption of a callback that ran alone is noted as such. Interrupted often enough, it runs in no other company.
+/// An interruption of a callback that ran as the only suspect is counted as
+/// such. After enough of them it is claimed only in the lane `Alone`.
 pub async fn interruptions_alone_are_counted_separately(store: Shared) {
     record(&store, failed("k")).await;
     for lane in [Lane::Main, Lane::Main, Lane::Alone, Lane::Alone] {
@@ -99,7 +102,8 @@ async fn claim_when_due(store: &Shared, lane: Lane, lease: Duration) -> Claimed 
     }
 }
 
-/// Callbacks of other kinds than those asked for stay ready, whatever is due.
+/// A claim names kinds. Callbacks of other kinds stay ready, and do not keep it
+/// from finding its own. A claim without kinds returns nothing.
 pub async fn a_claim_returns_only_its_kinds(store: Shared) {
     for i in 0..30 {
         record(&store, failed(&format!("k{i}"))).await;
@@ -112,7 +116,9 @@ pub async fn a_claim_returns_only_its_kinds(store: Shared) {
     assert_eq!(claim_of(&store, &[Kind::Stk], Lane::Main, 100, LONG).await.len(), 30);
 }
 
-/// Whoever lost the lease changes nothing, and is told so; whoever has it now settles.
+/// A process that lost its lease cannot settle or renew: the result is
+/// `LeaseLost`, and nothing is written. The process that holds the lease now
+/// can, also twice with the same completion.
 pub async fn a_lost_lease_changes_nothing(store: Shared) {
     let recorded = record(&store, failed("k")).await;
     let stale = claim_one(&store, SHORT).await;
@@ -142,7 +148,7 @@ pub async fn a_lost_lease_changes_nothing(store: Shared) {
     assert_eq!(state(&store, recorded.id).await, State::Done);
 }
 
-/// A lease that is renewed lasts.
+/// A renewed lease lives for its new duration.
 pub async fn a_renewed_lease_is_not_reclaimed(store: Shared) {
     record(&store, failed("k")).await;
     let claimed = claim_one(&store, SHORT).await;
@@ -152,7 +158,7 @@ pub async fn a_renewed_lease_is_not_reclaimed(store: Shared) {
     assert_eq!(settle(&store, &claimed, Completion::Done).await, SettleResult::Written);
 }
 
-/// What is recorded for later is claimed later.
+/// A delivery with a delay is claimed when the delay is over, not before.
 pub async fn a_callback_can_be_recorded_with_a_delay(store: Shared) {
     let mut later = failed("later");
     later.due_after = SHORT * 20;
@@ -164,7 +170,8 @@ pub async fn a_callback_can_be_recorded_with_a_delay(store: Shared) {
     assert_eq!(claim_one(&store, LONG).await.lease.id, later.id);
 }
 
-/// A retry is due after its time, with the error kept.
+/// A retry is due after its delay. It keeps the error, and its attempt is
+/// counted.
 pub async fn a_retry_is_due_later(store: Shared) {
     let recorded = record(&store, failed("k")).await;
     let claimed = claim_one(&store, LONG).await;
@@ -179,7 +186,7 @@ pub async fn a_retry_is_due_later(store: Shared) {
     assert_eq!((claimed.attempt, claimed.last_error.expect("why").as_str()), (2, "no bread"));
 }
 
-/// A release gives the attempt back.
+/// A snoozed callback is due after its delay, and its attempt does not count.
 pub async fn a_snoozed_attempt_does_not_count(store: Shared) {
     record(&store, failed("k")).await;
     for _ in 0..3 {
@@ -192,7 +199,8 @@ pub async fn a_snoozed_attempt_does_not_count(store: Shared) {
     }
 }
 
-/// The dead are shown, and run again after a requeue with all their attempts before them.
+/// Dead callbacks are listed. After a requeue the callback is ready again, with
+/// all its attempts.
 pub async fn a_dead_callback_runs_again_after_a_requeue(store: Shared) {
     let recorded = record(&store, failed("k")).await;
     let claimed = claim_one(&store, LONG).await;
@@ -211,7 +219,8 @@ pub async fn a_dead_callback_runs_again_after_a_requeue(store: Shared) {
     assert_eq!(store.requeue(CallbackId::from_stored(i64::MAX), &dead).await.unwrap(), None, "there is none");
 }
 
-/// What is done is handled again when somebody wants it, and knows how often.
+/// A callback that is done becomes ready again on request. Its next claim has a
+/// higher repetition, so the transactor uses another idempotency key.
 pub async fn a_done_callback_can_be_handled_again(store: Shared) {
     let recorded = record(&store, failed("k")).await;
     let done = Requeue { reason: Some("a mistake was mended"), ..Requeue::from(State::Done) };
@@ -226,7 +235,7 @@ pub async fn a_done_callback_can_be_handled_again(store: Shared) {
     }
 }
 
-/// Releasing a contradiction lets it be handled, and records the money that it shows.
+/// Releasing a conflict makes it ready and records the payment that it reports.
 pub async fn a_held_callback_is_released_with_its_payment(store: Shared) {
     let first = record(&store, failed("k")).await;
     let success = stk("k", "0", 70, "RCPT7", "Success");
@@ -243,7 +252,8 @@ pub async fn a_held_callback_is_released_with_its_payment(store: Shared) {
     assert_eq!(kinds, HashSet::from([(Kind::Stk, Verdict::Conflict), (Kind::Payment, Verdict::First)]));
 }
 
-/// What waits for somebody's decision can be closed.
+/// A callback that is held, dead or quarantined can be closed without handling
+/// it.
 pub async fn held_and_dead_callbacks_can_be_dismissed(store: Shared) {
     record(&store, failed("k")).await;
     let conflict = record(&store, stk("k", "0", 5, "R", "Success")).await;
@@ -254,7 +264,7 @@ pub async fn held_and_dead_callbacks_can_be_dismissed(store: Shared) {
     assert!(!store.dismiss(claimed.lease.id).await.unwrap(), "it is running");
 }
 
-/// Callbacks of one receipt know each other when they are claimed.
+/// A claim returns the other callback with the same receipt.
 pub async fn a_claim_returns_related_callbacks(store: Shared) {
     record(&store, stk("push", "0", 100, "RCPT1", "Success")).await;
     let confirmation = delivery_of(&Kind::C2bConfirmation, r#"{"TransID":"RCPT1","TransAmount":"100.00"}"#);

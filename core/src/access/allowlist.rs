@@ -29,7 +29,7 @@ pub struct IpAllowlist {
 }
 
 impl IpAllowlist {
-    /// The twelve addresses that Safaricom publishes for its production gateway:
+    /// Returns the twelve addresses that Safaricom publishes for its production gateway:
     /// [`SAFARICOM_ADDRESSES`]. The sandbox may use others.
     pub fn safaricom() -> IpAllowlist {
         IpAllowlist::new(SAFARICOM_ADDRESSES)
@@ -64,7 +64,7 @@ impl IpAllowlist {
     }
 }
 
-/// A validated allowlist.
+/// An allowlist whose entries were parsed at start.
 #[derive(Debug)]
 pub(crate) struct ParsedAllowlist {
     networks: Vec<IpNet>,

@@ -16,12 +16,12 @@ pub enum ForwardedHeader {
     /// `X-Forwarded-For`: addresses with or without a port.
     #[default]
     XForwardedFor,
-    /// `Forwarded`, RFC 7239.
+    /// `Forwarded`, as RFC 7239 defines it.
     Forwarded,
 }
 
 impl ForwardedHeader {
-    /// Its name, in lower case.
+    /// Returns its name, in lower case.
     pub fn name(self) -> &'static str {
         match self {
             ForwardedHeader::XForwardedFor => "x-forwarded-for",
@@ -30,7 +30,8 @@ impl ForwardedHeader {
     }
 }
 
-/// The elements of all lines of the header, last one first, without empty ones (RFC 9110, 5.6.1).
+/// Returns the elements of all lines of the header, last one first, without empty ones (RFC 9110,
+/// 5.6.1).
 pub(super) fn from_the_right<'a>(header: ForwardedHeader, lines: &'a [&'a [u8]]) -> impl Iterator<Item = &'a [u8]> {
     let quotes = header == ForwardedHeader::Forwarded;
     let elements = move |line: &'a [u8]| {
@@ -48,8 +49,8 @@ pub(super) fn from_the_right<'a>(header: ForwardedHeader, lines: &'a [&'a [u8]])
     lines.iter().rev().copied().flat_map(elements).filter(|element| !element.is_empty())
 }
 
-/// Position of the last comma; in `Forwarded`, of the last one outside quotes. Quotes are counted
-/// from the right, because a trusted proxy closes the quotes that it opens.
+/// Returns the position of the last comma; in `Forwarded`, of the last one outside quotes. Quotes are
+/// counted from the right, because a trusted proxy closes the quotes that it opens.
 fn last_comma(line: &[u8], quotes: bool) -> Option<usize> {
     let mut quoted = false;
     line.iter().rposition(|byte| {
@@ -58,7 +59,7 @@ fn last_comma(line: &[u8], quotes: bool) -> Option<usize> {
     })
 }
 
-/// The address in an element; `None` for `unknown`, `_hidden` or anything else.
+/// Returns the address in an element; `None` for `unknown`, `_hidden` or anything else.
 pub(super) fn address(header: ForwardedHeader, element: &[u8]) -> Option<IpAddr> {
     let element = std::str::from_utf8(element).ok()?;
     match header {
@@ -67,7 +68,7 @@ pub(super) fn address(header: ForwardedHeader, element: &[u8]) -> Option<IpAddr>
     }
 }
 
-/// The value of the single `for` among the pairs of an element.
+/// Returns the value of the single `for` among the pairs of an element.
 fn forwarded_for(element: &str) -> Option<String> {
     let mut found = None;
     let mut rest = element;
@@ -92,8 +93,8 @@ fn forwarded_for(element: &str) -> Option<String> {
     }
 }
 
-/// A token or a quoted string. No proxy needs to escape anything in an address, a protocol or a
-/// host, so an element with a backslash is rejected.
+/// Parses a token or a quoted string. No proxy needs to escape anything in an address, a protocol
+/// or a host, so an element with a backslash is rejected.
 fn value_and_rest(text: &str) -> Option<(String, &str)> {
     if let Some(text) = text.strip_prefix('"') {
         let (value, rest) = text.split_once('"')?;
@@ -103,12 +104,12 @@ fn value_and_rest(text: &str) -> Option<(String, &str)> {
     (end > 0).then(|| (text[..end].to_owned(), &text[end..]))
 }
 
-/// A token character of RFC 9110, 5.6.2.
+/// Whether this is a token character of RFC 9110, 5.6.2.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// An address with or without a port: `192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]:80`,
+/// Parses an address with or without a port: `192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]:80`,
 /// `2001:db8::1`.
 fn node(text: &str) -> Option<IpAddr> {
     if let Ok(address) = text.parse::<IpAddr>() {
@@ -125,7 +126,7 @@ fn node(text: &str) -> Option<IpAddr> {
     is_port(port).then_some(IpAddr::V4(address))
 }
 
-/// A number, or an obfuscated port (RFC 7239, 6.3).
+/// Whether this is a number, or an obfuscated port (RFC 7239, 6.3).
 fn is_port(text: &str) -> bool {
     let hidden = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
     match text.strip_prefix('_') {

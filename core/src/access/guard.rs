@@ -41,7 +41,7 @@ pub(crate) struct Admitted<'r> {
     permit: Option<InFlightPermit>,
 }
 
-/// An authenticated sender.
+/// A sender that has shown a secret or a token of a per-payment URL.
 pub(crate) struct Sender {
     pub(crate) client_ip: Option<IpAddr>,
     /// Reference in the per-payment URL.
@@ -51,12 +51,12 @@ pub(crate) struct Sender {
 }
 
 impl<'r> Admitted<'r> {
-    /// The request's head, and the path below the secret.
+    /// Returns the request's head, and the path below the secret.
     pub(crate) fn request(&self) -> (Request<'r>, &'r str) {
         (self.request, self.path)
     }
 
-    /// The sender and its permit. A validation may have no permit.
+    /// Returns the sender and its permit. A validation may have no permit.
     pub(crate) fn into_sender(self) -> (Sender, Option<InFlightPermit>) {
         (self.sender, self.permit)
     }
@@ -80,8 +80,8 @@ impl Guard {
         }
     }
 
-    /// Number of the secret, from 1; 0 for a wrong one. Constant time: compares all secrets, every
-    /// byte.
+    /// Returns the number of the secret, from 1; 0 for a wrong one. Constant time: compares all
+    /// secrets, every byte.
     fn number_of(&self, candidate: &str) -> usize {
         let candidate: [u8; 32] = Sha256::digest(candidate).into();
         let numbers = self.secrets.iter().zip(1_u64..);
@@ -121,9 +121,9 @@ impl Guard {
 }
 
 impl Guard {
-    /// The first path segment must be a secret, or a token for the path behind it. A wrong one gets
-    /// the same response as an unknown path. Only a sender with a secret learns that its address is
-    /// not allowed.
+    /// The first path segment must be a secret, or a token for the path behind it. A wrong
+    /// one gets the same response as an unknown path. Only a sender with a secret learns that its
+    /// address is not allowed.
     pub(crate) fn admit<'r>(&self, request: Request<'r>, routes: &Routes) -> Result<Admitted<'r>, Refusal> {
         let tail = request.path.strip_prefix('/').unwrap_or(request.path);
         let (segment, _) = tail.split_once('/').unwrap_or((tail, ""));
@@ -149,8 +149,8 @@ impl Guard {
         Ok(Admitted { request, path, sender: Sender { client_ip, reference, secret }, permit })
     }
 
-    /// The reference in a valid token for the kind of this path, and the number of the secret that
-    /// signed it.
+    /// Returns the reference in a valid token for the kind of this path, and the number of the
+    /// secret that signed it.
     fn reference(&self, token: &str, kind: Option<&Kind>) -> Option<(usize, Sensitive)> {
         let (kind, now) = (kind?, self.clock.now());
         let keys = self.token_keys.iter().zip(1..);

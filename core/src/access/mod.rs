@@ -1,4 +1,4 @@
-//! Who may send: the secret, signed per-payment URLs, the IP allowlist, trusted proxies, limits.
+//! Authentication of senders: the secret, signed per-payment URLs, the IP allowlist, trusted proxies, limits.
 
 mod allowlist;
 mod forwarded;

@@ -7,11 +7,11 @@ use ipnet::IpNet;
 use super::forwarded::{ForwardedHeader, address, from_the_right};
 use super::networks::{AddressError, contains, networks};
 
-/// Reverse proxies in front of the application, and the header in which they pass the client IP.
+/// Reverse proxies in front of your application, and the header in which they pass the client IP.
 ///
-/// Anybody can send such a header, so only the elements that trusted proxies appended are used: the
+/// Any client can send such a header, so only the elements that trusted proxies appended are used: the
 /// client IP is the right-most address that is not a trusted proxy. Without trusted proxies it is
-/// the TCP peer's address, whatever the headers say.
+/// the TCP peer's address, and headers are ignored.
 ///
 /// ```
 /// use mpesa_callbacks_core::{ForwardedHeader, TrustedProxies};
@@ -65,7 +65,7 @@ impl TrustedProxies {
     }
 
     /// Trusts exactly this many proxies, at any address. Default header: `X-Forwarded-For`. Nobody
-    /// may reach the application without passing them: such a client could choose its address.
+    /// may reach your application without passing them: such a client could choose its address.
     pub fn hops(hops: usize) -> TrustedProxies {
         TrustedProxies { who: Who::Hops(hops), header: ForwardedHeader::default() }
     }
@@ -105,7 +105,7 @@ impl TrustedProxies {
     }
 }
 
-/// Validated proxies.
+/// Trusted proxies whose addresses were parsed at start.
 #[derive(Debug)]
 pub(crate) struct ParsedProxies {
     proxies: Proxies,

@@ -3,7 +3,7 @@
 /// Why a request is not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// Wrong secret or unknown path; the response does not say which.
+    /// Wrong secret or unknown path; the response is the same.
     NotFound,
     /// Right secret, but the client IP is not allowed or not known.
     Forbidden,

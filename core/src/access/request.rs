@@ -47,7 +47,7 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// The values of a header.
+    /// Returns the values of a header.
     pub(crate) fn header(&self, name: &str) -> Vec<&'a [u8]> {
         (self.headers)(name)
     }
@@ -57,8 +57,8 @@ impl<'a> Request<'a> {
         std::str::from_utf8(self.header("content-length").first()?).ok()?.trim().parse().ok()
     }
 
-    /// Whether the body is compressed. Java clients send `UTF-8` or an empty `Content-Encoding`,
-    /// which is not compression.
+    /// Returns whether the body is compressed. Java clients send `UTF-8` or an empty
+    /// `Content-Encoding`, which is not compression.
     pub(crate) fn is_compressed(&self) -> bool {
         const COMPRESSIONS: [&[u8]; 8] =
             [b"gzip", b"x-gzip", b"deflate", b"br", b"zstd", b"compress", b"x-compress", b"dcb"];

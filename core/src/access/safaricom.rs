@@ -1,9 +1,9 @@
-//! Safaricom's addresses.
+//! The addresses of Safaricom's production gateway.
 
 /// Addresses of Safaricom's production gateway.
 ///
 /// Source: "Going live" in Safaricom's developer documentation (portal version 2), confirmed by
-/// others in September 2026. The sandbox has been seen to use one of them, and is said to use
+/// others in September 2026. The sandbox has been seen to use one of them, and is reported to use
 /// others. Further addresses circulate (196.201.212.128, 196.201.212.132, whole networks) that no
 /// page of Safaricom contains.
 pub const SAFARICOM_ADDRESSES: [&str; 12] = [

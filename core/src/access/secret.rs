@@ -45,7 +45,7 @@ pub enum SecretError {
     /// It contains a word that Safaricom rejects in URLs.
     #[error("the secret spells `{word}`, and Safaricom rejects URLs with that word in any case")]
     Forbidden {
-        /// The rejected word.
+        /// The word, as Safaricom lists it.
         word: &'static str,
     },
     /// The operating system returned no random bytes.
@@ -66,7 +66,7 @@ impl Secret {
     /// Takes a random text: at least 128 bits, in characters that a URL does not escape.
     ///
     /// # Errors
-    /// [`SecretError`] says what to do.
+    /// [`SecretError`], with the remedy in its text.
     pub fn new(text: impl Into<String>) -> Result<Secret, SecretError> {
         let text = text.into();
         let length = text.len();
@@ -102,7 +102,7 @@ impl Secret {
         Secret::new(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect::<String>())
     }
 
-    /// The text, for a URL.
+    /// Returns the text, for a URL.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }

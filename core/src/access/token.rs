@@ -37,7 +37,7 @@ const LATEST_SECOND: u64 = (1 << (8 * EXPIRY)) - 1;
 /// Maximum length of a reference, in bytes.
 pub(crate) const LONGEST_REFERENCE: usize = 64;
 
-/// Whether a text fits into a URL as a reference.
+/// Returns whether a text fits into a URL as a reference.
 pub(crate) fn is_reference(text: &str) -> bool {
     (1..=LONGEST_REFERENCE).contains(&text.len())
 }

@@ -1,4 +1,4 @@
-//! What a method of the trait takes and returns.
+//! Arguments and return types of the methods of the trait.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,7 +22,7 @@ pub type HookFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 pub struct HandlerArgs<'a, Tx> {
     /// Id, key, attempt, reference and more.
     pub ctx: &'a CallbackContext,
-    /// Transaction of the application's database, if the route is
+    /// Transaction of your application's database, if the route is
     /// [`transactional`](crate::Route::transactional).
     pub tx: Option<&'a mut Tx>,
 }

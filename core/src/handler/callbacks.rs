@@ -87,7 +87,8 @@ macro_rules! handlers {
 
             $(method!($class $method($payload) $(#[$documentation])*);)*
 
-            /// A callback of your own; [`CallbackContext::kind`] says which. Runs like the others.
+            /// A callback of your own; [`CallbackContext::kind`] is the custom kind. Runs
+            /// like the others.
             fn callback<'a>(&'a self, payload: CustomCallback, call: HandlerArgs<'a, Tx>) -> HandlerFuture<'a> {
                 let _ = payload;
                 unhandled(call.ctx)
@@ -159,14 +160,14 @@ kinds!(handlers);
 #[doc(hidden)]
 pub trait Marked {}
 
-/// The result of a handler that is not implemented.
+/// Returns the result of a handler that is not implemented.
 #[doc(hidden)]
 pub fn unhandled(ctx: &CallbackContext) -> HandlerFuture<'_> {
     let error = HandlerError::unhandled(ctx.kind());
     Box::pin(async move { Err(error) })
 }
 
-/// The default name of an inbox.
+/// Returns the default name of an inbox.
 #[doc(hidden)]
 pub fn inbox_name(package: Option<&str>, handlers: &str) -> String {
     match package {

@@ -1,4 +1,4 @@
-//! What a handler learns beside its payload.
+//! The context of a callback: everything but its payload.
 
 use std::any::Any;
 use std::fmt;
@@ -10,9 +10,23 @@ use crate::Kind;
 use crate::payload::Sensitive;
 use crate::store::{Body, CallbackId, Claimed, Delivery, RelatedCallback, Verdict};
 
-/// What a handler learns beside its payload: id, key, attempt, reference, client IP and more.
+/// The context of a callback for its handler, beside the payload: id, key,
+/// attempt, reference, client IP and more.
 ///
-/// `Debug` shows the id and the kind, and no personal data.
+/// Take it as `&CallbackContext` after the payload. `Debug` shows the id and
+/// the kind, and no personal data. In a test of your handlers you get one from
+/// `CallbackContext::for_test` (feature `test-util`).
+///
+/// ```
+/// use mpesa_callbacks_core::CallbackContext;
+///
+/// fn describe(ctx: &CallbackContext) -> String {
+///     match ctx.reference() {
+///         Some(order) => format!("{} of {order}, attempt {}", ctx.kind(), ctx.attempt()),
+///         None => format!("{}, attempt {}", ctx.kind(), ctx.attempt()),
+///     }
+/// }
+/// ```
 #[derive(Clone)]
 pub struct CallbackContext {
     id: CallbackId,
@@ -40,59 +54,65 @@ impl InboxHandle {
         InboxHandle(inbox)
     }
 
-    /// What it was made from; `None` for another type.
+    /// Returns the inbox that it was made from; `None` for another type.
     pub(crate) fn downcast<T: Any + Send + Sync>(self) -> Option<Arc<T>> {
         self.0.downcast().ok()
     }
 }
 
 impl CallbackContext {
-    /// Id of the callback in the store, for [`Inbox::get`](crate::Inbox::get). 0 for a validation, which is decided
-    /// before it is recorded.
+    /// Returns the id of the callback in your store, for
+    /// [`Inbox::get`](crate::Inbox::get). 0 for a validation, which is decided
+    /// before it is recorded. You may log it: it contains nothing private.
     pub fn id(&self) -> CallbackId {
         self.id
     }
 
-    /// Kind of the callback.
+    /// Returns the kind of the callback.
     pub fn kind(&self) -> &Kind {
         &self.kind
     }
 
-    /// Idempotency key of the callback, within its kind. It may contain a phone number: keep it out
-    /// of logs.
+    /// Returns the idempotency key of the callback, within its kind. It may
+    /// contain a phone number: keep it out of your logs.
     pub fn key(&self) -> &str {
         self.key.as_str()
     }
 
-    /// Number of this attempt, from 1.
+    /// Returns the number of this attempt, from 1. Attempts that were
+    /// interrupted or snoozed do not count.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// Time of the first delivery.
+    /// Returns the time at which the first delivery arrived, by the clock of
+    /// the inbox.
     pub fn received_at(&self) -> SystemTime {
         self.received_at
     }
 
-    /// IP address of the sender, if the application passes it to the adapter.
+    /// Returns the IP address of the sender, if your web framework passes it to
+    /// the adapter. Behind [trusted
+    /// proxies](crate::InboxBuilder::trusted_proxies) it is the address in
+    /// their header.
     pub fn client_ip(&self) -> Option<IpAddr> {
         self.client_ip
     }
 
-    /// Body as it was received, without credentials. Empty in a hook if the store cannot provide
-    /// it.
+    /// Returns the body as it was received, without credentials. Empty in a hook if the store cannot
+    /// provide it.
     pub fn body(&self) -> &[u8] {
         self.body.as_bytes()
     }
 
-    /// Verdict of recording: [`Verdict::First`], [`Verdict::Update`], or [`Verdict::Conflict`] for
-    /// a callback that was released.
+    /// Returns the verdict of recording: [`Verdict::First`], [`Verdict::Update`], or
+    /// [`Verdict::Conflict`] for a callback that was released.
     pub fn verdict(&self) -> Verdict {
         self.verdict
     }
 
-    /// Id of the earlier callback with the same key: the one with the unknown outcome for an
-    /// [update](Verdict::Update), the contradicted one for a released
+    /// Returns the id of the earlier callback with the same key: the one with the unknown outcome for
+    /// an [update](Verdict::Update), the contradicted one for a released
     /// [conflict](Verdict::Conflict).
     pub fn earlier(&self) -> Option<CallbackId> {
         self.earlier
@@ -104,19 +124,20 @@ impl CallbackContext {
         self.repetition
     }
 
-    /// The other callback with the same receipt, if it has arrived: the `c2b_confirmation` of an
-    /// `stk`, for example. For a payment: the callback that reported it first.
+    /// Returns the other callback with the same receipt, if it has arrived: the `c2b_confirmation`
+    /// of an `stk`, for example. For a payment: the callback that reported it first.
     pub fn related(&self) -> Option<&RelatedCallback> {
         self.related.first()
     }
 
-    /// Your own id of what is being paid: from a per-payment URL, or from the
+    /// Your own id of the order or request: from a per-payment URL, or from the
     /// [expectation](crate::Inbox::expect_callback) that this callback answers.
     pub fn reference(&self) -> Option<&str> {
         self.reference.as_ref().map(Sensitive::as_str)
     }
 
-    /// Error of the previous attempt; in a hook: why the callback is held, dead or quarantined.
+    /// Returns the error of the previous attempt; in a hook: why the callback is held, dead or
+    /// quarantined.
     pub fn error(&self) -> Option<&str> {
         self.error.as_ref().map(Sensitive::as_str)
     }

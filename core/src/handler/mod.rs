@@ -1,4 +1,4 @@
-//! What the application writes, and what a handler gets: the trait, its arguments and results,
+//! Handlers of the application: the trait, its arguments and results,
 //! routes, hooks, permits.
 
 mod args;

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use crate::Kind;
 
 /// Permits for handlers. Each kind has a share that others cannot use, payments the largest; the
-/// rest is shared. A kind whose handlers hang does not block the others.
+/// rest is shared. A kind with hanging handlers does not block the others.
 #[derive(Debug)]
 pub(crate) struct Permits {
     kinds: Vec<Kind>,
@@ -19,7 +19,7 @@ pub(crate) struct Permits {
     freed: Notify,
 }
 
-/// What may be claimed now.
+/// Kinds and number of callbacks that may be claimed now.
 pub(crate) struct Free {
     pub(crate) kinds: Vec<Kind>,
     pub(crate) limit: usize,
@@ -55,7 +55,7 @@ impl Permits {
         Permits { taken: Mutex::new(vec![0; kinds.len()]), kinds, shares, shared, freed: Notify::new() }
     }
 
-    /// Returns what may be claimed now, at most `most` callbacks; `None` when no permit is left.
+    /// Returns the kinds that may be claimed now, at most `most` callbacks; `None` when no permit is left.
     pub(crate) fn free(&self, most: usize) -> Option<Free> {
         let taken = self.taken();
         let shared = self.shared - self.beyond_shares(&taken);
@@ -78,7 +78,7 @@ impl Permits {
         HandlerPermit { permits: self.clone(), at }
     }
 
-    /// Whether a callback of this kind could run now.
+    /// Returns whether a callback of this kind could run now.
     pub(crate) fn admits(&self, kind: &Kind) -> bool {
         let taken = self.taken();
         let has_own =

@@ -1,4 +1,4 @@
-//! What handlers return.
+//! Return types of handlers, and the error that they become.
 
 use std::error::Error;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::store::Cause;
 pub struct HandlerError(Cause);
 
 impl HandlerError {
-    /// Wraps the cause.
+    /// Wraps the cause: any error, or a text.
     pub fn new(cause: impl Into<Cause>) -> HandlerError {
         HandlerError(cause.into())
     }
@@ -23,12 +23,12 @@ impl HandlerError {
         HandlerError::new(format!("the routes promise a handler for {kind}, and there is none"))
     }
 
-    /// Returns the cause.
+    /// Returns the cause that was wrapped.
     pub fn into_cause(self) -> Cause {
         self.0
     }
 
-    /// The cause and its sources on one line.
+    /// Returns the cause and its sources on one line.
     pub(crate) fn chain(&self) -> String {
         let mut text = self.0.to_string();
         let mut cause: Option<&dyn Error> = self.0.source();
@@ -60,7 +60,7 @@ impl fmt::Debug for HandlerError {
     note = "`E` is any error that converts into `Box<dyn Error + Send + Sync>`"
 )]
 pub trait IntoHandlerResult {
-    /// Converts the value.
+    /// Converts the value that the method returned.
     fn into_handled(self) -> Result<(), HandlerError>;
 }
 
@@ -82,7 +82,7 @@ impl<E: Into<Cause>> IntoHandlerResult for Result<(), E> {
     note = "`E` is any error that converts into `Box<dyn Error + Send + Sync>`"
 )]
 pub trait IntoValidationResult {
-    /// Converts the value.
+    /// Converts the value that the method returned.
     fn into_decided(self) -> Result<Validation, HandlerError>;
 }
 

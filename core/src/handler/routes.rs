@@ -31,7 +31,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// A built-in kind at its default path.
+    /// Returns a built-in kind at its default path.
     pub fn new(kind: Kind) -> Route {
         Route {
             path: kind.default_path().map(str::to_owned),
@@ -47,8 +47,8 @@ impl Route {
         }
     }
 
-    /// A callback of your own: its path below the secret, and the JSON pointer to its idempotency
-    /// key.
+    /// Returns a callback of your own: its path below the secret, and the JSON pointer to its
+    /// idempotency key.
     pub fn custom(path: &str, key: &str) -> Route {
         let mut route = Route::new(Kind::custom(path));
         route.path = Some(path.to_owned());
@@ -87,7 +87,7 @@ impl Route {
         self
     }
 
-    /// Runs the handler in a transaction of the application's database. Default: without.
+    /// Runs the handler in a transaction of your application's database. Default: without.
     #[must_use]
     pub fn transactional(mut self) -> Route {
         self.transactional = true;
@@ -122,12 +122,12 @@ impl Route {
         deadline.saturating_sub(RECORDING_RESERVE.min(deadline / 4))
     }
 
-    /// The kind.
+    /// Returns the kind that the route is for.
     pub fn kind(&self) -> &Kind {
         &self.kind
     }
 
-    /// The path below the secret; `None` for kinds without a URL.
+    /// Returns the path below the secret; `None` for kinds without a URL.
     pub fn url_path(&self) -> Option<&str> {
         self.path.as_deref()
     }
@@ -163,7 +163,7 @@ pub enum RouteError {
         path: String,
         /// One of the kinds.
         first: Kind,
-        /// The other kind.
+        /// The second kind with this path.
         second: Kind,
     },
     /// The text is not a path.
@@ -177,7 +177,7 @@ pub enum RouteError {
     Forbidden {
         /// The path that was given.
         path: String,
-        /// The rejected word.
+        /// The word, as Safaricom lists it.
         word: &'static str,
     },
     /// The timeout of a validation is zero or longer than M-Pesa waits.
@@ -206,24 +206,24 @@ impl Routes {
         Routes::default()
     }
 
-    /// Adds a route.
+    /// Adds a route. Two routes of one kind or path are an error at start.
     #[must_use]
     pub fn with(mut self, route: Route) -> Routes {
         self.0.push(Arc::new(route));
         self
     }
 
-    /// All routes.
+    /// Returns all routes, in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
         self.0.iter().map(|route| &**route)
     }
 
-    /// The route of this kind.
+    /// Returns the route of this kind.
     pub fn of(&self, kind: &Kind) -> Option<&Route> {
         self.iter().find(|route| route.kind == *kind)
     }
 
-    /// The route at this path below the secret. A trailing slash is ignored.
+    /// Returns the route at this path below the secret. A trailing slash is ignored.
     pub(crate) fn at(&self, path: &str) -> Option<&Arc<Route>> {
         let path = path.strip_suffix('/').unwrap_or(path);
         self.0.iter().find(|route| route.path.as_deref() == Some(path))

@@ -14,13 +14,13 @@ use crate::transactor::{BeginOutcome, IdempotencyKeys, PaymentKeys, Transactor, 
 /// The hook to call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Hook {
-    /// Calls `on_duplicate`.
+    /// Calls `on_duplicate`: the same bytes arrived again.
     Duplicate,
-    /// Calls `on_conflict`.
+    /// Calls `on_conflict`: a callback is held.
     Conflict,
-    /// Calls `on_dead`.
+    /// Calls `on_dead`: the last attempt failed.
     Dead,
-    /// Calls `on_quarantine`.
+    /// Calls `on_quarantine`: a body cannot be parsed.
     Quarantine,
 }
 

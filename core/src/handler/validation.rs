@@ -40,22 +40,22 @@ impl From<Fallback> for Validation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// `C2B00011`: invalid MSISDN.
+    /// `C2B00011`: the phone number of the payer is invalid.
     InvalidMsisdn,
     /// `C2B00012`: invalid account number.
     InvalidAccountNumber,
-    /// `C2B00013`: invalid amount.
+    /// `C2B00013`: the amount is invalid.
     InvalidAmount,
     /// `C2B00014`: invalid KYC details.
     InvalidKycDetails,
     /// `C2B00015`: invalid short code.
     InvalidShortcode,
-    /// `C2B00016`: other error.
+    /// `C2B00016`: another reason.
     Other,
 }
 
 impl Rejection {
-    /// The code in the response.
+    /// Returns the code in the response.
     pub fn code(self) -> &'static str {
         match self {
             Rejection::InvalidMsisdn => "C2B00011",
@@ -69,12 +69,12 @@ impl Rejection {
 }
 
 impl Validation {
-    /// Accepts the payment.
+    /// Accepts the payment: M-Pesa carries it out.
     pub fn accept() -> Validation {
         Validation { rejection: None, third_party_trans_id: None }
     }
 
-    /// Rejects the payment: M-Pesa cancels it and tells the customer.
+    /// Rejects the payment: M-Pesa cancels it and informs the customer.
     pub fn reject(rejection: Rejection) -> Validation {
         Validation { rejection: Some(rejection), third_party_trans_id: None }
     }
@@ -86,7 +86,7 @@ impl Validation {
         self
     }
 
-    /// Whether the payment is accepted.
+    /// Returns whether the payment is accepted.
     pub fn is_accepted(&self) -> bool {
         self.rejection.is_none()
     }
@@ -96,8 +96,8 @@ impl Validation {
         self.rejection
     }
 
-    /// The JSON of the response. Its code is text, unlike all other acknowledgements (Daraja 3.0,
-    /// register URL).
+    /// Returns the JSON of the response. Its code is text, unlike all other acknowledgements
+    /// (Daraja 3.0, register URL).
     pub(crate) fn to_body(&self) -> String {
         let (code, text) = self.rejection.map_or(("0", "Accepted"), |rejection| (rejection.code(), "Rejected"));
         match &self.third_party_trans_id {

@@ -32,7 +32,7 @@ impl Inbox {
         Inbox { engine, _alive: Some(alive) }
     }
 
-    /// A handle that does not keep the inbox alive.
+    /// Returns a handle that does not keep the inbox alive.
     pub(crate) fn within(engine: &Arc<Engine>) -> Inbox {
         Inbox { engine: engine.clone(), _alive: None }
     }
@@ -64,8 +64,8 @@ pub(crate) struct Engine {
 }
 
 impl CallbackContext {
-    /// The inbox that received the callback, for example to [reconcile](Inbox::reconcile) from a
-    /// handler. It does not keep the inbox alive.
+    /// Returns the inbox that received the callback, for example to [reconcile](Inbox::reconcile)
+    /// from a handler. It does not keep the inbox alive.
     pub fn inbox(&self) -> Inbox {
         match self.inbox.clone().downcast() {
             Some(engine) => Inbox::within(&engine),

@@ -1,4 +1,4 @@
-//! Expectations: what the application asked M-Pesa for.
+//! Expectations: callbacks that your application waits for.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ pub enum ExpectError {
     /// The store did not record it; the log contains its error. Do not send the request.
     #[error("the store did not record it; the log contains its error")]
     NotRecorded,
-    /// The store failed.
+    /// The store failed; its error is the source.
     #[error("the store failed")]
     Store(#[from] StoreError),
 }

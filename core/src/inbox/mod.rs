@@ -1,4 +1,4 @@
-//! The inbox: what gets mounted into an application, and what the application calls.
+//! The inbox, which is mounted into an application, and the methods that your application calls.
 
 mod admin;
 mod builder;

@@ -1,4 +1,4 @@
-//! What an adapter calls.
+//! The entry point for adapters.
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -8,7 +8,7 @@ use crate::access::Request;
 use crate::receive::Acknowledgement;
 
 impl Inbox {
-    /// Receives one request. This is what an adapter calls.
+    /// Receives one request; called by adapters.
     ///
     /// `request` is the request's head, `body` its body as a stream of chunks. The result is the
     /// response, for errors too. The head is read during this call and not kept, so the caller can

@@ -78,7 +78,7 @@ pub enum ReplayError {
     /// No handler of this inbox takes the kind.
     #[error("there is no handler for `{kind}`")]
     NotHandled {
-        /// The kind that was asked for.
+        /// The requested kind.
         kind: Kind,
     },
     /// The reference is empty or too long, or URLs of this kind cannot carry one.
@@ -86,7 +86,7 @@ pub enum ReplayError {
         "`{kind}` has no URL for this reference: the reference is empty or too long, or the URL of the kind is registered once"
     )]
     NoSuchUrl {
-        /// The kind that was asked for.
+        /// The requested kind.
         kind: Kind,
     },
     /// There is no quarantined callback with this id.
@@ -98,7 +98,7 @@ pub enum ReplayError {
     /// The store did not record it. The log contains the store's error.
     #[error("the store did not record it; the log contains its error")]
     NotRecorded,
-    /// The store failed.
+    /// The store failed; its error is the source.
     #[error("the store failed")]
     Store(#[source] StoreError),
 }

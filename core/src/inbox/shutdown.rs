@@ -1,4 +1,4 @@
-//! Graceful shutdown.
+//! Graceful shutdown: requests first, then handlers, then the store.
 
 use std::time::Duration;
 

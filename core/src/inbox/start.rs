@@ -49,7 +49,7 @@ where
     Ok(Inbox::new(parts.run(options, handling)))
 }
 
-/// What `start` has validated.
+/// Options and parts that `start` has validated.
 struct Parts {
     store: Arc<dyn Store>,
     guard: Guard,

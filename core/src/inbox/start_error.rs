@@ -27,7 +27,7 @@ pub enum StartError {
     InvalidOption {
         /// The builder's method, `max_body_bytes` for example.
         option: &'static str,
-        /// What is wrong with the value.
+        /// The rule that the value breaks.
         reason: &'static str,
     },
     /// A handler takes a transaction, and there is no transactor.
@@ -50,10 +50,10 @@ pub enum StartError {
     /// The routes of the handlers are invalid.
     #[error(transparent)]
     Routes(#[from] RouteError),
-    /// The store failed.
+    /// The store failed, or belongs to another inbox; its error is the source.
     #[error("the store failed")]
     Store(#[from] StoreError),
-    /// The transactor failed.
+    /// The transactor failed; its error is the source.
     #[error("the transactor failed")]
     Transactor(#[from] TransactorError),
 }

@@ -1,4 +1,4 @@
-//! Delays between retries.
+//! Delays between the attempts of a handler.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ impl Backoff {
         Backoff { base, cap }
     }
 
-    /// The delay after this attempt, from 1.
+    /// Returns the delay after this attempt, from 1.
     pub(crate) fn after(&self, attempt: u32) -> Duration {
         let doubled = 2_u32.checked_pow(attempt.saturating_sub(1)).and_then(|factor| self.base.checked_mul(factor));
         doubled.unwrap_or(self.cap).min(self.cap).mul_f64(0.5 + fastrand::f64() / 2.0)

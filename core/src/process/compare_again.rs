@@ -10,11 +10,11 @@ use crate::store::{Delivery, Entry, Filter, Lookup, State, StoreError};
 /// How long before the last callback of the previous process to begin: recording takes less.
 const START_MARGIN: Duration = Duration::from_secs(2 * 60);
 
-/// Callbacks per step.
+/// Number of callbacks that are read per step.
 const PAGE: usize = 200;
 
 impl Recorder {
-    /// Compares again what must be, if anything. What fails is done next time.
+    /// Compares again the callbacks that need it, if any. After a failure it is repeated next time.
     pub(crate) async fn look_again(&self, inbox: &InboxHandle) {
         let Some(expecting) = &self.expecting else { return };
         let since = expecting.look_again.take();

@@ -1,4 +1,4 @@
-//! How handling ended.
+//! How an attempt to handle a callback ended.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use crate::payload::Sensitive;
 
 /// How handling ended, for `settle`.
 pub(crate) enum HandlerExit {
-    /// It is done.
+    /// The handler succeeded, or had nothing to do.
     Done,
     /// The attempt failed; there are more.
     Retry {
         /// Delay before the next attempt.
         after: Duration,
-        /// Why it failed.
+        /// The error of the handler. It may contain personal data.
         error: Sensitive,
     },
     /// It was not handled, and the attempt does not count.
@@ -23,7 +23,7 @@ pub(crate) enum HandlerExit {
     },
     /// The last attempt failed.
     Dead {
-        /// Why.
+        /// The error of the last attempt. It may contain personal data.
         error: Sensitive,
         /// For `#[on_dead]`. Boxed to keep this small.
         ctx: Box<CallbackContext>,
@@ -33,7 +33,7 @@ pub(crate) enum HandlerExit {
 }
 
 impl HandlerExit {
-    /// Its name in metrics.
+    /// Returns its name in metrics.
     pub(super) fn label(&self) -> &'static str {
         match self {
             HandlerExit::Done => "done",

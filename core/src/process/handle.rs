@@ -26,13 +26,13 @@ const UNHANDLED_DELAY: Duration = Duration::from_secs(5);
 /// Longest delay while the transactor is unavailable.
 const TRANSACTOR_AWAY_MAX_DELAY: Duration = Duration::from_secs(60);
 
-/// What the user's method is called with.
+/// Arguments of the user's method.
 struct Call {
     parsed: Parsed,
     ctx: CallbackContext,
     /// The keys of `payment_completed` callbacks that this call makes unnecessary.
     completed: Vec<IdempotencyKey>,
-    /// The expectation that the method asks after.
+    /// The expectation that is overdue.
     overdue: Option<Expectation>,
 }
 
@@ -111,7 +111,7 @@ impl Processor {
         }
     }
 
-    /// Adds what belongs to the callback; an exit if the method need not or cannot run now.
+    /// Adds the facts of related callbacks; an exit if the method need not or cannot run now.
     async fn prepare_call(
         &self,
         mut parsed: Parsed,
@@ -238,7 +238,7 @@ fn noted(kind: &Kind) -> HandlerExit {
     HandlerExit::Done
 }
 
-/// The keys of a transaction; `None` without one.
+/// Returns the keys of a transaction; `None` without one.
 fn idempotency_keys(route: &Route, call: &Call, claimed: &Claimed) -> Option<IdempotencyKeys> {
     if !route.transactional || call.overdue.is_some() {
         return None;

@@ -41,8 +41,8 @@ impl HeldLeases {
         cancel
     }
 
-    /// The same for a claimed callback and the payment that was claimed with it: losing either
-    /// stops the handler.
+    /// The same for a claimed callback and the payment that was claimed with it: losing
+    /// either stops the handler.
     pub(super) fn enter_claimed(&self, claimed: &Claimed, expires: Instant) -> CancellationToken {
         let cancel = self.enter(claimed.lease, expires);
         if let Some(payment) = claimed.payment {

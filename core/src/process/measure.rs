@@ -1,4 +1,4 @@
-//! The sizes of the queues, for metrics and for a warning about kinds that nobody handles.
+//! The sizes of the queues, for metrics and for a warning about kinds without a handler.
 
 use std::collections::HashSet;
 use std::mem::replace;
@@ -11,7 +11,7 @@ use crate::error_chain::error_chain;
 use crate::observe;
 use crate::store::{Waiting, catch_panic};
 
-/// Interval between measurements.
+/// Interval between two measurements of the queues.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// A queue without a handler is logged as a warning after this long. A deployment takes less.

@@ -1,5 +1,5 @@
 //! From a stored callback to its end: the third page of a callback's life, one file a step.
-//! Beside it what runs in the background: leases, maintenance, replay of the spool, retention.
+//! Beside it the background tasks: leases, maintenance, replay of the spool, retention.
 
 mod adopt;
 mod backoff;

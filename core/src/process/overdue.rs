@@ -1,4 +1,4 @@
-//! An expectation that is due: was it answered? If not, the application asks M-Pesa.
+//! An expectation that is due: was it answered? If not, the application queries M-Pesa.
 
 use super::exit::{HandlerExit, dead};
 use super::processor::Processor;
@@ -9,7 +9,7 @@ use crate::record::{Answers, tells_the_outcome};
 use crate::store::StoreError;
 
 impl Processor {
-    /// Whether the expectation is answered. If not, sets Daraja's id in it, for the query.
+    /// Returns whether the expectation is answered. If not, sets Daraja's id in it, for the query.
     pub(super) async fn is_answered_by_now(
         &self,
         expected: &mut Expectation,

@@ -1,4 +1,4 @@
-//! A payment before it is handled: what its callbacks tell together, and in which order.
+//! A payment before it is handled: the facts of all its callbacks, and the order of its handlers.
 
 use std::time::Duration;
 
@@ -34,8 +34,8 @@ impl Processor {
         Ok(())
     }
 
-    /// Whether the payment that this completes is not handled yet. `#[payment]` runs first, and may
-    /// be told all of it.
+    /// Returns whether the payment that this completes is not handled yet. `#[payment]` runs first,
+    /// and may get all the facts itself.
     pub(super) async fn is_overtaking(&self, completed: &Claimed) -> Result<bool, StoreError> {
         let Some(payment) = completed.earlier else { return Ok(false) };
         Ok(self.store.get(payment).await?.is_some_and(|payment| payment.state != State::Done))
@@ -49,9 +49,9 @@ impl Processor {
     }
 }
 
-/// The keys of the `payment_completed` callbacks that tell what this attempt tells, too. An earlier
-/// attempt was told without it, and may have taken effect: then this one is not applied, and they
-/// are. They are recorded with the payment's own digest.
+/// Returns the keys of the `payment_completed` callbacks with the same facts as this attempt. An
+/// earlier attempt did not have those facts, and may have taken effect: then this attempt is not
+/// applied, and they are. They are recorded with the digest of the payment.
 pub(super) fn completed_keys(payment: &Payment, claimed: &Claimed) -> Vec<IdempotencyKey> {
     let Some(content_digest) = claimed.content_digest else { return Vec::new() };
     let receipt = claimed.key.as_str();

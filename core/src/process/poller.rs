@@ -11,7 +11,7 @@ use crate::error_chain::error_chain;
 use crate::handler::{Free, InboxHandle};
 use crate::store::{Claim, Claimed, Lane};
 
-/// Interval of polling for callbacks that nobody announced: due retries, callbacks of other
+/// Interval of polling for callbacks without a notification: due retries, callbacks of other
 /// processes.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 

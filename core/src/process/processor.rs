@@ -17,7 +17,8 @@ use crate::limits::Limits;
 use crate::record::{Ready, Recorder};
 use crate::store::{Claimed, Lease, Owner, Store};
 
-/// Handles stored callbacks.
+/// Claims stored callbacks, runs their handlers and settles them. Owner of
+/// everything that step 6 and 7 need.
 pub(crate) struct Processor {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) routes: Routes,
@@ -25,7 +26,7 @@ pub(crate) struct Processor {
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) handling: Arc<dyn Handle>,
     pub(crate) hooks: Arc<Hooks>,
-    /// Concurrency of handlers.
+    /// Limits how many handlers run at the same time.
     pub(crate) permits: Arc<Permits>,
     pub(crate) ready: Arc<Ready>,
     pub(crate) leases: HeldLeases,

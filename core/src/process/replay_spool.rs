@@ -88,7 +88,7 @@ struct Replayer<'a> {
 }
 
 impl Replayer<'_> {
-    /// Replays one batch.
+    /// Replays one batch from the spool into the store.
     async fn replay(&mut self) -> Replay {
         let oldest = match catch_panic(self.spooling.spool.oldest(self.behind, BATCH)).await {
             Ok(oldest) => oldest,

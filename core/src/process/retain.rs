@@ -9,7 +9,7 @@ use super::processor::Processor;
 use crate::error_chain::error_chain;
 use crate::store::Extent;
 
-/// Interval between purges.
+/// Interval between two purges.
 const PERIOD: Duration = Duration::from_secs(60 * 60);
 
 /// Longest delay before the first purge, so that not all processes purge at once.

@@ -16,7 +16,7 @@ pub struct Acknowledgement {
 }
 
 impl Acknowledgement {
-    /// HTTP status code.
+    /// Returns the HTTP status code: 200 unless the request was refused.
     pub fn status(&self) -> u16 {
         self.status
     }
@@ -26,12 +26,12 @@ impl Acknowledgement {
         self.header.into_iter()
     }
 
-    /// Body of the response; empty for refusals.
+    /// Returns the body of the response; empty for refusals.
     pub fn body(&self) -> &str {
         &self.body
     }
 
-    /// Body of the response, owned.
+    /// Returns the body of the response, owned.
     pub fn into_body(self) -> Cow<'static, str> {
         self.body
     }
@@ -67,7 +67,7 @@ impl Acknowledgement {
 /// Sent with 503. Daraja ignores it; proxies and people do not.
 const RETRY: Option<(&str, &str)> = Some(("retry-after", "5"));
 
-/// What the sender of this kind must hear.
+/// Returns the response that the sender of this kind expects.
 pub(super) fn acknowledge(recorded: RecordedDelivery) -> Acknowledgement {
     let RecordedDelivery { route, kind, decision } = recorded;
     if route.kind == Kind::C2bValidation {

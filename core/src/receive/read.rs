@@ -26,7 +26,7 @@ pub(super) struct ReadRequest {
     pub(super) received_at: SystemTime,
 }
 
-/// Reads bodies.
+/// Reads bodies, within limits of size and time.
 pub(crate) struct BodyReader {
     pub(crate) max_bytes: usize,
     pub(crate) timeout: Duration,

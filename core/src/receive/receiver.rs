@@ -19,7 +19,8 @@ use crate::observe;
 use crate::record::Recorder;
 use crate::task::DetachOnDrop;
 
-/// Receives requests.
+/// Turns requests into acknowledgements. Owner of everything that steps 1 to 5
+/// need.
 pub(crate) struct Receiver {
     pub(crate) guard: Guard,
     pub(crate) routes: Routes,
@@ -31,9 +32,9 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    /// Each step takes a value that only the previous step can make. Handling continues in the
-    /// background, in `process`; only a C2B validation is decided here, because M-Pesa waits for
-    /// the decision.
+    /// Each step takes a value that only the previous step can make. Handling continues in
+    /// the background, in `process`; only a C2B validation is decided here, because M-Pesa waits
+    /// for the decision.
     pub(crate) fn receive<B, C, E>(
         self: Arc<Self>,
         request: Request<'_>,

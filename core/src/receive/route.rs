@@ -17,7 +17,7 @@ pub(super) struct Routed {
     pub(super) permit: InFlightPermit,
 }
 
-/// The route of the URL, if this is a request that Daraja would send.
+/// Returns the route of the URL, if this is a request that Daraja would send.
 pub(super) fn route(routes: &Routes, admitted: Admitted<'_>) -> Result<Routed, Refusal> {
     let (request, path) = admitted.request();
     let route = routes.at(path).ok_or(Refusal::NotFound)?;

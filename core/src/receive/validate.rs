@@ -16,7 +16,8 @@ use crate::payload::C2bValidation;
 use crate::record::{Decided, Recorder};
 use crate::store::{CallbackId, Delivery, Disposition, Verdict};
 
-/// Decides validations.
+/// Decides C2B validations: by an earlier decision, by the handler, or by the
+/// fallback.
 pub(crate) struct Validator {
     pub(crate) handling: Arc<dyn Handle>,
     pub(crate) recorder: Arc<Recorder>,

@@ -56,8 +56,8 @@ impl Recorder {
         }
     }
 
-    /// A contradiction that contains money is logged as an error: somebody paid, or pretends to
-    /// have paid.
+    /// A contradiction that contains money is logged as an error: a customer paid, or an
+    /// attacker pretends it.
     pub(crate) fn report_conflict(&self, delivery: &Delivery, id: CallbackId, inbox: &InboxHandle) {
         let kind = &delivery.kind;
         let reason = delivery.reason().unwrap_or("it contradicts an earlier one");

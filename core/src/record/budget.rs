@@ -19,7 +19,7 @@ const RENEWAL: Duration = Duration::from_secs(60 * 60);
 /// Maximum number of references that are tracked. References with a full budget are forgotten.
 const REFERENCES: usize = 50_000;
 
-/// Interval of forgetting.
+/// Minimum interval between two removals of full budgets.
 const FORGETTING: Duration = Duration::from_secs(60);
 
 /// Budgets of references that were used recently.
@@ -40,7 +40,7 @@ struct Budget {
 }
 
 impl Budgets {
-    /// Whether the URL of this kind and reference may store one more callback of this size.
+    /// Returns whether the URL of this kind and reference may store one more callback of this size.
     pub(super) fn admits(&self, kind: &Kind, reference: &str, bytes: usize) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(budget) = known.budgets.get_mut(&name(kind, reference)) else { return true };

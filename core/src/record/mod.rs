@@ -1,4 +1,4 @@
-//! Step 4: making a delivery durable, and what follows from it.
+//! Step 4: making a delivery durable, and the consequences: wake the poller, call hooks.
 
 mod after_record;
 mod budget;

@@ -50,7 +50,7 @@ impl Quarantine {
         Quarantine { limits, by_secret: bucket(), by_token: bucket(), entered: AtomicBool::new(true) }
     }
 
-    /// Whether this delivery may enter now.
+    /// Returns whether this delivery may enter now.
     pub(crate) fn admits(&self, delivery: &Delivery) -> bool {
         self.admits_one(if delivery.reference.is_some() { &self.by_token } else { &self.by_secret })
     }
@@ -75,7 +75,7 @@ impl Quarantine {
         self.entered.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the quarantine has grown; resets the answer.
+    /// Returns whether the quarantine has grown; resets the answer.
     pub(crate) fn has_grown(&self) -> bool {
         self.entered.swap(false, Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! Tells pollers that a callback is ready.
+//! Notifies pollers that a callback is ready.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::handler::Permits;
 use crate::lifecycle::Lifecycle;
 use crate::store::Store;
 
-/// Tells pollers that a callback is ready: this process's, or those of its peers.
+/// Notifies pollers that a callback is ready: this process's, or those of its peers.
 pub(crate) struct Ready {
     wake: Notify,
     permits: Arc<Permits>,

@@ -93,7 +93,7 @@ impl Recorder {
         }
     }
 
-    /// Refuses what would fill the disk: too many bodies that cannot be parsed, too much by one
+    /// Refuses deliveries that would fill the disk: too many bodies that cannot be parsed, too much by one
     /// per-payment URL.
     fn admit(&self, route: &Route, delivery: &Delivery) -> Result<(), Refusal> {
         if matches!(delivery.disposition, Disposition::Quarantine(_)) && !self.quarantine.admits(delivery) {
@@ -168,7 +168,7 @@ impl Recorder {
         }
     }
 
-    /// Whether the store failed a few times in a row, and is not asked now.
+    /// Returns whether the store failed a few times in a row, and is left alone now.
     pub(crate) fn is_store_unavailable(&self) -> bool {
         self.spooling.as_ref().is_some_and(|spooling| spooling.breaker.is_open())
     }

@@ -1,4 +1,4 @@
-//! Releasing what is held: a person decided, or its expectation became known.
+//! Releasing held callbacks: a person decided, or its expectation became known.
 
 use super::delivery::delivery_of;
 use super::expectations::{UNEXPECTED, contradiction};
@@ -58,8 +58,8 @@ impl Recorder {
         Ok(self.release(early.id, Some(&expected.reference), inbox).await?.is_some())
     }
 
-    /// The callback arrived at the plain URL before its order was known: its payment gets the
-    /// reference now.
+    /// The callback arrived at the plain URL before its order was known: its payment gets
+    /// the reference now.
     async fn tell_whose(&self, early: &Entry, reference: &Sensitive, inbox: &InboxHandle) -> Result<(), StoreError> {
         let Some(payment) = self.payment_of(early, Some(reference)) else { return Ok(()) };
         let recorded = self.queue.record(*payment).await;

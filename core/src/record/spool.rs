@@ -13,7 +13,7 @@ use crate::error_chain::error_chain;
 use crate::observe;
 use crate::store::{Spool, Spooled, StoreError, catch_panic};
 
-/// The spool, and whether the store is asked at all.
+/// The spool, and whether the store is used at all.
 #[derive(Debug)]
 pub(crate) struct Spooling {
     pub(crate) spool: Arc<dyn Spool>,
@@ -22,7 +22,7 @@ pub(crate) struct Spooling {
     pub(crate) wake: Notify,
 }
 
-/// How long the spool may take before the sender hears 503.
+/// Timeout of the spool; then the response is 503.
 const SPOOL_PUT_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Spooling {

@@ -1,4 +1,4 @@
-//! Claims: what a poller asks for, and what it gets.
+//! Claims: the request of a poller, and the callbacks that it gets.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -34,18 +34,18 @@ pub struct Claim<'a> {
 }
 
 impl<'a> Claim<'a> {
-    /// A claim in the main lane.
+    /// Returns a claim in the main lane.
     pub fn new(kinds: &'a [Kind], limit: usize, lease: Duration) -> Claim<'a> {
         let handles_payments = kinds.contains(&Kind::Payment);
         Claim { kinds, lane: Lane::Main, limit, lease, handles_payments }
     }
 }
 
-/// A claimed callback.
+/// A callback that this process has claimed, with all that its handler needs.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Claimed {
-    /// The lease.
+    /// The lease, for renewing and settling.
     pub lease: Lease,
     /// Kind of the callback.
     pub kind: Kind,
@@ -53,7 +53,7 @@ pub struct Claimed {
     pub key: Sensitive,
     /// Body of the callback.
     pub body: Body,
-    /// Verdict of recording.
+    /// The verdict when the callback was recorded.
     pub verdict: Verdict,
     /// Time of the first delivery.
     pub received_at: SystemTime,
@@ -86,7 +86,7 @@ pub struct Claimed {
 }
 
 impl Claimed {
-    /// A callback at its first attempt. A store sets the other fields.
+    /// Returns a callback at its first attempt. A store sets the other fields.
     pub fn new(lease: Lease, kind: Kind, key: Sensitive, body: Body, received_at: SystemTime) -> Claimed {
         Claimed {
             lease,
@@ -121,7 +121,7 @@ pub struct RelatedCallback {
     pub kind: Kind,
     /// Key of the callback.
     pub key: Sensitive,
-    /// Its reference.
+    /// The reference of that callback, if it has one.
     pub reference: Option<Sensitive>,
 }
 

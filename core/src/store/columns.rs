@@ -13,7 +13,7 @@ use sha2::Sha256;
 use super::{Delivery, Known, Lane, State, Verdict};
 use crate::payload::{Digest, Outcome, time_prefix};
 
-/// A time in microseconds since 1970 UTC.
+/// Returns a time in microseconds since 1970 UTC.
 pub fn micros(time: SystemTime) -> i64 {
     match time.duration_since(UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_micros()).unwrap_or(i64::MAX),
@@ -21,19 +21,20 @@ pub fn micros(time: SystemTime) -> i64 {
     }
 }
 
-/// The time at this many microseconds since 1970 UTC.
+/// Returns the time at this many microseconds since 1970 UTC.
 pub fn time(micros: i64) -> SystemTime {
     let distance = Duration::from_micros(micros.unsigned_abs());
     if micros < 0 { UNIX_EPOCH - distance } else { UNIX_EPOCH + distance }
 }
 
-/// A duration in microseconds; at most 3,000 years, so that adding it to a time cannot overflow.
+/// Returns a duration in microseconds; at most 3,000 years, so that adding it to a time cannot
+/// overflow.
 pub fn span(duration: Duration) -> i64 {
     const LONGEST: i64 = 100_000_000_000_000_000;
     i64::try_from(duration.as_micros()).unwrap_or(LONGEST).min(LONGEST)
 }
 
-/// The number of a state, from 0.
+/// Returns the number of a state, from 0.
 pub fn state_number(state: State) -> i64 {
     match state {
         State::Ready => 0,
@@ -45,7 +46,8 @@ pub fn state_number(state: State) -> i64 {
     }
 }
 
-/// The state with this number. An unknown number is [`State::Quarantined`]: shown, and never handled.
+/// Returns the state with this number. An unknown number is [`State::Quarantined`]: shown, and
+/// never handled.
 pub fn state(number: i64) -> State {
     match number {
         0 => State::Ready,
@@ -57,7 +59,7 @@ pub fn state(number: i64) -> State {
     }
 }
 
-/// The number of a verdict, from 0.
+/// Returns the number of a verdict, from 0.
 pub fn verdict_number(verdict: Verdict) -> i64 {
     match verdict {
         Verdict::First => 0,
@@ -69,7 +71,8 @@ pub fn verdict_number(verdict: Verdict) -> i64 {
     }
 }
 
-/// The verdict with this number. An unknown number is [`Verdict::Quarantined`]: shown, and never handled.
+/// Returns the verdict with this number. An unknown number is [`Verdict::Quarantined`]: shown, and
+/// never handled.
 pub fn verdict(number: i64) -> Verdict {
     match number {
         0 => Verdict::First,
@@ -81,7 +84,7 @@ pub fn verdict(number: i64) -> Verdict {
     }
 }
 
-/// The number of a lane, from 0.
+/// Returns the number of a lane, from 0.
 pub fn lane_number(lane: Lane) -> i64 {
     match lane {
         Lane::Main => 0,
@@ -90,7 +93,7 @@ pub fn lane_number(lane: Lane) -> i64 {
     }
 }
 
-/// The lane with this number. An unknown number is [`Lane::Alone`], the most careful one.
+/// Returns the lane with this number. An unknown number is [`Lane::Alone`], the most careful one.
 pub fn lane(number: i64) -> Lane {
     match number {
         0 => Lane::Main,
@@ -99,7 +102,7 @@ pub fn lane(number: i64) -> Lane {
     }
 }
 
-/// The number of an outcome, from 1.
+/// Returns the number of an outcome, from 1.
 pub fn outcome_number(outcome: Outcome) -> i64 {
     match outcome {
         Outcome::Success => 1,
@@ -108,7 +111,7 @@ pub fn outcome_number(outcome: Outcome) -> i64 {
     }
 }
 
-/// The outcome with this number.
+/// Returns the outcome with this number.
 pub fn outcome(number: i64) -> Option<Outcome> {
     match number {
         1 => Some(Outcome::Success),
@@ -123,9 +126,9 @@ pub fn client_ip(text: Option<String>) -> Option<IpAddr> {
     text.and_then(|text| text.parse().ok())
 }
 
-/// The replacement of a purged key: `hmac:`, the time that the key contains, and a keyed HMAC of
-/// it. The time keeps rows that are purged together next to each other in indexes; hashes alone
-/// would dirty a page each.
+/// Returns the replacement of a purged key: `hmac:`, the time that the key contains, and a keyed
+/// HMAC of it. The time keeps rows that are purged together next to each other in indexes; hashes
+/// alone would dirty a page each.
 pub fn pseudonym(hmac_key: &[u8], kind: &str, key: &str) -> String {
     let mut text = format!("hmac:{}", time_prefix(kind, key));
     if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(hmac_key) {
@@ -137,13 +140,13 @@ pub fn pseudonym(hmac_key: &[u8], kind: &str, key: &str) -> String {
     text
 }
 
-/// The replacement of a purged receipt. It equals that of the payment's key.
+/// Returns the replacement of a purged receipt. It equals that of the payment's key.
 pub fn hidden_receipt(hmac_key: &[u8], receipt: &str) -> String {
     pseudonym(hmac_key, "payment", receipt)
 }
 
-/// The replacement of a purged digest: a keyed HMAC. Amounts and accounts could be guessed from the
-/// digest itself.
+/// Returns the replacement of a purged digest: a keyed HMAC. Amounts and accounts could be guessed
+/// from the digest itself.
 pub fn hidden_digest(hmac_key: &[u8], body_digest: &[u8]) -> [u8; 32] {
     match Hmac::<Sha256>::new_from_slice(hmac_key) {
         Ok(mut mac) => {
@@ -170,7 +173,7 @@ pub fn shown(mut known: Known, delivery: &Delivery, hmac_key: &[u8]) -> Known {
     known
 }
 
-/// A digest, if these are 32 bytes.
+/// Returns a digest, if these are 32 bytes.
 pub fn digest(bytes: Vec<u8>) -> Option<Digest> {
     <[u8; 32]>::try_from(bytes).ok().map(Digest::from)
 }

@@ -1,4 +1,4 @@
-//! A delivery: what is recorded.
+//! A delivery: one HTTP request, as it is recorded.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -25,9 +25,9 @@ pub struct Delivery {
     pub detail: Option<Digest>,
     /// Outcome; `None` for kinds without one.
     pub outcome: Option<Outcome>,
-    /// Body without credentials.
+    /// The body as it was received, without credentials.
     pub(crate) body: Body,
-    /// Time of receipt.
+    /// The time at which the request arrived.
     pub received_at: SystemTime,
     /// IP address of the sender.
     pub client_ip: Option<IpAddr>,
@@ -37,7 +37,7 @@ pub struct Delivery {
     pub receipt: Option<String>,
     /// Decision of a validation.
     pub decision: Option<String>,
-    /// What happens after recording.
+    /// The treatment after recording.
     pub disposition: Disposition,
     /// Delay until it is due; zero except for payments that wait for their counterpart and for
     /// expectations.
@@ -48,20 +48,20 @@ pub struct Delivery {
     pub payment: Option<Box<Delivery>>,
 }
 
-/// What happens to a delivery after it was recorded.
+/// The treatment of a delivery after it was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Disposition {
-    /// It is handled.
+    /// The callback is handled.
     Handle,
     /// It was decided before: a validation.
     Decided,
     /// It needs no handler; only its payment does.
     Noted,
-    /// It contradicts an expectation: a conflict, whatever is stored under its key. Contains the
+    /// It contradicts an expectation: a conflict, with any other callback under its key or none. Contains the
     /// reason.
     Contradict(String),
-    /// It is held until somebody decides. Contains the reason.
+    /// It is held until a person decides. Contains the reason.
     Hold(String),
     /// It cannot be parsed. Contains the reason.
     Quarantine(String),
@@ -131,12 +131,12 @@ impl Delivery {
         self.disposition = Disposition::Quarantine(reason.to_owned());
     }
 
-    /// The bytes of the body.
+    /// Returns the bytes of the body.
     pub fn body(&self) -> &[u8] {
         self.body.as_bytes()
     }
 
-    /// The initial state for this verdict.
+    /// Returns the initial state for this verdict.
     pub fn state(&self, verdict: Verdict) -> State {
         match (&self.disposition, verdict) {
             (Disposition::Quarantine(_), _) => State::Quarantined,

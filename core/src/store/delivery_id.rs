@@ -3,7 +3,7 @@
 /// Identifies one delivery (one HTTP request), also among those with the same bytes at the same
 /// moment.
 ///
-/// If a store is asked to record the same delivery twice, because the answer to the first commit
+/// If the same delivery is passed to a store twice, because the answer to the first commit
 /// was lost, it can recognise it by this id and return the first verdict. 64 random bits; the spool
 /// keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,7 +16,7 @@ impl DeliveryId {
         DeliveryId(fastrand::i64(..))
     }
 
-    /// The id that was stored as this number.
+    /// Returns the id that was stored as this number.
     #[must_use]
     pub fn from_stored(number: i64) -> DeliveryId {
         DeliveryId(number)

@@ -1,4 +1,4 @@
-//! What a store returns to people.
+//! Entries of a store, for people: filters, states, bodies.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -32,7 +32,7 @@ pub enum State {
 }
 
 impl State {
-    /// Its name in logs and metrics.
+    /// Returns its name in logs and metrics.
     pub fn name(self) -> &'static str {
         match self {
             State::Ready => "ready",
@@ -87,7 +87,7 @@ pub struct Entry {
     pub kind: Kind,
     /// Key of the callback; a keyed HMAC of it after the body was purged.
     pub key: Sensitive,
-    /// Verdict of recording.
+    /// The verdict when the callback was recorded.
     pub verdict: Verdict,
     /// State of the callback.
     pub state: State,
@@ -130,7 +130,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// A callback with one delivery. A store sets the other fields.
+    /// Returns a callback with one delivery. A store sets the other fields.
     pub fn new(
         id: CallbackId,
         kind: Kind,
@@ -169,7 +169,7 @@ impl Entry {
 pub struct Body(pub(crate) Bytes);
 
 impl Body {
-    /// The bytes as received, without credentials.
+    /// Returns the bytes as received, without credentials.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -191,13 +191,13 @@ impl fmt::Debug for Body {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Filter {
-    /// Only this kind.
+    /// Limits the list to one kind.
     pub kind: Option<Kind>,
-    /// Only this state.
+    /// Limits the list to one state.
     pub state: Option<State>,
-    /// Only this verdict.
+    /// Limits the list to one verdict.
     pub verdict: Option<Verdict>,
-    /// Only this reference.
+    /// Limits the list to one reference.
     pub reference: Option<Sensitive>,
     /// Only those received at this time or later.
     pub since: Option<SystemTime>,
@@ -210,7 +210,7 @@ pub struct Filter {
 }
 
 impl Default for Filter {
-    /// The newest 100.
+    /// Returns a filter for the newest 100 callbacks.
     fn default() -> Filter {
         Filter {
             kind: None,
@@ -226,21 +226,21 @@ impl Default for Filter {
 }
 
 impl Filter {
-    /// Only this kind.
+    /// Limits the list to one kind.
     #[must_use]
     pub fn kind(mut self, kind: Kind) -> Filter {
         self.kind = Some(kind);
         self
     }
 
-    /// Only this state.
+    /// Limits the list to one state.
     #[must_use]
     pub fn state(mut self, state: State) -> Filter {
         self.state = Some(state);
         self
     }
 
-    /// Only this verdict.
+    /// Limits the list to one verdict.
     #[must_use]
     pub fn verdict(mut self, verdict: Verdict) -> Filter {
         self.verdict = Some(verdict);

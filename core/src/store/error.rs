@@ -19,7 +19,7 @@ pub enum StoreError {
     /// The database cannot be opened.
     #[error("cannot open the store at {place}")]
     Open {
-        /// File or server.
+        /// The file or the server of the store.
         place: String,
         /// Error of the driver.
         #[source]
@@ -30,9 +30,9 @@ pub enum StoreError {
         "{place} is not a store of callbacks, or is damaged: {reason}; restore it from a backup, or name another file"
     )]
     Damaged {
-        /// File or server.
+        /// The file or the server of the store.
         place: String,
-        /// What is wrong with it.
+        /// The mistake.
         reason: String,
     },
     /// The database was written by a newer version of this library.
@@ -40,9 +40,9 @@ pub enum StoreError {
         "{place} has schema version {found}, and this version of the library knows up to {known}; upgrade the library"
     )]
     NewerSchema {
-        /// File or server.
+        /// The file or the server of the store.
         place: String,
-        /// Its schema version.
+        /// The schema version that was found.
         found: i64,
         /// The newest schema version that this library knows.
         known: i64,
@@ -50,13 +50,13 @@ pub enum StoreError {
     /// A setting is not durable.
     #[error("{place} is not durable: {setting} is {found}, and must be {needed}")]
     NotDurable {
-        /// File or server.
+        /// The file or the server of the store.
         place: String,
         /// Name of the setting.
         setting: &'static str,
-        /// Its value.
+        /// The value that was found.
         found: String,
-        /// The required value.
+        /// The value that durability needs.
         needed: &'static str,
     },
     /// The encoding of the database cannot store all texts.
@@ -64,7 +64,7 @@ pub enum StoreError {
     Encoding {
         /// Address of the server.
         place: String,
-        /// Its encoding.
+        /// The encoding that was found.
         found: String,
     },
     /// The store belongs to another inbox, or to the other environment.
@@ -73,11 +73,11 @@ pub enum StoreError {
          if it is the same inbox under another name, call `.name(…)` on the builder"
     )]
     OtherOwner {
-        /// File or server.
+        /// The file or the server of the store.
         place: String,
-        /// Its owner.
+        /// The name and environment of the inbox that owns it.
         found: String,
-        /// The inbox that asked for it.
+        /// The inbox that tried to use it.
         wanted: String,
     },
     /// The store was closed.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Where a callback is claimed. Callbacks that were interrupted [several times](SUSPECT_AFTER) are
-/// claimed separately, because one of them may be what ended the process.
+/// claimed separately, because one of them may have ended the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Lane {
     /// Callbacks that are not suspect.
@@ -26,7 +26,7 @@ pub const ALONE_AFTER: u32 = 6;
 /// attempt. Interruptions beside other callbacks never count.
 pub const FORGIVEN_ALONE: u32 = 3;
 
-/// What happens to a callback whose lease expired.
+/// The treatment of a callback after its lease expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interruption {
     /// Whether the attempt stays counted.
@@ -42,7 +42,8 @@ const MAX_DELAY: Duration = Duration::from_secs(30);
 const MAX_DELAY_ALONE: Duration = Duration::from_secs(3600);
 
 impl Interruption {
-    /// The rule, given the lane it ran in and its previous interruptions, in total and alone.
+    /// Returns the rule, given the lane it ran in and its previous interruptions, in total and
+    /// alone.
     ///
     /// | | attempt | delay |
     /// |---|---|---|
@@ -66,7 +67,8 @@ impl Interruption {
 }
 
 impl Lane {
-    /// The lane after this many interruptions since the last settlement, in total and alone.
+    /// Returns the lane after this many interruptions since the last settlement, in total and
+    /// alone.
     pub fn after(interruptions: u32, interruptions_alone: u32) -> Lane {
         match interruptions {
             0..SUSPECT_AFTER => Lane::Main,
@@ -75,7 +77,7 @@ impl Lane {
         }
     }
 
-    /// The lanes that a claim in this lane takes from.
+    /// Returns the lanes that a claim in this lane takes from.
     pub fn takes_from(self) -> &'static [Lane] {
         match self {
             Lane::Main => &[Lane::Main],
@@ -88,9 +90,9 @@ impl Lane {
 /// Tolerance between the clocks of two machines.
 const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
-/// Whether a row was scheduled by a clock that was ahead: it is due in `until_due`, although its
-/// delay is only `wait`. A store reschedules such rows from now, a retry by its delay and a lease
-/// by its length.
+/// Returns whether a row was scheduled by a clock that was ahead: it is due in `until_due`,
+/// although its delay is only `wait`. A store reschedules such rows from now, a retry by its delay
+/// and a lease by its length.
 pub fn is_ahead(until_due: Duration, wait: Duration) -> bool {
     until_due > wait.saturating_add(CLOCK_SLACK)
 }

@@ -60,7 +60,7 @@ use crate::payload::Digest;
 ///
 /// A claim returns a [`Lease`]: the callback's id and a *fencing token* that grows with every
 /// claim. `renew` and `settle` change a row only while it is `Running` under that token. A process
-/// that lost its lease changes nothing, and is told so.
+/// that lost its lease changes nothing, and returns [`SettleResult::LeaseLost`].
 ///
 /// # Time
 ///
@@ -206,7 +206,7 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Returns the queue per kind.
     async fn waiting(&self) -> Result<Vec<Waiting>, StoreError>;
 
-    /// Tells other processes that there is more to claim than this one can handle. Only a hint:
+    /// Notifies other processes that there is more to claim than this one can handle. Only a hint:
     /// they poll every second. Default: does nothing.
     fn notify_peers(&self) {}
 
@@ -305,7 +305,7 @@ impl Owner {
 pub enum Extent {
     /// From the oldest on, while some are old enough. Rows with a wrong time can end it early.
     WhileOld,
-    /// All bodies.
+    /// Every body that is old enough.
     All,
 }
 
@@ -315,7 +315,7 @@ pub enum Extent {
 pub struct StateCounts {
     /// Waiting to be handled.
     pub ready: u64,
-    /// Being handled.
+    /// Number of callbacks that a process has leased.
     pub running: u64,
     /// Waiting for a person's decision.
     pub held: u64,

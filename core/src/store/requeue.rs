@@ -3,7 +3,8 @@
 use super::{CallbackId, Delivery, State, Verdict};
 use crate::payload::Sensitive;
 
-/// Parameters of [`Store::requeue`](super::Store::requeue).
+/// Parameters of [`Store::requeue`](super::Store::requeue): from which state,
+/// and the values to write with it.
 #[derive(Clone, Copy, Debug)]
 pub struct Requeue<'a> {
     /// The state that it must be in: `Held`, `Dead` or `Done`.

@@ -10,7 +10,7 @@ pub(super) fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Resu
     text(*time).serialize(serializer)
 }
 
-/// The same for an optional time.
+/// Returns the same for an optional time.
 #[allow(clippy::ref_option, reason = "serde calls it so")]
 pub(super) fn optional<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
     time.and_then(text).serialize(serializer)

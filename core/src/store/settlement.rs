@@ -1,4 +1,4 @@
-//! Settling: how an attempt ended, and what the store did with that.
+//! Settling: the result of an attempt, and of writing it.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::payload::Sensitive;
 pub struct Settlement {
     /// The lease of the callback.
     pub lease: Lease,
-    /// How handling ended.
+    /// How the attempt ended.
     pub completion: Completion,
     /// Lease of the payment that was [claimed with it](super::Claimed::payment). It becomes `Done`
     /// with the callback, else `Ready`; both are written or neither.
@@ -19,7 +19,7 @@ pub struct Settlement {
 }
 
 impl Settlement {
-    /// The result of handling under this lease.
+    /// Returns the result of handling under this lease.
     pub fn new(lease: Lease, completion: Completion) -> Settlement {
         Settlement { lease, completion, payment: None }
     }
@@ -32,11 +32,11 @@ impl Settlement {
     }
 }
 
-/// How handling ended.
+/// How the attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Completion {
-    /// The handler succeeded.
+    /// The handler succeeded, or nothing needs to be handled.
     Done,
     /// The handler failed, and is retried.
     Retry {
@@ -52,7 +52,7 @@ pub enum Completion {
     },
     /// A person must decide.
     Held {
-        /// The reason.
+        /// The error of the handler. It may contain personal data.
         error: Sensitive,
     },
     /// It was not handled (shutdown, transactor unavailable); the attempt does not count.
@@ -63,7 +63,7 @@ pub enum Completion {
 }
 
 impl Completion {
-    /// The state that it leads to.
+    /// Returns the state that it leads to.
     pub fn state(&self) -> State {
         match self {
             Completion::Done => State::Done,
@@ -74,10 +74,10 @@ impl Completion {
     }
 }
 
-/// What the store did with a settlement. Exhaustive: the engine needs no other answer.
+/// The result of a settlement. Exhaustive: the engine needs no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SettleResult {
-    /// It was written.
+    /// The settlement was written.
     Written,
     /// The lease was lost; nothing was changed.
     LeaseLost,

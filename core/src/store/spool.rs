@@ -68,7 +68,7 @@ pub struct Spooled {
     pub came_to: Kind,
     /// Body of the delivery.
     pub body: Body,
-    /// Time of receipt.
+    /// The time at which the request arrived.
     pub received_at: SystemTime,
     /// IP address of the sender.
     pub client_ip: Option<IpAddr>,
@@ -79,7 +79,7 @@ pub struct Spooled {
 }
 
 impl Spooled {
-    /// A delivery with a new id. A spool sets the other fields.
+    /// Returns a delivery with a new id. A spool sets the other fields.
     pub fn new(came_to: Kind, body: Body, received_at: SystemTime) -> Spooled {
         let delivery_id = DeliveryId::random();
         Spooled { delivery_id, came_to, body, received_at, client_ip: None, reference: None, decision: None }
@@ -102,7 +102,7 @@ impl Spooled {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct SpoolDepth {
-    /// Number of deliveries.
+    /// Number of deliveries in the spool.
     pub deliveries: u64,
     /// When the oldest of them was received.
     #[serde(serialize_with = "rfc3339::optional")]

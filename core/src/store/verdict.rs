@@ -1,4 +1,4 @@
-//! Verdicts: how a delivery compares with what is stored under its key.
+//! Verdicts: how a delivery compares with the stored callbacks of its key.
 
 use serde::Serialize;
 
@@ -19,14 +19,14 @@ pub enum Verdict {
     Variant,
     /// Every stored outcome is unknown, and this one is definite. It is handled like a first.
     Update,
-    /// Different content is stored. It is held until somebody decides.
+    /// Different content is stored. It is held until a person decides.
     Conflict,
     /// It could not be parsed. It is kept unchanged.
     Quarantined,
 }
 
 impl Verdict {
-    /// Its name in logs and metrics.
+    /// Returns its name in logs and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Verdict::First => "first",
@@ -38,7 +38,7 @@ impl Verdict {
         }
     }
 
-    /// Whether a callback with this verdict is handled, and its payment recorded:
+    /// Returns whether a callback with this verdict is handled, and its payment recorded:
     /// [`First`](Verdict::First) and [`Update`](Verdict::Update).
     pub fn is_news(self) -> bool {
         matches!(self, Verdict::First | Verdict::Update)
@@ -51,15 +51,15 @@ impl Verdict {
 pub struct Known {
     /// Id of the callback.
     pub id: CallbackId,
-    /// Its body digest.
+    /// The digest of its bytes.
     pub body_digest: Digest,
-    /// Its content digest.
+    /// The digest of its content; `None` if it was purged.
     pub content_digest: Digest,
     /// Digest of fields that not every sender fills.
     pub detail: Option<Digest>,
     /// Its outcome; `None` for kinds without one.
     pub outcome: Option<Outcome>,
-    /// Its verdict.
+    /// The verdict when it was recorded.
     pub verdict: Verdict,
 }
 

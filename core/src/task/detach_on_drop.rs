@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 /// Spawning it from the beginning would do the same, and cost two more task switches per callback.
 pub(crate) struct DetachOnDrop<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
 
-/// The future panicked.
+/// The future panicked, and cannot be polled again.
 pub(crate) struct Panicked;
 
 impl<F: Future<Output: Send> + Send + 'static> DetachOnDrop<F> {

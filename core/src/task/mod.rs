@@ -1,4 +1,4 @@
-//! Helpers for tasks.
+//! Helpers for asynchronous tasks.
 
 mod detach_on_drop;
 mod drain_ready;

@@ -7,7 +7,7 @@ use crate::payload::Sensitive;
 use super::TestInbox;
 
 impl CallbackContext {
-    /// A context of this kind for a direct call of a handler: id 1, first attempt. Feature
+    /// Returns a context of this kind for a direct call of a handler: id 1, first attempt. Feature
     /// `test-util`.
     ///
     /// [`inbox`](CallbackContext::inbox) is the given one. Set what the handler reads:

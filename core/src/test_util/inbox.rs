@@ -60,7 +60,7 @@ impl Inbox {
     /// without waiting for counterparts. Feature `test-util`.
     ///
     /// # Panics
-    /// When it does not start, which says why.
+    /// When it does not start, with the error in the message.
     pub async fn for_test<H: MpesaCallbacks + 'static>(handler: H) -> TestInbox {
         Inbox::builder(handler)
             .backoff(Backoff::new(Duration::from_millis(5), Duration::from_millis(50)))
@@ -75,7 +75,7 @@ impl<H, L> InboxBuilder<H, L> {
     /// Feature `test-util`.
     ///
     /// # Panics
-    /// When it does not start, which says why.
+    /// When it does not start, with the error in the message.
     #[allow(clippy::panic, reason = "a test wants to know")]
     pub async fn start_for_test(self) -> TestInbox
     where
@@ -119,7 +119,7 @@ impl TestInbox {
         }
     }
 
-    /// Asks whether a payment is welcome, and returns the answer that M-Pesa gets.
+    /// Delivers a validation request, and returns the answer that M-Pesa gets.
     ///
     /// # Panics
     /// When validations are not handled, or refused.
@@ -136,7 +136,7 @@ impl TestInbox {
     /// Expectations that are not overdue yet may wait on.
     ///
     /// # Panics
-    /// When that takes longer; the message lists what is left.
+    /// When that takes longer; the message lists the callbacks that are left.
     pub async fn idle(&self, within: Duration) {
         let began = Instant::now();
         loop {

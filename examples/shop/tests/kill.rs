@@ -97,7 +97,7 @@ fn send(journal: &Journal, port: u16, stop: &AtomicBool, mut random: fastrand::R
 
 #[test]
 fn killed_in_the_middle_of_a_load_the_shop_loses_nothing_and_doubles_nothing() {
-    let kills = number("KILLS", 300);
+    let kills = number("KILLS", 60);
     let seed = number("SEED", fastrand::u64(..));
     println!("SEED={seed} KILLS={kills}");
     let mut random = fastrand::Rng::with_seed(seed);

@@ -7,17 +7,19 @@ use crate::json::Object;
 use crate::payload::Payload;
 use crate::{Amount, Kind, Outcome, ParseError, RawJson, ResultCode, ResultCodeInfo, Sensitive};
 
-/// The result of a USSD push that asks another merchant's till to pay.
+/// The result of a USSD push that requests a payment from another merchant's till.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct B2bExpressCallback {
-    /// `requestId`: the key.
+    /// `requestId`: the id of the request, which the merchant chose. It is the
+    /// idempotency key of this kind.
     pub request_id: String,
-    /// `resultCode`; 0 is success.
+    /// `resultCode`, as a number or a string; `0` is success.
+    /// [`code_info`](Self::code_info) explains the others.
     pub result_code: Option<ResultCode>,
-    /// `resultDesc`, for people.
+    /// `resultDesc`: a description for people. Its wording is not stable.
     pub result_desc: Option<String>,
-    /// `amount`, in KES.
+    /// `amount` in KES; also present in failures.
     pub amount: Option<Amount>,
     /// M-Pesa's receipt, `transactionId`; only on success.
     pub transaction_id: Option<String>,
@@ -51,12 +53,12 @@ impl B2bExpressCallback {
         })
     }
 
-    /// Outcome of the push. See [`ResultCode::outcome`].
+    /// Returns the outcome of the push. See [`ResultCode::outcome`].
     pub fn outcome(&self) -> Outcome {
         self.result_code.as_ref().map_or(Outcome::Unknown, |code| code.outcome(&Kind::B2bExpress))
     }
 
-    /// Explanation of the result code; `None` for an unlisted code.
+    /// Returns the explanation of the result code; `None` for an unlisted code.
     pub fn code_info(&self) -> Option<&'static ResultCodeInfo> {
         self.result_code.as_ref()?.code_info(&Kind::B2bExpress)
     }

@@ -1,4 +1,4 @@
-//! Bill Manager: invoices.
+//! Payments of Bill Manager invoices.
 
 use std::borrow::Cow;
 
@@ -9,13 +9,15 @@ use crate::{Amount, DarajaTime, Kind, Msisdn, Outcome, ParseError, Payment, RawJ
 
 /// A customer paid an invoice of Bill Manager.
 ///
-/// Safaricom says of this callback only that it is repeated: five times, if it is not acknowledged.
+/// Safaricom documents of this callback only that it is repeated: five times, if it is not
+/// acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BillManagerPayment {
     /// M-Pesa's receipt, `transactionId`: the key.
     pub transaction_id: String,
-    /// `paidAmount`, in KES.
+    /// `paidAmount`: the amount that the customer paid, in KES. It may be less
+    /// than the invoice.
     pub amount: Option<Amount>,
     /// Phone number of the payer, `msisdn` or `phoneNumber`.
     pub msisdn: Option<Msisdn>,
@@ -23,7 +25,7 @@ pub struct BillManagerPayment {
     pub date_created: Option<DarajaTime>,
     /// Account of the invoice, `accountReference`.
     pub account_reference: Option<Sensitive>,
-    /// `shortCode`.
+    /// `shortCode`: the pay bill number that received the payment.
     pub short_code: Option<String>,
     /// The body as JSON.
     pub raw: RawJson,

@@ -21,7 +21,7 @@ macro_rules! c2b_payload {
             pub trans_id: String,
             /// Time of the payment, `TransTime`.
             pub trans_time: Option<DarajaTime>,
-            /// `TransAmount`, in KES.
+            /// `TransAmount`: the amount that the customer pays, in KES.
             pub amount: Option<Amount>,
             /// The pay bill or till number, `BusinessShortCode`.
             pub business_short_code: Option<String>,
@@ -90,7 +90,8 @@ macro_rules! c2b_payload {
                 })
             }
 
-            /// The payer's names joined by spaces, without those that are missing or masked.
+            /// Returns the payer's names joined by spaces, without those that are missing or
+            /// masked.
             pub fn full_name(&self) -> Option<Sensitive> {
                 let names = [&self.first_name, &self.middle_name, &self.last_name];
                 let shown = names.into_iter().flatten().map(Sensitive::trimmed);
@@ -101,26 +102,26 @@ macro_rules! c2b_payload {
     };
 }
 
-/// Digest of amount and account.
+/// Returns the digest of amount and account.
 fn content_digest(kind: &Kind, amount: Option<Amount>, account: Option<&Sensitive>) -> Digest {
     // Customers type accounts in either case, and so may a reconciliation.
     let account = account.map(|account| account.trimmed().to_lowercase());
     ContentHasher::of(kind).amount(amount).text(account.as_deref()).digest()
 }
 
-/// Digest of the short code, compared only if both callbacks have one. A reconciliation may have
-/// none.
+/// Returns the digest of the short code, compared only if both callbacks have one. A reconciliation may
+/// have none.
 fn detail(kind: &Kind, short_code: Option<&str>) -> Option<Digest> {
     short_code.map(|short_code| ContentHasher::of(kind).text(Some(short_code)).digest())
 }
 
 c2b_payload! {
-    /// M-Pesa asks whether a payment to a pay bill or till is welcome, and waits about 8 seconds
+    /// M-Pesa requests a decision whether a payment to a pay bill or till is welcome, and waits about 8 seconds
     /// for the response.
     ///
-    /// Only short codes with external validation enabled by Safaricom are asked. Without a response
+    /// Only short codes with external validation enabled by Safaricom get them. Without a response
     /// in time, the `ResponseType` of the registration decides, so a confirmation is money received
-    /// whatever was answered.
+    /// even if the validation rejected it.
     C2bValidation
 }
 
@@ -137,7 +138,7 @@ impl Payload for C2bValidation {
         Some(self.trans_id.as_str().into())
     }
 
-    /// None: the payment is only asked for.
+    /// None: the payment has not been made yet.
     fn outcome(&self) -> Option<Outcome> {
         None
     }

@@ -64,7 +64,8 @@ impl Payload for CustomCallback {
 /// Maximum depth of a comparison by members; deeper parts are compared as text.
 const DEPTH: usize = 32;
 
-/// Digest of any JSON: members sorted by name, numbers and their spelling as text in one form.
+/// Returns the digest of any JSON: members sorted by name, numbers and their spelling as text in one
+/// form.
 fn canonical(text: &str, depth: usize) -> Digest {
     let mut hash = Sha256::new();
     match Level::of(text) {
@@ -93,8 +94,8 @@ fn canonical(text: &str, depth: usize) -> Digest {
     Digest::from(<[u8; 32]>::from(hash.finalize()))
 }
 
-/// A number without redundant zeros. Text equals a number only if it is written like that number;
-/// ids with leading or trailing zeros stay as they are.
+/// Returns a number without redundant zeros. Text equals a number only if it is written like that
+/// number; ids with leading or trailing zeros stay as they are.
 fn canonical_leaf(text: &str, is_text: bool) -> String {
     match text.parse::<Amount>().map(Amount::canonical) {
         Ok(number) if !is_text || number == text => format!("t{number}"),

@@ -1,4 +1,4 @@
-//! Expectations.
+//! Expectations: the callbacks that your application waits for.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use crate::json::Object;
 use crate::payload::Payload;
 use crate::{Amount, Kind, Outcome, ParseError, RawJson, Sensitive};
 
-/// A callback that the application expects, because it is about to send the request for it. Record
+/// A callback that your application expects, because it is about to send the request for it. Record
 /// it with `Inbox::expect_callback` first.
 ///
 /// ```
@@ -99,26 +99,27 @@ impl Expectation {
         })
     }
 
-    /// Parses what [`to_body`](Expectation::to_body) wrote.
+    /// Parses the output of [`to_body`](Expectation::to_body).
     #[doc(hidden)]
     pub fn parse(body: &[u8]) -> Result<Expectation, ParseError> {
         crate::parse::read(body, Expectation::read)
     }
 
-    /// Its body in a store.
+    /// Returns its body in a store.
     #[doc(hidden)]
     pub fn to_body(&self) -> Bytes {
         // Serialising strings and numbers into memory does not fail.
         serde_json::to_vec(self).unwrap_or_default().into()
     }
 
-    /// Its key: the reference within the kind. Customers type account numbers in either case.
+    /// Returns its key: the reference within the kind. Customers type account numbers in either
+    /// case.
     #[doc(hidden)]
     pub fn key(&self) -> Sensitive {
         Expectation::key_of(&self.kind, self.reference.as_str())
     }
 
-    /// The key of this reference.
+    /// Returns the key of this reference.
     #[doc(hidden)]
     pub fn key_of(kind: &Kind, reference: &str) -> Sensitive {
         match kind {
@@ -127,25 +128,25 @@ impl Expectation {
         }
     }
 
-    /// Key of the row for Daraja's id.
+    /// Returns the key of the row for Daraja's id.
     #[doc(hidden)]
     pub fn key_of_id(kind: &Kind, id: &str) -> Sensitive {
         format!("{kind}#{id}").into()
     }
 
-    /// Key of the rows with the ids of a reference.
+    /// Returns the key of the rows with the ids of a reference.
     #[doc(hidden)]
     pub fn key_of_ids(kind: &Kind, reference: &str) -> Sensitive {
         format!("{kind}@{reference}").into()
     }
 
-    /// The id in such a key.
+    /// Returns the id in such a key.
     #[doc(hidden)]
     pub fn id_in<'k>(kind: &Kind, key: &'k str) -> Option<&'k str> {
         key.strip_prefix(kind.name())?.strip_prefix('#')
     }
 
-    /// Digest of the content, for the engine.
+    /// Returns the digest of the content, for the engine.
     #[doc(hidden)]
     pub fn content_digest(&self) -> Digest {
         ContentHasher::of(&Kind::Overdue)

@@ -13,17 +13,19 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LipiaCallback {
-    /// `CheckoutRequestID`: the key.
+    /// `CheckoutRequestID`: Daraja's id of the push. It is the idempotency key
+    /// of this kind.
     pub checkout_request_id: Sensitive,
-    /// `MerchantRequestID`.
+    /// `MerchantRequestID`: Daraja's other id of the request.
     pub merchant_request_id: Option<String>,
     /// Your own reference, `ExternalReference`, which Lipia sends back.
     pub external_reference: Option<Sensitive>,
-    /// `ResultCode`; 0 is success.
+    /// `ResultCode`, with the meanings of M-Pesa Express; `0` is success.
+    /// [`code_info`](Self::code_info) explains the others.
     pub result_code: Option<ResultCode>,
-    /// `ResultDesc`, for people.
+    /// `ResultDesc`: a description for people. Its wording is not stable.
     pub result_desc: Option<String>,
-    /// `Amount`, in KES.
+    /// `Amount`: the amount of the push, in KES; also present in failures.
     pub amount: Option<Amount>,
     /// M-Pesa's receipt, `MpesaReceiptNumber`; empty on failure.
     pub receipt: Option<String>,
@@ -31,7 +33,7 @@ pub struct LipiaCallback {
     pub phone: Option<Msisdn>,
     /// `Status`: `Success` or `Failed`.
     pub status: Option<String>,
-    /// The outer `status`.
+    /// The outer `status`: whether Lipia counts the push as paid.
     pub succeeded: Option<bool>,
     /// The body as JSON, including `Metadata`.
     pub raw: RawJson,
@@ -63,13 +65,13 @@ impl LipiaCallback {
         })
     }
 
-    /// Outcome of the push. Code 0 with `status` false is contradictory, and unknown.
+    /// Returns the outcome of the push. Code 0 with `status` false is contradictory, and unknown.
     pub fn outcome(&self) -> Outcome {
         let outcome = self.result_code.as_ref().map_or(Outcome::Unknown, |code| code.outcome(&Kind::Lipia));
         if outcome.is_success() && self.succeeded == Some(false) { Outcome::Unknown } else { outcome }
     }
 
-    /// Explanation of the result code; `None` for an unlisted code.
+    /// Returns the explanation of the result code; `None` for an unlisted code.
     pub fn code_info(&self) -> Option<&'static ResultCodeInfo> {
         self.result_code.as_ref()?.code_info(&Kind::Lipia)
     }

@@ -20,7 +20,7 @@ use crate::{Amount, DarajaTime, Kind, Msisdn, Outcome, ParseError, RawJson, Sens
 pub struct Payment {
     /// M-Pesa's receipt: the key.
     pub receipt: String,
-    /// Amount in KES.
+    /// The amount that came in, in KES: above zero, in whole cents.
     pub amount: Amount,
     /// Time of the payment, Africa/Nairobi.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,11 +31,11 @@ pub struct Payment {
     /// Name of the payer, if C2B contains it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payer: Option<Sensitive>,
-    /// What the payment is for: the account number that the customer typed, the account of the
+    /// The purpose of the payment: the account number that the customer typed, the account of the
     /// invoice, or an aggregator's reference. Safaricom's STK callbacks do not contain it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<Sensitive>,
-    /// Your own id of what is being paid: from the per-payment URL of one of its callbacks, or from
+    /// Your own id of the order: from the per-payment URL of one of its callbacks, or from
     /// an [`Expectation`](crate::Expectation).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<Sensitive>,
@@ -68,7 +68,7 @@ impl Payment {
     /// Which order it is for: the [`reference`](Payment::reference), else the trimmed
     /// [`account`](Payment::account); `None` if neither is known.
     ///
-    /// The reference is your own. The account is what the customer typed, and may be misspelt:
+    /// The reference is your own. The account was typed by the customer, and may be misspelt:
     /// compare it tolerantly, and keep a place for payments whose order is not found.
     ///
     /// ```
@@ -100,7 +100,7 @@ impl Payment {
         fill(&mut self.checkout_request_id, other.checkout_request_id);
     }
 
-    /// Parses what [`Serialize`] wrote.
+    /// Parses the output of [`Serialize`].
     pub fn parse(body: &[u8]) -> Result<Payment, ParseError> {
         crate::parse::read(body, Payment::read)
     }
@@ -121,13 +121,13 @@ impl Payment {
         })
     }
 
-    /// Digest of the content, for the engine.
+    /// Returns the digest of the content, for the engine.
     #[doc(hidden)]
     pub fn content_digest(&self) -> Digest {
         ContentHasher::of(&Kind::Payment).amount(Some(self.amount)).digest()
     }
 
-    /// Its body in a store, for the engine.
+    /// Returns its body in a store, for the engine.
     #[doc(hidden)]
     pub fn to_body(&self) -> Bytes {
         // Serialising strings and numbers into memory does not fail.

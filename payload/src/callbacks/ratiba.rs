@@ -22,7 +22,8 @@ pub struct RatibaCallback {
     pub response_ref_id: Option<String>,
     /// `responseCode`; 0 is success (200 in the response to the request).
     pub result_code: Option<ResultCode>,
-    /// `responseDescription`, for people.
+    /// `responseDescription`: a description for people. Its wording is not
+    /// stable.
     pub result_desc: Option<String>,
     /// `TransactionID`, unless it is all zeros.
     pub transaction_id: Option<String>,
@@ -74,9 +75,9 @@ impl RatibaCallback {
         Entries::gather(root.member("responseBody")?)
     }
 
-    /// Whether it reports a deduction, not the order: it has an amount and a receipt, and no name
-    /// of the order (unconfirmed, see above). Each deduction is a callback of its own, with the
-    /// order's key, `/` and the receipt as its key.
+    /// Returns whether it reports a deduction, not the order: it has an amount and a receipt, and
+    /// no name of the order (unconfirmed, see above). Each deduction is a callback of its own, with
+    /// the order's key, `/` and the receipt as its key.
     pub fn is_deduction(&self) -> bool {
         let is_receipt = |id: &str| id.len() == 10 && id.bytes().any(|byte| byte.is_ascii_alphabetic());
         self.amount.is_some()
@@ -84,7 +85,7 @@ impl RatibaCallback {
             && self.transaction_id.as_deref().is_some_and(is_receipt)
     }
 
-    /// Key of an order or of one of its deductions.
+    /// Returns the key of an order or of one of its deductions.
     pub(super) fn event_key(&self) -> String {
         let key = self.key().unwrap_or_default();
         match self.transaction_id.as_deref().filter(|_| self.is_deduction()) {
@@ -93,17 +94,17 @@ impl RatibaCallback {
         }
     }
 
-    /// Key of the order: the request's id, else the response's.
+    /// Returns the key of the order: the request's id, else the response's.
     pub fn key(&self) -> Option<&str> {
         self.request_ref_id.as_deref().or(self.response_ref_id.as_deref())
     }
 
-    /// Outcome of the request for the order. See [`ResultCode::outcome`].
+    /// Returns the outcome of the request for the order. See [`ResultCode::outcome`].
     pub fn outcome(&self) -> Outcome {
         self.result_code.as_ref().map_or(Outcome::Unknown, |code| code.outcome(&Kind::Ratiba))
     }
 
-    /// Explanation of the result code; `None` for an unlisted code.
+    /// Returns the explanation of the result code; `None` for an unlisted code.
     pub fn code_info(&self) -> Option<&'static ResultCodeInfo> {
         self.result_code.as_ref()?.code_info(&Kind::Ratiba)
     }

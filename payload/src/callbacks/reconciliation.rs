@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{Amount, Expectation, Kind, ResultCode, Sensitive};
 
-/// What you found out about a request whose callback did not arrive: from a query API, a statement,
+/// Your result of a query about a request whose callback did not arrive: from a query API, a statement,
 /// or the M-Pesa portal. Pass it to `Inbox::reconcile`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -45,7 +45,8 @@ impl Reconciliation {
         self
     }
 
-    /// Sets the description.
+    /// Sets a description for people. It is stored with the callback and
+    /// changes nothing.
     #[must_use]
     pub fn description(mut self, description: impl Into<String>) -> Reconciliation {
         self.description = Some(description.into());
@@ -59,8 +60,8 @@ impl Reconciliation {
         self
     }
 
-    /// Whether the request is still being processed: `4999`, or the error `500.001.1001`, which the
-    /// STK query returns until the customer has answered.
+    /// Returns whether the request is still being processed: `4999`, or the error `500.001.1001`,
+    /// which the STK query returns until the customer has answered.
     pub fn is_under_way(&self) -> bool {
         matches!(self.code.trim(), "" | "4999" | "500.001.1001")
     }
@@ -126,7 +127,7 @@ mod tests {
     use super::*;
     use crate::{Callback, Outcome, parse_bytes};
 
-    /// Every body parses back to what was given.
+    /// Every body parses back to the given values.
     #[test]
     fn a_body_that_is_made_says_what_was_found() {
         for kind in

@@ -11,7 +11,7 @@ use crate::{
     ResultCode, ResultCodeInfo, Sensitive,
 };
 
-/// What became of an M-Pesa Express push to a customer's phone.
+/// The result of an M-Pesa Express push to a customer's phone.
 ///
 /// Daraja never echoes the `AccountReference` of the request: match by [`checkout_request_id`], which the answer to the
 /// request named, though the callback can come before that answer.
@@ -41,7 +41,8 @@ pub struct StkCallback {
     /// `CheckoutRequestID`, Daraja's id of the push: the key. Since 2022 it ends in the payer's
     /// phone number.
     pub checkout_request_id: Sensitive,
-    /// `ResultCode`; 0 is success.
+    /// `ResultCode`, as a number or a string; `0` is success.
+    /// [`code_info`](Self::code_info) explains the others.
     pub result_code: Option<ResultCode>,
     /// `ResultDesc`, for people; its wording changes from year to year.
     pub result_desc: Option<String>,
@@ -106,17 +107,17 @@ impl StkCallback {
         Entries::gather(callback.member("CallbackMetadata")?)
     }
 
-    /// Outcome of the push. See [`ResultCode::outcome`].
+    /// Returns the outcome of the push. See [`ResultCode::outcome`].
     pub fn outcome(&self) -> Outcome {
         self.result_code.as_ref().map_or(Outcome::Unknown, |code| code.outcome(&Kind::Stk))
     }
 
-    /// Explanation of the result code; `None` for an unlisted code.
+    /// Returns the explanation of the result code; `None` for an unlisted code.
     pub fn code_info(&self) -> Option<&'static ResultCodeInfo> {
         self.result_code.as_ref()?.code_info(&Kind::Stk)
     }
 
-    /// All items of `CallbackMetadata`, as they were sent.
+    /// Returns all items of `CallbackMetadata`, as they were sent.
     pub fn metadata(&self) -> Parameters {
         crate::json::parameters_of(&self.raw, |root| {
             let root = root.object("Envelope")?.unwrap_or(root);

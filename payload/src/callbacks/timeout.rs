@@ -1,4 +1,4 @@
-//! Queue timeouts.
+//! Queue timeouts: requests that M-Pesa did not process in time.
 
 use std::borrow::Cow;
 
@@ -48,13 +48,15 @@ impl QueueTimeout {
         })
     }
 
-    /// Idempotency key: the originator's conversation id, else M-Pesa's. An echoed request may have
-    /// neither; its key is then the reference in the URL, and without one it cannot be parsed.
+    /// Returns the idempotency key: the originator's conversation id, else M-Pesa's. An echoed request
+    /// may have neither; its key is then the reference in the URL, and without one it cannot be
+    /// parsed.
     pub fn key(&self) -> Option<&str> {
         self.originator_conversation_id.as_deref().or(self.conversation_id.as_deref())
     }
 
-    /// Always [`Outcome::Unknown`].
+    /// Returns the outcome, which is always [`Outcome::Unknown`]: the request may still be carried
+    /// out.
     pub fn outcome(&self) -> Outcome {
         Outcome::Unknown
     }
@@ -69,14 +71,15 @@ impl Payload for QueueTimeout {
         Some(Outcome::Unknown)
     }
 
-    /// The same for all timeouts of a request: the outcome is unknown.
+    /// Returns the same for all timeouts of a request: the outcome is unknown.
     fn content_digest(&self, kind: &Kind) -> Digest {
         ContentHasher::of(kind).digest()
     }
 }
 
-/// Whether a body is a timeout. The official sample of a pay bill request swaps the result and
-/// timeout URLs, and people copy it; so the body decides, and the URL only if the body does not.
+/// Returns whether a body is a timeout. The official sample of a pay bill request swaps the result
+/// and timeout URLs, and people copy it; so the body decides, and the URL only if the body does
+/// not.
 pub(crate) fn is_timeout(root: Object<'_, '_>, sent_to_timeout_url: bool) -> Result<bool, ParseError> {
     let envelope = envelope(root)?;
     Ok(match envelope.id("ResultType")?.as_deref() {

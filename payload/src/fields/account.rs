@@ -13,7 +13,7 @@ use crate::Amount;
 pub struct AccountBalance {
     /// `Working Account`, `Utility Account`, `Charges Paid Account`, `Merchant Account`, …
     pub name: String,
-    /// `KES`.
+    /// Currency of the amount; `KES` in all samples.
     pub currency: String,
     /// Balance in KES; negative on a charges account.
     pub current: Amount,
@@ -47,11 +47,11 @@ impl AccountBalance {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub struct Charge {
-    /// What is charged for.
+    /// The reason of the charge.
     pub name: String,
-    /// `KES`.
+    /// Currency of the amount; `KES` in all samples.
     pub currency: String,
-    /// Amount in KES.
+    /// The charge in KES.
     pub amount: Amount,
 }
 
@@ -75,7 +75,7 @@ impl Charge {
 pub struct BalanceAmount {
     /// `KES`, if it is there.
     pub currency: Option<String>,
-    /// `BasicAmount`, in KES.
+    /// `BasicAmount`: the balance in KES.
     pub amount: Amount,
     /// `MinimumAmount`: the same in cents.
     pub minimum: Option<Amount>,

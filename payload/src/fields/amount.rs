@@ -38,41 +38,41 @@ const DIGITS_BEFORE_POINT: usize = 15;
 const DIGITS_AFTER_POINT: u32 = 10;
 
 impl Amount {
-    /// KES 0.
+    /// No money: KES 0.
     pub const ZERO: Amount = Amount(Decimal::ZERO);
 
-    /// An amount in whole shillings.
+    /// Returns an amount in whole shillings.
     pub fn from_shillings(shillings: i64) -> Amount {
         Amount(Decimal::from(shillings))
     }
 
-    /// An amount in cents (1/100 shilling).
+    /// Returns an amount in cents (1/100 shilling).
     pub fn from_cents(cents: i64) -> Amount {
         Amount(Decimal::new(cents, 2))
     }
 
-    /// The amount in cents; `None` if it has a fraction of a cent.
+    /// Returns the amount in cents; `None` if it has a fraction of a cent.
     pub fn cents(self) -> Option<i64> {
         let cents = self.0.checked_mul(Decimal::ONE_HUNDRED)?;
         if cents.fract().is_zero() { i64::try_from(cents.mantissa() / 10_i128.pow(cents.scale())).ok() } else { None }
     }
 
-    /// The amount in whole shillings; `None` if it has cents.
+    /// Returns the amount in whole shillings; `None` if it has cents.
     pub fn shillings(self) -> Option<i64> {
         self.cents().filter(|cents| cents % 100 == 0).map(|cents| cents / 100)
     }
 
-    /// Whether it is less than zero, as the balance of a charges account.
+    /// Returns whether it is less than zero, as the balance of a charges account.
     pub fn is_negative(self) -> bool {
         self < Amount::ZERO
     }
 
-    /// Whether a payment can have this amount: whole cents, more than zero.
+    /// Returns whether a payment can have this amount: whole cents, more than zero.
     pub(crate) fn is_payable(self) -> bool {
         self > Amount::ZERO && self.cents().is_some()
     }
 
-    /// The canonical notation: no trailing zeros.
+    /// Returns the canonical notation: no trailing zeros.
     pub(crate) fn canonical(self) -> String {
         self.0.normalize().to_string()
     }

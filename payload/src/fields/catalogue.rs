@@ -13,11 +13,11 @@ use crate::{Kind, Outcome};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResultCodeInfo {
-    /// The code.
+    /// The code as text, `1032` for example.
     pub code: &'static str,
-    /// What happened, in a few words for your own staff.
+    /// The event, in a few words for your own staff.
     pub text: &'static str,
-    /// Who can do something about it.
+    /// The party that can do something about it: the customer, you, or M-Pesa.
     pub category: ResultCategory,
     /// Outcome of the transaction.
     pub outcome: Outcome,
@@ -27,7 +27,7 @@ pub struct ResultCodeInfo {
     pub source: &'static str,
 }
 
-/// Who can do something about a result code.
+/// The party that can do something about a result code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ResultCategory {
@@ -43,7 +43,7 @@ pub enum ResultCategory {
     Duplicate,
     /// Still in progress, or unknown.
     Unknown,
-    /// M-Pesa's own systems.
+    /// A failure of M-Pesa's own systems.
     System,
 }
 
@@ -59,18 +59,18 @@ pub enum RetryAdvice {
     After(Duration),
     /// Yes, after the cause was fixed.
     AfterFix,
-    /// Only if a transaction status query says that it was not carried out.
+    /// Only if a transaction status query shows that it was not carried out.
     AfterStatusQuery,
     /// No: it would fail again.
     No,
 }
 
-/// The row of a code in callbacks of this kind.
+/// Returns the row of a code in callbacks of this kind.
 pub(crate) fn find(kind: &Kind, code: &str) -> Option<&'static ResultCodeInfo> {
     std::iter::once(&SUCCESS).chain(list(kind)).find(|row| row.code == code)
 }
 
-/// All listed codes of callbacks of this kind.
+/// Returns all listed codes of callbacks of this kind.
 pub fn list(kind: &Kind) -> &'static [ResultCodeInfo] {
     match kind {
         Kind::Stk | Kind::Lipia => STK,

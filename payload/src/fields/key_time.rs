@@ -2,7 +2,8 @@
 
 use crate::Kind;
 
-/// The prefix of a key that contains only its time. It may be stored in plain text, because the time of receipt is, too.
+/// Returns the prefix of a key that contains only its time. It may be stored in plain text, because
+/// the time of receipt is, too.
 ///
 /// - `CheckoutRequestID`: `ws_CO_` and its minute, `DDMMYYYYHHmm`. The payer's phone number follows further right.
 /// - Receipt: its first three characters. They follow year, month and day in all samples since 2017.
@@ -21,7 +22,8 @@ pub fn time_prefix<'k>(kind: &str, key: &'k str) -> &'k str {
     prefix.unwrap_or_default()
 }
 
-/// Whether the text begins with `DDMMYYYYHHmm` of this century. No phone number does: there is no month 47 in 254712345678.
+/// Returns whether the text begins with `DDMMYYYYHHmm` of this century. No phone number does: there
+/// is no month 47 in 254712345678.
 fn begins_with_a_minute(text: &str) -> bool {
     let digits = text.get(..12).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
     digits.is_some_and(|digits| {

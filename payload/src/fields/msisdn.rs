@@ -44,15 +44,15 @@ pub enum Msisdn {
 }
 
 impl Msisdn {
-    /// The text as Daraja sent it.
+    /// Returns the text as Daraja sent it.
     pub fn as_str(&self) -> &str {
         match self {
             Msisdn::Plain(text) | Msisdn::Masked(text) | Msisdn::Hashed(text) | Msisdn::Other(text) => text,
         }
     }
 
-    /// Whether this is the given number, in any of the forms `254712345678`, `+254 712 345 678`,
-    /// `0712345678`, `712345678`.
+    /// Returns whether this is the given number, in any of the forms `254712345678`, `+254 712 345
+    /// 678`, `0712345678`, `712345678`.
     ///
     /// A masked number or hash is compared by its visible digits. For a masked number that is a
     /// hint, not a proof.
@@ -81,8 +81,8 @@ fn is_mask(c: char) -> bool {
     matches!(c, '*' | 'X' | 'x')
 }
 
-/// Whether a number fits a mask: same start and end, and the digits in between in order. A mask
-/// without digits fits nothing.
+/// Returns whether a number fits a mask: same start and end, and the digits in between in order. A
+/// mask without digits fits nothing.
 fn mask_admits(mask: &str, number: &str) -> bool {
     let visible: Vec<&str> = mask.split(|c: char| is_mask(c)).collect();
     let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
@@ -100,7 +100,7 @@ fn mask_admits(mask: &str, number: &str) -> bool {
     admits(number) || (start.starts_with('0') && local.is_some_and(|local| admits(&local)))
 }
 
-/// Whether a hash, in any notation, is this one.
+/// Returns whether a hash, in any notation, is this one.
 fn hash_admits(text: &str, hash: &[u8]) -> bool {
     let hexadecimal = HEXLOWER.encode(hash);
     if text.len() == BASE64_LENGTH {

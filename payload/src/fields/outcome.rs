@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// The outcome of a transaction, as far as a callback tells. Exhaustive: match all three.
+/// The outcome of a transaction, as far as a callback shows it. Exhaustive: match all three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -16,7 +16,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Whether it is [`Outcome::Success`].
+    /// Returns whether it is [`Outcome::Success`].
     pub fn is_success(self) -> bool {
         self == Outcome::Success
     }

@@ -17,7 +17,7 @@ use crate::{Amount, ParseError};
 #[derive(Clone, Default)]
 pub struct Parameters(Vec<Parameter>);
 
-/// One named value.
+/// One named value of a list of parameters.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Parameter {
@@ -28,27 +28,27 @@ pub struct Parameter {
 }
 
 impl Parameters {
-    /// The first value of this name.
+    /// Returns the first value of this name.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.all(name).next()
     }
 
-    /// All values of this name, in order.
+    /// Returns all values of this name, in order.
     pub fn all<'s, 'n>(&'s self, name: &'n str) -> impl Iterator<Item = &'s str> + use<'s, 'n> {
         self.0.iter().filter(move |parameter| parameter.name == name).filter_map(|parameter| parameter.value.as_deref())
     }
 
-    /// All parameters, in order.
+    /// Returns all parameters, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Parameter> {
         self.0.iter()
     }
 
-    /// Number of parameters.
+    /// Returns the number of parameters, repeated names included.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are no parameters.
+    /// Returns whether there are no parameters.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -121,7 +121,7 @@ impl<'a> Entries<'a> {
         }
     }
 
-    /// The first value of any of these names, tried in order.
+    /// Returns the first value of any of these names, tried in order.
     pub(crate) fn text(&self, names: &[&str]) -> Option<&str> {
         let is_said = |value: &&str| !value.chars().all(char::is_whitespace);
         names.iter().find_map(|name| self.all(name).next().filter(is_said))
@@ -131,15 +131,15 @@ impl<'a> Entries<'a> {
         self.text(names).map(str::to_owned)
     }
 
-    /// All values of this name, in order. Compared exactly, because Ratiba has both `status` and
-    /// `Status`; in any letter case only if there is no exact match.
+    /// Returns all values of this name, in order. Compared exactly, because Ratiba has both
+    /// `status` and `Status`; in any letter case only if there is no exact match.
     pub(crate) fn all<'s, 'n>(&'s self, name: &'n str) -> impl Iterator<Item = &'s str> + use<'s, 'n, 'a> {
         let is_there = self.0.iter().any(|(other, _)| other == name);
         let is_it = move |other: &str| other == name || !is_there && other.eq_ignore_ascii_case(name);
         self.0.iter().filter(move |(other, _)| is_it(other)).filter_map(|(_, value)| value.as_deref())
     }
 
-    /// A value that decides something. Two different values are an error.
+    /// Returns a value that decides something. Two different values are an error.
     pub(crate) fn one(&self, name: &'static str) -> Result<Option<&str>, ParseError> {
         let mut values = self.all(name).map(str::trim).filter(|value| !value.is_empty());
         let first = values.next();

@@ -21,22 +21,22 @@ pub struct Party {
 }
 
 impl Party {
-    /// The text as it was sent.
+    /// Returns the text as it was sent.
     pub fn as_str(&self) -> &str {
         self.text.as_str()
     }
 
-    /// The part before the dash: a phone number, plain or masked, or a short code.
+    /// Returns the part before the dash: a phone number, plain or masked, or a short code.
     pub fn number(&self) -> Option<&str> {
         self.number.as_ref().map(Sensitive::as_str)
     }
 
-    /// The part after the dash.
+    /// Returns the part after the dash.
     pub fn name(&self) -> Option<&str> {
         self.name.as_ref().map(Sensitive::as_str)
     }
 
-    /// The number, if it is a phone number: more than eight digits, or masked.
+    /// Returns the number, if it is a phone number: more than eight digits, or masked.
     pub fn msisdn(&self) -> Option<Msisdn> {
         match Msisdn::from(self.number()?) {
             Msisdn::Plain(digits) if digits.len() < 9 => None,

@@ -1,4 +1,4 @@
-//! Result codes.
+//! Result codes, and their meaning per kind.
 
 use std::fmt;
 
@@ -25,24 +25,24 @@ use crate::{Kind, Outcome};
 pub struct ResultCode(String);
 
 impl ResultCode {
-    /// The text of the code.
+    /// Returns the text of the code.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether the code is 0. `00000000` is not (it is a fixture's), nor is any other code that
-    /// starts with 0.
+    /// Returns whether the code is 0. `00000000` is not (it is a fixture's), nor is any other code
+    /// that starts with 0.
     pub fn is_success(&self) -> bool {
         self.0 == "0"
     }
 
-    /// Explanation of the code in callbacks of this kind; `None` for an unlisted code.
+    /// Returns the explanation of the code in callbacks of this kind; `None` for an unlisted code.
     pub fn code_info(&self, kind: &Kind) -> Option<&'static ResultCodeInfo> {
         catalogue::find(kind, &self.0)
     }
 
-    /// Outcome of a transaction with this code in a callback of this kind. Unlisted codes are
-    /// unknown.
+    /// Returns the outcome of a transaction with this code in a callback of this kind. Unlisted codes
+    /// are unknown.
     pub fn outcome(&self, kind: &Kind) -> Outcome {
         if self.is_success() {
             return Outcome::Success;

@@ -22,17 +22,17 @@ use serde::{Deserialize, Serialize};
 pub struct Sensitive(String);
 
 impl Sensitive {
-    /// The text as it was sent.
+    /// Returns the text as it was sent.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The text without surrounding white space, which customers type, too.
+    /// Returns the text without surrounding white space, which customers type, too.
     pub fn trimmed(&self) -> &str {
         self.0.trim()
     }
 
-    /// The text, owned.
+    /// Returns the text, without a copy. Keep it out of logs.
     pub fn into_string(self) -> String {
         self.0
     }

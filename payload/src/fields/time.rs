@@ -75,38 +75,38 @@ impl DarajaTime {
         time.with_nanosecond(0).filter(|time| (0..=9999).contains(&time.year())).map(DarajaTime)
     }
 
-    /// Year in Nairobi.
+    /// Returns the year of the local date in Nairobi.
     pub fn year(self) -> i16 {
         // 0 to 9999.
         i16::try_from(self.0.year()).unwrap_or_default()
     }
 
-    /// Month, 1 to 12.
+    /// Returns the month of the local date, 1 to 12.
     pub fn month(self) -> i8 {
         two_digits(self.0.month())
     }
 
-    /// Day of the month, 1 to 31.
+    /// Returns the day of the month, 1 to 31.
     pub fn day(self) -> i8 {
         two_digits(self.0.day())
     }
 
-    /// Hour in Nairobi, 0 to 23.
+    /// Returns the hour in Nairobi, 0 to 23.
     pub fn hour(self) -> i8 {
         two_digits(self.0.hour())
     }
 
-    /// Minute, 0 to 59.
+    /// Returns the minute of the local time, 0 to 59.
     pub fn minute(self) -> i8 {
         two_digits(self.0.minute())
     }
 
-    /// Second, 0 to 59.
+    /// Returns the second of the local time, 0 to 59.
     pub fn second(self) -> i8 {
         two_digits(self.0.second())
     }
 
-    /// Seconds since 1970-01-01 00:00 UTC.
+    /// Returns the Unix time: seconds since 1970-01-01 00:00 UTC.
     pub fn unix_seconds(self) -> i64 {
         self.0.and_utc().timestamp() - i64::from(NAIROBI.local_minus_utc())
     }

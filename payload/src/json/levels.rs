@@ -26,8 +26,8 @@ impl<'a> Level<'a> {
     }
 }
 
-/// The text of the string, number or boolean at an RFC 6901 pointer. Names are compared exactly; a
-/// repeated name is an error.
+/// Returns the text of the string, number or boolean at an RFC 6901 pointer. Names are compared
+/// exactly; a repeated name is an error.
 pub(crate) fn pointer<'a>(text: &'a str, pointer: &str) -> Result<Option<Cow<'a, str>>, ParseError> {
     let mut text = text;
     for name in pointer.split('/').skip(1) {
@@ -50,7 +50,7 @@ pub(crate) fn pointer<'a>(text: &'a str, pointer: &str) -> Result<Option<Cow<'a,
     json::leaf(text.trim_ascii())
 }
 
-/// A JSON text without white space between tokens.
+/// Returns a JSON text without white space between tokens.
 pub(crate) fn compact(text: &str) -> String {
     let mut compacted = String::with_capacity(text.len());
     let (mut in_string, mut escaped) = (false, false);

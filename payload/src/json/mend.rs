@@ -51,7 +51,7 @@ fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// The object inside strings and lists of one.
+/// Returns the object inside strings and lists of one.
 fn unwrapped(text: &str, depth: usize) -> Option<String> {
     match text.as_bytes().first()? {
         b'{' => Some(text.to_owned()),

@@ -39,7 +39,7 @@ struct Slot<'a> {
     length: usize,
 }
 
-/// A value.
+/// A value of a JSON document.
 pub(crate) enum Value<'a> {
     Object,
     List,
@@ -75,7 +75,7 @@ impl<'a> Document<'a> {
         Node(&self.0)
     }
 
-    /// The object at the root.
+    /// Returns the object at the root.
     pub(crate) fn object(&self) -> Result<Object<'_, 'a>, ParseError> {
         self.node().object().ok_or(ParseError::NotAnObject)
     }
@@ -90,13 +90,13 @@ impl<'d, 'a> Node<'d, 'a> {
         matches!(self.value(), Value::Object).then(|| Object(&self.0[1..]))
     }
 
-    /// The items of a list.
+    /// Returns the items of a list.
     pub(crate) fn items(self) -> impl Iterator<Item = Node<'d, 'a>> {
         nodes(&self.0[1..])
     }
 
-    /// The text of an identifier: a number in exponent form (`2.54700000031E11`) becomes a whole
-    /// number again.
+    /// Returns the text of an identifier: a number in exponent form (`2.54700000031E11`) becomes a
+    /// whole number again.
     pub(crate) fn name(self) -> Result<Option<Cow<'a, str>>, ParseError> {
         match self.value() {
             Value::Raw(raw) => Ok(leaf(raw.get())?.map(|text| whole(raw.get()).map_or(text, Cow::Owned))),
@@ -104,7 +104,7 @@ impl<'d, 'a> Node<'d, 'a> {
         }
     }
 
-    /// The text of a string, number or boolean; `None` for null and containers.
+    /// Returns the text of a string, number or boolean; `None` for null and containers.
     pub(crate) fn text(self) -> Result<Option<Cow<'a, str>>, ParseError> {
         match self.value() {
             Value::Text(text) => Ok(Some(text.clone())),
@@ -114,7 +114,7 @@ impl<'d, 'a> Node<'d, 'a> {
     }
 }
 
-/// The values in a list of slots, each with its contents.
+/// Returns the values in a list of slots, each with its contents.
 fn nodes<'d, 'a>(mut slots: &'d [Slot<'a>]) -> impl Iterator<Item = Node<'d, 'a>> {
     iter::from_fn(move || {
         let (node, others) = slots.split_at(slots.first()?.length);

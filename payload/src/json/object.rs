@@ -7,7 +7,7 @@ use super::{Node, Object, Value, nodes};
 use crate::{Amount, DarajaTime, Msisdn, ParseError, ResultCode, Sensitive};
 
 impl<'d, 'a> Object<'d, 'a> {
-    /// The member of this name, in any letter case: Daraja varies it (`responseHeader`,
+    /// Returns the member of this name, in any letter case: Daraja varies it (`responseHeader`,
     /// `ResponseHeader`).
     pub(crate) fn member(self, name: &'static str) -> Result<Option<Node<'d, 'a>>, ParseError> {
         // Most names of the same length are equal.
@@ -25,24 +25,24 @@ impl<'d, 'a> Object<'d, 'a> {
         self.members().any(|(member, _)| member.eq_ignore_ascii_case(name))
     }
 
-    /// The object in a member; `None` if it is absent or something else.
+    /// Returns the object in a member; `None` if it is absent or something else.
     pub(crate) fn object(self, name: &'static str) -> Result<Option<Object<'d, 'a>>, ParseError> {
         Ok(self.member(name)?.and_then(Node::object))
     }
 
-    /// The text in a member; `None` if it is absent, null or empty.
+    /// Returns the text in a member; `None` if it is absent, null or empty.
     pub(crate) fn text(self, name: &'static str) -> Result<Option<Cow<'a, str>>, ParseError> {
         let text = self.member(name)?.map_or(Ok(None), Node::text)?;
         Ok(text.filter(|text| !text.chars().all(char::is_whitespace)))
     }
 
-    /// The text of an identifier or number, with floats made whole.
+    /// Returns the text of an identifier or number, with floats made whole.
     fn name(self, name: &'static str) -> Result<Option<Cow<'a, str>>, ParseError> {
         let text = self.member(name)?.map_or(Ok(None), Node::name)?;
         Ok(text.filter(|text| !text.chars().all(char::is_whitespace)))
     }
 
-    /// Text for people; invalid Unicode in it is replaced.
+    /// Returns the text for people; invalid Unicode in it is replaced.
     pub(crate) fn string(self, name: &'static str) -> Result<Option<String>, ParseError> {
         match self.name(name) {
             Err(ParseError::NotText) => match self.member(name)?.map(Node::value) {
@@ -57,17 +57,18 @@ impl<'d, 'a> Object<'d, 'a> {
         Ok(self.string(name)?.map(Sensitive::from))
     }
 
-    /// An identifier: text without surrounding white space.
+    /// Returns an identifier: text without surrounding white space.
     pub(crate) fn id(self, name: &'static str) -> Result<Option<String>, ParseError> {
         Ok(self.name(name)?.map(|text| text.trim().to_owned()))
     }
 
-    /// An amount. Text that is not an amount is an error: a payment is not recorded with a guess.
+    /// Returns an amount. Text that is not an amount is an error: a payment is not recorded with a
+    /// guess.
     pub(crate) fn amount(self, name: &'static str) -> Result<Option<Amount>, ParseError> {
         amount(name, self.text(name)?.as_deref())
     }
 
-    /// A time; `None` if it cannot be parsed, because nothing depends on it.
+    /// Returns a time; `None` if it cannot be parsed, because nothing depends on it.
     pub(crate) fn time(self, name: &'static str) -> Result<Option<DarajaTime>, ParseError> {
         Ok(self.name(name)?.and_then(|text| DarajaTime::parse(&text)))
     }
@@ -85,7 +86,7 @@ impl<'d, 'a> Object<'d, 'a> {
     }
 }
 
-/// An amount; `None` without a text.
+/// Returns an amount; `None` without a text.
 pub(crate) fn amount(field: &'static str, text: Option<&str>) -> Result<Option<Amount>, ParseError> {
     match text.map(str::trim).filter(|text| !text.is_empty()) {
         None => Ok(None),

@@ -12,7 +12,7 @@ use crate::fields::{Entries, Parameters};
 
 /// The JSON of a payload: every member as it was sent, including unknown and repeated ones.
 ///
-/// `Serialize` writes it token by token without white space, for logs of the application and for
+/// `Serialize` writes it token by token without white space, for logs of your application and for
 /// replay. It needs `serde_json`; other formats cannot embed JSON tokens. It does not take part in
 /// comparisons of payloads.
 #[derive(Clone)]
@@ -24,12 +24,12 @@ impl RawJson {
         RawJson(if body.starts_with(b"\xef\xbb\xbf") { body.slice(3..) } else { body })
     }
 
-    /// The JSON text.
+    /// Returns the JSON text, byte by byte as it was received.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The text of the string, number or boolean at an RFC 6901 pointer, such as
+    /// Returns the text of the string, number or boolean at an RFC 6901 pointer, such as
     /// `/Body/stkCallback/MerchantRequestID`. A number has its original digits.
     pub fn pointer(&self, pointer: &str) -> Option<String> {
         let text = std::str::from_utf8(&self.0).ok()?;

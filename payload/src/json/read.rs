@@ -7,8 +7,8 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess
 
 use super::{Document, Slot, Value};
 
-/// Whether a member of this name contains members that we read. All others are kept as text.
-/// Compared by length first, because this runs for every name.
+/// Returns whether a member of this name contains members that we read. All others are kept as
+/// text. Compared by length first, because this runs for every name.
 fn is_container(name: &str) -> bool {
     let containers: &[&str] = match name.len() {
         4 => &["Body", "Item"],

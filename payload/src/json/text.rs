@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 
 use crate::ParseError;
 
-/// The text of a JSON token; `None` for null and containers.
+/// Returns the text of a JSON token; `None` for null and containers.
 pub(crate) fn leaf(token: &str) -> Result<Option<Cow<'_, str>>, ParseError> {
     match token.as_bytes().first() {
         Some(b'"') => match token.get(1..token.len() - 1) {
@@ -21,9 +21,9 @@ pub(crate) fn leaf(token: &str) -> Result<Option<Cow<'_, str>>, ParseError> {
     }
 }
 
-/// The whole number of a JSON number with an exponent, or with only zeros after its point: relays
-/// in Go, Java and Lua write long ids and phone numbers so. `None` for anything else, including
-/// strings.
+/// Returns the whole number of a JSON number with an exponent, or with only zeros after its point:
+/// relays in Go, Java and Lua write long ids and phone numbers so. `None` for anything else,
+/// including strings.
 pub(crate) fn whole(token: &str) -> Option<String> {
     let begins = token.bytes().next().is_some_and(|byte| byte.is_ascii_digit() || byte == b'-');
     if !begins || !token.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E')) {

@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use super::{CREDENTIALS, STRUCK};
 
-/// The body with the values of credentials replaced. One pass over the bytes, without a grammar.
+/// Returns the body with the values of credentials replaced. One pass over the bytes, without a
+/// grammar.
 pub(super) fn strike(body: &[u8]) -> Cow<'_, [u8]> {
     let mut struck = Vec::new();
     let mut kept = 0;
@@ -33,8 +34,8 @@ pub(super) fn strike(body: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(struck)
 }
 
-/// Length of the credential's name at this position, if it is a whole word. A `\u` escape counts as
-/// its letter.
+/// Returns the length of the credential's name at this position, if it is a whole word. A `\u` escape
+/// counts as its letter.
 fn credential_at(body: &[u8], at: usize) -> Option<usize> {
     // Nearly all bytes start no name.
     if !matches!(body[at], b'S' | b's' | b'I' | b'i' | b'P' | b'p' | b'\\') {
@@ -60,7 +61,7 @@ fn credential_at(body: &[u8], at: usize) -> Option<usize> {
     })
 }
 
-/// The letter at this position, and its length in bytes.
+/// Returns the letter at this position, and its length in bytes.
 fn letter(body: &[u8], at: usize) -> Option<(u8, usize)> {
     let byte = *body.get(at)?;
     let escape = body.get(at..at + 6).filter(|escape| escape.starts_with(b"\\u"));
@@ -71,8 +72,8 @@ fn letter(body: &[u8], at: usize) -> Option<(u8, usize)> {
 /// How far the attributes of an element are followed.
 const ATTRIBUTES: usize = 256;
 
-/// The range of the value that belongs to the name ending here: after `:`, `=` or `>`, or, in a
-/// list of parameters, after a comma and `"Value":`.
+/// Returns the range of the value that belongs to the name ending here: after `:`, `=` or `>`, or,
+/// in a list of parameters, after a comma and `"Value":`.
 fn value_after(body: &[u8], name_end: usize) -> Option<Range<usize>> {
     let skip = |mut at: usize| {
         while body.get(at).is_some_and(|byte| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'\\')) {

@@ -8,7 +8,7 @@ use super::{STRUCK, is_credential, is_json, replaced};
 /// How often JSON may be nested in a string of JSON.
 const DEPTH: usize = 4;
 
-/// The JSON text with its credentials replaced. One pass, whatever the depth.
+/// Returns the JSON text with its credentials replaced. One pass, at any depth.
 pub(super) fn strike(text: &str) -> Cow<'_, str> {
     strike_nested(text, DEPTH)
 }
@@ -33,7 +33,7 @@ fn strike_nested(text: &str, depth: usize) -> Cow<'_, str> {
 struct Open {
     start: usize,
     is_object: bool,
-    /// In an object: name of the member whose value comes next.
+    /// In an object: name of the member before the next value.
     name: Option<String>,
     /// In an object: whether a `Key` or `Name` in it names a credential, and where its `Value` is.
     is_named: bool,
@@ -52,7 +52,7 @@ struct Scan<'t> {
 }
 
 impl Scan<'_> {
-    /// Reads one token.
+    /// Reads one token of the JSON text.
     fn step(&mut self) {
         let start = self.at;
         match self.text.as_bytes()[start] {
@@ -131,7 +131,7 @@ impl Scan<'_> {
     }
 }
 
-/// The position after the closing quote of the string that starts here.
+/// Returns the position after the closing quote of the string that starts here.
 fn string_end(text: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     while let Some(byte) = text.get(at) {

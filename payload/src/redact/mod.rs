@@ -1,7 +1,7 @@
 //! Removes credentials from bodies before they are stored.
 //!
 //! A queue timeout may echo the merchant's own request. Other callbacks contain text of payers,
-//! which is never changed: somebody may type `password:1` as an account number.
+//! which is never changed: a customer may type `password:1` as an account number.
 
 mod bytes;
 
@@ -49,7 +49,7 @@ const STRUCK: &str = "***";
 /// Names in lower case without underscores. Longer ones first, because one is the start of another.
 const CREDENTIALS: [&str; 5] = ["securitycredential", "initiatorpassword", "initiatorname", "initiator", "password"];
 
-/// Whether a member of this name contains a credential.
+/// Returns whether a member of this name contains a credential.
 fn is_credential(name: &str) -> bool {
     let name: String = name.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).collect::<String>().to_ascii_lowercase();
     CREDENTIALS.contains(&name.as_str())

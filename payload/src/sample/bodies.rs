@@ -76,7 +76,7 @@ fn c2b<P>(sample: &Sample<P>) -> Value {
     })
 }
 
-/// The `Result` of all requests that a short code makes, and of their queue timeouts.
+/// Returns the `Result` of all requests that a short code makes, and of their queue timeouts.
 fn result<P>(sample: &Sample<P>) -> Value {
     let mut result = json!({
         "ResultType": 0,

@@ -11,7 +11,7 @@ use crate::{
     StkCallback, TaxResult,
 };
 
-/// A callback of KES 100 by `254708374149` that succeeded, and what a test changes in it.
+/// A callback of KES 100 by `254708374149` that succeeded, with the changes of a test.
 ///
 /// Every payload type has one: `StkCallback::sample()`. It turns into a body for
 /// `TestInbox::deliver`, and into the payload for a direct call of the
@@ -59,7 +59,7 @@ impl<P> Sample<P> {
         }
     }
 
-    /// Kind of the callback.
+    /// Returns the kind of the callback.
     pub fn kind(&self) -> &Kind {
         &self.kind
     }
@@ -78,7 +78,7 @@ impl<P> Sample<P> {
         self
     }
 
-    /// Amount. Default: KES 100.
+    /// Sets the amount. Default: KES 100.
     pub fn amount(mut self, amount: Amount) -> Sample<P> {
         self.amount = amount;
         self
@@ -109,7 +109,7 @@ impl<P> Sample<P> {
         self
     }
 
-    /// The body, in the shape in which Daraja sends it.
+    /// Returns the body, in the shape in which Daraja sends it.
     pub fn to_body(&self) -> Vec<u8> {
         body(self)
     }
@@ -125,14 +125,14 @@ macro_rules! samples {
     ($($payload:ident: $kind:ident;)*) => {
         $(
             impl $payload {
-                /// A body of this kind for tests, as a builder. Feature `test-util`.
+                /// Returns a body of this kind for tests, as a builder. Feature `test-util`.
                 pub fn sample() -> Sample<$payload> {
                     Sample::new(Kind::$kind)
                 }
             }
 
             impl Sample<$payload> {
-                /// The payload, as a handler gets it.
+                /// Returns the payload, as a handler gets it.
                 ///
                 /// # Panics
                 /// When a changed field makes it unreadable, like an empty key.

@@ -1,4 +1,4 @@
-//! Claims due callbacks.
+//! Claims due callbacks in one statement per lane.
 
 use std::collections::{HashMap, HashSet};
 

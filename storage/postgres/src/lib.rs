@@ -128,7 +128,7 @@ impl PostgresStore {
         PostgresStore::with_pool(pool).await
     }
 
-    /// Uses the application's own pool. Recording needs a connection at once: leave some that handlers
+    /// Uses your own pool. Recording needs a connection at once: leave some that handlers
     /// do not take. [`close`](Store::close) closes the pool.
     ///
     /// # Errors
@@ -180,7 +180,7 @@ impl PostgresStore {
         Ok(PostgresStore::with_lazy_pool(options().connect_lazy(url).map_err(opened)?))
     }
 
-    /// Uses the application's own pool when a connection is first needed: see
+    /// Uses your own pool when a connection is first needed: see
     /// [`with_pool`](PostgresStore::with_pool) and [`connect_lazy`](PostgresStore::connect_lazy).
     pub fn with_lazy_pool(pool: PgPool) -> PostgresStore {
         let schema = Arc::new(Schema::default());
@@ -256,7 +256,7 @@ fn digest(bytes: Vec<u8>) -> Option<Digest> {
     <[u8; 32]>::try_from(bytes).ok().map(Digest::from)
 }
 
-/// Whether the error is transient, so that a retry on another connection may succeed.
+/// Returns whether the error is transient, so that a retry on another connection may succeed.
 fn is_transient(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) => true,

@@ -17,16 +17,16 @@ use super::session::Session;
 /// At most one hint is sent in this time, however much there is.
 const NOTIFY_INTERVAL: Duration = Duration::from_millis(25);
 
-/// Delay before the server is asked again for a connection to listen on.
+/// Delay before the next attempt to get a connection to listen on.
 const RECONNECT_DELAY: Duration = Duration::from_secs(5);
 
-/// After so long without a hint the connection is tested: a server that lost its power says nothing.
+/// After so long without a hint the connection is tested: a server that lost its power sends nothing.
 const TEST_AFTER_SILENCE: Duration = Duration::from_mins(1);
 
 /// Limit of one statement.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Sends hints and hears those of others, on connections of their own.
+/// Sends notifications and receives those of others, on connections of their own.
 #[derive(Debug)]
 pub(super) struct Hints {
     to_send: Arc<Notify>,

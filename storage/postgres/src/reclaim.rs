@@ -20,7 +20,7 @@ impl ServerClock {
         ServerClock(AtomicI64::new(i64::MAX))
     }
 
-    /// Whether it was set back since then, or its earlier time is unknown.
+    /// Returns whether it was set back since then, or its earlier time is unknown.
     fn was_ahead(&self, now: i64) -> bool {
         self.0.load(Ordering::Relaxed) > now
     }

@@ -40,7 +40,7 @@ impl Schema {
         &self.0
     }
 
-    /// A statement of ours, which is written for the default schema, for this one.
+    /// Returns a statement of ours, which is written for the default schema, for this one.
     pub(super) fn sql(&self, statement: &'static str) -> AssertSqlSafe<Cow<'static, str>> {
         if self.0 == DEFAULT_SCHEMA {
             return AssertSqlSafe(Cow::Borrowed(statement));

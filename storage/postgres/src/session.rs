@@ -16,7 +16,7 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Begins a transaction.
 ///
 /// - `lock_timeout`: the holder of a lock may be a lost machine, and recording is one queue.
-/// - READ COMMITTED, whatever the pool's default: a statement that waited must see what was committed.
+/// - READ COMMITTED, for any default of the pool: a statement that waited must see committed rows.
 /// - `enable_seqscan = off`: the server keeps a plan, and one that was made for a nearly empty table would
 ///   scan it until the next ANALYZE (measured: 900 callbacks per second instead of 20,000).
 /// - `force_generic_plan`: rows are looked up by lists of ids and keys, so a new plan for each list costs
@@ -31,7 +31,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// A connection for single statements.
+    /// Returns a connection for single statements.
     pub(super) async fn acquire(pool: &PgPool) -> sqlx::Result<Session> {
         Ok(Session { connection: Some(pool.acquire().await?), in_transaction: false })
     }

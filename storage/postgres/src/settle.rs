@@ -46,7 +46,7 @@ pub(super) async fn renew(
     Ok(leases.iter().map(|lease| renewed.contains(&(lease.id.number(), lease.fence))).collect())
 }
 
-/// Settlements as columns.
+/// Settlements as columns, for one statement with arrays.
 #[derive(Default)]
 struct Columns {
     ids: Vec<i64>,

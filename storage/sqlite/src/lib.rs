@@ -39,7 +39,7 @@ use mpesa_callbacks_core::store::columns;
 /// may use the same file, on the same machine only: SQLite's locks do not work on network file systems.
 ///
 /// The file contains names and phone numbers; on Unix only its owner can read it. When bodies are
-/// purged, their keys become HMACs under a random key in the same file. Somebody with the whole file and
+/// purged, their keys become HMACs under a random key in the same file. A person with the whole file and
 /// enough time can try all phone numbers.
 ///
 /// ```no_run
@@ -72,7 +72,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// [`StoreError::Open`], [`StoreError::Damaged`], [`StoreError::NewerSchema`] or
-    /// [`StoreError::NotDurable`]. Each says what to do.
+    /// [`StoreError::NotDurable`]. The text of each names the remedy.
     pub fn open(path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
         SqliteStore::open_with_clock(path, Arc::new(SystemClock))
     }

@@ -19,14 +19,14 @@ pub(super) struct Schema {
     hides_keys: bool,
 }
 
-/// `MPCB`: the store.
+/// `MPCB`: the application id of a store, in the header of its file.
 pub(super) const CALLBACKS: Schema = Schema {
     application_id: 0x4d50_4342,
     migrations: &[include_str!("migrations/0001_callbacks.sql")],
     hides_keys: true,
 };
 
-/// `MPSP`: the spool.
+/// `MPSP`: the application id of a spool, in the header of its file.
 pub(super) const SPOOL: Schema =
     Schema { application_id: 0x4d50_5350, migrations: &[include_str!("migrations/spool_0001.sql")], hides_keys: false };
 

@@ -96,7 +96,7 @@ impl SqliteSpool {
     }
 }
 
-/// Locks the directory.
+/// Locks the directory, so that no second process uses the spool.
 fn own(directory: &Path) -> Result<File, StoreError> {
     let failed = |source| StoreError::Open { place: place(directory), source };
     let mut builder = DirBuilder::new();

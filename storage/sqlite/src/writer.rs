@@ -84,14 +84,14 @@ impl Writer {
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Asks the thread to move the WAL into the database and to empty it.
+    /// Requests that the thread moves the WAL into the database and to empty it.
     pub(super) fn checkpoint(&self) {
         if let Some(sender) = &*self.sender.lock().unwrap_or_else(PoisonError::into_inner) {
             let _ = sender.send(Order::Checkpoint);
         }
     }
 
-    /// Waits until the thread has written what waits and has closed the file.
+    /// Waits until the thread has written all that waits and has closed the file.
     pub(super) fn close(&self) {
         drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
         if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {

@@ -1,4 +1,4 @@
-//! Exactly-once handlers for `mpesa-callbacks` in the application's own sqlx database.
+//! Exactly-once handlers for `mpesa-callbacks` in your own sqlx database.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -26,7 +26,7 @@ pub use self::postgres::PgTx;
 pub use self::sqlite::SqliteTx;
 pub use self::tx::SqlxTx;
 
-/// Opens handlers' transactions in the application's own sqlx pool, with the idempotency key of the
+/// Opens handlers' transactions in your own sqlx pool, with the idempotency key of the
 /// callback in them.
 ///
 /// The keys are in a table of their own, `mpesa_callbacks_applied`, which `start()` creates: 32 bytes, the

@@ -18,7 +18,7 @@ use super::{ENDED, SqlxTransactor, SqlxTx, unavailable};
 /// because `autocommit` is off while it runs, and the handler is retried.
 ///
 /// The handler must not run statements that commit implicitly, like DDL (`CREATE TABLE`, `TRUNCATE`):
-/// they commit the idempotency key, and what follows them would not be repeated after a failure.
+/// they commit the idempotency key, and later statements would not be repeated after a failure.
 pub type MySqlTx = SqlxTx<MySql>;
 
 const CREATE_KEYS: &str = "CREATE TABLE IF NOT EXISTS mpesa_callbacks_applied (
@@ -114,7 +114,7 @@ async fn end(mut tx: MySqlTx) {
     }
 }
 
-/// `ER_SP_DOES_NOT_EXIST`
+/// `ER_SP_DOES_NOT_EXIST`: the savepoint is gone, so the transaction has ended.
 const NO_SAVEPOINT: u16 = 1305;
 
 async fn begin_with_key(pool: &MySqlPool, key: &IdempotencyKey) -> sqlx::Result<BeginOutcome<MySqlTx>> {
@@ -187,7 +187,8 @@ fn number(error: &sqlx::Error) -> Option<u16> {
     error.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
 }
 
-/// A cluster may refuse a commit that conflicts with another one; other errors are the server's.
+/// A cluster may refuse a commit that conflicts with another one; other errors are the
+/// server's.
 fn refused(error: sqlx::Error) -> TransactorError {
     match number(&error) {
         // Deadlock, lock wait timeout.

@@ -1,4 +1,4 @@
-//! PostgreSQL through sqlx.
+//! Transactions of PostgreSQL through sqlx.
 
 use std::borrow::Cow;
 
@@ -126,8 +126,9 @@ fn failed(error: sqlx::Error) -> TransactorError {
     }
 }
 
-/// What the handler wrote is invalid (a deferred constraint or trigger, a failed statement) or conflicts
-/// with another transaction; unless the server is unavailable, out of resources, or damaged.
+/// The statements of the handler are invalid (a deferred constraint or trigger, a failed
+/// statement) or conflicts with another transaction; unless the server is unavailable, out of
+/// resources, or damaged.
 fn refused(error: sqlx::Error) -> TransactorError {
     let code = code(&error);
     match code.as_deref().and_then(|code| code.get(..2)) {

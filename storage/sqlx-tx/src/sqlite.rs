@@ -1,4 +1,4 @@
-//! SQLite through sqlx.
+//! Transactions of SQLite through sqlx.
 
 use std::sync::atomic::Ordering;
 

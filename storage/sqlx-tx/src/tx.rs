@@ -10,7 +10,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Database, Pool, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
 
-/// A transaction of the application's own database that contains the idempotency key of the callback:
+/// A transaction of your own database that contains the idempotency key of the callback:
 /// `tx: &mut SqliteTx`, `PgTx` or `MySqlTx`. Run statements on `&mut **tx`, and set savepoints with
 /// [`sqlx::Connection::begin`].
 ///
@@ -32,7 +32,7 @@ pub(super) struct Watch {
     pub(super) is_changed: Arc<AtomicBool>,
 }
 
-/// Maximum number of connections to try that the application has left inside a transaction.
+/// Maximum number of connections to try that your application has left inside a transaction.
 const MAX_TRIES: usize = 64;
 
 /// Timeout for rolling back and returning a connection; then it is closed.

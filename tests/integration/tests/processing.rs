@@ -423,7 +423,7 @@ async fn money_that_does_not_say_how_much_is_held_and_not_passed_over() {
     mounted.post("/stk", r#"{"Body":{"stkCallback":{"CheckoutRequestID":"k","ResultCode":0}}}"#).await;
     for entry in mounted.entries().await {
         assert_eq!((entry.state, entry.verdict), (State::Held, Verdict::First), "{}", entry.kind);
-        assert!(entry.error.unwrap().as_str().contains("without saying how much"));
+        assert!(entry.error.unwrap().as_str().contains("without an amount or a receipt"));
     }
 }
 

@@ -3,6 +3,7 @@
 mod fuzz;
 mod servers;
 mod steps;
+mod suite;
 
 use clap::{Parser, Subcommand};
 
@@ -18,6 +19,13 @@ struct Arguments {
 enum Command {
     /// Everything that must pass: format, lints, all tests, every feature alone, documentation.
     Test,
+    /// Every proof in its long form: model, month, chaos, kills, power cuts, fuzzing. For a night; ten times as long as the
+    /// short form unless said otherwise.
+    Prove {
+        /// How many times as long.
+        #[arg(default_value_t = 10)]
+        factor: usize,
+    },
     /// Finds or fetches the servers that tests need, and prints where they are, for `cargo test` by hand.
     Servers,
     /// Any input, under libFuzzer: every target for 60 seconds unless said otherwise. Needs rustup and a C++ compiler.
@@ -67,6 +75,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Test => steps::test(),
+        Command::Prove { factor } => steps::prove(factor),
         Command::Servers => {
             for (variable, place) in servers::places(&steps::root().join("target")) {
                 println!("export {variable}={}", place.display());

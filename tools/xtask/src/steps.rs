@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 
-use crate::servers;
+use crate::{fuzz, servers, suite};
 
 /// The features that a user can switch on, package by package; each must build alone, and with none.
 const FEATURES: [(&str, &[&str]); 2] = [
@@ -37,11 +37,13 @@ pub(crate) fn test() -> anyhow::Result<()> {
     step("format", cargo(&["fmt", "--all", "--check"]))?;
     let lints = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
     step("lints", cargo(&lints))?;
-    // Doc tests, ui tests and the README's examples are among them.
-    let mut tests = cargo(&["test", "--workspace", "--all-features"]);
-    tests.envs(servers::places(&root().join("target")));
-    step("tests", tests)?;
-    chaos(1)?;
+    part("tests", suite::run)?;
+    // The README's and the guide's examples are among them.
+    step("doc tests", cargo(&["test", "--workspace", "--all-features", "--doc"]))?;
+    // As the tests were built: a release build would take longer than the scenarios.
+    for scenario in &SHORT {
+        scenario.play("dev", 1)?;
+    }
     for (package, features) in FEATURES {
         for feature in std::iter::once(&"").chain(features) {
             let check = cargo(&["check", "-p", package, "--no-default-features", "--features", feature]);
@@ -60,33 +62,70 @@ pub(crate) fn test() -> anyhow::Result<()> {
 }
 
 pub(crate) fn timing(samples: u64) -> anyhow::Result<()> {
-    let package = ["test", "--release", "-p", "mpesa-callbacks-tests", "--test", "timing"];
-    let mut timing = cargo(&[&package[..], &["--", "--ignored", "--nocapture"]].concat());
+    let package = ["test", "--release", "-p", "mpesa-callbacks-tests", "--test", "integration"];
+    let mut timing = cargo(&[&package[..], &["--", "--ignored", "--nocapture", "secret_timing"]].concat());
     timing.env("SAMPLES", samples.to_string());
     step("timing", timing)
 }
 
-/// What is played, how many callbacks, and how often something happens.
-const SCENARIOS: [(&[&str], usize, usize); 7] = [
-    (&["kills", "--on", "sqlite"], 20_000, 40),
-    (&["kills", "--on", "postgres"], 20_000, 40),
-    (&["restarts"], 3_000, 10),
-    (&["outages"], 10_000, 20),
-    (&["recovery"], 0, 1),
-    (&["deadlines"], 5_000, 0),
-    (&["spool"], 12_000, 0),
+/// One scenario of `chaos`: how many callbacks, and how often something happens.
+struct Scenario(&'static [&'static str], usize, usize);
+
+/// As `test` plays them.
+const SHORT: [Scenario; 7] = [
+    Scenario(&["kills", "--on", "sqlite"], 8_000, 16),
+    Scenario(&["kills", "--on", "postgres"], 8_000, 16),
+    Scenario(&["restarts"], 1_800, 6),
+    Scenario(&["outages"], 4_000, 8),
+    Scenario(&["recovery"], 0, 1),
+    Scenario(&["deadlines"], 2_500, 0),
+    Scenario(&["spool"], 4_000, 0),
 ];
 
-/// Every scenario, so many times as long. Released, because debugging doubles the time.
-pub(crate) fn chaos(factor: usize) -> anyhow::Result<()> {
-    for (scenario, callbacks, times) in SCENARIOS {
-        let mut play = cargo(&["run", "--quiet", "--release", "-p", "chaos", "--", "play"]);
-        play.args(scenario).args(["--callbacks", &(callbacks * factor).to_string()]);
+/// As `chaos` multiplies them.
+const LONG: [Scenario; 7] = [
+    Scenario(&["kills", "--on", "sqlite"], 20_000, 40),
+    Scenario(&["kills", "--on", "postgres"], 20_000, 40),
+    Scenario(&["restarts"], 3_000, 10),
+    Scenario(&["outages"], 10_000, 20),
+    Scenario(&["recovery"], 0, 1),
+    Scenario(&["deadlines"], 5_000, 0),
+    Scenario(&["spool"], 12_000, 0),
+];
+
+impl Scenario {
+    fn play(&self, profile: &str, factor: usize) -> anyhow::Result<()> {
+        let Scenario(name, callbacks, times) = self;
+        let mut play = cargo(&["run", "--quiet", "--profile", profile, "-p", "chaos", "--", "play"]);
+        play.args(*name).args(["--callbacks", &(callbacks * factor).to_string()]);
         play.args(["--times", &(times * factor).to_string()]);
         play.envs(servers::places(&root().join("target")));
-        step(&scenario.join(" "), play)?;
+        step(&name.join(" "), play)
     }
-    Ok(())
+}
+
+/// Every scenario, so many times as long.
+pub(crate) fn chaos(factor: usize) -> anyhow::Result<()> {
+    LONG.iter().try_for_each(|scenario| scenario.play("release", factor))
+}
+
+/// Every proof in its long form, so many times as long.
+pub(crate) fn prove(factor: usize) -> anyhow::Result<()> {
+    let times = u64::try_from(factor)?;
+    model(2, 3)?;
+    month(2_000 * factor)?;
+    chaos(factor)?;
+    kill(300 * times)?;
+    power_cuts(300 * times)?;
+    fuzz::run(60 * times, None)
+}
+
+/// A merchant's month with so many payments on each database.
+fn month(payments: usize) -> anyhow::Result<()> {
+    let package = ["test", "--release", "-p", "mpesa-callbacks-tests", "--test", "integration"];
+    let mut month = cargo(&[&package[..], &["--", "--nocapture", "merchant_month"]].concat());
+    month.env("PAYMENTS", payments.to_string()).envs(servers::places(&root().join("target")));
+    step("a merchant's month", month)
 }
 
 pub(crate) fn power_cuts(cuts: u64) -> anyhow::Result<()> {
@@ -122,10 +161,17 @@ pub(crate) fn root() -> &'static Path {
 }
 
 pub(crate) fn step(name: &str, mut command: Command) -> anyhow::Result<()> {
+    part(name, || {
+        let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
+        ensure!(status.success(), "{name}: {command:?} failed");
+        Ok(())
+    })
+}
+
+fn part(name: &str, run: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
     println!("\n── {name}");
     let began = Instant::now();
-    let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
-    ensure!(status.success(), "{name}: {command:?} failed");
+    run()?;
     println!("── {name}: passed in {} s", began.elapsed().as_secs());
     Ok(())
 }

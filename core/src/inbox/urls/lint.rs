@@ -41,7 +41,7 @@ pub enum UrlFinding {
     /// It contains a word that Safaricom rejects in URLs.
     #[error("it spells `{word}`: Safaricom rejects URLs with that word, in any case")]
     ForbiddenWord {
-        /// The rejected word.
+        /// The word, as Safaricom lists it.
         word: &'static str,
     },
     /// It contains a user name, a query or a fragment, which callback URLs cannot have.
@@ -50,7 +50,7 @@ pub enum UrlFinding {
         /// "a user name", "a query" or "a fragment".
         part: &'static str,
     },
-    /// It is long.
+    /// The URL is longer than 255 characters.
     #[error("it has {length} characters; use at most {most}")]
     TooLong {
         /// Its length in characters.
@@ -98,7 +98,7 @@ const PUBLIC_TESTERS: [&str; 24] = [
 const PRIVATE_NAMES: [&str; 11] =
     ["localhost", "local", "internal", "intranet", "lan", "home", "corp", "home.arpa", "test", "example", "invalid"];
 
-/// Returns what Daraja may reject about a callback URL; usually nothing.
+/// Returns everything that Daraja may reject about a callback URL; empty for a good one.
 ///
 /// ```
 /// use mpesa_callbacks_core::{Environment, UrlFinding, lint_url};
@@ -161,7 +161,8 @@ fn is_public(host: &str) -> bool {
     }
 }
 
-/// A name with a dot that is not for private use. A name that ends in a number is an address.
+/// Whether this is a name with a dot that is not for private use. A name that ends in a number is an
+/// address.
 fn is_public_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     let Some((_, last)) = name.rsplit_once('.') else { return false };
@@ -174,7 +175,7 @@ fn is_below(name: &str, domain: &str) -> bool {
     name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-/// Everything that the IANA registry of special addresses does not call globally reachable.
+/// Returns everything that the IANA registry of special addresses does not call globally reachable.
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     !(address.is_private()

@@ -47,13 +47,13 @@ pub enum UrlError {
     /// No handler of this inbox takes the kind.
     #[error("there is no handler for `{kind}`")]
     NotHandled {
-        /// The kind that was asked for.
+        /// The requested kind.
         kind: Kind,
     },
     /// The URL of this kind is registered once, and cannot carry a reference.
     #[error("the URL of `{kind}` is registered once and not sent with each request, so it cannot contain a reference")]
     RegisteredOnce {
-        /// The kind that was asked for.
+        /// The requested kind.
         kind: Kind,
     },
     /// The reference is empty, or too long for a URL.
@@ -115,7 +115,7 @@ impl Urls {
         Urls { engine, base: base.trim_end_matches('/').to_owned(), lifetime: DEFAULT_LIFETIME }
     }
 
-    /// Logs what Daraja may reject about the URLs below this base.
+    /// Logs everything that Daraja may reject about the URLs below this base.
     pub(crate) fn warn_about(engine: &Arc<Engine>, base: &str) {
         Urls::new(engine.clone(), base).warn();
     }
@@ -139,7 +139,7 @@ impl Urls {
         self
     }
 
-    /// All kinds with a URL, and their URLs with the secret.
+    /// Returns all kinds with a URL, and their URLs with the secret.
     pub fn iter(&self) -> impl Iterator<Item = (&Kind, CallbackUrl)> {
         let urls = self.engine.receiver.routes.iter().filter(|route| route.path.is_some());
         urls.filter_map(|route| Some((&route.kind, self.url(&route.kind).ok()?)))
@@ -154,8 +154,8 @@ impl Urls {
     }
 
     /// Returns a URL of this kind for one payment. It contains the reference, which
-    /// `ctx.reference()` returns in the handler, and a signed token instead of the secret. Somebody
-    /// who learns it can forge a callback of this payment only, until it expires.
+    /// `ctx.reference()` returns in the handler, and a signed token instead of the secret. A person
+    /// with the URL can forge a callback of this payment only, until it expires.
     ///
     /// The reference is signed, not encrypted: keep names and phone numbers out of it.
     ///
@@ -191,7 +191,7 @@ impl Urls {
         Ok(CallbackUrl(format!("{}/{segment}{path}", self.base)))
     }
 
-    /// What Daraja may reject, per kind.
+    /// Returns everything that Daraja may reject, per kind.
     fn findings(&self) -> impl Iterator<Item = (Kind, Vec<UrlFinding>)> {
         let lint = |(kind, url): (&Kind, CallbackUrl)| (kind.clone(), lint_url(url.as_str(), self.engine.environment));
         self.iter().map(lint).filter(|(_, findings)| !findings.is_empty())
@@ -211,12 +211,12 @@ impl fmt::Debug for Urls {
 }
 
 impl CallbackUrl {
-    /// The URL as text.
+    /// Returns the URL as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The URL as text, owned.
+    /// Returns the URL as text, owned.
     pub fn into_string(self) -> String {
         self.0
     }

@@ -1,7 +1,7 @@
 //! Looking again for callbacks and expectations that were recorded at the same moment.
 //!
 //! Each is compared with the other right after it was recorded. If that comparison fails, or the
-//! process ends before it, neither has seen the other. The maintenance then compares what arrived
+//! process ends before it, neither has seen the other. The maintenance then compares the callbacks
 //! since.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,12 +24,12 @@ pub(crate) enum Since {
 }
 
 impl LookAgain {
-    /// At the start: nobody knows how the previous process ended.
+    /// At the start: it is not known how the previous process ended.
     pub(crate) fn new() -> LookAgain {
         LookAgain(Mutex::new(Since::Start))
     }
 
-    /// The comparison of a batch failed, or nobody knows whether it was recorded.
+    /// The comparison of a batch failed, or it is unknown whether it was recorded.
     pub(crate) fn since(&self, oldest: Option<SystemTime>) {
         if let Some(oldest) = oldest {
             self.put_back(Since::Time(oldest));

@@ -7,12 +7,12 @@ use crate::store::{Entry, Filter, Lookup, State, Store, StoreError, Verdict};
 /// Maximum number of callbacks that are read per reference; there are a few.
 const MAX_PER_REFERENCE: usize = 1000;
 
-/// Reads from the stored callbacks what became of a request.
+/// Reads the outcome of a request from the stored callbacks.
 #[derive(Clone, Copy)]
 pub(crate) struct Answers<'a>(pub(crate) &'a dyn Store);
 
 impl Answers<'_> {
-    /// Whether a callback with a definite outcome answers this expectation.
+    /// Returns whether a callback with a definite outcome answers this expectation.
     pub(crate) async fn is_answered(&self, expected: &Expectation) -> Result<bool, StoreError> {
         Ok(self.candidates(expected).await?.iter().any(tells_the_outcome))
     }
@@ -34,12 +34,12 @@ impl Answers<'_> {
         Ok(candidates)
     }
 
-    /// Daraja's latest id of the request.
+    /// Returns Daraja's latest id of the request.
     pub(crate) async fn id_of(&self, expected: &Expectation) -> Result<Option<Sensitive>, StoreError> {
         Ok(self.ids_of(expected).await?.into_iter().next())
     }
 
-    /// Newest first.
+    /// Returns Daraja's ids of the request, newest first.
     async fn ids_of(&self, expected: &Expectation) -> Result<Vec<Sensitive>, StoreError> {
         let filter =
             Filter::default().kind(Kind::Overdue).reference(expected.reference.as_str()).limit(MAX_PER_REFERENCE);
@@ -49,7 +49,7 @@ impl Answers<'_> {
     }
 }
 
-/// Whether a callback settles the question: not while it is held, and not with an unknown
+/// Returns whether a callback settles the question: not while it is held, and not with an unknown
 /// outcome.
 pub(crate) fn tells_the_outcome(entry: &Entry) -> bool {
     let was_taken = entry.verdict.is_news() || entry.attempts > 0;

@@ -1,4 +1,4 @@
-//! What was asked for: the stored expectations that concern a batch.
+//! The stored expectations that concern a batch.
 
 use std::collections::HashMap;
 
@@ -9,13 +9,13 @@ use crate::store::{Delivery, Disposition, Lookup, Store, StoreError, Verdict};
 /// Why a callback is held for which nothing was expected.
 pub(crate) const UNEXPECTED: &str = "nothing was expected";
 
-/// Whether a delivery may answer an expectation.
+/// Returns whether a delivery may answer an expectation.
 pub(super) fn can_be_judged(delivery: &Delivery) -> bool {
     delivery.kind.can_be_expected() && matches!(delivery.disposition, Disposition::Handle | Disposition::Noted)
 }
 
-/// The lookup keys of the expectations that this delivery may answer: by its reference or account,
-/// and by Daraja's id.
+/// Returns the lookup keys of the expectations that this delivery may answer: by its reference or
+/// account, and by Daraja's id.
 pub(crate) fn names(delivery: &Delivery) -> Vec<Sensitive> {
     let kind = &delivery.kind;
     let reference = match kind {
@@ -61,8 +61,8 @@ impl Asked {
         Ok(asked)
     }
 
-    /// Whether Daraja gave the request other ids. The id of a C2B confirmation is its receipt,
-    /// which is not known before.
+    /// Returns whether Daraja gave the request other ids. The id of a C2B confirmation is its
+    /// receipt, which is not known before.
     pub(crate) fn is_another_id(&self, delivery: &Delivery, expected: &Expectation) -> bool {
         let name = Expectation::key_of_ids(&delivery.kind, expected.reference.as_str());
         !delivery.kind.is_registered_once()

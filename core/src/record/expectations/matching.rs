@@ -21,7 +21,7 @@ const PAID_BEFORE: &str = "another callback has already paid its request";
 pub(crate) struct Expecting {
     /// Kinds whose unexpected successes are held.
     pub(crate) required: Vec<Kind>,
-    /// What must be compared again.
+    /// The callbacks that must be compared again.
     pub(crate) look_again: Arc<LookAgain>,
 }
 

@@ -1,4 +1,4 @@
-//! Comparing callbacks with what the application asked for.
+//! Comparing callbacks with expectations.
 //!
 //! An expectation is a row of kind `overdue` that is due when its timeout is over. It is found by
 //! its reference and, once Daraja's id is known, by that id, which is a second row. Whether it was

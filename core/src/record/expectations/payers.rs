@@ -1,4 +1,4 @@
-//! Who has paid a request: one callback may, another is a conflict.
+//! Payers of a request: one callback may pay it, another is a conflict.
 
 use std::collections::HashMap;
 
@@ -39,7 +39,7 @@ impl Paid {
         Ok(Paid(paid))
     }
 
-    /// Whether another callback paid the request. If not, records this one as the payer.
+    /// Returns whether another callback paid the request. If not, records this one as the payer.
     pub(super) fn is_second(&mut self, delivery: &Delivery, expected: &Expectation) -> bool {
         if !delivery.facts.is_success || delivery.kind.is_registered_once() {
             return false;
@@ -93,7 +93,8 @@ pub(super) async fn report_second_payers(
     Ok(())
 }
 
-/// Whether a callback has paid, and was taken: not while it is held, and not if it was dismissed.
+/// Returns whether a callback has paid, and was taken: not while it is held, and not if it was
+/// dismissed.
 fn was_paid_by(entry: &Entry) -> bool {
     let was_taken = entry.state != State::Held && !(entry.state == State::Done && entry.error.is_some());
     entry.outcome == Some(Outcome::Success) && entry.verdict.is_news() && was_taken

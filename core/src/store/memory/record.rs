@@ -1,4 +1,4 @@
-//! Recording.
+//! Recording deliveries in memory.
 
 use std::time::{Duration, SystemTime};
 
@@ -116,7 +116,7 @@ impl Rows {
         same.entry.decision.clone()
     }
 
-    /// The first callback of this kind with the receipt and another key.
+    /// Returns the first callback of this kind with the receipt and another key.
     fn who_told_receipt(&self, delivery: &Delivery) -> Option<CallbackId> {
         let receipt = delivery.receipt.as_deref().filter(|_| !delivery.kind.is_payment())?;
         if matches!(delivery.disposition, Disposition::Quarantine(_)) {

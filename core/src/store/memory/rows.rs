@@ -44,8 +44,8 @@ pub(super) struct Row {
     pub(super) lease_until: Option<SystemTime>,
 }
 
-/// The replacement of a purged key, receipt or digest. A database uses a keyed HMAC, because it can
-/// be stolen; memory needs no key.
+/// Returns the replacement of a purged key, receipt or digest. A database uses a keyed HMAC,
+/// because it can be stolen; memory needs no key.
 pub(super) fn hidden(text: &[u8]) -> Digest {
     Digest::of(&[b"purged:", text].concat())
 }
@@ -68,7 +68,7 @@ impl Rows {
         ids.iter().filter_map(|id| self.rows.get(id)).map(|row| &**row).collect()
     }
 
-    /// The other callbacks with the same receipt.
+    /// Returns the other callbacks with the same receipt.
     pub(super) fn related(&self, entry: &Entry) -> Vec<RelatedCallback> {
         let Some(receipt) = &entry.receipt else { return Vec::new() };
         let is_related =

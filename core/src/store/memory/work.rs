@@ -53,7 +53,7 @@ impl Rows {
         claimed
     }
 
-    /// The first due callback of the claimed kinds.
+    /// Returns the first due callback of the claimed kinds.
     fn next_due(&mut self, claim: &Claim<'_>, now: SystemTime) -> Option<CallbackId> {
         loop {
             let lanes = claim.lane.takes_from().iter();
@@ -124,7 +124,7 @@ impl Rows {
         Some(claimed)
     }
 
-    /// The row that runs under this lease.
+    /// Returns the row that runs under this lease.
     fn held(&mut self, lease: Lease) -> Option<&mut Row> {
         let row = self.rows.get_mut(&lease.id)?;
         (row.entry.state == State::Running && row.fence == lease.fence).then_some(row)
@@ -161,7 +161,7 @@ impl Rows {
         SettleResult::Written
     }
 
-    /// Whether this settlement was written before.
+    /// Returns whether this settlement was written before.
     fn was_settled(&self, settlement: &Settlement) -> bool {
         let end = settlement.completion.state();
         let row = self.rows.get(&settlement.lease.id).filter(|row| row.fence == settlement.lease.fence);

@@ -1,4 +1,4 @@
-//! Payments to customers.
+//! Results of payments to customers.
 
 use std::borrow::Cow;
 
@@ -13,21 +13,26 @@ use crate::{Amount, DarajaTime, Kind, Outcome, Parameters, ParseError, Party, Ra
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct B2cResult {
-    /// Codes and ids.
+    /// `ResultType`, `ResultCode`, `ResultDesc`, and the ids of the request.
     pub header: ResultHeader,
-    /// `TransactionAmount`, in KES.
+    /// `TransactionAmount`: the amount that was sent, in KES; missing in
+    /// failures.
     pub amount: Option<Amount>,
-    /// `TransactionReceipt`.
+    /// `TransactionReceipt`: the receipt of the payment. Use
+    /// [`receipt`](Self::receipt), which also knows the other places of it.
     pub transaction_receipt: Option<String>,
-    /// Recipient, `ReceiverPartyPublicName`.
+    /// `ReceiverPartyPublicName`: the phone number and name of the recipient.
     pub receiver: Option<Party>,
     /// Time of the payment, `TransactionCompletedDateTime`.
     pub completed: Option<DarajaTime>,
-    /// `B2CUtilityAccountAvailableFunds`.
+    /// `B2CUtilityAccountAvailableFunds`: balance of the utility account after
+    /// the payment, in KES. B2C payments are taken from it.
     pub utility_account_funds: Option<Amount>,
-    /// `B2CWorkingAccountAvailableFunds`.
+    /// `B2CWorkingAccountAvailableFunds`: balance of the working account after
+    /// the payment, in KES.
     pub working_account_funds: Option<Amount>,
-    /// `B2CChargesPaidAccountAvailableFunds`; negative.
+    /// `B2CChargesPaidAccountAvailableFunds`: balance of the account for
+    /// charges after the payment, in KES. It is zero or negative.
     pub charges_paid_account_funds: Option<Amount>,
     /// Whether the recipient is registered with M-Pesa, `B2CRecipientIsRegisteredCustomer`.
     pub recipient_is_registered: Option<bool>,
@@ -57,12 +62,12 @@ impl B2cResult {
         })
     }
 
-    /// Outcome of the payment. See [`ResultCode::outcome`](crate::ResultCode::outcome).
+    /// Returns the outcome of the payment. See [`ResultCode::outcome`](crate::ResultCode::outcome).
     pub fn outcome(&self) -> Outcome {
         self.code_outcome()
     }
 
-    /// M-Pesa's receipt, if the payment was carried out.
+    /// Returns M-Pesa's receipt, if the payment was carried out.
     pub fn receipt(&self) -> Option<&str> {
         self.transaction_receipt.as_deref().or(self.header.receipt()).filter(|_| self.outcome().is_success())
     }

@@ -13,7 +13,7 @@ use crate::{AccountBalance, DarajaTime, Kind, Outcome, Parameters, ParseError, R
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BalanceResult {
-    /// Codes and ids.
+    /// `ResultType`, `ResultCode`, `ResultDesc`, and the ids of the request.
     pub header: ResultHeader,
     /// Balances per account, `AccountBalance`.
     pub accounts: Vec<AccountBalance>,
@@ -35,12 +35,12 @@ impl BalanceResult {
         })
     }
 
-    /// Outcome of the query. See [`ResultCode::outcome`](crate::ResultCode::outcome).
+    /// Returns the outcome of the query. See [`ResultCode::outcome`](crate::ResultCode::outcome).
     pub fn outcome(&self) -> Outcome {
         self.code_outcome()
     }
 
-    /// The account of this name, `Working Account` for example.
+    /// Returns the account of this name, `Working Account` for example.
     pub fn account(&self, name: &str) -> Option<&AccountBalance> {
         self.accounts.iter().find(|account| account.name == name)
     }

@@ -19,27 +19,32 @@ macro_rules! business_result {
         #[derive(Clone, Debug, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct $name {
-            /// Codes and ids.
+            /// `ResultType`, `ResultCode`, `ResultDesc`, and the ids of the
+            /// request.
             pub header: ResultHeader,
             /// `Amount`, in KES; real disbursements of 2021 do not contain it.
             pub amount: Option<Amount>,
-            /// `Currency`: `KES`.
+            /// `Currency`: always `KES` in the samples.
             pub currency: Option<String>,
             /// Time, `TransCompletedTime`; for failures `BOCompletedTime`.
             pub completed: Option<DarajaTime>,
             /// Recipient, `ReceiverPartyPublicName` or `CreditPartyPublicName`.
             pub receiver: Option<Party>,
-            /// Payer, `DebitPartyPublicName`.
+            /// `DebitPartyPublicName`: the number and name of the paying
+            /// business.
             pub payer: Option<Party>,
-            /// Cost, `DebitPartyCharges`.
+            /// `DebitPartyCharges`: the charges that the payer paid, by kind of
+            /// charge.
             pub charges: Vec<Charge>,
             /// Balances of the paying account afterwards, `DebitPartyAffectedAccountBalance`.
             pub affected_accounts: Vec<AccountBalance>,
             /// Balances of the paid account afterwards, `CreditAccountBalance`.
             pub credit_accounts: Vec<AccountBalance>,
-            /// `DebitAccountBalance` or `DebitAccountCurrentBalance`.
+            /// `DebitAccountBalance` or `DebitAccountCurrentBalance`: balance
+            /// of the paying account afterwards.
             pub debit_account_balance: Option<BalanceAmount>,
-            /// `InitiatorAccountCurrentBalance`.
+            /// `InitiatorAccountCurrentBalance`: balance of the account of the
+            /// initiator afterwards.
             pub initiator_account_balance: Option<BalanceAmount>,
             /// The body as JSON. `BillReferenceNumber` and `Occasion` are in
             /// [`reference_data`](Self::reference_data).

@@ -18,7 +18,7 @@ macro_rules! result_payload {
                 $name::from_parts(ResultHeader::read(envelope)?, &super::parameters(envelope)?, raw)
             }
 
-            /// Explanation of the result code; `None` for an unlisted code.
+            /// Returns the explanation of the result code; `None` for an unlisted code.
             pub fn code_info(&self) -> Option<&'static ResultCodeInfo> {
                 self.header.result_code.as_ref()?.code_info(&$kind)
             }
@@ -51,13 +51,13 @@ macro_rules! result_payload {
 macro_rules! transaction_result {
     ($name:ident) => {
         impl $name {
-            /// Outcome of the transaction. See
+            /// Returns the outcome of the transaction. See
             /// [`ResultCode::outcome`](crate::ResultCode::outcome).
             pub fn outcome(&self) -> Outcome {
                 self.code_outcome()
             }
 
-            /// M-Pesa's receipt, if the transaction was carried out.
+            /// Returns M-Pesa's receipt, if the transaction was carried out.
             pub fn receipt(&self) -> Option<&str> {
                 self.header.receipt().filter(|_| self.outcome().is_success())
             }
@@ -85,7 +85,7 @@ pub struct ResultHeader {
     pub result_type: Option<String>,
     /// `ResultCode`: a number or text, not always digits. 0 is success.
     pub result_code: Option<ResultCode>,
-    /// `ResultDesc`, for people.
+    /// `ResultDesc`: a description for people. Its wording is not stable.
     pub result_desc: Option<String>,
     /// `OriginatorConversationID`: the key, if it is there. In B2C version 3 the merchant chooses
     /// it.
@@ -111,23 +111,23 @@ impl ResultHeader {
         Ok(header)
     }
 
-    /// Idempotency key: the originator's conversation id, else M-Pesa's.
+    /// Returns the idempotency key: the originator's conversation id, else M-Pesa's.
     pub fn key(&self) -> Option<&str> {
         self.originator_conversation_id.as_deref().or(self.conversation_id.as_deref())
     }
 
-    /// The transaction id, unless it is a placeholder (`OAK0000000`).
+    /// Returns the transaction id, unless it is a placeholder (`OAK0000000`).
     pub fn receipt(&self) -> Option<&str> {
         self.transaction_id.as_deref().filter(|id| !id.ends_with("0000000"))
     }
 }
 
-/// The object with the result: `Result`, or the body itself.
+/// Returns the object with the result: `Result`, or the body itself.
 pub(super) fn envelope<'d, 'a>(root: Object<'d, 'a>) -> Result<Object<'d, 'a>, ParseError> {
     Ok(root.object("Result")?.unwrap_or(root))
 }
 
-/// The members with result parameters; one sample swaps the two names.
+/// Returns the members with result parameters; one sample swaps the two names.
 fn parameters<'a>(envelope: Object<'_, 'a>) -> Result<Entries<'a>, ParseError> {
     match envelope.member("ResultParameters")? {
         Some(node) => Entries::gather(Some(node)),

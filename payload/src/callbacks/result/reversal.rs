@@ -1,4 +1,4 @@
-//! Reversals.
+//! Results of reversals.
 
 use std::borrow::Cow;
 
@@ -15,19 +15,19 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReversalResult {
-    /// Codes and ids.
+    /// `ResultType`, `ResultCode`, `ResultDesc`, and the ids of the request.
     pub header: ResultHeader,
     /// Returned amount, `Amount`, in KES.
     pub amount: Option<Amount>,
     /// Cost, `Charge`, in KES.
     pub charge: Option<Amount>,
-    /// Time, `TransCompletedTime`.
+    /// `TransCompletedTime`: the time of the reversal, Africa/Nairobi.
     pub completed: Option<DarajaTime>,
     /// Receipt of the reversed transaction, `OriginalTransactionID`.
     pub original_transaction_id: Option<String>,
-    /// Who received the money, `CreditPartyPublicName`.
+    /// `CreditPartyPublicName`: the party that received the money.
     pub credit_party: Option<Party>,
-    /// Who returned the money, `DebitPartyPublicName`.
+    /// `DebitPartyPublicName`: the party that returned the money.
     pub debit_party: Option<Party>,
     /// Balances of the returning account afterwards, `DebitAccountBalance`.
     pub debit_accounts: Vec<AccountBalance>,

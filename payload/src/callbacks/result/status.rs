@@ -35,15 +35,18 @@ pub struct StatusResult {
     pub debit_party: Option<Party>,
     /// Recipient: `CreditPartyName`, or the second `DebitPartyName`, as in the official sample.
     pub credit_party: Option<Party>,
-    /// `DebitAccountType`: `Utility Account`, `MMF Account For Customer`, …
+    /// `DebitAccountType`: the kind of account that paid, `Utility Account` or
+    /// `MMF Account For Customer` for example.
     pub debit_account_type: Option<String>,
-    /// `ReasonType`: `Pay Bill Online`, `Business Payment to Customer via API`, …
+    /// `ReasonType`: the kind of transaction, `Pay Bill Online` or `Business
+    /// Payment to Customer via API` for example.
     pub reason_type: Option<String>,
     /// `TransactionReason`; nearly always without a value.
     pub transaction_reason: Option<Sensitive>,
-    /// `DebitPartyCharges`.
+    /// `DebitPartyCharges`: the charges that the payer paid, by kind of charge.
     pub debit_charges: Vec<Charge>,
-    /// `CreditPartyCharges`.
+    /// `CreditPartyCharges`: the charges that the recipient paid, by kind of
+    /// charge.
     pub credit_charges: Vec<Charge>,
     /// Conversation id of the transaction, not of the query.
     pub transaction_conversation_id: Option<String>,
@@ -87,7 +90,7 @@ impl StatusResult {
         })
     }
 
-    /// Outcome of the queried transaction. A failed query says nothing about it.
+    /// Returns the outcome of the queried transaction. A failed query leaves it unknown.
     pub fn outcome(&self) -> Outcome {
         if !self.code_outcome().is_success() {
             return Outcome::Unknown;

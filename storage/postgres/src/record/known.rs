@@ -86,8 +86,8 @@ pub(super) async fn look(connection: &mut PgConnection, schema: &Schema, names: 
     earlier.collect()
 }
 
-/// The same, locked until the transaction ends. Also locks the owners of receipts, so that callbacks
-/// that contradict them are judged one after the other.
+/// Returns the same, locked until the transaction ends. Also locks the owners of receipts, so that
+/// callbacks that contradict them are judged one after the other.
 pub(super) async fn look_locked(
     connection: &mut PgConnection,
     schema: &Schema,

@@ -1,11 +1,11 @@
 //! Recording.
 //!
-//! A batch is one transaction of a few statements, whatever its size:
+//! A batch is one transaction of a few statements, at any size:
 //!
 //! 1. Everything that may be new is inserted at once, in the order of keys. Unique indexes let one of
 //!    the racing transactions be first.
 //! 2. For the others, the stored rows are read. The same bytes are a duplicate and need no lock.
-//! 3. What is left locks all rows of its key and is judged against them.
+//! 3. The rest locks all rows of its key and is judged against them.
 //!
 //! Locks of callbacks are taken in the order of keys, here and in `purge`, and those of `work` before
 //! them, against deadlocks.
@@ -64,10 +64,10 @@ fn purged_meanwhile() -> sqlx::Error {
     sqlx::Error::Protocol("another process began to purge: record it again".to_owned())
 }
 
-/// What is written last, because it locks rows that others handle.
+/// The rows that are written last, because it locks rows that others handle.
 #[derive(Default)]
 struct Last {
-    /// Repeated deliveries.
+    /// Deliveries of a batch whose row exists: their number per row.
     repeated: Vec<Again>,
     /// Payments with an order, and the first payment of their receipt, which may lack it.
     completing: Vec<(CallbackId, Delivery)>,

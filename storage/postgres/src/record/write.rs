@@ -1,4 +1,4 @@
-//! Writes what was judged.
+//! Writes deliveries with their verdicts.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -22,7 +22,7 @@ pub(super) struct New {
     pub(super) decision: Option<String>,
 }
 
-/// Counts repeated deliveries.
+/// Adds repeated deliveries to the counters of their rows.
 pub(super) async fn repeat(connection: &mut PgConnection, schema: &Schema, repeated: &[Again]) -> sqlx::Result<()> {
     if repeated.is_empty() {
         return Ok(());
@@ -120,7 +120,7 @@ fn small(number: i64) -> i16 {
     i16::try_from(number).unwrap_or(i16::MAX)
 }
 
-/// What an insert must check.
+/// The conditions of an insert.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Beside {
     /// Insert only if nothing is stored under the key, its replacement, or the receipt.

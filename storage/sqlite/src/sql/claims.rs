@@ -27,7 +27,7 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// The lanes and kinds to claim from: one range of the index each.
+    /// Returns the lanes and kinds to claim from: one range of the index each.
     fn places(&self) -> impl Iterator<Item = (i64, &str)> {
         let lanes = self.lane.takes_from().iter();
         lanes.flat_map(|lane| self.kinds.iter().map(|kind| (lane_number(*lane), kind.name())))

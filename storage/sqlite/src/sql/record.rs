@@ -1,4 +1,4 @@
-//! Recording: reads the stored rows of a key and inserts what was judged.
+//! Recording: reads the stored rows of a key and inserts deliveries with their verdict.
 
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::payload::{Digest, Sensitive};

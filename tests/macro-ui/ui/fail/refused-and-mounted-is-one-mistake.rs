@@ -1,4 +1,5 @@
 use mpesa_callbacks::prelude::*;
+use mpesa_callbacks::store::SqliteStore;
 
 struct Shop;
 

@@ -1,6 +1,8 @@
 //! One type of transaction; an alias behind `cfg`s says which.
 
 use mpesa_callbacks::prelude::*;
+use mpesa_callbacks::store::SqliteStore;
+use mpesa_callbacks::transactor::SqlxTransactor;
 
 #[cfg(any())]
 type Tx = NoSuchTransaction;

@@ -15,9 +15,9 @@
 //! | a trailing slash answers 404 | `receiving::only_post_is_taken_and_a_trailing_slash_is_the_same_url` |
 //! | `{"received":true}` as the answer to a validation | `receiving::every_fixture_is_acknowledged_as_its_sender_expects_and_handled_or_kept` |
 //! | 60 MB of body buffered before the refusal | `receiving::a_body_is_bounded_in_size_by_the_bytes_that_come` |
-//! | whole bodies logged | `canary::nothing_private_gets_out`, `access_log` in each of the shops |
+//! | whole bodies logged | `log_redaction::nothing_private_gets_out`, `access_log` in each of the shops |
 //! | the left-most `X-Forwarded-For` is trusted, so that anyone chooses an address | `the_source_is_the_hop_beyond_the_proxies` of `http_tests!`; the property test of `fuzz/checks` |
-//! | a secret with 988 possible values, its check commented out | `starting::a_secret_that_can_be_guessed_does_not_start`, `attacks::without_the_secret_nothing_reaches_the_store` |
+//! | a secret with 988 possible values, its check commented out | `startup::a_secret_that_can_be_guessed_does_not_start`, `attacks::without_the_secret_nothing_reaches_the_store` |
 //! | a "signature" that only has to be there | here |
 //! | the order's id from the query string, the amount never compared | here; `an_order_is_paid_when_all_of_it_came_and_not_before` of the example shop |
 //! | the same request answered differently by each framework | `http_tests!` of `mpesa-callbacks-conformance`, in each adapter |

@@ -55,7 +55,7 @@ async fn a_handler_that_aborts_the_process_is_dead_after_its_attempts_and_alone(
     let mut aborted = 0;
     loop {
         let child = Command::new(std::env::current_exe().unwrap())
-            .args(["child", "--exact"])
+            .args(["process_abort::child", "--exact"])
             .env(DIRECTORY, directory.path())
             .output()
             .unwrap();

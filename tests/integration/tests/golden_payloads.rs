@@ -1,5 +1,5 @@
-//! The real logs and the official samples, field by field. `pinned.txt` was compared with the bodies by hand; when a payload
-//! gets a new field on purpose, `KEEP_PINS=1` writes it anew, to be compared again.
+//! The real logs and the official samples, field by field. `golden_payloads.txt` was compared with the bodies by hand; when a payload
+//! gets a new field on purpose, `KEEP_GOLDEN=1` writes it anew, to be compared again.
 
 use std::fmt::{Display, Write};
 
@@ -264,8 +264,8 @@ fn real_logs_and_official_samples_are_read_field_by_field() {
         count += 1;
     }
     assert!(count >= 45, "{count} are pinned");
-    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pinned.txt");
-    if std::env::var_os("KEEP_PINS").is_some() {
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden_payloads.txt");
+    if std::env::var_os("KEEP_GOLDEN").is_some() {
         std::fs::write(kept, &pins).unwrap();
     }
     let kept = std::fs::read_to_string(kept).unwrap();

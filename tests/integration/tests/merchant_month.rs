@@ -2,7 +2,7 @@
 //! and set back, validations are slow, a URL leaked. At the end every genuine payment was handled once, for its own order and without a
 //! person; what is forged or contradicts is held; nothing else is.
 //!
-//! `PAYMENTS=20000 SEED=7 cargo test -p mpesa-callbacks-tests --release --test month` plays a long one.
+//! `PAYMENTS=20000 SEED=7 cargo test -p mpesa-callbacks-tests --release --test integration merchant_month` plays a long one.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};

@@ -1,0 +1,32 @@
+//! Black-box tests of the whole: one module per theme, one binary.
+
+mod attacks;
+mod authentication_and_urls;
+mod compare_again;
+mod concurrent_deliveries;
+mod corpus;
+mod exactly_once;
+mod expectations;
+mod faults_of_other_sdks;
+mod full_disk;
+mod full_transactor_disk;
+mod golden_payloads;
+mod link_races;
+mod log_redaction;
+mod maintenance;
+mod merchant_month;
+mod observability;
+mod ordinary_days;
+mod payload_properties;
+mod payment_completed;
+mod process_abort;
+mod processing;
+mod public_reports;
+mod receiving;
+mod replicas;
+mod secret_timing;
+mod silent_server;
+mod spool;
+mod startup;
+mod test_kit;
+mod validation;
