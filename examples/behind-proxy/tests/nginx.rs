@@ -1,6 +1,6 @@
 //! The example with a real nginx in front, with the configuration that stands beside it.
 //!
-//! nginx is what `NGINX` names, or the one in `PATH`; without any, the test says so and passes.
+//! Uses the nginx of `NGINX`, or the one in `PATH`; without one, the test prints so and passes.
 
 #![cfg(target_os = "linux")] // the only one on which all of 127.0.0.0/8 is ours
 
@@ -50,7 +50,7 @@ fn nginx(program: &str, directory: &Path, listens: u16, application: u16) -> Run
     run(&mut nginx, listens)
 }
 
-/// Posts from this address of the loopback network, and tells the status.
+/// Posts from this address of the loopback network, and returns the status.
 async fn post(from: [u8; 4], port: u16, path: &str, headers: &str) -> u16 {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from((from, 0))).unwrap();
@@ -85,13 +85,13 @@ async fn behind_nginx_the_source_is_who_spoke_to_nginx() {
     let path = format!("/pay/{SECRET}/stk");
     let forged = "x-forwarded-for: 127.0.0.9\r\nforwarded: for=127.0.0.9\r\n";
 
-    // Through nginx, whoever is listed is welcome, and nobody becomes that by saying so.
+    // Through nginx, listed addresses are accepted, and a client cannot claim one with a header.
     assert_eq!(post(SAFARICOM, front, &path, "").await, 200);
     assert_eq!(post(SAFARICOM, front, &path, "x-forwarded-for: 127.0.0.66\r\n").await, 200);
     assert_eq!(post(SOMEBODY, front, &path, "").await, 403);
     assert_eq!(post(SOMEBODY, front, &path, forged).await, 403);
     assert_eq!(post(SOMEBODY, front, "/pay/wrong/stk", forged).await, 404);
-    // Past nginx, the connection itself says who it is; and nginx never sends without saying for whom.
+    // Past nginx, the client IP is that of the connection; nginx itself always sends the header.
     assert_eq!(post(SOMEBODY, application, &path, forged).await, 403);
     assert_eq!(post(NGINX, application, &path, "").await, 403);
 

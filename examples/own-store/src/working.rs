@@ -32,7 +32,7 @@ pub(crate) async fn claim(
     }
     query.push(")");
     if !claim.handles_payments {
-        // Without those whose payment belongs to a process that handles payments.
+        // Without callbacks whose payment belongs to a process that handles payments.
         query.push(
             " AND (topic IN ('payment', 'payment_completed') OR NOT EXISTS (
                   SELECT 1 FROM partner_event AS p WHERE p.topic = 'payment' AND p.external_id = partner_event.receipt

@@ -1,4 +1,4 @@
-//! What the shop logs, at any level, names nobody and gives no secret away.
+//! The log of the shop contains no personal data and no secret, at any level.
 
 use std::process::Command;
 

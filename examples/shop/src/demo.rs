@@ -192,7 +192,7 @@ async fn settled(inbox: &mpesa_callbacks::Inbox) -> anyhow::Result<()> {
     }
 }
 
-/// Returns what has changed in the inbox.
+/// Returns the changes in the inbox.
 fn became(before: &[Entry], after: &[Entry]) -> String {
     let newest = before.iter().map(|entry| entry.id).max().unwrap_or(CallbackId::from_stored(0));
     let mut news: Vec<String> = after

@@ -72,7 +72,7 @@ impl Shop {
         orders::payout(tx, ctx.key(), "unsure", None).await
     }
 
-    /// A callback is held: `inbox.contradiction` says what it contradicts, `inbox.release` handles it.
+    /// A callback is held: `inbox.contradiction` shows the other callback, `inbox.release` handles it.
     #[on_conflict]
     async fn held(&self, ctx: &CallbackContext) {
         let reason = ctx.error();

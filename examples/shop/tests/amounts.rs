@@ -1,4 +1,4 @@
-//! What came in is compared with what was asked for.
+//! The paid amount is compared with the requested one.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! `kill -9` in the middle of a load, over and over: nothing that was acknowledged is lost, no effect is doubled.
 //!
-//! The journal is the client's: what was sent, and what was acknowledged. `KILLS=1000` makes the run longer; the seed is
+//! The client keeps a journal of deliveries and acknowledgements. `KILLS=1000` makes the run longer; the seed is
 //! printed, and `SEED=…` repeats it.
 
 use std::collections::{HashMap, HashSet};
@@ -20,7 +20,7 @@ const SECRET: &str = "00112233445566778899aabbccddeeff";
 /// Longer than anything here takes, also on a machine that has much else to do.
 const LONG: Duration = Duration::from_mins(5);
 
-/// What the client knows.
+/// The journal of the client.
 #[derive(Default)]
 struct Journal {
     /// Keys that were sent, and whether one of their deliveries was acknowledged.
@@ -65,7 +65,7 @@ fn start(directory: &Path, port: u16) -> Running {
     shop
 }
 
-/// Sends until told to stop, or until the shop is gone.
+/// Sends until `stop` is set, or until the shop has ended.
 fn send(journal: &Journal, port: u16, stop: &AtomicBool, mut random: fastrand::Rng) {
     let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5)));
     let agent = config.http_status_as_error(false).build().new_agent();
@@ -89,7 +89,7 @@ fn send(journal: &Journal, port: u16, stop: &AtomicBool, mut random: fastrand::R
                 }
             }
             Ok(response) => panic!("the shop answered {}", response.status()),
-            // Gone in the middle: nobody knows what became of it.
+            // The connection broke: the result is unknown.
             Err(_) => return,
         }
     }
@@ -140,7 +140,7 @@ async fn check(directory: &Path, journal: &Journal, mut shop: Running) {
         assert!(began.elapsed() < LONG, "after {LONG:?} there is still {depth:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // Asked to stop, it does so in order.
+    // On SIGTERM it shuts down gracefully.
     Command::new("kill").arg(shop.0.id().to_string()).status().unwrap();
     assert!(shop.0.wait().unwrap().success());
 

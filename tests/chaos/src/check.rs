@@ -12,7 +12,7 @@ use crate::deliveries::{Delivery, Meaning};
 use crate::journal::Journal;
 use crate::place::Place;
 
-/// What was found; all but the first two must be 0.
+/// The findings; all but the first two must be 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     /// How many callbacks are there.
@@ -23,7 +23,7 @@ pub struct Findings {
     pub lost: usize,
     /// There, and never sent.
     pub phantom: usize,
-    /// Effects that were made more than once, or of what contradicts.
+    /// Effects that were made more than once, or for a contradiction.
     pub doubled: usize,
     /// Acknowledged, and never taken effect.
     pub unapplied: usize,

@@ -1,15 +1,15 @@
-//! What is sent, in which order.
+//! The deliveries of a run, and their order.
 
 /// One delivery: a callback, in one of three meanings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// Which callback.
     pub number: usize,
-    /// What it says.
+    /// Its content.
     pub meaning: Meaning,
 }
 
-/// What a delivery says.
+/// The content of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
     /// It was paid.
@@ -57,12 +57,12 @@ impl Delivery {
         format!("ws_CO_{number:09}")
     }
 
-    /// The callback whose key this is.
+    /// The callback with this key.
     pub fn number_of(key: &str) -> Option<usize> {
         key.strip_prefix("ws_CO_")?.parse().ok()
     }
 
-    /// The receipt, where there is one: it tells the meanings apart.
+    /// The receipt, if there is one: it distinguishes the contents.
     pub fn receipt(self) -> Option<String> {
         let letter = match self.meaning {
             Meaning::Paid => 'A',

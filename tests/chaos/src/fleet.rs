@@ -16,7 +16,7 @@ use crate::place::Place;
 /// How replicas are started.
 #[derive(Clone, Debug)]
 pub struct Manner {
-    /// Where they keep what they hear.
+    /// Their store.
     pub place: Place,
     /// For how long they have a callback.
     pub lease: Duration,

@@ -8,7 +8,7 @@ use crate::deliveries::Delivery;
 use crate::journal::{Heard, Journal};
 use crate::replica::SECRET;
 
-/// A request whose head the replica has read, and of whose body half was sent.
+/// A request of which the head and half of the body were sent.
 #[derive(Debug)]
 pub struct Half {
     delivery: Delivery,
@@ -25,7 +25,7 @@ impl Half {
     /// and sends half of the body.
     ///
     /// # Errors
-    /// When the replica does not ask for the body.
+    /// When the replica does not read the body.
     pub fn begin(port: u16, delivery: Delivery) -> anyhow::Result<Half> {
         let began = Instant::now();
         let mut connection = BufReader::new(TcpStream::connect((Ipv4Addr::LOCALHOST, port))?);

@@ -1,18 +1,18 @@
-//! What the client knows: what was sent, and what was answered.
+//! The journal of the client: deliveries and responses.
 
 use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::deliveries::Delivery;
 
-/// How often one meaning of one callback was sent, by what was heard.
+/// How often one content of one callback was sent, by response.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sent {
     /// Answered with 200.
     pub acknowledged: u32,
     /// Answered with 503: not acknowledged, and perhaps recorded all the same.
     pub refused: u32,
-    /// Not answered: nobody knows.
+    /// No response: the result is unknown.
     pub unknown: u32,
 }
 
@@ -23,7 +23,7 @@ impl Sent {
     }
 }
 
-/// What was heard.
+/// The response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
     /// A status.
@@ -32,7 +32,7 @@ pub enum Heard {
     Nothing,
 }
 
-/// What the client knows.
+/// The journal of the client.
 #[derive(Debug)]
 pub struct Journal {
     sent: Mutex<Vec<[Sent; 3]>>,
@@ -45,7 +45,7 @@ impl Journal {
         Journal { sent: Mutex::new(vec![[Sent::default(); 3]; callbacks]), latencies: Mutex::default() }
     }
 
-    /// Writes down what was heard of a delivery.
+    /// Writes the response to a delivery into the journal.
     ///
     /// # Panics
     /// When it is a status that no replica may answer.
@@ -63,7 +63,7 @@ impl Journal {
         }
     }
 
-    /// What was sent of each callback, by [meaning](crate::deliveries::Meaning).
+    /// The deliveries of each callback, by [content](crate::deliveries::Meaning).
     pub fn sent(&self) -> Vec<[Sent; 3]> {
         self.sent.lock().expect("nobody panicked").clone()
     }

@@ -1,4 +1,4 @@
-//! Clients that send, and write down what they hear.
+//! Clients that send deliveries and keep the journal.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, sleep};
@@ -21,7 +21,7 @@ pub struct Progress<'a> {
 }
 
 impl Progress<'_> {
-    /// Whether all is sent and heard.
+    /// Whether all is sent and answered.
     pub fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
     }
@@ -39,7 +39,7 @@ impl Progress<'_> {
 /// do so either.
 ///
 /// # Errors
-/// Whatever happens meanwhile.
+/// The disturbance meanwhile.
 ///
 /// # Panics
 /// When a client does.
@@ -62,7 +62,7 @@ pub fn send(
                     loop {
                         let at = next.fetch_add(1, Ordering::Relaxed);
                         let Some(delivery) = deliveries.get(at) else { return };
-                        // Counted from when it was due, so that what waits for the one before counts, too.
+                        // Counted from when it was due, so that waiting for the request before counts, too.
                         let due = match per_second {
                             Some(rate) => began + Duration::from_secs(1) * u32::try_from(at).unwrap_or(u32::MAX) / rate,
                             None => Instant::now(),
@@ -95,7 +95,7 @@ pub fn agent() -> ureq::Agent {
     config.http_status_as_error(false).build().new_agent()
 }
 
-/// Posts to one of the replicas; what was heard, and the body of the answer.
+/// Posts to one of the replicas; returns the result and the body of the response.
 pub fn post(
     fleet: &Fleet,
     agent: &ureq::Agent,

@@ -1,4 +1,4 @@
-//! `cargo run --release -p chaos -- play kills`: see `chaos/src/scenario/mod.rs` for what there is.
+//! `cargo run --release -p chaos -- play kills`: `chaos/src/scenario/mod.rs` lists the scenarios.
 
 use anyhow::Context;
 use chaos::{replica, scenario};

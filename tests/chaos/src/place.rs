@@ -1,4 +1,4 @@
-//! Where replicas keep what they hear, and where their effects are.
+//! The store of the replicas, and the database of their effects.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ pub enum Kept {
     Postgres,
 }
 
-/// Where replicas keep what they hear, and where their effects are.
+/// The store of the replicas, and the database of their effects.
 #[derive(Clone, Debug)]
 pub enum Place {
     /// Two files in this directory.
@@ -26,7 +26,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// How a replica is told.
+    /// Its form as an argument of a replica.
     pub fn argument(&self) -> String {
         match self {
             Place::Sqlite(directory) => directory.display().to_string(),
@@ -34,7 +34,7 @@ impl Place {
         }
     }
 
-    /// What a replica is told.
+    /// The arguments of a replica.
     pub fn parse(argument: &str) -> Place {
         match argument.starts_with("postgres:") {
             true => Place::Postgres(argument.to_owned()),

@@ -1,4 +1,4 @@
-//! One replica: an application as anybody would write it, whose handlers fail, dawdle and panic now and then.
+//! One replica: an ordinary application whose handlers sometimes fail, are slow or panic.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
@@ -18,10 +18,10 @@ use crate::serving::Framework;
 /// The secret of all replicas.
 pub const SECRET: &str = "00112233445566778899aabbccddeeff";
 
-/// What a replica is told.
+/// The arguments of a replica.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
-    /// Where it keeps what it hears.
+    /// Its store.
     #[arg(long)]
     pub place: String,
     /// Where it listens, on 127.0.0.1.
@@ -33,7 +33,7 @@ pub struct Options {
     /// Where callbacks go while the store is away.
     #[arg(long)]
     pub spool: Option<PathBuf>,
-    /// Handlers do what they should, at once.
+    /// Handlers succeed at once.
     #[arg(long)]
     pub good: bool,
     /// Handlers never end.
@@ -47,7 +47,7 @@ pub struct Options {
     pub framework: Framework,
 }
 
-/// What handlers do beside their work.
+/// How handlers misbehave.
 #[derive(Clone, Copy, Debug)]
 struct Mood {
     lease: Duration,
@@ -102,7 +102,7 @@ pub fn thinks(trans_id: &str) -> Duration {
     Duration::from_millis(trans_id.bytes().map(u64::from).sum::<u64>() * 7 % 50 * 100)
 }
 
-/// Books what a receipt brought; the same in every release.
+/// Records the money of a receipt; the same in every version.
 async fn book_on_sqlite(tx: &mut SqliteTx, receipt: &str) -> Result<(), Trouble> {
     let write = sqlx::query("INSERT INTO effect (receipt) VALUES (?)").bind(receipt);
     write.execute(&mut **tx).await.map(drop).map_err(Trouble::Database)
@@ -176,7 +176,7 @@ impl PaymentsOnPostgres {
     }
 }
 
-/// A clock that somebody sets, an hour forth and back, every few seconds. Leases are the store's, and go by its own.
+/// A clock that is set an hour forth and back every few seconds. Leases use the clock of the store.
 #[derive(Debug)]
 struct Unsteady;
 
@@ -192,7 +192,7 @@ impl Clock for Unsteady {
     }
 }
 
-/// Runs until it is told to stop, or is not asked.
+/// Runs until SIGTERM, or until it is killed.
 ///
 /// # Errors
 /// When it cannot start.

@@ -1,4 +1,4 @@
-//! The journal sees what is wrong.
+//! The journal detects every fault.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -46,7 +46,7 @@ async fn whatever_is_lost_doubled_or_made_up_is_found() {
     assert_eq!(judged().await, Findings { lost: 1, doubled: 1, ..clean });
     spoil("DELETE FROM effect WHERE receipt = ?", usual(1)).await;
     assert_eq!(judged().await, Findings { lost: 1, doubled: 1, unapplied: 1, ..clean });
-    // What was never sent.
+    // A callback that was never sent.
     spoil("INSERT INTO effect (receipt) VALUES (?)", Some(Delivery { number: 201, meaning: Meaning::Paid })).await;
     assert_eq!(judged().await, Findings { lost: 1, doubled: 2, unapplied: 1, ..clean });
     // A row that was counted more often than it was sent.

@@ -19,7 +19,7 @@ pub fn attribute(text: &[u8]) {
 }
 
 fn expand(arguments: &str, item: &str) {
-    // What is nested deeper than any program is refused by the compiler before a macro sees it.
+    // The compiler refuses deeper nesting before a macro sees it.
     if item.bytes().filter(|byte| b"([{<&*-!".contains(byte)).count() > 100 {
         return;
     }

@@ -22,7 +22,7 @@ pub fn forwarded(data: &[u8]) {
     assert_eq!(source(header, proxies, &lines), slowly(header, proxies, &lines), "{header:?} {proxies:?}");
 }
 
-/// What the library says.
+/// The result of the library.
 pub fn source(header: ForwardedHeader, proxies: Proxies, lines: &[&[u8]]) -> Result<IpAddr, ClientIpError> {
     let trusted = match proxies {
         Proxies::Network => TrustedProxies::addresses(["10.0.0.0/8"]),
@@ -31,7 +31,7 @@ pub fn source(header: ForwardedHeader, proxies: Proxies, lines: &[&[u8]]) -> Res
     trusted.header(header).client_ip(Some(Ipv4Addr::new(10, 0, 0, 1).into()), lines)
 }
 
-/// What the rules say, one character after the other, with everything read before anything is decided.
+/// The rules, implemented character by character: everything is read before anything is decided.
 pub fn slowly(header: ForwardedHeader, proxies: Proxies, lines: &[&[u8]]) -> Result<IpAddr, ClientIpError> {
     let mut elements: Vec<Vec<u8>> = Vec::new();
     for line in lines.iter().rev() {
@@ -78,7 +78,7 @@ pub fn slowly(header: ForwardedHeader, proxies: Proxies, lines: &[&[u8]]) -> Res
     }
 }
 
-/// What the pairs of an element say it is for, once.
+/// The `for` of an element, which may occur once.
 fn pairs(element: &str) -> Option<String> {
     let letters: Vec<char> = element.chars().collect();
     let is_token = |letter: char| letter.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(letter);

@@ -1,4 +1,4 @@
-//! What must hold of any input, as functions that panic when it does not.
+//! Properties of any input, as functions that panic if one does not hold.
 //!
 //! The tests run them on all that is known; `cargo xtask fuzz` runs them under libFuzzer (`fuzz/targets`), on what nobody
 //! has thought of.

@@ -19,7 +19,7 @@ pub fn body(body: &[u8]) {
     }
 }
 
-/// A body out of which credentials are struck: JSON stays JSON and keeps its shape, and what has no such name in it stays as it was.
+/// Striking credentials: JSON stays JSON of the same shape, and a body without such a name is unchanged.
 pub fn striking(body: &[u8]) {
     let struck = strike_credentials(body);
     let Ok(before) = serde_json::from_slice::<Value>(body) else { return };
@@ -71,7 +71,7 @@ pub fn amount(text: &[u8]) {
             assert_eq!(amount.cents(), cents, "{text}");
         }
         (Err(_), Some(_)) => panic!("`{text}` is an amount"),
-        // Exponents, and more digits than by hand: whatever it is, it is written and read back.
+        // Exponents and many digits: any amount is written and parsed back.
         (Ok(_), None) => assert!(text.contains(['e', 'E', '.', ',']), "`{text}` is no amount"),
         (Err(_), None) => {}
     }

@@ -48,12 +48,12 @@ static SERVER: LazyLock<(Runtime, Inbox, String)> = LazyLock::new(|| {
     (runtime, inbox, token)
 });
 
-/// A token that is good for a push: what a damaged one is made of.
+/// A valid token for a push, to be damaged.
 pub fn good() -> &'static str {
     &SERVER.2
 }
 
-/// Any text in the place of the secret: only the secret and what was minted open anything.
+/// Any text in place of the secret: only the secret and minted tokens are accepted.
 pub fn token(segment: &[u8]) {
     let Ok(segment) = std::str::from_utf8(segment) else { return };
     let (runtime, inbox, good) = &*SERVER;
@@ -64,7 +64,7 @@ pub fn token(segment: &[u8]) {
         let opens = first == SECRET && matches!(kind, "stk" | "lipia") || first == good && kind == "stk";
         let url = format!("/{url}");
         let status = runtime.block_on(inbox.receive(Request::new("POST", &url, &|_| Vec::new()), Empty)).status();
-        // What opens is empty: it is kept as it came, or there are too many of them.
+        // An accepted request has an empty body: it is quarantined, or refused because there are too many.
         assert_eq!(status != 404, opens, "{url}: {status}");
     }
 }

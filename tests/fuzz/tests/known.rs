@@ -1,4 +1,4 @@
-//! What must hold of any input, on all that is known, and on what is near it.
+//! Properties of any input, checked on all fixtures and on variations of them.
 
 use std::fs;
 use std::path::Path;
@@ -163,7 +163,7 @@ proptest! {
         prop_assert_eq!(source(header, proxies, &lines), slowly(header, proxies, &lines));
     }
 
-    /// Whatever a client writes, in as many lines as it likes, stands to the left of what the trusted proxies write.
+    /// Anything that a client writes, in any number of lines, is to the left of the trusted proxies' elements.
     #[test]
     fn a_clients_prefix_of_any_length_never_changes_the_verdict(
         header in headers(),
@@ -173,7 +173,7 @@ proptest! {
         prefix in prop_oneof![pieces(), vec(1..=255_u8, 0..4000).prop_map(|bytes| bytes.into_iter().filter(|it| !b"\r\n".contains(it)).collect())],
         same_line in any::<bool>(),
     ) {
-        // What the first trusted proxy appends, and those behind it.
+        // The elements that the first trusted proxy and those behind it append.
         let written = |address: String| if header == ForwardedHeader::Forwarded { format!("for={address};proto=https") } else { address };
         let appended: Vec<_> = std::iter::once(client.to_string())
             .chain((0..inner).map(|hop| format!("10.0.0.{}", hop + 2)))

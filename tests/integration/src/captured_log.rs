@@ -1,4 +1,4 @@
-//! What was logged, as text.
+//! Captured log output, as text.
 
 use std::io::{Result, Write};
 use std::sync::{Arc, Mutex};

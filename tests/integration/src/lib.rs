@@ -1,4 +1,4 @@
-//! What the tests in `tests/` share: an inbox mounted into an axum application, and a store that can be made to fail.
+//! The harness of the tests in `tests/`: an inbox mounted into an axum application, and a store that can be made to fail.
 
 mod body;
 

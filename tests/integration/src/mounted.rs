@@ -25,7 +25,7 @@ pub struct Mounted {
     pub inbox: Inbox,
 }
 
-/// What was answered.
+/// A response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The status.

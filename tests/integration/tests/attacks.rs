@@ -1,4 +1,4 @@
-//! What attackers try: without the secret; with it, ahead of the genuine callback.
+//! Attacks: without the secret; and with it, ahead of the genuine callback.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection, Row};
 use tokio::sync::Semaphore;
 
-/// Handles what tells of money, one at a time, each when it is let.
+/// Handles callbacks that report money, one at a time, each when it is allowed to.
 #[derive(Clone)]
 struct Shop {
     gate: Arc<Semaphore>,
@@ -86,7 +86,7 @@ struct Hostile {
     body: Vec<u8>,
 }
 
-/// Requests by somebody who knows everything but the secret.
+/// Requests of an attacker who knows everything but the secret.
 fn hostile() -> impl Strategy<Value = Hostile> {
     let useless = [tokens(SECRET, true), tokens("ffeeddccbbaa99887766554433221100", false)].concat();
     let first = prop_oneof![
@@ -225,7 +225,7 @@ fn without_the_secret_nothing_reaches_the_store() {
     });
     assert!(before.contains("callback: 1,'stk'"), "{before}");
 
-    // The number changes with every commit of anybody else.
+    // The number changes with every commit of another connection.
     let connection = std::cell::RefCell::new(connection);
     let version = || -> i64 {
         let mut connection = connection.borrow_mut();
@@ -309,7 +309,7 @@ async fn whichever_comes_first_the_genuine_one_is_kept_shown_and_can_be_applied(
             shop.told("conflict", 1).await;
             assert_eq!(shop.handled("conflict"), 1, "{order}: and it is told, once");
 
-            // Somebody looks, and lets it be handled after all.
+            // A person looks at it and releases it.
             let held = of_state(&mounted.inbox, State::Held).await;
             assert!(mounted.inbox.release(held[0]).await.unwrap().is_some());
             mounted.settled().await;
@@ -322,7 +322,7 @@ async fn whichever_comes_first_the_genuine_one_is_kept_shown_and_can_be_applied(
     }
 }
 
-/// Somebody who knows a genuine receipt sends it under an id of their own.
+/// An attacker who knows a genuine receipt sends it under another id.
 #[tokio::test]
 async fn a_receipt_that_was_told_of_under_another_key_is_held_whichever_comes_first() {
     let forged = String::from_utf8(paid_push()).unwrap().replace("ws_CO_191220191020363925", "ws_CO_invented");

@@ -1,4 +1,4 @@
-//! Who may speak: secrets, per-payment URLs, addresses; and the URLs to give to Safaricom.
+//! Authentication: secrets, per-payment URLs, addresses; and the URLs to give to Safaricom.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -98,7 +98,7 @@ async fn two_secrets_are_valid_at_once_and_new_urls_have_the_first() {
     }
     let urls = inbox.urls_at(BASE).unwrap();
     assert_eq!(urls.url(&Kind::Stk).unwrap().as_str(), format!("{BASE}/{SECRET}/stk"));
-    // After the rotation: what was minted under the old secret is still good while that is valid.
+    // After the rotation: tokens of the old secret are valid as long as it is configured.
     let minted = urls.stk_for("order-1").unwrap();
     let rotated = Inbox::builder(Shop::default()).store(MemoryStore::new()).secret(OTHER).secret(SECRET);
     assert_eq!(post(&rotated.start().await.unwrap(), path(&minted), cancelled_push("a")).await, 200);

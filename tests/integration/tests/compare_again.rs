@@ -1,5 +1,5 @@
 //! A callback and its expectation are recorded at the same moment, and the comparison that follows
-//! fails. Money must not stay held until somebody looks.
+//! fails. Money must not stay held until a person looks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ async fn state(mounted: &Mounted) -> State {
     mounted.entries().await.iter().find(|entry| entry.kind == Kind::Stk).expect("the callback").state
 }
 
-/// Two replicas: one receives the callback and cannot compare it again, the other asked for it.
+/// Two replicas: one receives the callback and cannot compare it again, the other has recorded the expectation.
 async fn race() -> (MemoryStore, FlakyStore, Mounted) {
     let inner = MemoryStore::new();
     let flaky = FlakyStore::before(Arc::new(inner.clone()));
@@ -66,7 +66,7 @@ async fn a_callback_is_compared_again_by_the_next_process() {
     until("it is released and handled", async || state(&next).await == State::Done).await;
 }
 
-/// The comparison before recording sees neither of them. Whoever reads the log must learn of it.
+/// The comparison before recording sees neither of them. The log must contain an error.
 #[tokio::test]
 async fn two_payers_at_the_same_moment_are_reported() {
     let log = CapturedLog::default();

@@ -1,4 +1,4 @@
-//! Many at once, and who must not be kept out by them; and what one URL that leaked can do.
+//! Many deliveries at once must not block others; and the limits of one URL that leaked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -105,7 +105,7 @@ async fn a_leaked_url_takes_no_place_of_the_secret() {
     }
 }
 
-/// F8: one that sends much. What is repeated takes no room, and is always taken.
+/// F8: a URL that sends much. Duplicates do not count, and are always accepted.
 #[tokio::test]
 async fn a_leaked_url_stores_little_and_repetitions_are_taken() {
     let shop = Shop::default();
@@ -128,7 +128,7 @@ async fn a_leaked_url_stores_little_and_repetitions_are_taken() {
     }
 }
 
-/// F5: whoever has the URL of a payment cannot pay it under an id that Daraja did not give.
+/// F5: the URL of a payment is not enough to pay it under an id that Daraja did not give.
 #[tokio::test]
 async fn another_id_under_an_identified_reference_contradicts() {
     let shop = Shop::default();
@@ -147,7 +147,7 @@ async fn another_id_under_an_identified_reference_contradicts() {
     assert_eq!(held, [("ws_forged", Verdict::Conflict)]);
 }
 
-/// F14: a contradiction does not keep out who agrees.
+/// F14: a contradiction does not block a callback that agrees.
 #[tokio::test]
 async fn the_genuine_callback_is_first_after_one_that_contradicts_what_was_expected() {
     let shop = Shop::default();
@@ -167,7 +167,7 @@ async fn the_genuine_callback_is_first_after_one_that_contradicts_what_was_expec
     assert_eq!(verdicts, [(Verdict::First, State::Done), (Verdict::Conflict, State::Held)]);
 }
 
-/// Somebody pays twice at one order's URL, or pretends to: the second is a person's to look at.
+/// A second payment at the URL of one order, genuine or forged, is held for a person.
 #[tokio::test]
 async fn two_successes_under_one_reference_are_not_both_handled() {
     let shop = Shop::default();
@@ -183,7 +183,7 @@ async fn two_successes_under_one_reference_are_not_both_handled() {
     until("the second is held", async || mounted.inbox.counts().await.unwrap().held == 1).await;
 }
 
-/// F2: what a customer types is no credential, whatever it looks like.
+/// F2: text that a customer typed is never struck out as a credential.
 #[tokio::test]
 async fn what_a_customer_types_is_never_touched() {
     let shop = Shop::default();
@@ -200,7 +200,7 @@ async fn what_a_customer_types_is_never_touched() {
     until("each is a payment", async || shop.paid.load(Ordering::SeqCst) == 4).await;
 }
 
-/// F21: only what is compressed cannot be read.
+/// F21: only compressed bodies are refused.
 #[tokio::test]
 async fn only_compressions_are_refused() {
     use axum::http::{Request, header};

@@ -1,4 +1,4 @@
-//! Every payload that was ever found is read as what it is. `EXPECTED.tsv` was gathered independently of the parsers.
+//! Every fixture is parsed as its kind. `EXPECTED.tsv` was gathered independently of the parsers.
 
 use mpesa_callbacks_conformance::fixtures::{self, Fixture, OPENAPI, PAYHERO};
 use mpesa_callbacks_core::Kind;
@@ -13,7 +13,7 @@ fn read(fixture: &Fixture, body: &[u8]) -> Result<Parsed, ParseError> {
     parse(&kind, body, pointer)
 }
 
-/// What the payload says, in the columns of the table.
+/// The facts of the payload, in the columns of the table.
 fn row(parsed: &Parsed) -> (Option<Amount>, Option<String>, Option<Msisdn>, Option<DarajaTime>) {
     let number = |party: &Option<Party>| party.as_ref().and_then(Party::msisdn);
     let own = |receipt: Option<&str>| receipt.map(str::to_owned);

@@ -1,4 +1,4 @@
-//! What the application asked for: held against what comes, and asked after when nothing does.
+//! Expectations: compared with callbacks, and queried when none arrives.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use mpesa_callbacks_tests::{Mounted, SECRET, until};
 #[derive(Clone, Default)]
 struct Shop {
     heard: Arc<Mutex<Vec<String>>>,
-    /// What a query would tell, by reference; of the others nobody knows.
+    /// The result of a query, by reference; unknown for the others.
     truth: Arc<Mutex<Vec<(String, Reconciliation)>>>,
 }
 
@@ -183,7 +183,7 @@ async fn when_no_callback_comes_the_application_asks_and_what_it_finds_closes_th
         ]
     );
 
-    // The callbacks come after all: one says the same, the other does not.
+    // The callbacks arrive after all: one with the same content, the other with another.
     assert_eq!(mounted.post_for(&Kind::Stk, "order-1", push("ws_1", 0, 1500, "R1")).await.status, 200);
     assert_eq!(mounted.post_for(&Kind::Stk, "order-2", push("ws_2", 0, 1500, "R3")).await.status, 200);
     until("they are judged", async || of_kind(&mounted, Kind::Stk).await.len() == 4).await;
@@ -196,12 +196,12 @@ async fn when_no_callback_comes_the_application_asks_and_what_it_finds_closes_th
 async fn an_application_that_finds_nothing_out_is_asked_again_and_in_the_end_somebody_is_told() {
     let (shop, mounted) = shop().await;
     mounted.inbox.expect_callback(&order("order-1").timeout(Duration::from_millis(10))).await.unwrap();
-    // A code that says that nobody knows is no answer.
+    // A code for an unknown outcome is no answer.
     assert_eq!(mounted.post_for(&Kind::Stk, "order-1", push("ws_1", 1037, 0, "")).await.status, 200);
     until("it is dead", async || mounted.inbox.counts().await.unwrap().dead == 1).await;
     let heard = shop.heard();
     assert_eq!(heard.iter().filter(|heard| heard.starts_with("overdue")).count(), 4, "{heard:?}");
-    // What is found out later is taken, too.
+    // A later result is accepted, too.
     mounted.inbox.link_request_id(&Kind::Stk, "order-1", "ws_1").await.unwrap();
     mounted.inbox.reconcile(&Kind::Stk, "order-1", &Reconciliation::success("r1 ")).await.unwrap();
     until("it is taken", async || shop.heard().contains(&"paid R1 for order-1".to_owned())).await;
@@ -274,7 +274,7 @@ async fn money_that_nobody_asked_for_is_held_until_somebody_did() {
     assert_eq!(mounted.inbox.counts().await.unwrap().held, 2, "the other amount, and the one that nobody asked for");
 }
 
-/// Nobody knew, then it was paid, and only then did the application tell Daraja's id.
+/// The outcome was unknown, then it was paid, and only then the application linked Daraja's id.
 #[tokio::test]
 async fn an_update_that_was_held_is_released_with_what_was_expected() {
     let shop = Shop::default();
@@ -288,7 +288,7 @@ async fn an_update_that_was_held_is_released_with_what_was_expected() {
     assert_eq!(mounted.inbox.counts().await.unwrap().held, 0);
 }
 
-/// What contradicts is somebody's to release, whoever asked for it.
+/// A contradiction is released by a person only, also if it was expected.
 #[tokio::test]
 async fn telling_daraja_s_id_releases_no_contradiction() {
     let shop = Shop::default();
@@ -304,7 +304,7 @@ async fn telling_daraja_s_id_releases_no_contradiction() {
     assert_eq!(mounted.inbox.counts().await.unwrap().held, 1);
 }
 
-/// It came to the plain URL, so that its fingerprints have no reference; what was reconciled has one.
+/// It arrived at the plain URL, so its digests have no reference; those of the reconciled one do.
 #[tokio::test]
 async fn a_late_callback_to_the_plain_url_repeats_what_was_reconciled() {
     let (shop, mounted) = shop().await;
@@ -317,13 +317,13 @@ async fn a_late_callback_to_the_plain_url_repeats_what_was_reconciled() {
     until("it is handled", async || shop.heard().len() >= 2).await;
     let pushes = of_kind(&mounted, Kind::Stk).await;
     assert_eq!(pushes.iter().map(|entry| entry.verdict).collect::<Vec<_>>(), [Verdict::Variant, Verdict::First]);
-    // And the other way round: it was told already.
+    // And the other way round: the result was recorded before.
     let again = mounted.inbox.reconcile(&Kind::Stk, "order-1", &Reconciliation::success("R1")).await.unwrap();
     assert_eq!(again.verdict, Verdict::Duplicate);
     assert_eq!(shop.heard(), ["paid R1 for order-1", "stk 0 for order-1"]);
 }
 
-/// Whoever has the URL of one payment cannot answer for another.
+/// The URL of one payment cannot answer for another.
 #[tokio::test]
 async fn what_comes_for_another_request_is_a_conflict_and_answers_nothing() {
     let (shop, mounted) = shop().await;
@@ -396,7 +396,7 @@ async fn what_cannot_be_expected_is_said() {
 async fn a_callback_with_an_id_that_daraja_did_not_give_answers_nothing() {
     let (shop, mounted) = shop().await;
     mounted.inbox.expect_callback(&order("order-1")).await.unwrap();
-    // Handled, because Daraja's id is not known yet: whoever sent it knew the URL of the order.
+    // Handled, because Daraja's id is not known yet: its sender knew the URL of the order.
     let body = push("ws_CO_forged", 0, 1500, "FORGED1");
     assert_eq!(mounted.post_for(&Kind::Stk, "order-1", body).await.status, 200);
     mounted.inbox.link_request_id(&Kind::Stk, "order-1", "ws_CO_genuine").await.unwrap();

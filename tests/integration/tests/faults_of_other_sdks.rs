@@ -1,4 +1,4 @@
-//! What other libraries get wrong. Each line of the list that we keep of them is a test, here or where it belongs:
+//! Faults of other libraries. Each is a test, here or where it belongs:
 //!
 //! | fault | test |
 //! |---|---|

@@ -9,7 +9,7 @@ use mpesa_callbacks_core::payload::{
     AccountBalance, BalanceAmount, Callback, Charge, Msisdn, Parameters, Party, ResultHeader, Sensitive, parse,
 };
 
-/// What is shown of one payload.
+/// The shown fields of one payload.
 #[derive(Default)]
 struct Pin(String);
 

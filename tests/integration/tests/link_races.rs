@@ -13,7 +13,7 @@ use sqlx::{Connection, PgConnection};
 
 const ORDERS: usize = 120;
 
-/// Which order each receipt was for: told with the payment, or later.
+/// The order of each receipt: known with the payment, or later.
 #[derive(Clone, Default)]
 struct Shop {
     handled: Arc<Mutex<Vec<String>>>,
@@ -60,7 +60,7 @@ async fn replica(shop: &Shop, url: &str, is_required: bool) -> Mounted {
     Mounted::new(builder.start().await.unwrap())
 }
 
-/// The callback comes to the plain URL, so that only the id tells which order it is for.
+/// The callback arrives at the plain URL, so only the id identifies its order.
 async fn race(is_required: bool) {
     let Some(server) = Postgres::shared() else { return };
     let (name, url) = server.next_database();

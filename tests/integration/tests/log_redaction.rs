@@ -195,7 +195,7 @@ async fn capturing() {
 
     for entry in mounted.inbox.list(&Filter::default()).await.unwrap() {
         debug += &format!("{entry:?} {:?}", mounted.inbox.get(entry.id).await.unwrap());
-        // What a handler says is for whoever asks for it.
+        // The error of a handler is shown on request only.
         if let Some(error) = entry.error {
             assert!(!error.as_str().contains(SECRET));
         }
@@ -218,7 +218,7 @@ async fn capturing() {
     for canary in CANARIES {
         // The debugging recorder shows bodies' lengths as numbers only; still, look for all of them.
         for (place, text) in [("the logs", &logs), ("the metrics", &metrics), ("Debug", &debug)] {
-            // M-Pesa's own ids and texts name nobody, and help whoever looks at a payload.
+            // M-Pesa's own ids and texts are not personal, and help with debugging.
             let names_nobody = matches!(canary, "CANARYRCPT" | "canary-conversation" | "canary-reason");
             if place == "Debug" && names_nobody {
                 continue;

@@ -1,6 +1,6 @@
 //! A merchant's month, through the public API: releases roll forward and back, processes crash, the database is away, the clock is ahead
 //! and set back, validations are slow, a URL leaked. At the end every genuine payment was handled once, for its own order and without a
-//! person; what is forged or contradicts is held; nothing else is.
+//! person; forged and contradictory callbacks are held; nothing else is.
 //!
 //! `PAYMENTS=20000 SEED=7 cargo test -p mpesa-callbacks-tests --release --test integration merchant_month` plays a long one.
 
@@ -25,13 +25,13 @@ const DAYS: usize = 30;
 /// How long a backlog may take on a slow machine.
 const LIMIT: Duration = Duration::from_mins(3);
 
-/// What both releases write into the merchant's own books.
+/// The writes of both versions to the merchant's own tables.
 async fn book(tx: &mut SqliteConnection, receipt: &str, part: &str, order: Option<&str>) -> sqlx::Result<()> {
     let insert = sqlx::query("INSERT INTO booked (receipt, part, for_order) VALUES (?, ?, ?)");
     insert.bind(receipt).bind(part).bind(order).execute(tx).await.map(drop)
 }
 
-/// The release that is told of payments.
+/// The version with `#[payment]`.
 struct Newer;
 
 #[mpesa_callbacks(no_timeouts)]
@@ -206,7 +206,7 @@ fn confirmation(receipt: &str, account: &str, msisdn: &str) -> String {
     )
 }
 
-/// What became known of whom, and what must be held.
+/// The expected result of each customer, and the callbacks that must be held.
 #[derive(Default)]
 struct Truth {
     order_of: HashMap<String, String>,
@@ -214,7 +214,7 @@ struct Truth {
 }
 
 impl Truth {
-    /// A customer pays, in one of the ways in which Daraja tells of it.
+    /// A customer pays, in one of the ways that Daraja reports.
     async fn pay(&mut self, process: &Process, number: usize, random: &mut fastrand::Rng) {
         let (order, id, receipt) = (format!("ORDER-{number}"), format!("ws_{number}"), format!("RCPT{number:07}"));
         self.order_of.insert(receipt.clone(), order.clone());
@@ -257,7 +257,7 @@ impl Truth {
         }
     }
 
-    /// Somebody has the URL of an order; and one that was cancelled is paid.
+    /// An attacker has the URL of an order; and one that was cancelled is paid.
     async fn deceive(&mut self, process: &Process, number: usize) {
         let order = format!("ORDER-{number}");
         let expected = Expectation::new(Kind::Stk, order.as_str()).amount(Amount::from_shillings(10));
@@ -298,7 +298,7 @@ fn play(place: &Place) {
                 is_newer = !is_newer;
                 process = place.start(is_newer);
             }
-            // A crash loop: out of memory, say.
+            // A crash loop, as from a lack of memory.
             2 => {
                 for _ in 0..3 {
                     let end = (next + 5).min(until_tonight);
@@ -346,7 +346,7 @@ fn play(place: &Place) {
         }
         send(&process, &mut truth, &mut next, until_tonight, &mut random);
     }
-    // The last release is the one that is told of payments.
+    // The last version is the one with `#[payment]`.
     process.stop();
     let process = place.start(true);
     process.runtime.block_on(check(&process, &truth));
@@ -370,7 +370,7 @@ async fn check(process: &Process, truth: &Truth) {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // What is completed comes a little later.
+    // `payment_completed` runs a little later.
     until_within(LIMIT, "what was completed is told", async || {
         let waiting = process.mounted.inbox.waiting().await.unwrap();
         waiting.iter().all(|waiting| !matches!(waiting.kind, Kind::Payment | Kind::PaymentCompleted))

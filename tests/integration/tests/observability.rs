@@ -38,7 +38,7 @@ fn overdue_seconds(snapshotter: &Snapshotter, kind: &str) -> Option<f64> {
     })
 }
 
-/// A push that no release here handles: a metric and a log line say so, and name its kind.
+/// A push that no process here handles: a metric and a log line show it, with its kind.
 #[tokio::test]
 async fn a_kind_that_no_process_handles_is_reported_after_a_while() {
     let log = CapturedLog::default();

@@ -25,7 +25,7 @@ async fn until_heard(what: &Heard, expected: &[&str]) {
     }
 }
 
-/// Handles payments, and tells which order they are for.
+/// Handles payments, and records their order.
 #[derive(Clone, Default)]
 struct Shop {
     heard: Heard,
@@ -103,7 +103,7 @@ macro_rules! started {
 
 const LONG: Duration = Duration::from_mins(10);
 
-/// What a till tells: no account, but a name.
+/// A confirmation of a till: no account, but a name.
 fn to_till(receipt: &str) -> String {
     format!(
         r#"{{"TransactionType":"Buy Goods","TransID":"{receipt}","TransAmount":"10.00","BusinessShortCode":"600638","BillRefNumber":"",
@@ -115,7 +115,7 @@ async fn held(mounted: &Mounted) -> u64 {
     mounted.inbox.counts().await.unwrap().held
 }
 
-// Whose payment it is: a push to a till is told of twice.
+// The order of a payment: a push to a till is reported twice.
 
 #[tokio::test]
 async fn the_push_first_and_its_order_is_known() {
@@ -196,7 +196,7 @@ async fn a_release_that_adds_payments_handles_those_that_nobody_accounted_for() 
     assert_eq!(mounted.post("/stk", push("ws_1", "R1", 10)).await.status, 200);
     until_heard(&before.heard, &["pushed R1"]).await;
     mounted.inbox.shutdown(Duration::from_secs(5)).await.unwrap();
-    // The deployment in between handles nothing, and takes what comes.
+    // The version in between handles nothing, and records everything.
     let broken = ShopBefore { is_broken: true, ..ShopBefore::default() };
     let mounted = started!(broken, store.store(), Duration::ZERO);
     assert_eq!(mounted.post("/stk", push("ws_2", "R2", 20)).await.status, 200);
@@ -205,7 +205,7 @@ async fn a_release_that_adds_payments_handles_those_that_nobody_accounted_for() 
     let shop = Shop::default();
     let mounted = started!(shop, store.store(), Duration::ZERO);
     until_heard(&shop.heard, &["paid R2 for no order by somebody, ws_2"]).await;
-    // The counterpart of what was accounted for comes after the deployment.
+    // The counterpart of a handled callback arrives after the deployment.
     assert_eq!(mounted.post("/c2b/confirmation", to_till("R1")).await.status, 200);
     assert_eq!(mounted.post("/stk", push("ws_3", "R3", 30)).await.status, 200);
     let expected = ["paid R2 for no order by somebody, ws_2", "paid R3 for no order by somebody, ws_3"];
@@ -320,7 +320,7 @@ async fn payments_wait_for_their_handler_however_slow_it_is() {
     assert_eq!(heard(&slow.heard).len(), 100);
 }
 
-/// A shop without `#[payment_completed]`: nothing waits for a handler that nobody has.
+/// A shop without `#[payment_completed]`: no callback waits for that handler.
 #[tokio::test]
 async fn what_is_completed_waits_for_nobody_where_nobody_is_told() {
     #[derive(Clone, Default)]
@@ -343,7 +343,7 @@ async fn what_is_completed_waits_for_nobody_where_nobody_is_told() {
 
 // After the fact.
 
-/// Nobody knows, and minutes later it was paid: no person is needed.
+/// The outcome is unknown, and minutes later it is paid: no person is needed.
 #[tokio::test]
 async fn paid_after_nobody_knew_is_handled_with_what_was_known() {
     let (shop, store) = (Shop::default(), MemoryStore::new());

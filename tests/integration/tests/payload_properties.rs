@@ -46,7 +46,7 @@ impl Bits {
     }
 }
 
-/// The same in another shape. What an open kind says is all that it has, so nothing is added to it or unwrapped.
+/// The same content in another shape. The whole body of a custom kind is its content, so nothing is added or unwrapped.
 fn reshape(value: &Value, bits: &mut Bits, is_open: bool) -> String {
     match value {
         Value::Object(object) => {
@@ -106,7 +106,7 @@ fn shape_never_changes_meaning() {
                 Ok(parsed) => parsed,
                 Err(error) => return Err(TestCaseError::fail(format!("{error} in {body}"))),
             };
-            // Equal when what they say is equal; `serde_json::Value` above lost repeated members, which a status keeps.
+            // Equal if their content is; `serde_json::Value` above lost repeated members, which a status keeps.
             if !fixture.route.starts_with("status") {
                 prop_assert_eq!(&parsed.callback, &expected.callback, "{}", body);
             }

@@ -1,4 +1,4 @@
-//! A handler that takes the whole process down does not do so for ever, and takes nobody else with it.
+//! A handler that aborts the process is dead in the end, and the other callbacks are handled.
 
 use std::path::Path;
 use std::process::Command;

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 /// Short enough to wait for, and long enough that a busy machine renews it in time.
 const LEASE: Duration = Duration::from_secs(1);
 
-/// Does what the key of a push says, and remembers what it was told.
+/// Behaves as the key of a push demands, and records its calls.
 #[derive(Clone, Default)]
 struct Moody {
     seen: Arc<Mutex<Vec<String>>>,
@@ -308,7 +308,7 @@ async fn an_inbox_that_is_dropped_stops_and_lets_go() {
     let (moody, store) = (Moody::default(), MemoryStore::new());
     let inbox = builder(&moody, store.clone()).start().await.unwrap();
     drop(inbox);
-    // Whatever is ready afterwards stays so.
+    // Callbacks that become ready afterwards stay ready.
     let body = cancelled_push("k");
     let delivery = mpesa_callbacks::store::Delivery::parse(&Kind::Stk, &body, std::time::SystemTime::now()).unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -410,7 +410,7 @@ async fn a_handler_that_cannot_be_stopped_is_waited_for() {
     // The handler itself asserts that no two ran at once; an attempt may be stopped before it begins.
     assert!((1..=3).contains(&blocking.1.load(Ordering::SeqCst)));
     let entry = &mounted.entries().await[0];
-    // Whoever comes to its end while it is being stopped has come to its end.
+    // A handler that finishes while it is being stopped has finished.
     assert!(matches!(entry.state, State::Dead | State::Done), "{:?}", entry.state);
 }
 

@@ -1,4 +1,4 @@
-//! Bodies that merchants, relays and aggregators reported in public, and what becomes of each. They are in `reports/`, named by the
+//! Bodies that merchants, relays and aggregators reported in public, and the result of each. They are in `reports/`, named by the
 //! number of the report.
 
 use std::path::Path;
@@ -34,7 +34,7 @@ fn shillings(amount: Option<Amount>) -> String {
     cents.map_or("nothing".into(), |cents| format!("{}.{:02}", cents / 100, cents % 100))
 }
 
-/// The customer of all these reports, as far as a report tells.
+/// The customer of all these reports, as far as a report contains it.
 const CUSTOMER: &str = "254700000031";
 
 #[mpesa_callbacks(no_timeouts)]
@@ -123,7 +123,7 @@ async fn played(posts: &[(&str, &str)], expected: &[&str]) -> (Mounted, Vec<(Ver
     }
     let entries = mounted.entries().await.into_iter().filter(|entry| entry.kind != Kind::Payment);
     let became = entries.map(|entry| (entry.verdict, entry.state));
-    // Hooks are told a little later.
+    // Hooks are called a little later.
     let began = Instant::now();
     loop {
         let mut heard = merchant.heard.lock().unwrap().clone();
@@ -138,7 +138,7 @@ async fn played(posts: &[(&str, &str)], expected: &[&str]) -> (Mounted, Vec<(Ver
 
 const HANDLED: (Verdict, State) = (Verdict::First, State::Done);
 
-/// One or several posts, what is heard because of them in alphabetical order, and what becomes of each.
+/// One or several posts, the calls that they cause in alphabetical order, and the result of each.
 macro_rules! reports {
     ($($name:ident: [$(($path:literal, $file:literal)),+] => $heard:expr, $became:expr;)*) => {$(
         #[tokio::test]

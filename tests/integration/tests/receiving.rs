@@ -338,7 +338,7 @@ async fn a_client_that_hangs_up_changes_nothing_once_the_body_is_read() {
         let body = Chunks::whole(cancelled_push(&format!("k{i}")));
         let mut receiving =
             Box::pin(async move { inbox.receive(Request::new("POST", &path, &|_| Vec::new()), body).await });
-        // Polled once: the body is read, the callback is handed over, nobody waits for the answer.
+        // Polled once: the body is read, the callback is handed over, and the response is not awaited.
         let first = std::future::poll_fn(|context| std::task::Poll::Ready(receiving.as_mut().poll(context))).await;
         assert!(first.is_pending(), "it was answered before it was recorded");
         drop(receiving);

@@ -46,7 +46,7 @@ async fn database(server: &Postgres) -> PgPool {
 }
 
 async fn replica(pool: &PgPool, replica: i32, hangs: bool) -> Mounted {
-    // Handlers that hang keep their connections, and must leave some for what is recorded.
+    // Hanging handlers keep their connections, and must leave some for recording.
     let own = PgPool::connect_with((*pool.connect_options()).clone()).await.unwrap();
     let inbox = Inbox::builder(Shop { replica, hangs })
         .store(PostgresStore::with_pool(own).await.unwrap())

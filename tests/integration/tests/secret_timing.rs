@@ -1,4 +1,4 @@
-//! How long a refusal takes says nothing about the secret: Welch's t-test on the times of two kinds of wrong secrets.
+//! The time of a refusal does not depend on the secret: Welch's t-test on the times of two kinds of wrong secrets.
 //!
 //! Not for a busy machine, so not in CI: `cargo xtask timing` runs it.
 
@@ -74,7 +74,7 @@ fn a_secret_that_is_nearly_right_takes_as_long_to_refuse_as_one_that_is_not() {
         .unwrap();
     let good = inbox.urls_at("https://shop.example.com/pay").unwrap().stk_for("order-123").unwrap();
     let token = good.as_str().split('/').nth(4).unwrap();
-    // A token whose MAC differs in its last byte, and one that differs in its first.
+    // A token with a MAC that differs in its last byte, and one in its first.
     let damaged = |at: usize| {
         let replacement = if token.as_bytes()[at] == b'0' { '1' } else { '0' };
         format!("/{}{replacement}{}/stk", &token[..at], &token[at + 1..])

@@ -64,7 +64,7 @@ async fn an_inbox_goes_on_after_its_server_was_silent() {
         proxy.silence();
     }
     until_within(NOTICED, "all are done", async || {
-        // Asked on a connection of its own: the inbox's may still be silent.
+        // Queried on a connection of its own: those of the inbox may still be silent.
         let open = "SELECT count(*) FROM mpesa_callbacks.work WHERE state <> 2";
         sqlx::query_scalar::<_, i64>(open).fetch_one(&direct).await.unwrap() == 0
     })

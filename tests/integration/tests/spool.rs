@@ -56,7 +56,7 @@ struct Away {
     _directory: tempfile::TempDir,
 }
 
-/// An inbox whose store is away, with a spool of so many bytes.
+/// An inbox with an unavailable store, and a spool of so many bytes.
 async fn away(budget: u64) -> Away {
     let directory = tempfile::tempdir().unwrap();
     let spool = SqliteSpool::open_with_budget(directory.path(), budget).unwrap();
@@ -137,7 +137,7 @@ async fn the_wait_for_a_store_that_hangs_is_spared_to_those_that_come_later() {
     assert_eq!(entries.len(), 23);
     assert!(entries.iter().all(|entry| entry.verdict == Verdict::First && entry.state == State::Done));
     assert_eq!(away.shop.handled.lock().unwrap().len(), 23);
-    // It is asked directly again.
+    // The store is used directly again.
     assert_eq!(away.mounted.post("/stk", cancelled_push("later")).await.status, 200);
     assert_eq!((away.waiting().await, away.mounted.entries().await.len()), (0, 24));
 }
@@ -206,7 +206,7 @@ async fn what_the_store_refuses_for_ever_is_kept_as_what_cannot_be_read_and_hold
     assert_eq!((away.waiting().await, away.mounted.inbox.counts().await.unwrap().quarantined), (0, 2));
 }
 
-/// A spool that gives back what it was told to remove, a few times: as after a crash between the store's commit and that.
+/// A spool that returns removed deliveries a few times, as after a crash between the store's commit and the removal.
 #[derive(Debug)]
 struct Forgetful {
     inner: SqliteSpool,
@@ -310,7 +310,7 @@ async fn what_waits_is_measured() {
     assert!((seen["mpesa_callbacks_store_unavailable"] - 1.0).abs() < f64::EPSILON, "{seen:?}");
 }
 
-/// The next process finds what the last one left, and knows the kinds that nothing handles any more.
+/// The next process finds the deliveries of the last one, also of kinds without a handler.
 #[tokio::test]
 async fn the_next_process_replays_what_the_last_one_left() {
     let directory = tempfile::tempdir().unwrap();

@@ -153,7 +153,7 @@ fn every_sample_says_what_it_was_told() {
         };
     }
     check! {
-        // A query that failed says nothing about what it asked for.
+        // A failed query leaves the outcome of its transaction unknown.
         StkCallback, "1032", Failed;
         B2cResult, "2001", Failed;
         B2bResult, "2001", Failed;

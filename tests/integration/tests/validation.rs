@@ -1,4 +1,4 @@
-//! C2B validation: answered inside its deadline, always, and what was answered is what was recorded.
+//! C2B validation: answered within its timeout, and with the recorded decision.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,7 +13,7 @@ const YES: &str = r#"{"ResultCode":"0","ResultDesc":"Accepted"}"#;
 const NO: &str = r#"{"ResultCode":"C2B00012","ResultDesc":"Rejected"}"#;
 const OTHERWISE: &str = r#"{"ResultCode":"C2B00016","ResultDesc":"Rejected"}"#;
 
-/// Does what the account says.
+/// Behaves as the account demands.
 #[derive(Clone, Default)]
 struct Clerk {
     asked: Arc<AtomicU32>,

@@ -22,7 +22,7 @@ mod properties;
 pub use self::state::{Lease, State};
 pub use self::steps::Action;
 
-/// What is checked, and how far.
+/// The size of the checked model.
 #[derive(Clone, Copy, Debug)]
 pub struct Protocol {
     /// How many callbacks may be in hand at once.
@@ -33,7 +33,7 @@ pub struct Protocol {
     pub forgiven: u8,
     /// How often something may go wrong.
     pub faults: u8,
-    /// What is done otherwise, to see that it shows.
+    /// A mutation of the protocol, which must be refuted.
     pub mutant: Option<Mutant>,
 }
 
@@ -42,13 +42,13 @@ pub struct Protocol {
 pub enum Mutant {
     /// The sender is answered before the commit.
     AcknowledgesFirst,
-    /// `record` looks for the key, and inserts what it did not see; no unique index stops it.
+    /// `record` looks for the key, and inserts if it did not see it; no unique index stops it.
     RecordsWithoutIndex,
-    /// `claim` takes what was ready when it looked, and runs by now.
+    /// `claim` takes rows that were ready when it looked, and run by now.
     ClaimsWithoutState,
-    /// `claim` looks only above the largest id that was claimed (and at what was claimed before).
+    /// `claim` looks only above the largest claimed id (and at rows that were claimed before).
     ClaimsByCursor,
-    /// `claim` takes what runs under an expired lease, too.
+    /// `claim` takes rows with an expired lease, too.
     Retakes,
     /// The same, and it counts the interruption. Nothing here finds fault with this one.
     RetakesAndCounts,
@@ -60,9 +60,9 @@ pub enum Mutant {
     UpdatesBackwards,
     /// The transactor's mark is not written with the effects, but when the callback is settled.
     MarksLate,
-    /// `settle` asks for `state = 1` alone.
+    /// `settle` checks `state = 1` only.
     SettlesWithoutFence,
-    /// `settle` asks for the fence alone.
+    /// `settle` checks the fence only.
     SettlesWithoutState,
     /// `sweep` goes by a clock that is ahead of the one by which leases are given.
     SweepsEarly,

@@ -1,4 +1,4 @@
-//! What must hold, whatever happens in whichever order.
+//! The properties that must hold for any events in any order.
 
 use stateright::Property;
 
@@ -35,9 +35,9 @@ pub(crate) fn properties() -> Vec<Property<Protocol>> {
         always("a handler is tried no more often than it may be", |protocol, state| {
             state.rows.iter().all(|row| row.begun <= protocol.attempts + protocol.forgiven)
         }),
-        // Exact, because what is settled stays so, and there are no cycles.
+        // Exact, because a settled callback stays settled, and there are no cycles.
         eventually("all is settled", |_, state| state.is_settled()),
-        // That the model does what it is for:
+        // That the model reaches these states at all:
         sometimes("an outcome is updated", |_, state| state.visible(UNKNOWN) > 0 && state.visible(DEFINITE) > 0),
         sometimes("an unknown outcome adds nothing", |_, state| {
             state.keys[UNKNOWN].acknowledged > 0 && state.visible(UNKNOWN) == 0

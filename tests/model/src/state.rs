@@ -5,7 +5,7 @@ use crate::steps::Action;
 /// How often each of three sayings is delivered.
 pub(crate) const DELIVERIES: [u8; 3] = [2, 1, 1];
 
-/// The second callback says that its outcome is unknown, and then what it is: under one key.
+/// The second callback reports an unknown outcome, and then a definite one, under one key.
 pub(crate) const UNKNOWN: usize = 1;
 pub(crate) const DEFINITE: usize = 2;
 
@@ -17,19 +17,19 @@ pub(crate) fn are_of_one_key(one: usize, other: usize) -> bool {
 /// Everything there is, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
-    /// By what is said.
+    /// By content.
     pub(crate) keys: [Key; 3],
     /// The store's rows, by id: in the order in which they were inserted, not committed.
     pub(crate) rows: Vec<Row>,
-    /// What workers have in hand, sorted, so that states which differ only in who has what are one.
+    /// The callbacks in the workers' hands, sorted, so that states are equal that differ only by worker.
     pub(crate) runs: Vec<Run>,
     /// How often something may still go wrong.
     pub(crate) faults: u8,
-    /// Whether anybody changed a row without its lease.
+    /// Whether a worker changed a row without its lease.
     pub(crate) trespassed: bool,
 }
 
-/// What the sender of a callback knows, and what is in the transactor. A mark is of a key and what it says.
+/// The knowledge of the sender of a callback, and the keys in the transactor: a key and a content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) unsent: u8,
@@ -45,7 +45,7 @@ pub(crate) struct Row {
     pub(crate) fence: u8,
     pub(crate) attempts: u8,
     pub(crate) interruptions: u8,
-    /// The fences whose time has not run out, as bits. Of the last one the store knows it: `lease_until >= now`.
+    /// The fences that have not expired, as bits. The store knows it of the last one: `lease_until >= now`.
     pub(crate) live: u8,
     /// For the properties alone: how many settlements were written.
     pub(crate) settled: u8,
@@ -55,7 +55,7 @@ pub(crate) struct Row {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Stage {
-    /// Inserted, and not committed: nobody sees it.
+    /// Inserted, and not committed: invisible.
     #[default]
     Open,
     /// Rolled back; its id is not given again.
@@ -107,7 +107,7 @@ impl State {
         self.visible(key) > 0 || (key == UNKNOWN && self.visible(DEFINITE) > 0)
     }
 
-    /// How many callbacks that say this everybody sees.
+    /// The number of visible callbacks with this content.
     pub(crate) fn visible(&self, key: usize) -> usize {
         self.rows.iter().filter(|row| row.key == key && !matches!(row.stage, Stage::Open | Stage::Gone)).count()
     }

@@ -1,4 +1,4 @@
-//! What may happen next.
+//! The events that may happen next.
 
 use stateright::{Model, Property};
 
@@ -10,7 +10,7 @@ use crate::properties::properties;
 use crate::state::{DEFINITE, DELIVERIES, Key, Lease, Phase, Row, Run, Stage, State, UNKNOWN, are_of_one_key};
 use crate::{Mutant, Protocol};
 
-/// What may happen next, and to whom. What is `Unheard` is done, and whoever asked for it gets no answer.
+/// The events that may happen next, and the worker. An `Unheard` event is done, and its caller gets no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// A delivery of this key is inserted, or found to be a duplicate.
@@ -29,7 +29,7 @@ pub enum Action {
     Begin(Lease),
     /// The transactor's transaction is committed.
     Apply(Lease),
-    /// The same, and the worker does not hear of it.
+    /// The same, and the answer is lost.
     ApplyUnheard(Lease),
     /// The handler fails.
     Fail(Lease),
@@ -37,13 +37,13 @@ pub enum Action {
     GiveBack(Lease),
     /// How it ended is written.
     Settle(Lease),
-    /// The same, and the worker does not hear of it.
+    /// The same, and the answer is lost.
     SettleUnheard(Lease),
     /// The lease is renewed.
     Renew(Lease),
     /// The process is killed; or it cannot reach the store, and lets go.
     Crash(Lease),
-    /// The lease's time runs out. Whoever lives renews in time, so this is a fault then: it was paused.
+    /// The lease expires. A living worker renews in time, so this is a fault: it was paused.
     Expire(Lease),
 }
 
@@ -126,7 +126,7 @@ impl Model for Protocol {
                 when(row.stage == Stage::Running && (!row.is_live(row.fence) || self.is(Mutant::SweepsEarly)))?;
                 row.stage = Stage::Ready;
                 row.interruptions += 1;
-                // Whatever ended the process, it need not have been this one.
+                // Another callback may have ended the process.
                 row.attempts -= u8::from(row.interruptions <= self.forgiven || self.is(Mutant::CountsLate));
             }
             Expire(Lease(id, fence)) => state.rows[id].live &= !(1 << fence),
@@ -188,7 +188,7 @@ impl Model for Protocol {
                 let row = &mut state.rows[lease.0];
                 let is_held = row.is_held(lease.1);
                 row.live |= u8::from(is_held) << lease.1;
-                // Who finds it lost stops the handler, and settles nothing.
+                // A worker that finds its lease lost stops the handler, and settles nothing.
                 state.runs.retain(|run| run.lease != lease || is_held || run.phase >= Phase::Done);
             }
         }

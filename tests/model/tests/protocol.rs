@@ -1,4 +1,4 @@
-//! The protocol holds, and whatever is left out of it is missed.
+//! The protocol holds, and every mutant is refuted.
 
 use std::env;
 
@@ -45,7 +45,7 @@ fn every_mutant_is_refuted() {
     }
 }
 
-/// What the contract forbids, but does no harm here: the same states are reached by sweeping and claiming.
+/// The contract forbids it, but it does no harm here: the same states are reached by reclaiming and claiming.
 #[test]
 fn a_claim_that_sweeps_is_a_sweep_and_a_claim() {
     let mutant = Some(Mutant::RetakesAndCounts);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 
-/// In what pieces a drive loses what was not synced.
+/// The size of the pieces in which a drive loses writes that were not synced.
 pub(crate) const PAGE: u64 = 4096;
 /// A drive writes a sector wholly or not at all; PostgreSQL's `pg_control` relies on that.
 const SECTOR: usize = 512;
@@ -16,13 +16,13 @@ const SECTOR: usize = 512;
 pub(crate) struct File {
     live: Bytes,
     durable: Bytes,
-    /// The pages that were written since the last sync; none lies past the end of what is live.
+    /// The pages that were written since the last sync; none is past the end of the live content.
     dirty: BTreeSet<u64>,
     /// The smallest size, below the durable one, that the file was cut to since the last sync.
     cut_to: Option<u64>,
 }
 
-/// A page that is absent is zeros. None lies past the end, and what follows the end in the last page is zeros.
+/// An absent page is zeros. None is past the end, and the rest of the last page is zeros.
 #[derive(Clone, Debug, Default)]
 struct Bytes {
     size: u64,
@@ -31,7 +31,7 @@ struct Bytes {
 
 type Page = Arc<[u8; PAGE as usize]>;
 
-/// What a power cut did to what was not synced.
+/// The effect of a power cut on writes that were not synced.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Losses {
     /// How many pages it spared.
@@ -68,7 +68,7 @@ impl File {
         bytes
     }
 
-    /// Some of what is written reaches the disk at once; a later write may then be lost, and this one be back.
+    /// Some writes reach the disk at once; a later write may then be lost, and this one be back.
     pub(crate) fn write(&mut self, at: u64, bytes: &[u8], reaches_disk: bool) {
         for (number, within, range) in pages_of(at, bytes.len()) {
             let page = self.live.pages.entry(number).or_insert_with(zeros);
@@ -105,14 +105,14 @@ impl File {
         self.durable.size = self.live.size;
     }
 
-    /// The power is cut. Of what was not synced about this share reached the disk, in any order; of some pages only a part.
+    /// The power is cut. About this share of the writes that were not synced reached the disk, in any order; of some pages only a part.
     pub(crate) fn lose(&mut self, share: f64, rng: &mut Rng, losses: &mut Losses) {
         let mut grown_to = self.live.size;
         if let Some(size) = self.cut_to.take() {
             if rng.f64() < share {
                 self.durable.resize(size);
             } else {
-                // The file was not cut, and what was written where it had been is not part of it.
+                // The file was not truncated, and later writes past its end are not part of it.
                 losses.lost += self.dirty.split_off(&(size / PAGE)).len();
                 grown_to = self.durable.size;
             }

@@ -1,4 +1,4 @@
-//! A drive, in memory. It keeps through a power cut what was synced, and of the rest whatever it likes.
+//! A drive in memory. A power cut keeps synced writes, and a random part of the others.
 //!
 //! A file's bytes become durable with its fsync, and its own names with them, as on ext4, XFS and Btrfs: PostgreSQL counts
 //! on that. All other names wait for the fsync of their directory. Modes, owners and times are durable at once.
@@ -18,7 +18,7 @@ pub struct Drive {
     /// How many more requests there is power for.
     pub(crate) power: u64,
     nodes: BTreeMap<u64, Node>,
-    /// What names have come to mean since they were last synced, in order.
+    /// The changes of names since they were last synced, in order.
     changes: Vec<Change>,
     rng: Rng,
 }
@@ -41,7 +41,7 @@ type Name<'a> = (u64, &'a OsStr);
 /// Happens wholly or not at all. A rename is a change of two names.
 type Change = Vec<Naming>;
 
-/// In this directory this name is that node's, or nobody's.
+/// In this directory this name belongs to that node, or to none.
 #[derive(Clone, Debug)]
 struct Naming {
     name: (u64, OsString),
@@ -53,7 +53,7 @@ fn naming((directory, name): Name<'_>, node: Option<u64>) -> Naming {
 }
 
 impl Drive {
-    /// An empty one, on which everybody may make files.
+    /// An empty one, on which every user may create files.
     pub fn new(seed: u64) -> Drive {
         let (nodes, changes, rng) = (BTreeMap::new(), Vec::new(), Rng::with_seed(seed));
         let mut drive = Drive { power: u64::MAX, nodes, changes, rng };
@@ -189,7 +189,7 @@ impl Drive {
         }
     }
 
-    /// The power was cut, and is back. Of what was not synced a random share is left; after a quarter of all cuts, nothing.
+    /// The power was cut, and is back. A random share of the writes that were not synced is left; after a quarter of all cuts, nothing.
     pub(crate) fn lose(&mut self, seed: u64) -> Losses {
         let mut rng = Rng::with_seed(seed);
         let share = if rng.u8(0..4) == 0 { 0.0 } else { rng.f64() };

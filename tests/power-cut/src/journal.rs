@@ -1,18 +1,18 @@
-//! What a writer says of its numbers, line by line, into a pipe that no power cut takes.
+//! The output of a writer, line by line, in a pipe that survives power cuts.
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read};
 
-/// What one writer said until it was killed.
+/// The output of one writer until it was killed.
 #[derive(Clone, Debug, Default)]
 pub struct Said {
-    /// What it found; `None` when it did not get so far as to have looked.
+    /// The numbers that it found; `None` if it was killed before it had looked.
     pub there: Option<HashSet<u64>>,
-    /// What is safe, by its word.
+    /// The numbers that it reported as durable.
     pub acknowledged: HashSet<u64>,
-    /// What it was about to take away.
+    /// The numbers that it was about to remove.
     pub going: HashSet<u64>,
-    /// What it says is wrong.
+    /// The errors that it reported.
     pub trouble: Option<String>,
 }
 
@@ -39,7 +39,7 @@ impl Said {
     }
 }
 
-/// What must be there after all that was said so far.
+/// The numbers that must be stored after the output so far.
 #[derive(Clone, Debug, Default)]
 pub struct Owed(HashSet<u64>);
 
@@ -48,7 +48,7 @@ impl Owed {
     pub fn settle(&mut self, said: Said) -> usize {
         let Some(there) = said.there else { return 0 };
         let lost = self.0.difference(&there).count();
-        // What was not acknowledged may be there; from now on it must be.
+        // A number that was not acknowledged may be there; from now on it must be.
         self.0 = there;
         self.0.extend(said.acknowledged);
         self.0.retain(|number| !said.going.contains(number));

@@ -17,7 +17,7 @@ use fuser::{
 use crate::bytes::Losses;
 use crate::drive::Drive;
 
-/// A machine whose power can be cut.
+/// A machine with a power switch.
 #[derive(Clone, Debug)]
 pub struct Machine(Arc<Mutex<Drive>>);
 
@@ -43,7 +43,7 @@ impl Machine {
         self.drive().power = requests;
     }
 
-    /// Decides what survived the cut. The drive must not be mounted meanwhile: the kernel remembers too much.
+    /// Decides which writes survived the cut. The drive must not be mounted meanwhile, because the kernel has caches.
     pub fn restore(&self, seed: u64) -> Losses {
         self.drive().lose(seed)
     }
@@ -83,7 +83,7 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    /// Waits until nobody uses it, and takes it away.
+    /// Waits until it is unused, and unmounts it.
     pub fn unmount(self) {
         // Busy while the last process that was killed is on its way out.
         while !Command::new("umount").arg(&self.at).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
@@ -112,7 +112,7 @@ macro_rules! answer {
 }
 
 /// What is left out is answered with ENOSYS, and the kernel does without it from then on. The two fsyncs must be here: it
-/// would take them for done. Locks are the kernel's own, as no flag of `init` asks for them.
+/// would assume they succeeded. Locks are handled by the kernel, because no flag of `init` requests them.
 impl Filesystem for Machine {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let found = self.with(|drive| {
@@ -211,7 +211,7 @@ impl Filesystem for Machine {
         answer!(reply, synced, () => reply.ok());
     }
 
-    /// In the order of their numbers, which say where to go on: names come and go between two calls.
+    /// In the order of their numbers, which are the position: names come and go between two calls.
     fn readdir(&self, _: &Request, node: INodeNo, _: FileHandle, after: u64, mut reply: ReplyDirectory) {
         let listed = self.with(|drive| {
             let mut names: Vec<_> = drive.names(node.0)?.iter().map(|(name, number)| (*number, name.clone())).collect();

@@ -1,4 +1,4 @@
-//! PostgreSQL, as the library's store uses it, on a drive whose power is cut. `CUTS` and `SEED` say how often, and from where.
+//! PostgreSQL, as the library's store uses it, on a drive with power cuts. `CUTS` and `SEED` set their number and the seed.
 #![cfg(target_os = "linux")]
 
 use std::collections::HashSet;
@@ -77,7 +77,7 @@ impl Cluster {
         }
     }
 
-    /// Changes a setting of the server, and waits until all have heard of it.
+    /// Changes a setting of the server, and waits until all its processes have it.
     async fn set(&self, setting: &str, is_wanted: bool) {
         if !is_wanted {
             return;
@@ -90,7 +90,7 @@ impl Cluster {
         }
     }
 
-    /// Kills it, and waits until nobody of it is left.
+    /// Kills it, and waits until all its processes have ended.
     fn kill(&self, mut server: Child) {
         self.machine.cut_after(0);
         server.kill().unwrap();
@@ -174,7 +174,7 @@ async fn work(store: PostgresStore, next: Arc<AtomicU64>, acknowledged: Acknowle
     }
 }
 
-/// What is there, when all of it can be read, with its body, in the table and by its indexes.
+/// The stored numbers, if all rows can be read, with their bodies, from the table and by its indexes.
 async fn look(connection: &mut PgConnection) -> sqlx::Result<HashSet<u64>> {
     let read = async |connection: &mut PgConnection| -> sqlx::Result<Vec<String>> {
         let keys = "SELECT key FROM mpesa_callbacks.callback JOIN mpesa_callbacks.body ON callback_id = id AND length(body) > 0";
@@ -227,7 +227,7 @@ async fn cut(settings: Option<&str>, cuts: u64) -> Option<Findings> {
                 findings.lost += owed.difference(&there).count();
                 owed = there;
                 let acknowledged: Acknowledged = Arc::default();
-                // The store looks when it opens, and would refuse what is set after that.
+                // The store checks the setting when it opens, so it is changed afterwards.
                 cluster.set("ALTER SYSTEM RESET ALL", settings.is_some()).await;
                 if let Ok(store) = PostgresStore::connect(&cluster.url()).await {
                     if let Some(settings) = settings {

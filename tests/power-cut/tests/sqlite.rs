@@ -1,4 +1,4 @@
-//! SQLite, as the store and as the spool, on a drive whose power is cut. `CUTS` and `SEED` say how often, and from where.
+//! SQLite, as the store and as the spool, on a drive with power cuts. `CUTS` and `SEED` set their number and the seed.
 #![cfg(target_os = "linux")]
 
 use std::env;

@@ -17,10 +17,10 @@ pub use self::pgbouncer::PgBouncer;
 pub use self::postgres::Postgres;
 pub use self::proxy::Proxy;
 
-/// Says that a test is skipped for want of a server, where that may be.
+/// Prints that a test is skipped because a server is missing, if that is allowed.
 ///
 /// # Panics
-/// Where `REQUIRE_SERVERS` is set, as `.ci/run` does: what nobody runs proves nothing.
+/// With `REQUIRE_SERVERS`, which `.ci/run` sets, it fails: a skipped test proves nothing.
 pub fn skip(what: &str) {
     assert!(std::env::var_os("REQUIRE_SERVERS").is_none(), "{what}, and REQUIRE_SERVERS is set");
     println!("SKIPPED: {what}");

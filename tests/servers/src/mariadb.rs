@@ -62,12 +62,12 @@ impl MariaDb {
         Some(MariaDb(Owned::start(directory, port, &program, &usual, "ready for connections")))
     }
 
-    /// Where a database of everybody's is.
+    /// The URL of the shared database.
     pub fn url(&self) -> String {
         format!("mysql://test@127.0.0.1:{}/test", self.0.port)
     }
 
-    /// The name of a database that nobody else uses, and where it will be once it was created.
+    /// A unique name for a database, and its URL once it is created.
     pub fn next_database(&self) -> (String, String) {
         let name = self.0.next_database();
         let url = format!("mysql://test@127.0.0.1:{}/{name}", self.0.port);
@@ -75,7 +75,7 @@ impl MariaDb {
     }
 }
 
-/// What makes an empty directory a server's: its own tables, and a user for tests. One statement a line, as bootstrapping takes it.
+/// The bootstrap statements: system tables, and a user for tests. One statement per line.
 fn system_tables(base: &Path) -> String {
     let mut sql = String::from("create database mysql;\nuse mysql;\nset @auth_root_socket = null;\n");
     for name in ["system_tables", "performance_tables", "system_tables_data"] {
@@ -91,7 +91,7 @@ fn system_tables(base: &Path) -> String {
     sql + "flush privileges;\ncreate user test@'%' identified by '';\ngrant all on *.* to test@'%' with grant option;\ncreate database test;\n"
 }
 
-/// What `MARIADB` says, in `PATH`, or where packages put it.
+/// The program of `MARIADB`, in `PATH`, or where packages install it.
 fn program() -> Option<PathBuf> {
     let told = env::var_os("MARIADB").map(PathBuf::from);
     let directories = env::var_os("PATH").unwrap_or_default();

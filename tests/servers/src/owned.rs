@@ -1,4 +1,4 @@
-//! What all servers have in common: a directory, a free port, somebody who is not root, and an end.
+//! The common parts of all servers: a directory, a free port, a user that is not root, and an end.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Whoever runs servers when the tests are root's: most refuse to be.
+/// The user of the servers if the tests run as root: most servers refuse root.
 const NOBODY: u32 = 65_534;
 
 /// Starts the server, a command line, in the directory `$1`. For each line that comes, kills it as `kill -9` does and starts it
@@ -50,7 +50,7 @@ pub(crate) struct Owned {
     next: AtomicU32,
 }
 
-/// A directory that nobody else uses, and a port.
+/// A private directory and a free port.
 pub(crate) fn place(name: &str) -> (PathBuf, u16) {
     let directory = tempfile::Builder::new().prefix(name).tempdir().expect("a directory").keep();
     if is_root() {
@@ -81,7 +81,7 @@ fn as_nobody(command: &mut Command) {
     command.current_dir("/");
 }
 
-/// A program that was unpacked where nobody but root gets is copied with its packages into a directory that the server has.
+/// A program below a directory that only root can read is copied with its packages into the directory of the server.
 pub fn within_reach(program: &Path, directory: &Path) -> PathBuf {
     let is_closed = |place: &Path| std::fs::metadata(place).is_ok_and(|place| place.mode() & 0o001 == 0);
     let root = unpacked(program).filter(|_| is_root() && program.ancestors().skip(1).any(is_closed));
@@ -122,7 +122,7 @@ pub(crate) fn run(command: &mut Command, input: &[u8]) -> Output {
 }
 
 impl Owned {
-    /// Starts the server and waits until its log says that it is ready.
+    /// Starts the server and waits until its log reports that it is ready.
     pub(crate) fn start(directory: PathBuf, port: u16, program: &Path, arguments: &[String], ready: &str) -> Owned {
         let mut keeper = Command::new("sh");
         keeper.args(["-c", KEEPER, "keeper"]).arg(&directory).arg(program).args(arguments);
@@ -157,7 +157,7 @@ impl Owned {
         self.wait_until(ready);
     }
 
-    /// The name of a database that nobody else uses.
+    /// A unique name for a database.
     pub(crate) fn next_database(&self) -> String {
         format!("test_{}", self.next.fetch_add(1, Ordering::Relaxed))
     }

@@ -59,7 +59,7 @@ server_tls_sslmode = disable
     }
 }
 
-/// What `PGBOUNCER` says, in `PATH`, or where packages put it.
+/// The program of `PGBOUNCER`, in `PATH`, or where packages install it.
 fn program() -> Option<PathBuf> {
     candidates().find(|program| version(program) >= Some(SINCE))
 }

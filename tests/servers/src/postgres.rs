@@ -44,7 +44,7 @@ impl Postgres {
         Some(Postgres(Owned::start(directory, port, &server, &arguments, READY)))
     }
 
-    /// Where PostgreSQL's programs are: what `POSTGRES_BIN` says, in `PATH`, or where packages put them; the newest.
+    /// The directory of PostgreSQL's programs: `POSTGRES_BIN`, in `PATH`, or where packages install them; the newest.
     pub fn programs() -> Option<PathBuf> {
         programs()
     }
@@ -69,7 +69,7 @@ impl Postgres {
         self.0.port
     }
 
-    /// The name of a database that nobody else uses, and where it will be once it was created.
+    /// A unique name for a database, and its URL once it is created.
     pub fn next_database(&self) -> (String, String) {
         let name = self.0.next_database();
         let url = format!("postgres://test@127.0.0.1:{}/{name}", self.0.port);

@@ -44,10 +44,10 @@ impl Proxy {
                             _ = pass(&mut client, (Ipv4Addr::LOCALHOST, server).into(), &cuts) => return,
                             _ = silenced.changed() => {}
                         }
-                        // What is sent is taken, as by a machine whose cable was pulled out behind it.
+                        // Bytes are accepted and not passed on, as by a machine with a pulled cable.
                         let _ = tokio::io::copy(&mut client, &mut tokio::io::sink()).await;
                     };
-                    // Whoever hangs up does so on purpose.
+                    // A closed connection is intended.
                     tokio::select! {
                         () = passing => {}
                         _ = off.wait_for(|is_off| *is_off) => {}
@@ -68,7 +68,7 @@ impl Proxy {
         self.cuts.store(count, Ordering::SeqCst);
     }
 
-    /// Cuts all connections off, and lets nobody through until this is taken back.
+    /// Cuts all connections, and accepts no new one until it is healed.
     pub fn cut_off(&self, is_off: bool) {
         self.is_off.send_replace(is_off);
     }
@@ -91,7 +91,7 @@ impl Drop for Proxy {
     }
 }
 
-/// Passes on what comes from either side, until one hangs up or an answer is to be lost.
+/// Passes bytes on from either side, until one closes or an answer is to be lost.
 async fn pass(client: &mut TcpStream, server: SocketAddr, cuts: &AtomicU32) -> std::io::Result<()> {
     let mut server = TcpStream::connect(server).await?;
     let (mut from_client, mut from_server) = (vec![0; 1 << 16], vec![0; 1 << 16]);

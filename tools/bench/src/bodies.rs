@@ -1,4 +1,4 @@
-//! What is sent: bodies as M-Pesa Express sends them today, each another payment.
+//! The bodies that are sent: M-Pesa Express in its current form, each for another payment.
 
 /// The `number`th body, in the shape of production (`stk/success-prod-2022-a.json` and `stk/cancelled-1032-docs3.json` of the
 /// fixtures): six payments in seven are paid, the others cancelled. Keys come in the order of time, but for the phone number that

@@ -16,7 +16,7 @@ use crate::measure::{Report, cell, median, of_ended};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// How often each is built; the median is told.
+    /// How often each is built; the median is printed.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 }
@@ -51,7 +51,7 @@ async fn main() {
 }
 "#;
 
-/// What the README's shop adds to that.
+/// The additions of the README's shop.
 const WITH: &str = r#"
 use mpesa_callbacks::prelude::*;
 
@@ -131,7 +131,7 @@ fn cargo(directory: &Path, command: &str) -> anyhow::Result<()> {
     let cargo = env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
     let mut cargo = Command::new(cargo);
     cargo.arg(command).arg("--quiet").current_dir(directory).env("CARGO_TARGET_DIR", directory.join("target"));
-    // Whatever this program was built with is not the application's.
+    // The environment of this program's own build must not affect the application's.
     cargo.env_remove("RUSTFLAGS").env_remove("CARGO_BUILD_RUSTFLAGS");
     ensure!(cargo.status()?.success(), "cargo {command} failed");
     Ok(())

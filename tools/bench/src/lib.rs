@@ -1,4 +1,4 @@
-//! What the measurements have in common: what is sent, and how a developer would read it by hand.
+//! The common parts of the measurements: the bodies, and how a developer would parse them by hand.
 
 pub mod bodies;
 

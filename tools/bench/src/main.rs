@@ -33,9 +33,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Throughput, latency, processor and disk of every framework and store, against axum alone and what is written by hand.
+    /// Throughput, latency, CPU and disk of every framework and store, compared with axum alone and a hand-written handler.
     Load(load::Options),
-    /// What a callback costs beside millions of others, beside a backlog, and while a million are purged.
+    /// The cost of a callback with millions stored, with a backlog, and during a purge of a million.
     Scale(scale::Options),
     /// Genuine callbacks while many connections idle or dribble, against each framework's server.
     Sockets(sockets::Options),

@@ -1,4 +1,4 @@
-//! What is measured against what.
+//! The sides of a comparison.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,14 +13,14 @@ pub(crate) enum Side {
     Empty,
     /// axum, and a handler that reads the body into a struct with `serde_json`, and keeps nothing.
     Parse,
-    /// What a careful developer writes by hand: axum and sqlx; parse, `INSERT … ON CONFLICT DO NOTHING`, 200. In memory: one task
-    /// that keeps a map, asked by all.
+    /// The handler that a careful developer writes by hand: axum and sqlx; parse, `INSERT … ON CONFLICT DO NOTHING`, 200. In memory: one task
+    /// that keeps a map, shared by all.
     ByHand(Kept),
     /// This library.
     Ours(Framework, Kept, Work),
 }
 
-/// Whose server.
+/// The side of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Framework {
     /// axum, by our hardened server.
@@ -42,7 +42,7 @@ pub(crate) enum Kept {
     Postgres,
 }
 
-/// What is done with a callback beside keeping it.
+/// The work per callback beside storing it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Work {
     /// Nothing: it is acknowledged, and waits.

@@ -18,8 +18,8 @@ use crate::side::{Framework, Kept, Side, Work};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// How many connections are kept open: a third says nothing, a third dribbles the head of a request, a third sends one
-    /// request without the secret and idles after its answer. Whoever is closed comes back after a second.
+    /// The number of open connections: a third sends nothing, a third sends the head of a request byte by byte, a third sends one
+    /// request without the secret and idles after its response. A closed connection is reopened after a second.
     #[arg(long, default_value_t = 10_000)]
     count: usize,
     /// For how many seconds genuine callbacks are sent.
@@ -87,7 +87,7 @@ async fn measure(framework: Framework, options: &Options) -> anyhow::Result<Meas
     let place = Place::new(side).await?;
     let server = Running::start(side, &place)?;
     let address = server.address;
-    // Once without anybody else: what the machine gives, and a server that has been used.
+    // Once without an attack: the baseline of the machine, and a warm server.
     let alone = genuine(address, options, "alone").await?;
     let memory_before = server.resident()?;
 

@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use crate::steps::{cargo, root, step};
 
-/// Runs every target, or this one, for so long. What it finds interesting is kept below `target/fuzz`, and where it begins
+/// Runs every target, or this one, for so long. Its corpus is kept below `target/fuzz`, and is where it begins
 /// the next time; an input that breaks something stays in `tests/fuzz/targets/artifacts`.
 pub(crate) fn run(seconds: u64, only: Option<&str>) -> anyhow::Result<()> {
     let output = root().join("target/fuzz");

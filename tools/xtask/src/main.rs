@@ -28,7 +28,7 @@ enum Command {
     },
     /// Finds or fetches the servers that tests need, and prints where they are, for `cargo test` by hand.
     Servers,
-    /// Any input, under libFuzzer: every target for 60 seconds unless said otherwise. Needs rustup and a C++ compiler.
+    /// Fuzzes every target under libFuzzer. Default: 60 seconds each. Needs rustup and a C++ compiler.
     Fuzz {
         /// For how many seconds each.
         #[arg(default_value_t = 60)]
@@ -36,19 +36,19 @@ enum Command {
         /// This target only.
         target: Option<String>,
     },
-    /// Whether the time of a refusal tells anything about the secret. For a machine that does nothing else.
+    /// Tests that the time of a refusal does not depend on the secret. Needs a quiet machine.
     Timing {
         /// How many requests of each sort.
         #[arg(default_value_t = 1_000_000)]
         samples: u64,
     },
-    /// Every scenario of `chaos`, ten times as long as `test` plays it unless said otherwise.
+    /// Plays every scenario of `chaos`. Default: ten times as long as the short form of the documentation.
     Chaos {
         /// How many times as long.
         #[arg(default_value_t = 10)]
         factor: usize,
     },
-    /// Power cuts of SQLite, the spool and PostgreSQL, more often than `test` makes them: 3,000 times each unless said otherwise.
+    /// Cuts the power of SQLite, the spool and PostgreSQL, more often than `test` does. Default: 3,000 times each.
     PowerCuts {
         /// How many times.
         #[arg(default_value_t = 3000)]
@@ -64,7 +64,7 @@ enum Command {
         #[arg(default_value_t = 3)]
         faults: u8,
     },
-    /// `kill -9` of the shop, and of PostgreSQL, more often than `test` does it: 1,000 times each unless said otherwise.
+    /// Kills the shop and PostgreSQL with `kill -9`, more often than `test` does. Default: 1,000 times each.
     Kill {
         /// How many times.
         #[arg(default_value_t = 1000)]

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// A server, and how the tests are told where it is.
+/// A server, and the variable with which tests find it.
 struct Server {
     name: &'static str,
     /// The variable that the tests read, and the program that they look for.
@@ -16,7 +16,7 @@ struct Server {
     /// Where it is when it is not in `PATH`.
     usual: &'static [&'static str],
     package: &'static str,
-    /// Beginnings of what else is needed of what the package asks for.
+    /// Prefixes of the dependencies of the package that are needed, too.
     with: &'static [&'static str],
 }
 
@@ -58,7 +58,7 @@ const SERVERS: [Server; 4] = [
     },
 ];
 
-/// What to tell the tests. Without a server, those that need it say so and pass.
+/// The variables for the tests. Without a server, its tests print so and pass.
 pub(crate) fn places(target: &Path) -> Vec<(&'static str, PathBuf)> {
     let mut places = Vec::new();
     for server in &SERVERS {
@@ -72,7 +72,7 @@ pub(crate) fn places(target: &Path) -> Vec<(&'static str, PathBuf)> {
             found(&directory, server.program)
         });
         match program {
-            // PostgreSQL's tests need several programs; they ask for the directory.
+            // PostgreSQL's tests need several programs, so their variable is the directory.
             Some(program) if server.variable.ends_with("_BIN") => {
                 places.extend(program.parent().map(|directory| (server.variable, directory.to_owned())));
             }
@@ -109,7 +109,7 @@ fn found(directory: &Path, program: &str) -> Option<PathBuf> {
     usual.into_iter().chain(versions).map(|place| place.join(program)).find(|program| program.is_file())
 }
 
-/// Fetches a server's packages, and what this machine lacks of what they need, and unpacks them; `None` where there are none.
+/// Fetches the packages of a server and their missing dependencies, and unpacks them; `None` if there are none.
 fn unpack(server: &Server, directory: &Path) -> Option<()> {
     std::fs::create_dir_all(directory).ok()?;
     let packages = needed(server).or_else(|| {
@@ -128,7 +128,7 @@ fn unpack(server: &Server, directory: &Path) -> Option<()> {
     Some(())
 }
 
-/// The packages that would be installed for it; none where nobody has heard of it.
+/// The packages that would be installed for it; none if it is unknown.
 fn needed(server: &Server) -> Option<BTreeSet<String>> {
     let mut asking = Command::new("apt-get");
     asking.args(["install", "-y", "-qq", "--print-uris", "--no-install-recommends", server.package]);
@@ -139,7 +139,7 @@ fn needed(server: &Server) -> Option<BTreeSet<String>> {
     let begins = |name: &str, beginnings: &[&str]| beginnings.iter().any(|beginning| name.starts_with(beginning));
     let mut names: BTreeSet<String> =
         names.filter(|name| begins(name, server.with) && !begins(name, &WITHOUT)).map(str::to_owned).collect();
-    // Installed already, though not where anybody looks.
+    // Already installed, though not in `PATH`.
     if names.is_empty() {
         names.insert(server.package.to_owned());
     }

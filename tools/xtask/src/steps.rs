@@ -1,4 +1,4 @@
-//! What the commands run, one step after the other; the first that fails ends it.
+//! The steps of the commands; the first that fails ends a command.
 
 use std::env;
 use std::path::Path;

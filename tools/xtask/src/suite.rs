@@ -77,7 +77,7 @@ fn test_binary(message: &Value) -> Option<TestBinary> {
     })
 }
 
-/// What `cargo test` sets, as far as tests read it; and where the servers are.
+/// The variables that `cargo test` sets and tests read, and the places of the servers.
 fn environment() -> anyhow::Result<Vec<(String, PathBuf)>> {
     let printed = Command::new("rustc").args(["--print", "target-libdir"]).current_dir(root()).output()?;
     let libraries = PathBuf::from(String::from_utf8(printed.stdout)?.trim());

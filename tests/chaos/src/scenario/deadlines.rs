@@ -1,4 +1,4 @@
-//! How long acknowledgements take, and validations whose handlers dawdle.
+//! The latency of acknowledgements, and of validations with slow handlers.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::replica::thinks;
 
 const PER_SECOND: u32 = 500;
 
-/// What the replicas' validations have.
+/// The timeout of the replicas' validations.
 const DEADLINE: Duration = Duration::from_secs(1);
 
 /// A machine that does other things meanwhile may be late to send and to receive.
@@ -33,7 +33,7 @@ pub(super) async fn play(stage: &mut Stage) -> anyhow::Result<()> {
         })
     })?;
     let longest = answers.iter().map(|(_, took)| *took).max().unwrap_or_default();
-    // Of those that were decided in time: what the library took beside the handler.
+    // For validations that were decided in time: the time beside that of the handler.
     let mut beside: Vec<Duration> = answers
         .iter()
         .filter(|(thought, _)| *thought < DEADLINE / 2)
@@ -54,7 +54,7 @@ pub(super) async fn play(stage: &mut Stage) -> anyhow::Result<()> {
     stage.judge(&journal).await.map(drop)
 }
 
-/// Asks whether payments are welcome, eight at a time; how long the merchant thinks about each, and how long its answer took.
+/// Sends validations, eight at a time; returns the duration of each handler and of its response.
 fn validations(fleet: &Fleet, mut random: fastrand::Rng) -> Vec<(Duration, Duration)> {
     thread::scope(|scope| {
         let asking: Vec<_> = (0..8)

@@ -1,4 +1,4 @@
-//! Replicas are killed, and paused for longer than their leases; what is started in their place is of either release.
+//! Replicas are killed, and paused for longer than their leases; their successors run either version.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub(super) async fn play(stage: &mut Stage) -> anyhow::Result<()> {
                 } else {
                     fleet.kill(at)?;
                     happened += 1;
-                    // Any release may come after any. The last one is of the newer release: what the others left to it must not
+                    // Any version may follow any. The last one is the newer version: callbacks that the others left must not
                     // wait for ever.
                     let is_newer = nemesis.bool() || happened == times;
                     fleet.revive_as(at, if is_newer { &["--payments"] } else { &[] })?;

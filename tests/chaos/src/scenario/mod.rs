@@ -1,4 +1,4 @@
-//! What happens while deliveries come.
+//! The disturbance while deliveries arrive.
 
 mod kills;
 
@@ -25,18 +25,18 @@ use crate::deliveries::deliveries;
 use crate::journal::Journal;
 use crate::place::{Kept, Place};
 
-/// What happens while deliveries come.
+/// The disturbance while deliveries arrive.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Scenario {
     /// Replicas are killed as `kill -9` does, and paused for longer than their leases.
     Kills,
-    /// Replicas are restarted one after the other, in good order: no answer but 200 may be heard.
+    /// Replicas are restarted gracefully, one after the other: every response must be 200.
     Restarts,
     /// PostgreSQL is killed and started again, stays away for a while, and its answers to commits get lost; replicas have spools.
     Outages,
     /// A replica is killed with callbacks in hand: how long until another has handled them.
     Recovery,
-    /// How long acknowledgements take at 500 a second, and validations whose handlers dawdle.
+    /// The latency of acknowledgements at 500 per second, and of validations with slow handlers.
     Deadlines,
     /// As much as comes in an hour at 100 a second waits in the spool: how long until it is drained.
     Spool,
@@ -45,9 +45,9 @@ pub enum Scenario {
 /// How much, and from which seed.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
-    /// What happens.
+    /// The scenario.
     pub scenario: Scenario,
-    /// Where replicas keep what they hear.
+    /// The store of the replicas.
     #[arg(long, default_value = "postgres")]
     pub on: Kept,
     /// How many callbacks.
@@ -56,7 +56,7 @@ pub struct Options {
     /// How often something happens.
     #[arg(long, default_value_t = 100)]
     pub times: usize,
-    /// What repeats a run, as far as processes let themselves be repeated.
+    /// The seed of a run; processes repeat only roughly.
     #[arg(long)]
     pub seed: Option<u64>,
 }
@@ -72,7 +72,7 @@ pub(crate) struct Stage {
     pub(crate) replicas: usize,
 }
 
-/// Plays a scenario, and says what was found; an error when anything was wrong.
+/// Plays a scenario and prints the findings; an error if anything is wrong.
 ///
 /// # Errors
 /// When something was lost, doubled, or else not as promised.

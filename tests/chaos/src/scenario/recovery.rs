@@ -11,7 +11,7 @@ use crate::fleet::{Fleet, Manner};
 use crate::journal::Journal;
 use crate::load::send;
 
-/// What the library does unless told otherwise is 30 s and 5 s; this is as much shorter as leases are here.
+/// The defaults of the library are 30 s and 5 s; both are shorter here in the same proportion.
 const LEASE: Duration = Duration::from_secs(6);
 
 /// How long another process may take beyond lease and sweep: it looks once a second, and handles.

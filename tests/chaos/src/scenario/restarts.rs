@@ -15,7 +15,7 @@ use crate::load::send;
 
 const PER_SECOND: u32 = 300;
 
-/// How long requests that are on their way may take once nobody new is sent there.
+/// How long requests in progress may take when no new ones are sent.
 const DRAIN: Duration = Duration::from_millis(300);
 
 /// The values of `--framework`.
@@ -50,7 +50,7 @@ pub(super) async fn play(stage: &mut Stage) -> anyhow::Result<()> {
                 sleep(DRAIN);
                 fleet.stop(at, || halves.into_iter().for_each(|half| half.end(&journal)))?;
                 happened += 1;
-                // The last one is of the newer release: what the others left to it must not wait for ever.
+                // The last one is the newer version: callbacks that the others left must not wait forever.
                 let is_newer = happened / fleet.len() % 2 == 0 || happened == times;
                 fleet.revive_as(at, &arguments(happened, is_newer))?;
             }

@@ -11,7 +11,7 @@ use super::Stage;
 use crate::deliveries::{Delivery, Meaning};
 use crate::fleet::{Fleet, Manner};
 
-/// What comes in an hour at 100 a second, and how long draining that may take.
+/// The callbacks of an hour at 100 per second, and how long their replay may take.
 const AN_HOUR: (u32, Duration) = (360_000, Duration::from_mins(5));
 
 pub(super) async fn play(stage: &mut Stage) -> anyhow::Result<()> {

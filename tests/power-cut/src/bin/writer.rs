@@ -1,4 +1,4 @@
-//! Says what is there, then writes numbers until it is killed, and says each that is safe.
+//! Prints the stored numbers, then writes numbers until it is killed, and prints each that is durable.
 //!
 //! `writer store|spool|normal DIRECTORY SEED`
 
@@ -24,7 +24,7 @@ async fn main() {
         "spool" => spool(directory, random).await,
         _ => normal(directory, random),
     };
-    // Only what was wrong before the power went is of interest; the test knows when that was.
+    // Only errors before the power cut matter; the test knows its time.
     if let Err(error) = ended {
         say(&format!("trouble {}", format!("{error:#}").replace('\n', " ")));
     }
@@ -101,7 +101,7 @@ async fn spool(directory: &Path, mut random: fastrand::Rng) -> anyhow::Result<()
         say(&format!("there {}", number_of(&spooled)?));
     }
     say("looked");
-    // A spool that was drained does not know what it had.
+    // An empty spool does not know its earlier deliveries.
     number += random.u64(1 << 20..1 << 40);
     loop {
         let batch: Vec<Spooled> = (0..random.usize(1..8))

@@ -1,4 +1,4 @@
-//! What is measured.
+//! The measured steps.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -76,7 +76,7 @@ fn of_fixture<T: 'static>(kind: &Kind, file: &str, plain: impl Fn(&[u8]) -> serd
     parse(kind.name(), kind, mpesa_callbacks_conformance::fixtures::body(file), plain)
 }
 
-/// What a delivery is known again by: its key, the fingerprint of its bytes, and that of what it says.
+/// The identity of a delivery: its key, the digest of its bytes, and that of its content.
 fn fingerprints() -> Case {
     let body = bodies::body(1).into_bytes();
     let parsed = payload::parse(&Kind::Stk, &body, None).expect("a callback");
@@ -84,7 +84,7 @@ fn fingerprints() -> Case {
         .side("ours", move || (parsed.key.clone(), Digest::of(&body), parsed.content_digest()))
 }
 
-/// How it is told that a handler ran.
+/// Signals that a handler ran.
 type Told = Arc<Notify>;
 
 /// A handler set as the macro writes it.
@@ -176,7 +176,7 @@ fn run(told: Told, start: impl Fn(&Runtime) -> Inbox) -> impl FnMut() + 'static 
             let answer = inbox.receive(Request::new("POST", path, &headers), whole(body)).await;
             assert_eq!(answer.status(), 200);
             told.notified().await;
-            // Whatever else is ready.
+            // Other ready tasks.
             tokio::task::yield_now().await;
         });
     }

@@ -1,4 +1,4 @@
-//! Instructions: the same program under callgrind, which counts those of one function and what it calls. (It knows no instructions for
+//! Instructions: the same program under callgrind, which counts those of one function and its callees. (It knows no instructions for
 //! SHA-256: fingerprints count for more there than they cost.)
 
 use std::env;
@@ -12,7 +12,7 @@ pub(crate) const COUNTED: &str = "MPESA_CALLBACKS_COUNTED";
 /// How often each side is counted.
 const OFTEN: u32 = 20;
 
-/// What callgrind counts.
+/// The functions that callgrind counts.
 #[inline(never)]
 fn counted_by_callgrind(run: &mut dyn FnMut()) {
     (0..OFTEN).for_each(|_| run());

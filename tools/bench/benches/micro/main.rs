@@ -1,4 +1,4 @@
-//! What a callback costs, step by step: time, and instructions, which repeat on noisy machines.
+//! The cost of a callback, step by step: time, and instructions, which are stable on noisy machines.
 //!
 //! ```sh
 //! cargo bench -p bench                 # instructions too, where valgrind is installed
@@ -16,7 +16,7 @@ use std::hint::black_box;
 
 use serde_json::{Value, json};
 
-/// One thing that is measured, as several do it. The first is what the others are held against.
+/// One step, done by several sides. The first is the baseline.
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) sides: Vec<Side>,
@@ -42,7 +42,7 @@ impl Case {
 }
 
 fn main() {
-    // `cargo bench` says `--bench`, `cargo test --benches` says nothing, and has nothing to test here.
+    // `cargo bench` passes `--bench`; `cargo test --benches` does not, and has nothing to test here.
     let arguments: Vec<String> = env::args().skip(1).collect();
     if !arguments.iter().any(|argument| argument == "--bench") {
         return;

@@ -32,7 +32,7 @@ pub(crate) struct Options {
     pub(crate) connections: usize,
     #[arg(long)]
     pub(crate) seconds: f64,
-    /// How many a second, whatever the server does; as many as it answers, without.
+    /// Requests per second at a steady rate; without, as many as the server answers.
     #[arg(long)]
     pub(crate) rate: Option<u32>,
     /// The number of the first body.
@@ -40,7 +40,7 @@ pub(crate) struct Options {
     pub(crate) first: u64,
 }
 
-/// What was sent, and what came of it.
+/// The number of requests and the responses.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Generated {
     /// How many were answered with 200, in how many seconds.
@@ -53,11 +53,11 @@ pub(crate) struct Generated {
     pub(crate) p99: f64,
     pub(crate) p999: f64,
     pub(crate) worst: f64,
-    /// What the generator used of a processor, in seconds.
+    /// CPU time of the generator, in seconds.
     pub(crate) cpu: f64,
 }
 
-/// What the connections share.
+/// The shared state of the connections.
 struct Shared {
     options: Options,
     began: Instant,
@@ -72,7 +72,7 @@ struct Shared {
 /// One request in ten repeats one of the last so many.
 const RECENT: u64 = 500;
 
-/// Sends, and prints what came of it.
+/// Sends, and prints the results.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let generated = LocalSet::new().block_on(&runtime, generate(options))?;

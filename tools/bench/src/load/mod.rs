@@ -21,7 +21,7 @@ pub(crate) struct Options {
     /// For how many seconds each side is measured, in each round.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
-    /// How often every side is measured; the median of each figure is told.
+    /// How often every side is measured; the median of each figure is printed.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// The steady rate, a second, at which latency is measured.
@@ -32,7 +32,7 @@ pub(crate) struct Options {
     only: Vec<Side>,
 }
 
-/// What one side did in one round.
+/// The result of one side in one round.
 #[derive(Default)]
 struct Measured {
     /// A second, in the load.
@@ -150,7 +150,7 @@ async fn measure(side: Side, connections: usize, options: &Options) -> anyhow::R
     })
 }
 
-/// Where a side is told of M-Pesa Express.
+/// The URL of a side for M-Pesa Express.
 pub(crate) fn path(side: Side) -> String {
     match side {
         Side::Ours(..) => format!("/pay/{SECRET}/stk"),

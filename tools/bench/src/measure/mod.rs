@@ -1,4 +1,4 @@
-//! What a measurement is made of: what processes use, and how it is told.
+//! The parts of a measurement: the usage of processes, and its report.
 
 mod report;
 

@@ -1,4 +1,4 @@
-//! What processes used: read from `/proc`, on Linux.
+//! The usage of processes: read from `/proc`, on Linux.
 
 use std::collections::HashMap;
 use std::fs;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-/// What processes used since they were started.
+/// The usage of processes since their start.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
     /// In their own code and in the kernel's.
@@ -30,7 +30,7 @@ impl Usage {
     }
 }
 
-/// What a process used, and each of those that it has started and that are still there.
+/// The usage of a process and of each of its living children.
 pub(crate) struct Family(HashMap<u32, Usage>);
 
 impl Family {
@@ -45,19 +45,19 @@ impl Family {
         Ok(Family(family))
     }
 
-    /// Nobody's.
+    /// No usage.
     pub(crate) fn none() -> Family {
         Family(HashMap::new())
     }
 
-    /// What those that are still there have used since. One that has ended meanwhile takes nothing away from the others.
+    /// The usage of the living processes since then. One that has ended meanwhile does not reduce that of the others.
     pub(crate) fn since(&self, earlier: &Family) -> Usage {
         let since = |(pid, usage): (&u32, &Usage)| *usage - earlier.0.get(pid).copied().unwrap_or_default();
         self.0.iter().map(since).fold(Usage::default(), Usage::add)
     }
 }
 
-/// The processor time of what this process has started, and what that has started in turn, once it has ended.
+/// The CPU time of the ended children of this process, and of theirs.
 pub(crate) fn of_ended() -> anyhow::Result<Duration> {
     let stat = stat(std::process::id())?;
     Ok(TICK * (stat[13].parse::<u32>()? + stat[14].parse::<u32>()?))
@@ -71,7 +71,7 @@ impl Add for Usage {
     }
 }
 
-/// What was used in between.
+/// The usage in between.
 impl Sub for Usage {
     type Output = Usage;
 

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What the body is made of.
+/// The parts of the body.
 #[derive(Deserialize)]
 struct Envelope {
     #[serde(rename = "Body")]
@@ -41,7 +41,7 @@ struct Item {
     value: Option<Value>,
 }
 
-/// What became of a push, in the members that `StkCallback` has.
+/// The result of a push, in the fields of `StkCallback`.
 #[derive(Debug, PartialEq)]
 #[allow(missing_docs, reason = "named as in M-Pesa's documentation")]
 pub struct Stk {

@@ -1,4 +1,4 @@
-//! Scale: what a callback costs beside millions of others, beside a backlog, and while a million are purged.
+//! Scale: the cost of a callback with millions stored, with a backlog, and during a purge of a million.
 
 mod purge;
 
@@ -24,7 +24,7 @@ pub(crate) struct Options {
     /// How many are put into a backlog, which is then handled and purged; 0 leaves that out.
     #[arg(long, default_value_t = 1_000_000)]
     backlog: u64,
-    /// How often each is measured, in turns; the median is told.
+    /// How often each is measured, interleaved; the median is printed.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// For how many seconds each is measured.
@@ -78,7 +78,7 @@ async fn measure(kept: Kept, options: &Options, report: &mut Report) -> anyhow::
     Ok(())
 }
 
-/// What a callback costs beside the rows of each of these, in turns.
+/// The cost of a callback with each of these numbers of rows, interleaved.
 fn compare(
     side: Side,
     beside: &str,
@@ -120,7 +120,7 @@ fn compare(
     Ok(())
 }
 
-/// What callbacks cost, in one measurement.
+/// The cost of callbacks in one measurement.
 struct Cost {
     acknowledged: f64,
     settled: Option<f64>,
@@ -156,7 +156,7 @@ fn cost(side: Side, stocked: &mut Stocked, options: &Options) -> anyhow::Result<
     })
 }
 
-/// How long the backlog takes, and what it costs.
+/// The duration of handling the backlog, and its cost.
 fn work_off(server: &mut Running, backlog: &Stocked, report: &mut Report) -> anyhow::Result<()> {
     let (waiting, meter, began) = (server.waiting()?, Meter::start(server, backlog)?, Instant::now());
     server.settle()?;

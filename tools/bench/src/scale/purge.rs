@@ -14,7 +14,7 @@ use crate::side::Side;
 /// The steady rate, a second, at which callbacks come during a purge.
 pub(super) const RATE: u32 = 500;
 
-/// What callbacks met with that came at that rate, two seconds after two seconds.
+/// The latencies of callbacks at that rate, per interval of two seconds.
 pub(super) struct Met {
     /// The median of all two seconds', in milliseconds.
     pub(super) p99: f64,
@@ -24,7 +24,7 @@ pub(super) struct Met {
     next: u64,
 }
 
-/// A purge, and what callbacks met with that came meanwhile; and what they met with before it.
+/// A purge, with the latencies of callbacks during it and before it.
 pub(super) struct Purged {
     /// How many callbacks went.
     pub(super) rows: u64,

@@ -23,11 +23,11 @@ pub(super) struct Stocked {
     pub(super) next: u64,
 }
 
-/// Numbers of bodies that loads send: nobody else's.
+/// Numbers of bodies that only loads send.
 const LOADED: u64 = 50_000_000;
 
 impl Stocked {
-    /// With so many, done or waiting, and with nothing left to do for whoever keeps them.
+    /// With so many callbacks, done or waiting, vacuumed and checkpointed.
     pub(super) async fn new(side: Side, rows: u64, disposition: Disposition) -> anyhow::Result<Stocked> {
         let stocked =
             Stocked { place: Place::new(side).await?, kept: side.kept().unwrap_or(Kept::Memory), rows, next: LOADED };
@@ -37,13 +37,13 @@ impl Stocked {
         }
         if let Some(database) = &stocked.place.database {
             let mut connection = PgConnection::connect(&database.url).await?;
-            // What a server that runs for months has done long ago.
+            // A server that runs for months has done this long ago.
             for statement in ["VACUUM (ANALYZE)", "CHECKPOINT"] {
                 sqlx::raw_sql(statement).execute(&mut connection).await?;
             }
             connection.close().await?;
         }
-        // Nor is what was written before to be written out while others are measured.
+        // Earlier writes must not be flushed while others are measured.
         Command::new("sync").status()?;
         Ok(stocked)
     }

@@ -1,4 +1,4 @@
-//! What is measured against: axum alone, and what a careful developer writes by hand.
+//! The baselines: axum alone, and the handler that a careful developer writes by hand.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -42,11 +42,11 @@ pub(super) fn parse() -> Router {
     Router::new().route("/stk", post(handler))
 }
 
-/// What came, and whom to tell when it is kept.
+/// The body, and the channel for the answer.
 type Job = (Box<Stk>, Bytes, oneshot::Sender<()>);
 
 /// A handler that reads the body and hands it to one task, which keeps it in a map and answers: what it costs to wait for another
-/// task, as all must who share a commit.
+/// task, as group commit requires.
 pub(super) fn memory() -> Router {
     let (sender, mut receiver) = mpsc::channel::<Job>(1024);
     tokio::spawn(async move {

@@ -35,7 +35,7 @@ pub(crate) struct Options {
     database: String,
 }
 
-/// Serves until it is killed, or nobody is left to ask it anything.
+/// Serves until it is killed, or its input is closed.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
     if let Side::Ours(Framework::Actix, kept, work) = options.side {
@@ -105,7 +105,7 @@ async fn ask(inbox: &Inbox, question: &str) -> Result<u64, StoreError> {
 const SETTLE: &str = "settle";
 /// Delete the bodies of all that is done; how many there were.
 const PURGE: &str = "purge";
-/// Stop, and give back what is being handled.
+/// Stop, and give back the running callbacks.
 const STOP: &str = "stop";
 /// How many callbacks wait or run.
 const WAITING: &str = "waiting";

@@ -24,7 +24,7 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
 }
 
-/// Where a server keeps what it hears: a directory of its own, and a database of its own where it is PostgreSQL.
+/// The storage of a server: a directory, and with PostgreSQL a database of its own.
 pub(crate) struct Place {
     pub(crate) directory: TempDir,
     pub(crate) database: Option<Database>,
@@ -49,7 +49,7 @@ impl Place {
         let (name, url) = postgres.next_database();
         let mut connection = PgConnection::connect(&postgres.url()).await?;
         sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await?;
-        // What was written before is not this one's to write out.
+        // Earlier writes are flushed before this one is measured.
         sqlx::raw_sql("CHECKPOINT").execute(&mut connection).await?;
         let backend: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await?;
         let server = parent(u32::try_from(backend)?)?;
@@ -57,7 +57,7 @@ impl Place {
         Ok(Place { directory, database: Some(Database { url, server }) })
     }
 
-    /// What the database's server has used, where it is one.
+    /// The usage of the database server, if there is one.
     pub(crate) fn usage(&self) -> anyhow::Result<Family> {
         self.database.as_ref().map_or_else(|| Ok(Family::none()), |database| Family::of(database.server))
     }
@@ -104,7 +104,7 @@ impl Running {
         self.ask(PURGE)
     }
 
-    /// Stops it in order: what its handlers were at is there for the next one at once.
+    /// Stops it gracefully: its running callbacks are ready for the next process at once.
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
         self.ask(STOP).map(drop)
     }
@@ -116,7 +116,7 @@ impl Running {
         answer.trim().parse().with_context(|| format!("the server says: {answer}"))
     }
 
-    /// What it has used.
+    /// Its usage.
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
         Usage::of(self.child.id())
     }
