@@ -6,7 +6,7 @@ mod recording;
 
 mod working;
 
-mod words;
+mod columns;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +22,8 @@ use mpesa_callbacks::store::{
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
-use self::words::{entry, failed, hidden, hidden_receipt, later, micros, pseudonym, state, time, with_payload};
+use self::columns::{entry, failed, later, state, with_payload};
+use mpesa_callbacks::store::columns::{hidden_digest, hidden_receipt, micros, pseudonym, time};
 
 /// The team's table of events, which also contains M-Pesa's callbacks.
 #[derive(Clone)]
@@ -63,8 +64,8 @@ impl PartnerEvents {
 
     /// Deletes an event's payload and replaces its key, receipt and digests.
     async fn forget(&self, connection: &mut SqliteConnection, row: &SqliteRow) -> sqlx::Result<()> {
-        let secret = &self.secret;
-        let hide = |bytes: Vec<u8>| hidden(secret, &bytes).to_vec();
+        let secret = &self.secret[..];
+        let hide = |bytes: Vec<u8>| hidden_digest(secret, &bytes).to_vec();
         let receipt: Option<String> = row.try_get("receipt")?;
         sqlx::query(
             "UPDATE partner_event SET payload = NULL, external_id = ?2, fingerprint = ?3, content_digest = ?4, detail = ?5, receipt = ?6,
@@ -127,9 +128,9 @@ impl Store for PartnerEvents {
         )
         .bind(kind.name())
         .bind(key)
-        .bind(pseudonym(&self.secret, kind.name(), key))
+        .bind(pseudonym(&self.secret[..], kind.name(), key))
         .bind(&content_digest.as_bytes()[..])
-        .bind(&hidden(&self.secret, content_digest.as_bytes())[..])
+        .bind(&hidden_digest(&self.secret[..], content_digest.as_bytes())[..])
         .fetch_optional(&self.pool)
         .await
         .map_err(failed)?;
@@ -214,7 +215,7 @@ impl Store for PartnerEvents {
                 }
                 Lookup::Receipt(receipt) => {
                     query.push("receipt IN (").push_bind(receipt).push(", ");
-                    query.push_bind(hidden_receipt(&self.secret, receipt)).push(")");
+                    query.push_bind(hidden_receipt(&self.secret[..], receipt)).push(")");
                 }
                 // A lookup that is newer than this store finds nothing.
                 _ => continue,

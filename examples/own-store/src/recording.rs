@@ -6,7 +6,8 @@ use mpesa_callbacks::store::{CallbackId, Delivery, Judgement, Known, Recorded, R
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::words::{hidden, hidden_receipt, later, micros, outcome, outcome_name, pseudonym, verdict};
+use super::columns::{later, outcome, outcome_name, verdict};
+use mpesa_callbacks::store::columns::{hidden_digest, hidden_receipt, micros, pseudonym};
 
 pub(crate) async fn record(
     connection: &mut SqliteConnection,
@@ -64,7 +65,7 @@ pub(crate) async fn record(
 fn known(row: &SqliteRow, delivery: &Delivery, secret: &[u8; 32]) -> sqlx::Result<Known> {
     let is_deleted: bool = row.try_get("is_deleted")?;
     let digest = |bytes: Vec<u8>| Digest::from(<[u8; 32]>::try_from(bytes).unwrap_or_default());
-    let shown = |bytes: Vec<u8>, theirs: Digest| match is_deleted && bytes == hidden(secret, theirs.as_bytes()) {
+    let shown = |bytes: Vec<u8>, theirs: Digest| match is_deleted && bytes == hidden_digest(secret, theirs.as_bytes()) {
         true => theirs,
         false => digest(bytes),
     };

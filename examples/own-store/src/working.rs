@@ -8,8 +8,9 @@ use mpesa_callbacks::store::{
 };
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
+use super::columns::{entry, later};
 use super::recording;
-use super::words::{entry, lane, lane_number, later};
+use mpesa_callbacks::store::columns::{lane, lane_number};
 
 /// Claims the first due callbacks of the kinds.
 pub(crate) async fn claim(

@@ -1,12 +1,11 @@
 //! Conversions between the library's types and the table's columns.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use hmac::{Hmac, KeyInit, Mac};
 use mpesa_callbacks::Kind;
 use mpesa_callbacks::payload::Outcome;
-use mpesa_callbacks::store::{Body, CallbackId, Cause, Entry, Lane, State, StoreError, Verdict};
-use sha2::Sha256;
+use mpesa_callbacks::store::columns::time;
+use mpesa_callbacks::store::{Body, CallbackId, Cause, Entry, State, StoreError, Verdict};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -19,14 +18,6 @@ pub(crate) fn failed(error: sqlx::Error) -> StoreError {
     };
     let cause: Cause = error.into();
     if is_refused { StoreError::Refused(cause) } else { StoreError::Unavailable(cause) }
-}
-
-pub(crate) fn micros(time: SystemTime) -> i64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-}
-
-pub(crate) fn time(micros: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_micros(micros.unsigned_abs())
 }
 
 pub(crate) fn later(now: i64, by: Duration) -> i64 {
@@ -60,48 +51,6 @@ pub(crate) fn outcome(name: &str) -> Outcome {
         "failed" => Outcome::Failed,
         _ => Outcome::Unknown,
     }
-}
-
-pub(crate) fn lane_number(lane: Lane) -> i64 {
-    match lane {
-        Lane::Main => 0,
-        Lane::Suspects => 1,
-        Lane::Alone => 2,
-    }
-}
-
-pub(crate) fn lane(number: i64) -> Lane {
-    match number {
-        0 => Lane::Main,
-        1 => Lane::Suspects,
-        _ => Lane::Alone,
-    }
-}
-
-/// The replacement of a receipt after the payload was deleted.
-pub(crate) fn hidden_receipt(secret: &[u8; 32], receipt: &str) -> String {
-    pseudonym(secret, "receipt", receipt)
-}
-
-/// The replacement of a digest, because amounts and accounts could be guessed from it.
-pub(crate) fn hidden(secret: &[u8; 32], fingerprint: &[u8]) -> [u8; 32] {
-    let mut mac = mac(secret);
-    mac.update(b"fingerprint\0");
-    mac.update(fingerprint);
-    mac.finalize().into_bytes().into()
-}
-
-fn mac(secret: &[u8; 32]) -> Hmac<Sha256> {
-    let mut block = [0; 64];
-    block[..32].copy_from_slice(secret);
-    Hmac::<Sha256>::new(&block.into())
-}
-
-/// The replacement of a key, because a `CheckoutRequestID` ends in a phone number.
-pub(crate) fn pseudonym(secret: &[u8; 32], kind: &str, key: &str) -> String {
-    let mut mac = mac(secret);
-    mac.update(format!("{kind}\0{key}").as_bytes());
-    mac.finalize().into_bytes().iter().fold("hmac:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 pub(crate) fn with_payload(row: &SqliteRow) -> sqlx::Result<Entry> {
