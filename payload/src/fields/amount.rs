@@ -78,6 +78,32 @@ impl Amount {
     }
 }
 
+/// Feature `rust_decimal`.
+///
+/// ```
+/// use mpesa_callbacks_payload::Amount;
+/// use rust_decimal::Decimal;
+///
+/// assert_eq!(Decimal::from(Amount::from_cents(10050)), Decimal::new(10050, 2));
+/// assert_eq!(Amount::try_from(Decimal::new(10050, 2)), Ok(Amount::from_cents(10050)));
+/// ```
+#[cfg(feature = "rust_decimal")]
+impl From<Amount> for Decimal {
+    fn from(amount: Amount) -> Decimal {
+        amount.0
+    }
+}
+
+/// Feature `rust_decimal`. Fails for more digits than an amount has.
+#[cfg(feature = "rust_decimal")]
+impl TryFrom<Decimal> for Amount {
+    type Error = ParseAmountError;
+
+    fn try_from(decimal: Decimal) -> Result<Amount, ParseAmountError> {
+        decimal.to_string().parse()
+    }
+}
+
 impl FromStr for Amount {
     type Err = ParseAmountError;
 

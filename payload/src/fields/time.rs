@@ -120,6 +120,21 @@ impl From<DarajaTime> for SystemTime {
     }
 }
 
+/// Feature `chrono`.
+///
+/// ```
+/// use mpesa_callbacks_payload::DarajaTime;
+///
+/// let paid = DarajaTime::parse("20191219102115").unwrap();
+/// assert_eq!(chrono::DateTime::from(paid).to_rfc3339(), "2019-12-19T10:21:15+03:00");
+/// ```
+#[cfg(feature = "chrono")]
+impl From<DarajaTime> for DateTime<FixedOffset> {
+    fn from(time: DarajaTime) -> DateTime<FixedOffset> {
+        DateTime::from_naive_utc_and_offset(time.0 - NAIROBI, NAIROBI)
+    }
+}
+
 fn two_digits(number: u32) -> i8 {
     i8::try_from(number).unwrap_or_default()
 }

@@ -10,14 +10,16 @@ use anyhow::{Context, ensure};
 use crate::{fuzz, servers, suite};
 
 /// The features that a user can switch on, package by package; each must build alone, and with none.
-const FEATURES: [(&str, &[&str]); 2] = [
+const FEATURES: [(&str, &[&str]); 3] = [
     (
         "mpesa-callbacks",
         &[
             "actix",
             "axum",
+            "chrono",
             "postgres",
             "rocket",
+            "rust_decimal",
             "serve",
             "sqlite",
             "sqlx-mysql-tx",
@@ -26,6 +28,7 @@ const FEATURES: [(&str, &[&str]); 2] = [
             "test-util",
         ],
     ),
+    ("mpesa-callbacks-payload", &["chrono", "rust_decimal", "test-util"]),
     ("mpesa-callbacks-sqlx-tx", &["mysql", "postgres", "sqlite"]),
 ];
 
