@@ -96,7 +96,7 @@ pub async fn a_payment_is_ready_again_after_its_callback_failed(store: Shared) {
 /// expire, and both are ready again.
 pub async fn a_payment_is_reclaimed_with_its_callback(store: Shared) {
     record(&store, paid("push", "RCPT1")).await;
-    let claimed = claim_without(&store, SHORT).await.pop().expect("the push");
+    let claimed = claim_without(&store, LONG).await.pop().expect("the push");
     let leases = [claimed.lease, claimed.payment.expect("its payment")];
     assert_eq!(store.renew(&leases, SHORT).await.unwrap(), [true, true]);
     sleep(SHORT * 2).await;

@@ -42,12 +42,13 @@ pub async fn racing_claims_never_return_the_same_callback(store: Shared) {
 pub async fn an_interruption_costs_no_attempt(store: Shared) {
     record(&store, failed("k")).await;
     for interruptions in 0..2 {
-        let claimed = claim_when_due(&store, Lane::Main, SHORT).await;
+        let claimed = claim_when_due(&store, Lane::Main, LONG).await;
         assert_eq!((claimed.attempt, claimed.interruptions), (1, interruptions));
         assert_eq!(claimed.kind, Kind::Stk);
         assert_eq!(claimed.key, "k");
         assert!(!claimed.body.as_bytes().is_empty());
         assert_eq!(store.reclaim_expired().await.unwrap(), 0, "its lease lives");
+        assert_eq!(store.renew(&[claimed.lease], SHORT).await.unwrap(), [true]);
         sleep(SHORT * 2).await;
         assert!(claim(&store, 1, LONG).await.is_empty(), "a claim takes no expired lease: a sweep does");
         assert_eq!(store.reclaim_expired().await.unwrap(), 1);
@@ -151,9 +152,11 @@ pub async fn a_lost_lease_changes_nothing(store: Shared) {
 /// A renewed lease lives for its new duration.
 pub async fn a_renewed_lease_is_not_reclaimed(store: Shared) {
     record(&store, failed("k")).await;
-    let claimed = claim_one(&store, SHORT).await;
+    // Long enough to be renewed in time on a busy machine.
+    let lease = Duration::from_secs(2);
+    let claimed = claim_one(&store, lease).await;
     assert_eq!(store.renew(&[claimed.lease], LONG).await.unwrap(), [true]);
-    sleep(SHORT * 2).await;
+    sleep(lease + SHORT).await;
     assert_eq!(store.reclaim_expired().await.unwrap(), 0);
     assert_eq!(settle(&store, &claimed, Completion::Done).await, SettleResult::Written);
 }
@@ -161,13 +164,16 @@ pub async fn a_renewed_lease_is_not_reclaimed(store: Shared) {
 /// A delivery with a delay is claimed when the delay is over, not before.
 pub async fn a_callback_can_be_recorded_with_a_delay(store: Shared) {
     let mut later = failed("later");
-    later.due_after = SHORT * 20;
+    later.due_after = LONG;
     let later = record(&store, later).await;
     let now = record(&store, failed("now")).await;
     assert_eq!(claim_one(&store, LONG).await.lease.id, now.id);
+    assert!(claim(&store, 1, LONG).await.is_empty(), "the other is not due yet");
     assert!(store.get(later.id).await.unwrap().unwrap().run_at.unwrap() > SystemTime::now());
-    sleep(SHORT * 21).await;
-    assert_eq!(claim_one(&store, LONG).await.lease.id, later.id);
+    let mut soon = failed("soon");
+    soon.due_after = SHORT;
+    let soon = record(&store, soon).await;
+    assert_eq!(claim_when_due(&store, Lane::Main, LONG).await.lease.id, soon.id);
 }
 
 /// A retry is due after its delay. It keeps the error, and its attempt is
@@ -175,15 +181,19 @@ pub async fn a_callback_can_be_recorded_with_a_delay(store: Shared) {
 pub async fn a_retry_is_due_later(store: Shared) {
     let recorded = record(&store, failed("k")).await;
     let claimed = claim_one(&store, LONG).await;
-    let retry = Completion::Retry { after: SHORT * 4, error: "no bread".into() };
-    assert_eq!(settle(&store, &claimed, retry).await, SettleResult::Written);
+    let retry = |after| Completion::Retry { after, error: "no bread".into() };
+    assert_eq!(settle(&store, &claimed, retry(LONG)).await, SettleResult::Written);
     assert!(claim(&store, 1, LONG).await.is_empty(), "it is not due yet");
     let entry = store.get(recorded.id).await.unwrap().unwrap();
     assert_eq!((entry.state, entry.attempts), (State::Ready, 1));
-    assert!(entry.run_at.is_some());
-    sleep(SHORT * 21).await;
+    assert!(entry.run_at.unwrap() > SystemTime::now());
+
+    record(&store, failed("soon")).await;
     let claimed = claim_one(&store, LONG).await;
-    assert_eq!((claimed.attempt, claimed.last_error.expect("why").as_str()), (2, "no bread"));
+    assert_eq!(settle(&store, &claimed, retry(SHORT)).await, SettleResult::Written);
+    let claimed = claim_when_due(&store, Lane::Main, LONG).await;
+    assert_eq!((claimed.key.as_str(), claimed.attempt), ("soon", 2));
+    assert_eq!(claimed.last_error.expect("the error").as_str(), "no bread");
 }
 
 /// A snoozed callback is due after its delay, and its attempt does not count.
