@@ -50,6 +50,16 @@ async fn processes_that_start_at_once_share_one_schema() {
     }
 }
 
+/// Records, and again after a lock timeout, which a busy machine may reach. Recording again is safe.
+async fn record(store: &PostgresStore, batch: &[Delivery]) -> Vec<Recorded> {
+    loop {
+        match store.record(batch).await {
+            Err(StoreError::Unavailable(_)) => {}
+            recorded => return recorded.unwrap(),
+        }
+    }
+}
+
 /// Two meanings in two spellings each, by three processes, in batches that overlap: one first, one conflict, two variants a key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn racing_processes_judge_as_one() {
@@ -68,7 +78,7 @@ async fn racing_processes_judge_as_one() {
                     let keys = (0..KEYS).map(|at| (start + at) % KEYS);
                     let batch: Vec<_> = keys.map(|key| push(key, (task + round) % 2, (process + round) % 2)).collect();
                     for batch in batch.chunks(25) {
-                        let recorded = store.record(batch).await.unwrap();
+                        let recorded = record(&store, batch).await;
                         verdicts.extend(recorded.into_iter().map(|recorded| recorded.verdict));
                     }
                 }
@@ -121,7 +131,7 @@ async fn what_is_settled_at_this_moment_may_come_again() {
             tokio::spawn(async move {
                 for _ in 0..50 {
                     let batch: Vec<_> = all.iter().skip(task).map(again).collect();
-                    let recorded = store.record(&batch).await.unwrap();
+                    let recorded = record(&store, &batch).await;
                     assert!(recorded.iter().all(|recorded| recorded.verdict == Verdict::Duplicate), "{recorded:?}");
                 }
             })
@@ -241,7 +251,7 @@ async fn racing_claims_to_a_receipt_are_judged_one_after_the_other() {
         stores[0].record(&[paid(&format!("owner {round}"), round, "")]).await.unwrap();
         let [one, other] = [0, 1].map(|at| {
             let (store, claim) = (stores[at].clone(), paid(&format!("claim {round}"), round, &format!("words {at}")));
-            tokio::spawn(async move { store.record(&[claim]).await.unwrap()[0].verdict })
+            tokio::spawn(async move { record(&store, &[claim]).await[0].verdict })
         });
         let mut verdicts = [one.await.unwrap(), other.await.unwrap()];
         verdicts.sort_unstable();

@@ -1,9 +1,11 @@
 //! The project's own commands.
 
 mod fuzz;
+mod public_api;
 mod servers;
 mod steps;
 mod suite;
+mod tools;
 
 use clap::{Parser, Subcommand};
 
@@ -25,6 +27,12 @@ enum Command {
         /// How many times as long.
         #[arg(default_value_t = 10)]
         factor: usize,
+    },
+    /// Writes the listing of the public API below `docs/public-api/`. Needs rustup.
+    PublicApi {
+        /// Compare only, and fail if it changed.
+        #[arg(long)]
+        check: bool,
     },
     /// Finds or fetches the servers that tests need, and prints where they are, for `cargo test` by hand.
     Servers,
@@ -76,6 +84,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Test => steps::test(),
         Command::Prove { factor } => steps::prove(factor),
+        Command::PublicApi { check } => public_api::run(check),
         Command::Servers => {
             for (variable, place) in servers::places(&steps::root().join("target")) {
                 println!("export {variable}={}", place.display());
