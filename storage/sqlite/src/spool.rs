@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::payload::Sensitive;
 use mpesa_callbacks_core::store::{DeliveryId, Spool, SpoolDepth, SpoolId, Spooled, StoreError};
-use rusqlite::{Connection, Result, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::errors::{place, store_error};
 use super::open::{self, SPOOL};
@@ -85,7 +85,7 @@ impl SqliteSpool {
     /// Runs a query on a blocking thread.
     async fn query<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reader, path) = (self.reader.clone(), self.path.clone());
         let reading = tokio::task::spawn_blocking(move || {
@@ -166,7 +166,7 @@ impl Spool for SqliteSpool {
     }
 }
 
-fn put_all(connection: &Connection, batch: &[Spooled]) -> Result<()> {
+fn put_all(connection: &Connection, batch: &[Spooled]) -> rusqlite::Result<()> {
     let mut put = connection.prepare_cached(
         "INSERT INTO spooled (came_to, body, received_at, client_ip, reference, decision, delivery_id)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -186,13 +186,13 @@ fn put_all(connection: &Connection, batch: &[Spooled]) -> Result<()> {
 }
 
 /// Removes rows. Returns whether any are left.
-fn remove_all(connection: &Connection, ids: &[SpoolId]) -> Result<bool> {
+fn remove_all(connection: &Connection, ids: &[SpoolId]) -> rusqlite::Result<bool> {
     let mut remove = connection.prepare_cached("DELETE FROM spooled WHERE id = ?1")?;
     ids.iter().try_for_each(|id| remove.execute([id.number()]).map(drop))?;
     connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM spooled)")?.query_row([], |row| row.get(0))
 }
 
-fn spooled(row: &Row<'_>) -> Result<(SpoolId, Spooled)> {
+fn spooled(row: &Row<'_>) -> rusqlite::Result<(SpoolId, Spooled)> {
     let came_to = Kind::from_stored_name(row.get_ref(1)?.as_str()?);
     let mut spooled = Spooled::new(came_to, row.get::<_, Vec<u8>>(2)?.into(), time(row.get(3)?));
     spooled.client_ip = client_ip(row.get(4)?);
