@@ -21,12 +21,12 @@
 
 mod access;
 mod clock;
+mod defaults;
 mod environment;
 mod error_chain;
 mod handler;
 mod inbox;
 mod lifecycle;
-mod limits;
 mod observe;
 mod process;
 mod receive;

@@ -12,11 +12,15 @@ mod model;
 
 mod check;
 
+mod forbidden_words;
+
 mod mistakes;
 
 mod options;
 
 mod expand;
+
+mod spelling;
 
 mod table;
 

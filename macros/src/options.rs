@@ -7,9 +7,9 @@ use syn::ext::IdentExt;
 use syn::meta::ParseNestedMeta;
 use syn::{Attribute, Ident, LitInt, LitStr, Meta, Token};
 
+use crate::forbidden_words::FORBIDDEN_WORDS;
 use crate::mistakes::Mistakes;
 use crate::model::{KindOf, Options};
-use crate::table::FORBIDDEN_WORDS;
 
 /// Parses the options of a handler: `path = "…", timeout = "3s", …`.
 pub(crate) fn options(attribute: &Attribute, kind: KindOf, mistakes: &mut Mistakes) -> Options {

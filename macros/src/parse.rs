@@ -6,7 +6,7 @@ use quote::{ToTokens, TokenStreamExt, quote};
 use syn::parse::{Parse, ParseStream};
 use syn::{Attribute, FnArg, Generics, Ident, LitStr, Path, Signature, Token, Type, Visibility, braced, parse_quote};
 
-use crate::table;
+use crate::{spelling, table};
 
 /// The options of the block: `#[mpesa_callbacks(crate = …, no_timeouts)]`.
 #[derive(Default)]
@@ -164,7 +164,7 @@ impl Method {
     /// Returns the correct name of a misspelled attribute, if the method has an argument that only
     /// handlers have.
     pub(crate) fn meant(&self, attribute: &Attribute) -> Option<&'static str> {
-        let meant = table::meant(&attribute.path().get_ident()?.to_string())?;
+        let meant = spelling::meant(&attribute.path().get_ident()?.to_string())?;
         let takes_ours = self.arguments().filter_map(last_segment).any(|name| table::is_payload(&name));
         takes_ours.then_some(meant)
     }

@@ -3,7 +3,8 @@
 use mpesa_callbacks_core::{FORBIDDEN_WORDS, Kind};
 use quote::quote;
 
-use crate::table::{self, KINDS};
+use crate::table::KINDS;
+use crate::{forbidden_words, spelling};
 
 #[test]
 fn the_table_is_cores_table() {
@@ -19,7 +20,7 @@ fn the_table_is_cores_table() {
             "{kind}"
         );
     }
-    assert_eq!(table::FORBIDDEN_WORDS, FORBIDDEN_WORDS);
+    assert_eq!(forbidden_words::FORBIDDEN_WORDS, FORBIDDEN_WORDS);
 }
 
 #[test]
@@ -35,12 +36,12 @@ fn a_misspelling_is_known_and_a_stranger_is_left_alone() {
         ("on_conflicts", "on_conflict"),
         ("ratiba_", "ratiba"),
     ] {
-        assert_eq!(table::meant(misspelled), Some(meant), "{misspelled}");
+        assert_eq!(spelling::meant(misspelled), Some(meant), "{misspelled}");
     }
     for stranger in
         ["instrument", "inline", "test", "tokio", "must_use", "route", "get", "post", "cached", "retry", "sdk_only"]
     {
-        assert_eq!(table::meant(stranger), None, "{stranger}");
+        assert_eq!(spelling::meant(stranger), None, "{stranger}");
     }
 }
 

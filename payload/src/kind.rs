@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+use crate::ack_body::{AckBody, OK, RESMSG, RESPONSE_CODE_0, RESULT_CODE_0};
+
 /// The table of built-in kinds, given to the macro `$then`. Everything else that lists kinds is
 /// written by it or tested against it.
 ///
@@ -133,32 +135,6 @@ pub struct CustomKind {
     /// `callback/` and the path.
     name: Arc<str>,
 }
-
-/// The body of the acknowledgement of a kind; its status is always 200.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct AckBody {
-    /// The value of the header `Content-Type`.
-    pub content_type: &'static str,
-    /// The body of the response.
-    pub body: &'static str,
-}
-
-impl AckBody {
-    /// Returns a body of your own: JSON if it begins with `{` or `[`, else plain text.
-    pub fn new(body: &'static str) -> AckBody {
-        AckBody { content_type: if body.starts_with(['{', '[']) { JSON } else { "text/plain" }, body }
-    }
-}
-
-const RESULT_CODE_0: AckBody = AckBody { content_type: JSON, body: r#"{"ResultCode":0,"ResultDesc":"Success"}"# };
-const RESPONSE_CODE_0: AckBody =
-    AckBody { content_type: JSON, body: r#"{"ResponseCode":"00000000","ResponseDesc":"success"}"# };
-const RESMSG: AckBody = AckBody { content_type: JSON, body: r#"{"resmsg":"Success","rescode":"200"}"# };
-const OK: AckBody = AckBody { content_type: "text/plain", body: "ok" };
-
-/// Content type of every acknowledgement except Lipia's.
-const JSON: &str = "application/json";
 
 /// One row of the table.
 struct Row {

@@ -21,6 +21,7 @@
 //! | module | contents |
 //! |---|---|
 //! | `kind` | the table of kinds: attribute, payload, path, acknowledgement |
+//! | `ack_body` | the bodies of acknowledgements |
 //! | `callbacks` | one file per payload |
 //! | `fields` | amounts, phone numbers, times, result codes and the like |
 //! | `json` | a lossless reader for Daraja's JSON |
@@ -33,6 +34,7 @@
 #[macro_use]
 mod kind;
 
+mod ack_body;
 mod callback;
 mod callbacks;
 mod digest;
@@ -46,6 +48,7 @@ mod redact;
 #[cfg(feature = "test-util")]
 mod sample;
 
+pub use self::ack_body::AckBody;
 pub use self::callback::Callback;
 pub use self::callbacks::{
     B2bExpressCallback, B2bResult, B2cResult, BalanceResult, BillManagerPayment, C2bConfirmation, C2bValidation,
@@ -60,7 +63,7 @@ pub use self::fields::{
     time_prefix,
 };
 pub use self::json::RawJson;
-pub use self::kind::{AckBody, CustomKind, Kind, UnknownKindError};
+pub use self::kind::{CustomKind, Kind, UnknownKindError};
 pub use self::parse::{looks_like, parse, parse_bytes};
 pub use self::parsed::{Parsed, RequestFacts};
 pub use self::redact::strike_credentials;

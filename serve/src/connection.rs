@@ -20,14 +20,15 @@ use tower_service::Service;
 
 use super::body::Part;
 use super::head;
-use super::phase::{Deadlines, Exchange, Phase};
+use super::phase::{Exchange, Phase};
 use super::stream::Timed;
+use super::timeouts::Timeouts;
 
 /// State shared by all connections.
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) app: Router,
-    pub(super) deadlines: Deadlines,
+    pub(super) timeouts: Timeouts,
     /// Permits for keep-alive connections.
     pub(super) kept: Arc<Semaphore>,
     pub(super) stopping: CancellationToken,
@@ -38,7 +39,7 @@ const READ_BUFFER: usize = 64 * 1024;
 
 /// Serves one connection until it closes.
 pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: Shared) {
-    let until = Instant::now() + shared.deadlines.head;
+    let until = Instant::now() + shared.timeouts.head;
     let mut first = [0];
     let came = tokio::select! {
         biased;
@@ -58,9 +59,9 @@ pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: Share
 }
 
 async fn answer_all(stream: TcpStream, head: Vec<u8>, until: Instant, peer: SocketAddr, shared: Shared) {
-    let Shared { app, deadlines, kept, stopping } = shared;
+    let Shared { app, timeouts, kept, stopping } = shared;
     let phase = Phase::default();
-    let io = TokioIo::new(Timed::new(stream, head, until, deadlines, phase.clone()));
+    let io = TokioIo::new(Timed::new(stream, head, until, timeouts, phase.clone()));
     let keeping = Keeping { kept, mine: Mutex::default() };
     let answering = Arc::new(Answering { app, peer, phase, keeping });
     let service = service_fn(move |request: Request<Incoming>| {

@@ -14,6 +14,8 @@ mod phase;
 
 mod stream;
 
+mod timeouts;
+
 use std::future::{IntoFuture, Pending, pending};
 use std::io;
 use std::net::SocketAddr;
@@ -29,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::connection::Shared;
-use self::phase::Deadlines;
+use self::timeouts::Timeouts;
 
 /// Serves an axum application over HTTP/1.1: `axum::serve` with timeouts for slow clients, connection
 /// limits and graceful shutdown.
@@ -53,7 +55,7 @@ use self::phase::Deadlines;
 /// Dropping the future stops accepting. Open connections are served to their end.
 pub fn serve(listener: TcpListener, app: Router) -> Serve<Pending<()>> {
     let limits = Limits {
-        deadlines: Deadlines::default(),
+        timeouts: Timeouts::default(),
         max_connections: MAX_CONNECTIONS,
         max_keep_alive: MAX_KEEP_ALIVE,
         shutdown_timeout: SHUTDOWN_TIMEOUT,
@@ -73,7 +75,7 @@ pub struct Serve<F> {
 
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    deadlines: Deadlines,
+    timeouts: Timeouts,
     max_connections: usize,
     max_keep_alive: usize,
     shutdown_timeout: Duration,
@@ -95,7 +97,7 @@ impl<F> Serve<F> {
     /// Default: 10 s. At most 24 h. The bodies of callbacks have a timeout of their own
     /// (`InboxBuilder::body_timeout`).
     pub fn head_timeout(mut self, timeout: Duration) -> Serve<F> {
-        self.limits.deadlines.head = timeout.min(MAX_TIMEOUT);
+        self.limits.timeouts.head = timeout.min(MAX_TIMEOUT);
         self
     }
 
@@ -103,7 +105,7 @@ impl<F> Serve<F> {
     /// than that of the proxy in front (usually 60 s); otherwise the proxy sends a callback into a
     /// connection that is being closed.
     pub fn idle_timeout(mut self, timeout: Duration) -> Serve<F> {
-        self.limits.deadlines.idle = timeout.min(MAX_TIMEOUT);
+        self.limits.timeouts.idle = timeout.min(MAX_TIMEOUT);
         self
     }
 
@@ -150,12 +152,12 @@ impl<F: Future<Output = ()> + Send + 'static> IntoFuture for Serve<F> {
 impl<F: Future<Output = ()>> Serve<F> {
     async fn run(self) -> io::Result<()> {
         let Serve { listener, app, limits, signal } = self;
-        let Limits { deadlines, max_connections, max_keep_alive, shutdown_timeout } = limits;
+        let Limits { timeouts, max_connections, max_keep_alive, shutdown_timeout } = limits;
         let max_connections = files::room_for(max_connections);
         let room = Arc::new(Semaphore::new(max_connections.clamp(1, Semaphore::MAX_PERMITS)));
         let kept = Arc::new(Semaphore::new(max_keep_alive.min(Semaphore::MAX_PERMITS)));
         let (open, stopping) = (TaskTracker::new(), CancellationToken::new());
-        let shared = Shared { app, deadlines, kept, stopping: stopping.clone() };
+        let shared = Shared { app, timeouts, kept, stopping: stopping.clone() };
         let mut signal = pin!(signal);
         loop {
             let next = async {

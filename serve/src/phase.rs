@@ -1,24 +1,8 @@
-//! The phases of a connection and their timeouts.
+//! The phases of a connection.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Waker};
-use std::time::Duration;
-
-/// Timeouts for slow clients, per phase of a connection.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Deadlines {
-    /// Timeout for the head of a request.
-    pub(super) head: Duration,
-    /// Timeout for the next request.
-    pub(super) idle: Duration,
-}
-
-impl Default for Deadlines {
-    fn default() -> Deadlines {
-        Deadlines { head: Duration::from_secs(10), idle: Duration::from_secs(75) }
-    }
-}
 
 /// The phase of a connection, shared by its stream, which waits, and its service, which changes it.
 #[derive(Clone, Debug, Default)]

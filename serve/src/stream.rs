@@ -9,14 +9,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::phase::{ANSWERED, Deadlines, HEAD, IDLE, Phase};
+use super::phase::{ANSWERED, HEAD, IDLE, Phase};
+use super::timeouts::Timeouts;
 
 /// A stream that fails if the head of a request, or the next request, does not arrive in time.
 pub(super) struct Timed {
     stream: TcpStream,
     /// Bytes that were received before and not read yet.
     early: Vec<u8>,
-    deadlines: Deadlines,
+    timeouts: Timeouts,
     phase: Phase,
     timer: Pin<Box<Sleep>>,
     /// Something was written and not flushed yet; hyper flushes at the end.
@@ -26,8 +27,8 @@ pub(super) struct Timed {
 impl Timed {
     /// Returns a stream with bytes that were received before, and a deadline for the rest of the
     /// head.
-    pub(super) fn new(stream: TcpStream, early: Vec<u8>, until: Instant, deadlines: Deadlines, phase: Phase) -> Timed {
-        Timed { stream, early, deadlines, phase, timer: Box::pin(sleep_until(until)), writing: false }
+    pub(super) fn new(stream: TcpStream, early: Vec<u8>, until: Instant, timeouts: Timeouts, phase: Phase) -> Timed {
+        Timed { stream, early, timeouts, phase, timer: Box::pin(sleep_until(until)), writing: false }
     }
 
     fn wait_for(&mut self, deadline: Duration, phase: u8) {
@@ -38,7 +39,7 @@ impl Timed {
     /// Starts the idle timeout after a response was written.
     fn rest(&mut self) {
         if self.phase.at() == ANSWERED && !self.writing {
-            self.wait_for(self.deadlines.idle, IDLE);
+            self.wait_for(self.timeouts.idle, IDLE);
         }
     }
 
@@ -77,7 +78,7 @@ impl AsyncRead for Timed {
                 self.rest();
                 if self.phase.at() == IDLE {
                     // The next head begins.
-                    let deadline = self.deadlines.head;
+                    let deadline = self.timeouts.head;
                     self.wait_for(deadline, HEAD);
                 }
                 Poll::Ready(read)

@@ -3,15 +3,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
-use subtle::{ConditionallySelectable, ConstantTimeEq};
-
 use super::allowlist::ParsedAllowlist;
 use super::in_flight::{self, InFlightLimiter, InFlightLimits, InFlightPermit};
 use super::proxies::{ClientIpError, ParsedProxies};
 use super::refusal::Refusal;
 use super::request::Request;
-use super::secret::Secret;
+use super::secret::{Secret, SecretDigests};
 use super::token::TokenKey;
 use crate::Kind;
 use crate::clock::Clock;
@@ -23,7 +20,7 @@ use crate::payload::Sensitive;
 #[derive(Debug)]
 pub(crate) struct Guard {
     /// SHA-256 of each secret, so that the comparison takes the same time for any length.
-    secrets: Vec<[u8; 32]>,
+    secrets: SecretDigests,
     /// Signing keys of per-payment URLs, one per secret.
     token_keys: Vec<TokenKey>,
     allowlist: Option<ParsedAllowlist>,
@@ -71,23 +68,13 @@ impl Guard {
         clock: Arc<dyn Clock>,
     ) -> Guard {
         Guard {
-            secrets: secrets.iter().map(|secret| Sha256::digest(secret.expose()).into()).collect(),
+            secrets: SecretDigests::of(secrets),
             token_keys: secrets.iter().map(TokenKey::of).collect(),
             allowlist,
             proxies,
             limiter: InFlightLimiter::new(limits),
             clock,
         }
-    }
-
-    /// Returns the number of the secret, from 1; 0 for a wrong one. Constant time: compares all
-    /// secrets, every byte.
-    fn number_of(&self, candidate: &str) -> usize {
-        let candidate: [u8; 32] = Sha256::digest(candidate).into();
-        let numbers = self.secrets.iter().zip(1_u64..);
-        let number = numbers
-            .fold(0, |known, (secret, number)| u64::conditional_select(&known, &number, secret.ct_eq(&candidate)));
-        usize::try_from(number).unwrap_or(usize::MAX)
     }
 
     /// Returns the client IP if it is allowed.
@@ -129,7 +116,7 @@ impl Guard {
         let (segment, _) = tail.split_once('/').unwrap_or((tail, ""));
         let path = &tail[segment.len()..];
         let kind = routes.at(path).map(|route| &route.kind);
-        let (secret, reference) = match self.number_of(segment) {
+        let (secret, reference) = match self.secrets.number_of(segment) {
             0 => {
                 let (secret, reference) = self.reference(segment, kind).ok_or(Refusal::NotFound)?;
                 (secret, Some(reference))

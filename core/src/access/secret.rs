@@ -3,6 +3,10 @@
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::{ConditionallySelectable, ConstantTimeEq};
+
+use super::forbidden_words::forbidden_word;
 
 /// The secret path segment, known only to you and Safaricom. Callbacks are not signed, so this
 /// authenticates the sender.
@@ -51,15 +55,6 @@ pub enum SecretError {
     /// The operating system returned no random bytes.
     #[error("the operating system gave no random bytes")]
     NoRandomness,
-}
-
-/// Words that Safaricom rejects anywhere in a URL, in any case (Daraja 3.0, register URL, 2.3).
-pub const FORBIDDEN_WORDS: [&str; 8] = ["m-pesa", "mpesa", "safaricom", "exec", "exe", "cmd", "sql", "query"];
-
-/// Returns the rejected word that a text contains.
-pub fn forbidden_word(text: &str) -> Option<&'static str> {
-    let text = text.to_ascii_lowercase();
-    FORBIDDEN_WORDS.into_iter().find(|word| text.contains(word))
 }
 
 impl Secret {
@@ -111,6 +106,31 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
+    }
+}
+
+/// Digests of the secrets of an inbox, for comparing. A digest hides the length.
+pub(super) struct SecretDigests(Vec<[u8; 32]>);
+
+impl fmt::Debug for SecretDigests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretDigests({})", self.0.len())
+    }
+}
+
+impl SecretDigests {
+    pub(super) fn of(secrets: &[Secret]) -> SecretDigests {
+        SecretDigests(secrets.iter().map(|secret| Sha256::digest(secret.expose()).into()).collect())
+    }
+
+    /// Returns the number of the secret, from 1; 0 for a wrong one. Constant time: compares all
+    /// secrets, every byte.
+    pub(super) fn number_of(&self, candidate: &str) -> usize {
+        let candidate: [u8; 32] = Sha256::digest(candidate).into();
+        let numbers = self.0.iter().zip(1_u64..);
+        let number = numbers
+            .fold(0, |known, (secret, number)| u64::conditional_select(&known, &number, secret.ct_eq(&candidate)));
+        usize::try_from(number).unwrap_or(usize::MAX)
     }
 }
 

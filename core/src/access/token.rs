@@ -107,7 +107,7 @@ impl std::fmt::Debug for TokenKey {
 
 #[cfg(test)]
 mod tests {
-    use super::super::secret::FORBIDDEN_WORDS;
+    use super::super::forbidden_words::FORBIDDEN_WORDS;
     use super::*;
 
     fn key() -> TokenKey {

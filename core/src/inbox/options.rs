@@ -9,8 +9,8 @@ use super::start_error::StartError;
 use crate::Kind;
 use crate::access::{IpAllowlist, TrustedProxies};
 use crate::clock::{Clock, SystemClock};
+use crate::defaults::Limits;
 use crate::environment::Environment;
-use crate::limits::Limits;
 use crate::store::{Spool, Store};
 
 /// Longer durations are taken for mistakes.

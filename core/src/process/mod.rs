@@ -21,7 +21,6 @@ mod settler;
 mod ticks;
 
 pub use self::backoff::Backoff;
-pub(crate) use self::backoff::RETRIES;
 pub(crate) use self::leases::HeldLeases;
 pub(crate) use self::maintain::maintain;
 pub(crate) use self::poller::{poll, poll_suspects};

@@ -11,9 +11,9 @@ use super::leases::HeldLeases;
 use super::settler::Settler;
 use crate::Kind;
 use crate::clock::Clock;
+use crate::defaults::Limits;
 use crate::handler::{Handle, HandlerPermit, Hooks, InboxHandle, Permits, Routes};
 use crate::lifecycle::Lifecycle;
-use crate::limits::Limits;
 use crate::record::{Ready, Recorder};
 use crate::store::{Claimed, Lease, Owner, Store};
 

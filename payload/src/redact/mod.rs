@@ -3,9 +3,11 @@
 //! A queue timeout may echo the merchant's own request. Other callbacks contain text of payers,
 //! which is never changed: a customer may type `password:1` as an account number.
 
-mod bytes;
+mod credentials;
 
-mod members;
+mod json;
+
+mod plain_text;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -31,11 +33,11 @@ pub fn strike_credentials(body: &[u8]) -> Cow<'_, [u8]> {
     // Readers skip a byte order mark.
     let marks = body.len() - body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).len();
     match std::str::from_utf8(&body[marks..]) {
-        Ok(text) if is_json(text) => match members::strike(text) {
+        Ok(text) if is_json(text) => match json::strike(text) {
             Cow::Borrowed(_) => Cow::Borrowed(body),
             Cow::Owned(text) => Cow::Owned([&body[..marks], text.as_bytes()].concat()),
         },
-        _ => bytes::strike(body),
+        _ => plain_text::strike(body),
     }
 }
 
@@ -45,15 +47,6 @@ fn is_json(text: &str) -> bool {
 
 /// The replacement of a credential.
 const STRUCK: &str = "***";
-
-/// Names in lower case without underscores. Longer ones first, because one is the start of another.
-const CREDENTIALS: [&str; 5] = ["securitycredential", "initiatorpassword", "initiatorname", "initiator", "password"];
-
-/// Returns whether a member of this name contains a credential.
-fn is_credential(name: &str) -> bool {
-    let name: String = name.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).collect::<String>().to_ascii_lowercase();
-    CREDENTIALS.contains(&name.as_str())
-}
 
 /// Replaces these spans, which are in order and do not overlap.
 fn replaced<'t>(text: &'t str, spans: Vec<(Range<usize>, Cow<'_, str>)>) -> Cow<'t, str> {

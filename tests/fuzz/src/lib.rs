@@ -16,6 +16,8 @@ pub mod attributes;
 mod check;
 #[path = "../../../macros/src/expand.rs"]
 mod expand;
+#[path = "../../../macros/src/forbidden_words.rs"]
+mod forbidden_words;
 #[path = "../../../macros/src/model.rs"]
 mod model;
 #[path = "../../../macros/src/options.rs"]
@@ -24,6 +26,8 @@ mod options;
 mod parse;
 #[path = "../../../macros/src/pipeline.rs"]
 mod pipeline;
+#[path = "../../../macros/src/spelling.rs"]
+mod spelling;
 #[path = "../../../macros/src/table.rs"]
 mod table;
 

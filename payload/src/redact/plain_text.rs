@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::{CREDENTIALS, STRUCK};
+use super::STRUCK;
+use super::credentials::CREDENTIALS;
 
 /// Returns the body with the values of credentials replaced. One pass over the bytes, without a
 /// grammar.

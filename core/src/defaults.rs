@@ -1,9 +1,9 @@
-//! Limits and timeouts of an inbox, with their defaults.
+//! Limits and timeouts of an inbox, and the default of each.
 
 use std::time::Duration;
 
 use crate::access::InFlightLimits;
-use crate::process::{Backoff, RETRIES};
+use crate::process::Backoff;
 use crate::record::QuarantineLimits;
 
 /// Limits and timeouts of an inbox. The builder documents each.
@@ -34,7 +34,7 @@ impl Default for Limits {
             in_flight: InFlightLimits::new(1024),
             quarantine: QuarantineLimits::default(),
             max_concurrent_handlers: 64,
-            max_retries: RETRIES,
+            max_retries: 60,
             backoff: Backoff::default(),
             lease: Duration::from_secs(30),
             lease_check_interval: Duration::from_secs(5),
@@ -42,5 +42,27 @@ impl Default for Limits {
             retention: None,
             counterpart_timeout: Duration::from_secs(3),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The figures in the documentation.
+    #[test]
+    fn money_is_kept_alive_for_more_than_a_day() {
+        let Limits { backoff, max_retries, .. } = Limits::default();
+        let total =
+            |max_retries: u32| (1..=max_retries).map(|attempt| backoff.after(attempt).as_secs_f64()).sum::<f64>();
+        let runs = || (0..2000).map(|_| total(max_retries) / 3600.0);
+        let (shortest, longest) =
+            runs().fold((f64::MAX, f64::MIN), |(low, high), hours| (low.min(hours), high.max(hours)));
+        let mean = runs().sum::<f64>() / 2000.0;
+        assert!(shortest > 25.0 && longest < 50.3, "{shortest} to {longest} hours");
+        assert!((37.0..38.5).contains(&mean), "{mean} hours");
+        let tenth = (0..2000).map(|_| total(10) / 60.0);
+        let (shortest, longest) = tenth.fold((f64::MAX, f64::MIN), |(low, high), it| (low.min(it), high.max(it)));
+        assert!(shortest > 17.0 && longest < 34.2, "{shortest} to {longest} minutes");
     }
 }

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::{STRUCK, is_credential, is_json, replaced};
+use super::credentials::is_credential;
+use super::{STRUCK, is_json, replaced};
 
 /// How often JSON may be nested in a string of JSON.
 const DEPTH: usize = 4;
