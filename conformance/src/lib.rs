@@ -59,6 +59,7 @@ macro_rules! store_tests {
             a_payment_is_ready_again_after_its_callback_failed
             a_claim_without_a_permit_for_payments_leaves_the_payment
             a_payment_that_another_release_failed_at_is_claimed_with_its_callback
+            a_payment_in_hand_that_another_release_may_have_committed_is_completed
             callbacks_left_to_other_processes_block_nothing
             a_payment_that_runs_with_its_callback_takes_a_late_reference
             a_callback_is_not_settled_without_its_payment
@@ -73,6 +74,7 @@ macro_rules! store_tests {
             a_payment_that_a_handler_may_have_seen_is_completed_also_while_it_waits
             a_payment_whose_attempt_was_given_back_is_completed
             a_payment_whose_reference_was_purged_is_not_completed
+            a_payment_whose_account_was_told_before_a_purge_is_not_completed_again
             a_released_callback_gets_its_reference
             a_done_callback_can_be_handled_again
             a_purged_callback_contains_no_personal_data

@@ -81,10 +81,20 @@ pub enum BeginOutcome<Tx> {
 pub(crate) struct IdempotencyKeys {
     /// The key of the callback: its handler ran.
     pub(crate) callback: IdempotencyKey,
-    /// The payment of the callback was handled with it, because there is no `#[payment]` handler.
-    pub(crate) payment: Option<PaymentKeys>,
+    /// What the callback has to do with a payment.
+    pub(crate) payment: PaymentRole,
     /// The facts of the payment that an earlier attempt did not have: `#[payment_completed]` need not run.
     pub(crate) completed: Vec<IdempotencyKey>,
+}
+
+/// The part of a callback in the handling of a payment.
+#[derive(Clone, Debug)]
+pub(crate) enum PaymentRole {
+    None,
+    /// There is no `#[payment]` handler, so the handler of this callback accounts for its payment.
+    AccountsFor(PaymentKeys),
+    /// It adds an order to a payment that `#[payment]` has handled.
+    Completes(PaymentKeys),
 }
 
 /// The payment was handled. A later release with `#[payment]` finds this, even if nothing could be

@@ -133,10 +133,22 @@ pub async fn a_payment_that_another_release_failed_at_is_claimed_with_its_callba
     let payment = claimed.payment.expect("its payment");
     let done = Settlement::new(claimed.lease, Completion::Done).with_payment(Some(payment));
     assert_eq!(store.settle(&[done]).await.unwrap(), [SettleResult::Written]);
-    // It was told to nobody: so the other callback of the same payment is this release's, too.
+    // Settled without an attempt: so the other callback of the same payment is this release's, too.
     record(&store, of_order(confirmed("RCPT1"), "order-1")).await;
     assert_eq!(claim_without(&store, LONG).await.len(), 1, "the confirmation");
-    assert!(claim_of(&store, &[Kind::PaymentCompleted], Lane::Main, 10, LONG).await.is_empty());
+    assert_eq!(completed(&store).await, 1, "the attempt that failed may have taken effect");
+}
+
+/// A version with `#[payment]` may have committed before its process ended. The
+/// order arrives while another version has the payment in hand with a callback:
+/// if the first one did commit, it must learn the order.
+pub async fn a_payment_in_hand_that_another_release_may_have_committed_is_completed(store: Shared) {
+    record(&store, confirmed("RCPT1")).await;
+    let lost = claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await.pop().expect("the payment");
+    settle(&store, &lost, Completion::Snoozed { after: Duration::ZERO }).await;
+    assert!(claim_without(&store, LONG).await.pop().expect("the confirmation").payment.is_some());
+    record(&store, of_order(paid("push", "RCPT1"), "order-1")).await;
+    assert_eq!(completed(&store).await, 1);
 }
 
 /// A reference arrives while a payment runs together with its callback, and the
@@ -341,6 +353,26 @@ pub async fn a_payment_whose_reference_was_purged_is_not_completed(store: Shared
     assert_eq!(store.purge(Duration::ZERO, Extent::All).await.unwrap(), 2);
     record(&store, *payment).await;
     assert_eq!(completed(&store).await, 0);
+}
+
+/// An account completed a payment, and both were purged. The same account in
+/// another callback completes nothing again.
+pub async fn a_payment_whose_account_was_told_before_a_purge_is_not_completed_again(store: Shared) {
+    record(&store, paid("push", "RCPT1")).await;
+    for claimed in claim(&store, 10, LONG).await {
+        settle(&store, &claimed, Completion::Done).await;
+    }
+    let confirmation = confirmed("RCPT1");
+    let payment = confirmation.payment.clone().expect("a payment");
+    record(&store, confirmation).await;
+    assert_eq!(completed(&store).await, 1, "its account");
+    for claimed in claim_of(&store, &[Kind::PaymentCompleted, Kind::C2bConfirmation], Lane::Main, 10, LONG).await {
+        settle(&store, &claimed, Completion::Done).await;
+    }
+    sleep(SHORT).await;
+    assert_eq!(store.purge(Duration::ZERO, Extent::All).await.unwrap(), 4);
+    record(&store, *payment).await;
+    assert_eq!(completed(&store).await, 1, "once");
 }
 
 /// A callback is released for a reference. Its handler gets that reference.

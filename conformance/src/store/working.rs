@@ -166,9 +166,12 @@ pub async fn a_callback_can_be_recorded_with_a_delay(store: Shared) {
     let mut later = failed("later");
     later.due_after = LONG;
     let later = record(&store, later).await;
+    let mut never = failed("never");
+    never.due_after = Duration::MAX;
+    record(&store, never).await;
     let now = record(&store, failed("now")).await;
     assert_eq!(claim_one(&store, LONG).await.lease.id, now.id);
-    assert!(claim(&store, 1, LONG).await.is_empty(), "the other is not due yet");
+    assert!(claim(&store, 1, LONG).await.is_empty(), "the others are not due yet");
     assert!(store.get(later.id).await.unwrap().unwrap().run_at.unwrap() > SystemTime::now());
     let mut soon = failed("soon");
     soon.due_after = SHORT;

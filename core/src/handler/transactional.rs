@@ -1,6 +1,9 @@
 //! From a callback to the user's method, and the transaction around it.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
+use tokio::time::timeout;
 
 use super::args::{HandlerArgs, HookFuture};
 use super::callbacks::{MpesaCallbacks, dispatch};
@@ -9,7 +12,12 @@ use super::results::HandlerError;
 use super::validation::Validation;
 use crate::error_chain::error_chain;
 use crate::payload::{C2bValidation, Callback};
-use crate::transactor::{BeginOutcome, IdempotencyKeys, PaymentKeys, Transactor, TransactorError};
+use crate::transactor::{
+    BeginOutcome, IdempotencyKey, IdempotencyKeys, PaymentKeys, PaymentRole, Transactor, TransactorError,
+};
+
+/// Limit for preparing a transactor, which may create a table.
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The hook to call.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +71,12 @@ where
         let Some(keys) = keys else {
             return dispatch(&self.handler, callback, HandlerArgs::new(ctx, None)).await.map_err(Failure::Handler);
         };
+        if let PaymentRole::Completes(payment) = &keys.payment
+            && self.is_applied(&payment.by_callbacks).await.map_err(Failure::Transactor)?
+        {
+            tracing::info!(callback = %ctx.id(), "handlers of callbacks accounted for its payment, with its order");
+            return Ok(());
+        }
         let mut tx = match self.transactor.begin(&keys.callback).await.map_err(Failure::Transactor)? {
             BeginOutcome::New(tx) => tx,
             BeginOutcome::AlreadyApplied => {
@@ -70,7 +84,7 @@ where
                 return Ok(());
             }
         };
-        if let Some(payment) = &keys.payment {
+        if let PaymentRole::AccountsFor(payment) = &keys.payment {
             match accounts_for(&self.transactor, &mut tx, payment).await {
                 Ok(true) => {}
                 Ok(false) => {
@@ -104,7 +118,15 @@ where
     }
 
     async fn prepare(&self) -> Result<(), TransactorError> {
-        self.transactor.prepare().await
+        // A server that loses its power after the connection was made never answers, and the inbox would
+        // not start.
+        match timeout(PREPARE_TIMEOUT, self.transactor.prepare()).await {
+            Ok(prepared) => prepared,
+            Err(_) => {
+                let cause = format!("its database did not answer within {PREPARE_TIMEOUT:?}");
+                Err(TransactorError::Unavailable(cause.into()))
+            }
+        }
     }
 
     async fn decide(&self, request: C2bValidation, ctx: &CallbackContext) -> Result<Validation, HandlerError> {
@@ -123,6 +145,17 @@ where
 }
 
 impl<H, L: Transactor> WithTransactor<H, L> {
+    /// Returns whether a key is committed.
+    async fn is_applied(&self, key: &IdempotencyKey) -> Result<bool, TransactorError> {
+        match self.transactor.begin(key).await? {
+            BeginOutcome::AlreadyApplied => Ok(true),
+            BeginOutcome::New(tx) => {
+                self.roll_back(tx).await;
+                Ok(false)
+            }
+        }
+    }
+
     async fn roll_back(&self, tx: L::Tx) {
         if let Err(error) = self.transactor.rollback(tx).await {
             tracing::warn!(cause = error_chain(&error), "cannot roll back; the database does when the connection ends");

@@ -43,8 +43,8 @@ where
     let inbox = options.name.take().unwrap_or_else(|| handler.name());
     let owner = Owner { inbox, environment: options.environment };
     let is_adopted = adopt(&*store, &owner, can_wait).await?;
-    let is_prepared = prepare_transactor(&transactor, can_wait).await?;
-    let handling = WithTransactor { handler, transactor };
+    let handling: Arc<dyn Handle> = Arc::new(WithTransactor { handler, transactor });
+    let is_prepared = prepare_transactor(&*handling, can_wait).await?;
     let parts = Parts { store, guard, secrets, routes, owner, is_adopted, is_prepared };
     Ok(Inbox::new(parts.run(options, handling)))
 }
@@ -62,14 +62,9 @@ struct Parts {
 
 impl Parts {
     /// Makes the three owners and spawns their tasks.
-    fn run<H, L>(self, options: Options, handling: WithTransactor<H, L>) -> Arc<Engine>
-    where
-        H: MpesaCallbacks<L::Tx> + 'static,
-        L: Transactor,
-    {
+    fn run(self, options: Options, handling: Arc<dyn Handle>) -> Arc<Engine> {
         let Parts { store, guard, mut secrets, routes, owner, is_adopted, is_prepared } = self;
         let (limits, clock, environment) = (options.limits, options.clock, owner.environment);
-        let handling: Arc<dyn Handle> = Arc::new(handling);
         let lifecycle = Arc::new(Lifecycle::default());
         let kinds: Vec<(Kind, bool)> = routes.iter().map(|route| (route.kind.clone(), !route.implied)).collect();
         let permits = Arc::new(Permits::new(limits.max_concurrent_handlers, &kinds));
@@ -192,8 +187,8 @@ async fn adopt(store: &dyn Store, owner: &Owner, can_wait: bool) -> Result<bool,
 }
 
 /// Prepares the transactor; `false` if its database is unavailable and there is a spool.
-async fn prepare_transactor<L: Transactor>(transactor: &L, can_wait: bool) -> Result<bool, StartError> {
-    match transactor.prepare().await {
+async fn prepare_transactor(handling: &dyn Handle, can_wait: bool) -> Result<bool, StartError> {
+    match handling.prepare().await {
         Err(error @ TransactorError::Unavailable(_)) if can_wait => {
             tracing::error!(
                 cause = error_chain(&error),

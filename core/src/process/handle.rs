@@ -16,9 +16,9 @@ use crate::environment::Environment;
 use crate::error_chain::error_chain;
 use crate::handler::{CallbackContext, Failure, InboxHandle, Route};
 use crate::observe;
-use crate::payload::{self, Callback, Expectation, Parsed};
+use crate::payload::{self, Callback, Expectation, Parsed, Payment};
 use crate::store::{Claimed, StoreError};
-use crate::transactor::{IdempotencyKey, IdempotencyKeys, PaymentKeys, TransactorError};
+use crate::transactor::{IdempotencyKey, IdempotencyKeys, PaymentKeys, PaymentRole, TransactorError};
 
 /// How long a kind without a handler in this process is left to other processes.
 const UNHANDLED_DELAY: Duration = Duration::from_secs(5);
@@ -95,7 +95,7 @@ impl Processor {
             Ok(call) => call,
             Err(exit) => return exit,
         };
-        let keys = idempotency_keys(route, &call, &claimed);
+        let keys = self.idempotency_keys(route, &call, &claimed);
         let limit = route.timeout.unwrap_or(self.limits.handler_timeout);
         let Call { parsed, ctx, overdue, .. } = call;
         let is_last = claimed.attempt == attempts;
@@ -141,6 +141,32 @@ impl Processor {
             _ => {}
         }
         Ok(Call { parsed, ctx: ctx.with_reference(reference), completed, overdue })
+    }
+
+    /// Returns the keys of a transaction; `None` without one.
+    fn idempotency_keys(&self, route: &Route, call: &Call, claimed: &Claimed) -> Option<IdempotencyKeys> {
+        if !route.transactional || call.overdue.is_some() {
+            return None;
+        }
+        let Claimed { kind, key, content_digest, repetition, .. } = claimed;
+        // The idempotency key of a payment does not depend on its reference, which is that of the
+        // callback that reported it first.
+        let reference = claimed.reference.as_ref().filter(|_| *kind != Kind::Payment);
+        let content_digest = content_digest.unwrap_or_else(|| call.parsed.content_digest().under(reference));
+        let payment = match &call.parsed.callback {
+            Callback::Payment(payment) if *kind == Kind::PaymentCompleted => PaymentRole::Completes(keys_of(payment)),
+            // Also if the payment is settled: whether another release has committed it is known only
+            // by its keys. A repetition is wanted by a person.
+            _ if self.routes.of(&Kind::Payment).is_none() && *repetition == 0 => {
+                call.parsed.payment().map_or(PaymentRole::None, |payment| PaymentRole::AccountsFor(keys_of(&payment)))
+            }
+            _ => PaymentRole::None,
+        };
+        Some(IdempotencyKeys {
+            callback: IdempotencyKey::new(kind, key, &content_digest, *repetition),
+            payment,
+            completed: call.completed.clone(),
+        })
     }
 
     /// Runs the user's method in its own task, so that a panic does not spread.
@@ -238,22 +264,8 @@ fn noted(kind: &Kind) -> HandlerExit {
     HandlerExit::Done
 }
 
-/// Returns the keys of a transaction; `None` without one.
-fn idempotency_keys(route: &Route, call: &Call, claimed: &Claimed) -> Option<IdempotencyKeys> {
-    if !route.transactional || call.overdue.is_some() {
-        return None;
-    }
-    let Claimed { kind, key, content_digest, repetition, .. } = claimed;
-    // The idempotency key of a payment does not depend on its reference, which is that of the
-    // callback that reported it first.
-    let reference = claimed.reference.as_ref().filter(|_| *kind != Kind::Payment);
-    let content_digest = content_digest.unwrap_or_else(|| call.parsed.content_digest().under(reference));
-    let payment = claimed.payment.and_then(|_| call.parsed.payment());
-    Some(IdempotencyKeys {
-        callback: IdempotencyKey::new(kind, key, &content_digest, *repetition),
-        payment: payment.map(|payment| PaymentKeys::new(&payment.receipt.as_str().into(), &payment.content_digest())),
-        completed: call.completed.clone(),
-    })
+fn keys_of(payment: &Payment) -> PaymentKeys {
+    PaymentKeys::new(&payment.receipt.as_str().into(), &payment.content_digest())
 }
 
 /// Aborts a handler and waits until it has stopped. It stops at its next `await`, and no other may

@@ -1,6 +1,7 @@
 //! The store as the engine calls it. A store is foreign code over a network: it may panic, and it
 //! may never answer.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,11 +119,19 @@ impl Store for GuardedStore {
     }
 
     fn notify_peers(&self) {
-        self.store.notify_peers();
+        // A hint: it was reported where it panicked, and polling finds the callbacks.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.store.notify_peers()));
     }
 
     async fn notified(&self) {
-        self.store.notified().await;
+        let notified = async {
+            self.store.notified().await;
+            Ok(())
+        };
+        if catch_panic(notified).await.is_err() {
+            // Polling finds the callbacks. At once it would panic again, and again.
+            std::future::pending::<()>().await;
+        }
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -107,8 +107,9 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// - the first one takes this one's reference; if it is `Ready`, it becomes due at once;
     /// - if the first one was ever claimed on its own ([`Claimed::was_told`]), a handler may have
     ///   seen it without the order: this one is recorded as [`Kind::PaymentCompleted`], `Ready`,
-    ///   under [its own key](Delivery::completing), unless that exists. Not while it is `Running`,
-    ///   or after it was settled, with a [callback](Claimed::payment) that accounts for it.
+    ///   under [its own key](Delivery::completing), unless that exists. Also if it is `Running`, or
+    ///   was settled, with a [callback](Claimed::payment) that accounts for it: whether the earlier
+    ///   claim took effect is known only by its idempotency key.
     ///
     /// A payment whose reference was known when it was purged is never completed.
     ///

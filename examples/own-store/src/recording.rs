@@ -43,12 +43,12 @@ pub(crate) async fn record(
             .bind(micros(delivery.received_at))
             .execute(&mut *connection)
             .await?;
-        complete_payment(connection, delivery, first, now).await?;
+        complete_payment(connection, delivery, first, secret, now).await?;
         return Ok(Recorded::new(id, verdict, decision, None));
     }
     let id = insert(connection, delivery, verdict, earlier, decision.as_deref(), now).await?;
     if verdict == Verdict::Variant {
-        complete_payment(connection, delivery, first, now).await?;
+        complete_payment(connection, delivery, first, secret, now).await?;
     }
     // The payment is recorded with its callback, or not at all.
     let payment = match &delivery.payment {
@@ -127,11 +127,12 @@ async fn complete_payment(
     connection: &mut SqliteConnection,
     delivery: &Delivery,
     first: Option<CallbackId>,
+    secret: &[u8; 32],
     now: i64,
 ) -> sqlx::Result<()> {
     let Some(first) = first.filter(|_| delivery.completes(false, false)) else { return Ok(()) };
     let known: Option<(bool, bool, bool)> = sqlx::query_as(
-        "SELECT told_no > 0 AND (tries > 0 OR stage = 'ready'), had_order OR order_ref IS NOT NULL, detail IS NOT NULL FROM partner_event WHERE event_no = ?",
+        "SELECT told_no > 0, had_order OR order_ref IS NOT NULL, detail IS NOT NULL FROM partner_event WHERE event_no = ?",
     )
     .bind(first.number())
     .fetch_optional(&mut *connection)
@@ -152,10 +153,12 @@ async fn complete_payment(
         return Ok(());
     }
     let completing = delivery.clone().completing();
+    let (kind, key) = (completing.kind.name(), completing.key.as_str());
     let is_known: bool =
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM partner_event WHERE topic = ? AND external_id = ?)")
-            .bind(completing.kind.name())
-            .bind(completing.key.as_str())
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM partner_event WHERE topic = ? AND external_id IN (?, ?))")
+            .bind(kind)
+            .bind(key)
+            .bind(pseudonym(secret, kind, key))
             .fetch_one(&mut *connection)
             .await?;
     if !is_known {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::rows::{Row, Rows, hidden};
+use super::rows::{Row, Rows, hidden, later};
 use crate::Kind;
 use crate::payload::{Digest, Sensitive};
 use crate::store::{CallbackId, Delivery, Disposition, Entry, Judgement, Known, Lane, Recorded, State, Verdict};
@@ -54,7 +54,7 @@ impl Rows {
         entry.receipt.clone_from(&delivery.receipt);
         entry.outcome = delivery.outcome;
         entry.earlier = earlier;
-        entry.run_at = (state == State::Ready).then_some(now + delivery.due_after);
+        entry.run_at = (state == State::Ready).then_some(later(now, delivery.due_after));
         entry.settled_at = (state == State::Done).then_some(now);
         entry.error = delivery.reason().map(Sensitive::from);
         entry.decision = decision;
@@ -92,8 +92,7 @@ impl Rows {
         };
         let Some(row) = self.rows.get_mut(&first).filter(is_completed) else { return };
         row.entry.reference.clone_from(&delivery.reference);
-        // Otherwise it is in hand, or settled, with a callback that accounts for it.
-        let is_told = row.told > 0 && (row.entry.attempts > 0 || row.entry.state == State::Ready);
+        let is_told = row.told > 0;
         if row.entry.state == State::Ready {
             (row.entry.run_at, row.wait) = (Some(now), Duration::ZERO);
             self.note_due(first);

@@ -50,6 +50,13 @@ pub(super) fn hidden(text: &[u8]) -> Digest {
     Digest::of(&[b"purged:", text].concat())
 }
 
+/// Returns a later time; at most a year 9999, because databases know none later.
+pub(super) fn later(now: SystemTime, by: Duration) -> SystemTime {
+    const LAST: Duration = Duration::from_secs(253_402_300_799);
+    let last = SystemTime::UNIX_EPOCH + LAST;
+    now.checked_add(by).map_or(last, |later| later.min(last))
+}
+
 impl Rows {
     pub(super) fn ids_of(&self, kind: &Kind, key: &Sensitive) -> Vec<CallbackId> {
         let purged = self.has_purged.then(|| hidden(key.as_str().as_bytes()).to_hex().into());

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::rows::{Row, Rows};
+use super::rows::{Row, Rows, later};
 use crate::Kind;
 use crate::payload::Sensitive;
 use crate::store::{
@@ -99,7 +99,7 @@ impl Rows {
             row.told = row.fence;
         }
         row.lane = claim.lane;
-        (row.wait, row.lease_until) = (claim.lease, Some(now + claim.lease));
+        (row.wait, row.lease_until) = (claim.lease, Some(later(now, claim.lease)));
         Some(Lease { id, fence: row.fence })
     }
 
@@ -132,7 +132,7 @@ impl Rows {
 
     pub(super) fn renew(&mut self, one: Lease, lease: Duration, now: SystemTime) -> bool {
         let Some(row) = self.held(one) else { return false };
-        (row.wait, row.lease_until) = (lease, Some(now + lease));
+        (row.wait, row.lease_until) = (lease, Some(later(now, lease)));
         true
     }
 
@@ -179,9 +179,9 @@ impl Rows {
                     due.push(row.entry.id);
                     swept += 1;
                 }
-                (State::Running, Some(until), _) if ahead(until) => row.lease_until = Some(now + row.wait),
+                (State::Running, Some(until), _) if ahead(until) => row.lease_until = Some(later(now, row.wait)),
                 (State::Ready, _, Some(at)) if ahead(at) => {
-                    row.entry.run_at = Some(now + row.wait);
+                    row.entry.run_at = Some(later(now, row.wait));
                     due.push(row.entry.id);
                 }
                 _ => {}
@@ -221,7 +221,7 @@ impl Row {
         let Interruption { is_counted, after, .. } =
             Interruption::of(self.lane, self.interruptions, self.interruptions_alone);
         self.entry.state = State::Ready;
-        (self.entry.run_at, self.wait) = (Some(now + after), after);
+        (self.entry.run_at, self.wait) = (Some(later(now, after)), after);
         self.entry.attempts = self.entry.attempts.saturating_sub(u32::from(!is_counted));
         self.interruptions += 1;
         self.interruptions_alone += u32::from(self.lane == Lane::Alone);
@@ -239,7 +239,7 @@ impl Row {
             }
             Completion::Retry { after, error } => {
                 entry.state = State::Ready;
-                (entry.run_at, self.wait) = (Some(now + *after), *after);
+                (entry.run_at, self.wait) = (Some(later(now, *after)), *after);
                 entry.error = Some(error.clone());
                 // It was settled, so it does not end processes.
                 (self.interruptions, self.interruptions_alone) = (0, 0);
@@ -255,7 +255,7 @@ impl Row {
             }
             Completion::Snoozed { after } => {
                 entry.state = State::Ready;
-                (entry.run_at, self.wait) = (Some(now + *after), *after);
+                (entry.run_at, self.wait) = (Some(later(now, *after)), *after);
                 entry.attempts = entry.attempts.saturating_sub(1);
             }
         }

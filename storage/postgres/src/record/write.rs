@@ -62,9 +62,8 @@ pub(super) async fn complete_payments(
     }
     let ids: Vec<i64> = completing.iter().map(|(first, _)| first.number()).collect();
     // Waits for a claim that is in progress.
-    // Without attempts a payment is running, or was settled, with a callback that accounts for it.
     let told: HashMap<i64, bool> = sqlx::query_as(place.schema.sql(
-        "SELECT callback_id, told > 0 AND (attempts > 0 OR state = 0) FROM mpesa_callbacks.work WHERE callback_id = ANY($1) AND told >= 0
+        "SELECT callback_id, told > 0 FROM mpesa_callbacks.work WHERE callback_id = ANY($1) AND told >= 0
          ORDER BY callback_id FOR NO KEY UPDATE",
     ))
     .bind(&ids)

@@ -53,12 +53,12 @@ pub(super) fn record(
         connection
             .prepare_cached("UPDATE callback SET seen = seen + 1, last_seen_at = ?2 WHERE id = ?1")?
             .execute(params![id.number(), micros(delivery.received_at)])?;
-        complete_payment(connection, delivery, first, now)?;
+        complete_payment(connection, delivery, first, hmac_key, now)?;
         return Ok(Recorded::new(id, verdict, decision, None));
     }
     let id = insert(connection, delivery, verdict, earlier, decision.as_deref(), now)?;
     if verdict == Verdict::Variant {
-        complete_payment(connection, delivery, first, now)?;
+        complete_payment(connection, delivery, first, hmac_key, now)?;
     }
     let payment = if verdict.is_news() { record_payment(connection, delivery, hmac_key, now)? } else { None };
     Ok(Recorded::new(id, verdict, decision, payment))
@@ -152,12 +152,17 @@ fn write(
 
 /// Adds the order to a payment that lacks it. If a handler may have seen the payment without it,
 /// records a `payment_completed`, too.
-fn complete_payment(connection: &Connection, delivery: &Delivery, first: Option<CallbackId>, now: i64) -> Result<()> {
+fn complete_payment(
+    connection: &Connection,
+    delivery: &Delivery,
+    first: Option<CallbackId>,
+    hmac_key: Option<&[u8]>,
+    now: i64,
+) -> Result<()> {
     let Some(first) = first.filter(|_| delivery.completes(false, false)) else { return Ok(()) };
-    // Without attempts it is running, or was settled, with a callback that accounts for it.
     let known: Option<(bool, bool, bool)> = connection
         .prepare_cached(
-            "SELECT told > 0 AND (attempts > 0 OR state = 0), reference IS NOT NULL OR told = -1, detail IS NOT NULL FROM callback WHERE id = ?1",
+            "SELECT told > 0, reference IS NOT NULL OR told = -1, detail IS NOT NULL FROM callback WHERE id = ?1",
         )?
         .query_row([first.number()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
@@ -174,9 +179,11 @@ fn complete_payment(connection: &Connection, delivery: &Delivery, first: Option<
         return Ok(());
     }
     let completing = delivery.clone().completing();
+    let (kind, key) = (completing.kind.name(), completing.key.as_str());
+    let hidden_key = hmac_key.map(|hmac_key| pseudonym(hmac_key, kind, key));
     let is_known: bool = connection
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM callback WHERE kind = ?1 AND key = ?2)")?
-        .query_row([completing.kind.name(), completing.key.as_str()], |row| row.get(0))?;
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM callback WHERE kind = ?1 AND key IN (?2, ?3))")?
+        .query_row(params![kind, key, hidden_key], |row| row.get(0))?;
     if !is_known {
         insert(connection, &completing, Verdict::First, Some(first), None, now)?;
     }

@@ -1,0 +1,195 @@
+//! A release with `#[payment]` and one without it handle the same payments, one after the other: a
+//! deployment, or its rollback. The first is killed after its commit, before anything was settled.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mpesa_callbacks::prelude::*;
+use mpesa_callbacks::store::{Entry, MemoryStore, State};
+use mpesa_callbacks::transactor::SqlxTransactor;
+use mpesa_callbacks::{Backoff, Kind, MpesaCallbacks};
+use mpesa_callbacks_tests::{FlakyStore, Mounted, SECRET, its_confirmation, paid_push, until};
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+
+/// Books money in `#[payment]`.
+struct ByPayment;
+
+#[mpesa_callbacks]
+impl ByPayment {
+    #[c2b_confirmation]
+    async fn confirmed(&self, _: C2bConfirmation) {}
+
+    #[stk]
+    async fn pushed(&self, _: StkCallback) {}
+
+    #[payment]
+    async fn paid(&self, payment: Payment, tx: &mut SqliteTx) -> Result<(), sqlx::Error> {
+        book(tx, "paid", payment.reference.as_ref().map(mpesa_callbacks::payload::Sensitive::as_str)).await
+    }
+
+    #[payment_completed]
+    async fn completed(&self, payment: Payment, tx: &mut SqliteTx) -> Result<(), sqlx::Error> {
+        book(tx, "completed", payment.reference.as_ref().map(mpesa_callbacks::payload::Sensitive::as_str)).await
+    }
+}
+
+/// Books money in the handlers of callbacks.
+struct ByCallback;
+
+#[mpesa_callbacks]
+impl ByCallback {
+    #[stk]
+    async fn pushed(&self, _: StkCallback, ctx: &CallbackContext, tx: &mut SqliteTx) -> Result<(), sqlx::Error> {
+        book(tx, "stk", ctx.reference()).await
+    }
+
+    #[c2b_confirmation]
+    async fn confirmed(&self, _: C2bConfirmation, tx: &mut SqliteTx) -> Result<(), sqlx::Error> {
+        book(tx, "c2b", None).await
+    }
+}
+
+async fn book(tx: &mut SqliteTx, by: &str, reference: Option<&str>) -> Result<(), sqlx::Error> {
+    let insert = sqlx::query("INSERT INTO effect (what, reference) VALUES (?, ?)").bind(by).bind(reference);
+    insert.execute(&mut **tx).await.map(drop)
+}
+
+struct Shop {
+    store: MemoryStore,
+    pool: SqlitePool,
+    _directory: tempfile::TempDir,
+}
+
+impl Shop {
+    async fn open() -> Shop {
+        let directory = tempfile::tempdir().unwrap();
+        let options = SqliteConnectOptions::new().filename(directory.path().join("shop.db")).create_if_missing(true);
+        let pool = SqlitePoolOptions::new().connect_with(options).await.unwrap();
+        sqlx::raw_sql("CREATE TABLE effect (what TEXT, reference TEXT)").execute(&pool).await.unwrap();
+        Shop { store: MemoryStore::new(), pool, _directory: directory }
+    }
+
+    async fn start<H: MpesaCallbacks<SqliteTx> + 'static>(&self, release: H, store: FlakyStore) -> Mounted {
+        let inbox = Inbox::builder(release)
+            .name("shop")
+            .store(store)
+            .transactor(SqlxTransactor::new(self.pool.clone()))
+            .secret(SECRET)
+            .counterpart_timeout(Duration::ZERO)
+            .lease(Duration::from_millis(500))
+            .lease_check_interval(Duration::from_millis(50))
+            .backoff(Backoff::new(Duration::from_millis(5), Duration::from_millis(20)));
+        Mounted::new(inbox.start().await.unwrap())
+    }
+
+    fn store(&self) -> FlakyStore {
+        FlakyStore::before(Arc::new(self.store.clone()))
+    }
+
+    /// The confirmation arrives, and is booked without an order. The process ends before it has settled anything.
+    async fn booked_and_killed(&self) {
+        let store = self.store();
+        store.lose_settlements(u32::MAX);
+        let release = self.start(ByPayment, store).await;
+        release.post("/c2b/confirmation", its_confirmation()).await;
+        until("it is booked", async || !self.effects().await.is_empty()).await;
+        drop(release);
+        let now = self.start(NoHandlers, self.store()).await;
+        until("its leases are reclaimed", async || {
+            let entries = now.entries().await;
+            entries.iter().all(|entry| matches!(entry.state, State::Ready | State::Done))
+        })
+        .await;
+    }
+
+    async fn effects(&self) -> Vec<(String, Option<String>)> {
+        sqlx::query_as("SELECT what, reference FROM effect ORDER BY rowid").fetch_all(&self.pool).await.unwrap()
+    }
+}
+
+/// Reclaims leases, and handles nothing that the others do.
+struct NoHandlers;
+
+#[mpesa_callbacks(no_timeouts)]
+impl NoHandlers {
+    #[balance_result]
+    async fn balance(&self, _: BalanceResult) {}
+}
+
+async fn of_kind(mounted: &Mounted, kind: Kind) -> Option<Entry> {
+    mounted.entries().await.into_iter().find(|entry| entry.kind == kind)
+}
+
+async fn is_done(mounted: &Mounted, kind: Kind) -> bool {
+    of_kind(mounted, kind).await.is_some_and(|entry| entry.state == State::Done)
+}
+
+#[tokio::test]
+async fn a_payment_that_one_release_has_booked_is_not_booked_by_the_next() {
+    let shop = Shop::open().await;
+    shop.booked_and_killed().await;
+    let next = shop.start(ByCallback, shop.store()).await;
+    until("the confirmation is settled", async || is_done(&next, Kind::C2bConfirmation).await).await;
+    next.post_for(&Kind::Stk, "order-1", paid_push()).await;
+    until("the push is settled", async || is_done(&next, Kind::Stk).await).await;
+    assert_eq!(shop.effects().await, [("paid".to_owned(), None)]);
+    // The release that booked it learns the order when it is back.
+    let back = shop.start(ByPayment, shop.store()).await;
+    until("the order is told", async || is_done(&back, Kind::PaymentCompleted).await).await;
+    let told = ("completed".to_owned(), Some("order-1".to_owned()));
+    assert_eq!(shop.effects().await, [("paid".to_owned(), None), told]);
+}
+
+#[tokio::test]
+async fn an_order_that_arrives_while_the_next_release_has_the_payment_in_hand_is_told() {
+    let shop = Shop::open().await;
+    shop.booked_and_killed().await;
+    // The application's database is busy, so that the next release cannot begin.
+    let mut busy = shop.pool.acquire().await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *busy).await.unwrap();
+    let next = shop.start(ByCallback, shop.store()).await;
+    until("it has the payment in hand", async || {
+        of_kind(&next, Kind::Payment).await.is_some_and(|payment| payment.state == State::Running)
+    })
+    .await;
+    next.post_for(&Kind::Stk, "order-1", paid_push()).await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut *busy).await.unwrap();
+    drop(busy);
+    until("both are settled", async || is_done(&next, Kind::Payment).await && is_done(&next, Kind::Stk).await).await;
+    let back = shop.start(ByPayment, shop.store()).await;
+    until("the order is told", async || is_done(&back, Kind::PaymentCompleted).await).await;
+    let told = ("completed".to_owned(), Some("order-1".to_owned()));
+    assert_eq!(shop.effects().await, [("paid".to_owned(), None), told]);
+}
+
+/// The attempts of the first release had no effect, and a handler of the next has booked the payment
+/// with its order.
+#[tokio::test]
+async fn a_payment_that_callbacks_accounted_for_is_not_completed() {
+    let shop = Shop::open().await;
+    let first = shop.start(Broken, shop.store()).await;
+    first.post("/c2b/confirmation", its_confirmation()).await;
+    until("it has failed to book the payment", async || {
+        of_kind(&first, Kind::Payment).await.is_some_and(|payment| payment.attempts > 1)
+    })
+    .await;
+    drop(first);
+    let next = shop.start(ByCallback, shop.store()).await;
+    next.post_for(&Kind::Stk, "order-1", paid_push()).await;
+    until("the push is settled", async || is_done(&next, Kind::Stk).await).await;
+    let back = shop.start(ByPayment, shop.store()).await;
+    until("the order is told", async || is_done(&back, Kind::PaymentCompleted).await).await;
+    assert_eq!(shop.effects().await, [("stk".to_owned(), Some("order-1".to_owned()))]);
+}
+
+/// Never books anything.
+struct Broken;
+
+#[mpesa_callbacks]
+impl Broken {
+    #[payment(max_retries = 1000)]
+    async fn paid(&self, _: Payment, _tx: &mut SqliteTx) -> Result<(), sqlx::Error> {
+        Err(sqlx::Error::WorkerCrashed)
+    }
+}
