@@ -9,7 +9,7 @@ use crate::error_chain::error_chain;
 use crate::handler::InboxHandle;
 use crate::observe;
 use crate::receive::Receiver;
-use crate::record::{RecordError, Recorder, Spooling, oldest_expectable, record_expecting};
+use crate::record::{RecordError, Recorder, Spooling, record_expecting};
 use crate::store::{Delivery, SpoolId, StoreError, Verdict, catch_panic};
 
 /// Maximum number of deliveries that are replayed in one commit.
@@ -99,12 +99,12 @@ impl Replayer<'_> {
         let parser = &self.receiver.parser;
         let (ids, batch): (Vec<SpoolId>, Vec<Delivery>) =
             oldest.into_iter().map(|(id, spooled)| (id, parser.parse_spooled(spooled))).unzip();
-        let oldest = oldest_expectable(&batch);
         let expecting = self.recorder.expecting.as_ref();
+        let unseen = expecting.map(|expecting| expecting.look_again.later_callbacks());
         let recording = record_expecting(&*self.recorder.store, expecting, batch);
         let Ok(answers) = timeout(self.recording_timeout, recording).await else {
-            if let Some(expecting) = expecting {
-                expecting.look_again.since(oldest);
+            if let (Some(expecting), Some(unseen)) = (expecting, unseen) {
+                expecting.look_again.add(unseen);
             }
             tracing::warn!("the store does not answer; the deliveries in the spool wait");
             return Replay::Failed;

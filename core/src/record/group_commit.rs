@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::error::RecordError;
-use super::expectations::{Expecting, oldest_expectable};
+use super::expectations::{Expecting, Judged, Pending};
 use crate::error_chain::error_chain;
 use crate::store::{Delivery, Disposition, Recorded, Store, StoreError};
 use crate::task::drain_ready;
@@ -86,11 +86,11 @@ async fn record_all(
         let (batch, replies): (Vec<_>, Vec<_>) = jobs.drain(..).map(|job| (*job.delivery, job.reply)).unzip();
         // A store that hangs must not block later deliveries. The callers of these have given up by
         // then.
-        let oldest = oldest_expectable(&batch);
+        let unseen = expecting.as_ref().map(|expecting| expecting.look_again.later_callbacks());
         let recording = record_expecting(&*store, expecting.as_ref(), batch);
         let answers = timeout(longest, recording).await.unwrap_or_else(|_| {
-            if let Some(expecting) = &expecting {
-                expecting.look_again.since(oldest);
+            if let (Some(expecting), Some(unseen)) = (&expecting, unseen) {
+                expecting.look_again.add(unseen);
             }
             tracing::error!(callbacks = replies.len(), "the store does not answer; gave up recording callbacks");
             replies.iter().map(|_| Err(RecordError::Away)).collect()
@@ -108,31 +108,43 @@ pub(crate) async fn record_expecting(
     expecting: Option<&Expecting>,
     mut batch: Vec<Delivery>,
 ) -> Vec<CommitResult> {
-    let payments = || batch.iter().map(|delivery| delivery.payment.clone()).collect::<Vec<_>>();
-    let judging = expecting.map(|expecting| (expecting, payments()));
-    if let Some((expecting, _)) = &judging
-        && let Err(error) = expecting.judge(store, &mut batch).await
-    {
-        tracing::error!(callbacks = batch.len(), cause = error_chain(&error), "cannot look up expectations");
-        return batch.iter().map(|_| Err(RecordError::Away)).collect();
+    let recorded = match expecting.filter(|_| batch.iter().any(|delivery| delivery.kind.can_be_expected())) {
+        None => record_batch(store, &mut batch).await,
+        Some(expecting) => match record_judged(store, expecting, &mut batch).await {
+            Ok(recorded) => recorded,
+            Err(error) => {
+                tracing::error!(callbacks = batch.len(), cause = error_chain(&error), "cannot look up expectations");
+                return batch.iter().map(|_| Err(RecordError::Away)).collect();
+            }
+        },
+    };
+    batch.into_iter().zip(recorded).map(|(delivery, recorded)| Ok((delivery, recorded?))).collect()
+}
+
+/// Compares a batch before it is recorded and after. An error came before.
+async fn record_judged(
+    store: &dyn Store,
+    expecting: &Expecting,
+    batch: &mut [Delivery],
+) -> Result<Vec<Result<Recorded, RecordError>>, StoreError> {
+    let payments = batch.iter().map(|delivery| delivery.payment.clone()).collect();
+    let judged = Judged { payments, payers: expecting.judge(store, batch).await? };
+    let unseen = expecting.look_again.later_callbacks();
+    let recorded = record_batch(store, batch).await;
+    let ids = || recorded.iter().flatten().map(|recorded| recorded.id);
+    if recorded.contains(&Err(RecordError::Away)) {
+        // Whether they were recorded is unknown.
+        expecting.look_again.add(unseen);
     }
-    let recorded = record_batch(store, &mut batch).await;
-    if let Some((expecting, _)) = &judging
-        && recorded.contains(&Err(RecordError::Away))
-    {
-        // Nobody knows whether they were recorded.
-        expecting.look_again.since(oldest_expectable(&batch));
-    }
-    if let Some((expecting, payments)) = &judging
-        && let Err(error) = expecting.judge_again(store, &batch, payments, &recorded).await
-    {
+    if let Err(error) = expecting.judge_again(store, batch, &judged, &recorded).await {
         tracing::warn!(
             cause = error_chain(&error),
             "cannot compare callbacks with expectations after recording; maintenance repeats it"
         );
-        expecting.look_again.since(oldest_expectable(&batch));
+        expecting.look_again.add(Pending { from: ids().min(), ..Pending::default() });
     }
-    batch.into_iter().zip(recorded).map(|(delivery, recorded)| Ok((delivery, recorded?))).collect()
+    expecting.look_again.recorded(ids());
+    Ok(recorded)
 }
 
 /// Records a batch in one commit. If the store refuses one delivery, halves the batch until that

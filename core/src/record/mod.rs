@@ -1,6 +1,7 @@
 //! Step 4: making a delivery durable, and the consequences: wake the poller, call hooks.
 
 mod after_record;
+mod breaker;
 mod budget;
 mod decisions;
 mod delivery;
@@ -18,7 +19,7 @@ pub(crate) use self::decisions::PendingDecisions;
 pub(crate) use self::delivery::{delivery_of, quarantined};
 pub(crate) use self::error::RecordError;
 pub(crate) use self::expectations::{
-    Answers, Asked, Expecting, LookAgain, Since, names, oldest_expectable, tells_the_outcome,
+    Answers, Asked, Expecting, LookAgain, Pending, UNEXPECTED, names, tells_the_outcome,
 };
 pub(crate) use self::group_commit::{CommitQueue, record_expecting};
 pub(crate) use self::quarantine::{Quarantine, QuarantineLimits};

@@ -1,10 +1,10 @@
 //! Releasing held callbacks: a person decided, or its expectation became known.
 
 use super::delivery::delivery_of;
-use super::expectations::{UNEXPECTED, contradiction};
+use super::expectations::{UNEXPECTED, has_paid, objection_now};
 use super::recorder::Recorder;
 use crate::handler::InboxHandle;
-use crate::payload::{self, Expectation, Outcome, Parsed, Sensitive};
+use crate::payload::{self, Expectation, Parsed, Sensitive};
 use crate::store::{CallbackId, Delivery, Entry, Lookup, Requeue, Requeued, State, StoreError};
 
 impl Recorder {
@@ -43,9 +43,14 @@ impl Recorder {
         expected: &Expectation,
         inbox: &InboxHandle,
     ) -> Result<bool, StoreError> {
-        let Some(facts) = self.parsed(early).map(|parsed| parsed.facts()) else { return Ok(false) };
-        if let Some(reason) = contradiction(&facts, expected) {
-            tracing::warn!(callback = %early.id, kind = %early.kind, reason, "an earlier callback contradicts this expectation");
+        let Some(delivery) = self.delivery_of_entry(early) else { return Ok(false) };
+        if let Some(reason) = objection_now(&*self.store, &delivery, expected).await? {
+            let (callback, kind) = (early.id, &early.kind);
+            if delivery.facts.is_success {
+                tracing::error!(%callback, %kind, reason, "an earlier callback does not answer this expectation");
+            } else {
+                tracing::warn!(%callback, %kind, reason, "an earlier callback does not answer this expectation");
+            }
             return Ok(false);
         }
         let is_unexpected = early.error.as_ref().is_some_and(|error| error.as_str() == UNEXPECTED);
@@ -56,6 +61,13 @@ impl Recorder {
             return Ok(false);
         }
         Ok(self.release(early.id, Some(&expected.reference), inbox).await?.is_some())
+    }
+
+    /// Returns a recorded callback as it was delivered, unless its body was purged.
+    pub(crate) fn delivery_of_entry(&self, entry: &Entry) -> Option<Delivery> {
+        let parsed = self.parsed(entry)?;
+        let delivery = delivery_of(&parsed, entry.body.clone()?.0, entry.received_at, &self.routes);
+        Some(delivery.under(entry.reference.clone()))
     }
 
     /// The callback arrived at the plain URL before its order was known: its payment gets
@@ -77,7 +89,7 @@ impl Recorder {
         }
         let lookup = Lookup::Reference(expected.kind.clone(), expected.reference.clone());
         for entry in self.store.find(&[lookup]).await? {
-            if entry.key != id && entry.verdict.is_news() && entry.outcome == Some(Outcome::Success) {
+            if entry.key != id && has_paid(&entry) {
                 tracing::error!(
                     callback = %entry.id,
                     kind = %entry.kind,

@@ -2,11 +2,12 @@
 //! fails. Money must not stay held until a person looks.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{MemoryStore, State};
-use mpesa_callbacks::{ExpectError, Kind};
+use mpesa_callbacks::{Clock, ExpectError, Kind};
 use mpesa_callbacks_tests::{CapturedLog, FlakyStore, Mounted, SECRET, paid_push, push, until};
 
 struct Shop;
@@ -16,16 +17,47 @@ impl Shop {
     #[stk]
     async fn paid(&self, _: StkCallback) {}
 
+    #[c2b_confirmation]
+    async fn confirmed(&self, _: C2bConfirmation) {}
+
     #[overdue]
     async fn ask(&self, _: Expectation) -> Result<(), ExpectError> {
         Ok(())
     }
 }
 
+/// A clock that a test sets.
+#[derive(Clone, Debug)]
+struct SetClock(Arc<AtomicU64>);
+
+impl SetClock {
+    fn new() -> SetClock {
+        SetClock(Arc::new(AtomicU64::new(1_800_000_000)))
+    }
+}
+
+impl Clock for SetClock {
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// A confirmation that answers nothing.
+fn other_confirmation(number: usize) -> String {
+    format!(
+        r#"{{"TransID":"T{number}","TransAmount":"10.00","BillRefNumber":"other","BusinessShortCode":"600638","TransTime":"20191122063845"}}"#
+    )
+}
+
 async fn replica(store: FlakyStore) -> Mounted {
+    replica_at(store, SetClock::new()).await
+}
+
+async fn replica_at(store: FlakyStore, clock: SetClock) -> Mounted {
     let inbox = Inbox::builder(Shop)
         .store(store)
         .secret(SECRET)
+        .clock(Arc::new(clock))
         .lease_check_interval(Duration::from_millis(20))
         .require_expected([Kind::Stk]);
     Mounted::new(inbox.start().await.unwrap())
@@ -36,11 +68,11 @@ async fn state(mounted: &Mounted) -> State {
 }
 
 /// Two replicas: one receives the callback and cannot compare it again, the other has recorded the expectation.
-async fn race() -> (MemoryStore, FlakyStore, Mounted) {
+async fn race(clock: &SetClock) -> Race {
     let inner = MemoryStore::new();
     let flaky = FlakyStore::before(Arc::new(inner.clone()));
-    let receiving = replica(flaky.clone()).await;
-    let asking = replica(FlakyStore::before(Arc::new(inner.clone()))).await;
+    let receiving = replica_at(flaky.clone(), clock.clone()).await;
+    let asking = replica_at(FlakyStore::before(Arc::new(inner.clone())), clock.clone()).await;
     // Neither has anything to compare from its start.
     tokio::time::sleep(Duration::from_millis(100)).await;
     flaky.go_blind_after_recording();
@@ -48,12 +80,19 @@ async fn race() -> (MemoryStore, FlakyStore, Mounted) {
     assert_eq!(state(&receiving).await, State::Held, "nobody had asked for it");
     let expected = Expectation::new(Kind::Stk, "order-1").amount(Amount::from_shillings(100));
     asking.inbox.expect_callback(&expected.timeout(Duration::from_mins(10))).await.unwrap();
-    (inner, flaky, receiving)
+    Race { inner, flaky, receiving, asking }
+}
+
+struct Race {
+    inner: MemoryStore,
+    flaky: FlakyStore,
+    receiving: Mounted,
+    asking: Mounted,
 }
 
 #[tokio::test]
 async fn a_callback_is_compared_again_when_the_store_is_back() {
-    let (_inner, flaky, receiving) = race().await;
+    let Race { flaky, receiving, .. } = race(&SetClock::new()).await;
     flaky.see();
     until("it is released and handled", async || state(&receiving).await == State::Done).await;
 }
@@ -61,9 +100,51 @@ async fn a_callback_is_compared_again_when_the_store_is_back() {
 #[tokio::test]
 async fn a_callback_is_compared_again_by_the_next_process() {
     // The first one stays as it is: it finds nothing.
-    let (inner, _flaky, _receiving) = race().await;
+    let Race { inner, receiving, .. } = race(&SetClock::new()).await;
     let next = replica(FlakyStore::before(Arc::new(inner))).await;
     until("it is released and handled", async || state(&next).await == State::Done).await;
+    drop(receiving);
+}
+
+/// A clock is set back, or a spool is replayed, which keeps the times of receipt.
+#[tokio::test]
+async fn a_callback_is_compared_again_behind_many_that_were_received_earlier() {
+    let clock = SetClock::new();
+    let Race { flaky, receiving, asking, .. } = race(&clock).await;
+    clock.0.fetch_sub(3600, Ordering::SeqCst);
+    for number in 0..250 {
+        asking.post("/c2b/confirmation", other_confirmation(number)).await;
+    }
+    flaky.see();
+    until("it is released and handled", async || state(&receiving).await == State::Done).await;
+}
+
+#[tokio::test]
+async fn a_callback_is_compared_again_by_a_process_that_starts_long_after() {
+    let clock = SetClock::new();
+    let Race { inner, asking, receiving, .. } = race(&clock).await;
+    for number in 0..250 {
+        clock.0.fetch_add(3, Ordering::SeqCst);
+        asking.post("/c2b/confirmation", other_confirmation(number)).await;
+    }
+    let next = replica_at(FlakyStore::before(Arc::new(inner)), clock).await;
+    until("it is released and handled", async || state(&next).await == State::Done).await;
+    drop(receiving);
+}
+
+/// An account is topped up again and again by its own URL. Nothing was expected, so nothing is odd.
+#[tokio::test]
+async fn repeated_payments_of_an_account_are_not_reported() {
+    let log = CapturedLog::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+    let _subscribed = tracing::subscriber::set_default(subscriber);
+    let inbox = Inbox::builder(Shop).store(MemoryStore::new()).secret(SECRET);
+    let mounted = Mounted::new(inbox.start().await.unwrap());
+    mounted.post_for(&Kind::Stk, "account-7", push("ws_CO_1", "RCPT1", 100)).await;
+    mounted.post_for(&Kind::Stk, "account-7", push("ws_CO_2", "RCPT2", 100)).await;
+    mounted.settled().await;
+    assert!(!log.text().contains("at the same moment"), "{}", log.text());
 }
 
 /// The comparison before recording sees neither of them. The log must contain an error.

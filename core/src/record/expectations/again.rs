@@ -1,61 +1,62 @@
 //! Looking again for callbacks and expectations that were recorded at the same moment.
 //!
 //! Each is compared with the other right after it was recorded. If that comparison fails, or the
-//! process ends before it, neither has seen the other. The maintenance then compares the callbacks
-//! since.
+//! process ends before it, neither has seen the other. The maintenance then compares again.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
-use crate::store::Delivery;
+use crate::store::CallbackId;
 
-/// From when on callbacks must be compared again.
+/// Which callbacks must be compared again.
 #[derive(Debug)]
-pub(crate) struct LookAgain(Mutex<Since>);
+pub(crate) struct LookAgain(Mutex<Known>);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Since {
-    /// Nothing is to be done.
-    Never,
-    /// Since the last callback that the previous process recorded.
-    Start,
-    /// Since this time of receipt.
-    Time(SystemTime),
+#[derive(Debug)]
+struct Known {
+    pending: Pending,
+    /// The newest callback that this process has recorded. Ids grow in the order of recording; times of
+    /// receipt do not, if a clock is set back or a spool is replayed.
+    newest: Option<CallbackId>,
+}
+
+/// The callbacks to compare; by default none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pending {
+    /// The process has just started, and it is not known how the previous one ended.
+    pub(crate) at_start: bool,
+    /// This callback and all that were recorded after it.
+    pub(crate) from: Option<CallbackId>,
 }
 
 impl LookAgain {
-    /// At the start: it is not known how the previous process ended.
     pub(crate) fn new() -> LookAgain {
-        LookAgain(Mutex::new(Since::Start))
+        LookAgain(Mutex::new(Known { pending: Pending { at_start: true, from: None }, newest: None }))
     }
 
-    /// The comparison of a batch failed, or it is unknown whether it was recorded.
-    pub(crate) fn since(&self, oldest: Option<SystemTime>) {
-        if let Some(oldest) = oldest {
-            self.put_back(Since::Time(oldest));
-        }
+    /// Returns the callbacks to compare if a batch that is recorded now is not compared.
+    pub(crate) fn later_callbacks(&self) -> Pending {
+        let newest = self.lock().newest;
+        Pending { at_start: newest.is_none(), from: newest }
     }
 
-    pub(crate) fn take(&self) -> Since {
-        std::mem::replace(&mut *self.lock(), Since::Never)
-    }
-
-    pub(crate) fn put_back(&self, since: Since) {
+    /// These were recorded.
+    pub(crate) fn recorded(&self, ids: impl IntoIterator<Item = CallbackId>) {
         let mut known = self.lock();
-        *known = match (*known, since) {
-            (Since::Start, _) | (_, Since::Start) => Since::Start,
-            (Since::Time(known), Since::Time(since)) => Since::Time(known.min(since)),
-            (Since::Never, since) | (since, Since::Never) => since,
-        };
+        known.newest = known.newest.into_iter().chain(ids).max();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Since> {
+    pub(crate) fn take(&self) -> Pending {
+        std::mem::take(&mut self.lock().pending)
+    }
+
+    /// Adds callbacks to compare.
+    pub(crate) fn add(&self, more: Pending) {
+        let pending = &mut self.lock().pending;
+        pending.at_start |= more.at_start;
+        pending.from = pending.from.into_iter().chain(more.from).min();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// When the oldest delivery arrived that may answer an expectation.
-pub(crate) fn oldest_expectable(batch: &[Delivery]) -> Option<SystemTime> {
-    let expectable = batch.iter().filter(|delivery| delivery.kind.can_be_expected());
-    expectable.map(|delivery| delivery.received_at).min()
 }

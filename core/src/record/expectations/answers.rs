@@ -1,8 +1,9 @@
 //! Whether an expectation was answered.
 
+use super::payers::was_taken;
 use crate::Kind;
 use crate::payload::{Expectation, Outcome, Sensitive};
-use crate::store::{Entry, Filter, Lookup, State, Store, StoreError, Verdict};
+use crate::store::{Entry, Filter, Lookup, Store, StoreError, Verdict};
 
 /// Maximum number of callbacks that are read per reference; there are a few.
 const MAX_PER_REFERENCE: usize = 1000;
@@ -52,12 +53,6 @@ impl Answers<'_> {
 /// Returns whether a callback settles the question: not while it is held, and not with an unknown
 /// outcome.
 pub(crate) fn tells_the_outcome(entry: &Entry) -> bool {
-    let was_taken = entry.verdict.is_news() || entry.attempts > 0;
-    // A callback that was held and then dismissed keeps its reason.
-    let was_dismissed = entry.state == State::Done && entry.error.is_some();
-    if entry.state == State::Held || was_dismissed || !was_taken {
-        return false;
-    }
     // A callback that was purged was done.
-    entry.body.is_none() || entry.outcome != Some(Outcome::Unknown)
+    was_taken(entry) && (entry.body.is_none() || entry.outcome != Some(Outcome::Unknown))
 }

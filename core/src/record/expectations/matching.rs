@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::again::LookAgain;
 use super::asked::{Asked, UNEXPECTED, can_be_judged, contradiction, names};
-use super::payers::{Paid, report_second_payers};
+use super::payers::{Paid, Payer, can_pay_once, report_second_payers};
 use crate::Kind;
 use crate::payload::Expectation;
 use crate::record::error::RecordError;
@@ -28,9 +28,10 @@ pub(crate) struct Expecting {
 impl Expecting {
     /// Compares a batch before it is recorded: contradictions become conflicts, unexpected money is
     /// held, and expected callbacks get their reference.
-    pub(crate) async fn judge(&self, store: &dyn Store, batch: &mut [Delivery]) -> Result<(), StoreError> {
+    /// Returns those that pay a request.
+    pub(crate) async fn judge(&self, store: &dyn Store, batch: &mut [Delivery]) -> Result<Vec<Payer>, StoreError> {
         let known = Asked::look(store, batch).await?;
-        let mut attributed = Vec::new();
+        let (mut attributed, mut payers) = (Vec::new(), Vec::new());
         let mut paid = Paid::find(store, batch, &known).await?;
         for (at, delivery) in batch.iter_mut().enumerate().filter(|(_, delivery)| can_be_judged(delivery)) {
             let found: Vec<&Expectation> = names(delivery).iter().filter_map(|name| known.expected.get(name)).collect();
@@ -40,15 +41,14 @@ impl Expecting {
                 }
                 continue;
             };
-            if found.iter().any(|other| other.reference != expected.reference) {
-                hold(delivery, Disposition::Contradict(ANOTHER.into()));
-                continue;
-            }
-            let contradiction = contradiction(&delivery.facts, expected)
-                .or_else(|| known.is_another_id(delivery, expected).then_some(ANOTHER_ID))
-                .or_else(|| paid.is_second(delivery, expected).then_some(PAID_BEFORE));
-            if let Some(reason) = contradiction {
-                hold(delivery, Disposition::Contradict(reason.into()));
+            match objection(delivery, expected, &known, &mut paid) {
+                Some(ANOTHER) => {
+                    hold(delivery, Disposition::Contradict(ANOTHER.into()));
+                    continue;
+                }
+                Some(reason) => hold(delivery, Disposition::Contradict(reason.into())),
+                None if can_pay_once(delivery) => payers.push(Payer { at, reference: expected.reference.clone() }),
+                None => {}
             }
             if delivery.reference.is_none() {
                 delivery.reference = Some(expected.reference.clone());
@@ -60,7 +60,8 @@ impl Expecting {
                 payment.due_after = Duration::ZERO;
             }
         }
-        recognise(store, batch, &attributed).await
+        recognise(store, batch, &attributed).await?;
+        Ok(payers)
     }
 
     /// Compares again after recording: an expectation or a request id that was recorded at the same
@@ -69,7 +70,7 @@ impl Expecting {
         &self,
         store: &dyn Store,
         batch: &[Delivery],
-        payments: &[Option<Box<Delivery>>],
+        before: &Judged,
         recorded: &[Result<Recorded, RecordError>],
     ) -> Result<(), StoreError> {
         let is_held = |delivery: &Delivery| delivery.disposition == Disposition::Hold(UNEXPECTED.into());
@@ -77,18 +78,17 @@ impl Expecting {
             delivery.kind.can_be_expected()
                 && delivery.payment.as_ref().is_some_and(|payment| payment.reference.is_none())
         };
-        report_second_payers(store, batch, recorded).await?;
+        report_second_payers(store, batch, &before.payers, recorded).await?;
         if !batch.iter().any(|delivery| is_held(delivery) || is_nobodys(delivery)) {
             return Ok(());
         }
         let known = Asked::look(store, batch).await?;
-        for ((delivery, payment), recorded) in batch.iter().zip(payments).zip(recorded) {
+        for ((delivery, payment), recorded) in batch.iter().zip(&before.payments).zip(recorded) {
             let news = recorded.as_ref().ok().filter(|recorded| recorded.verdict.is_news());
             let expected = names(delivery).iter().find_map(|name| known.expected.get(name));
             if let (Some(news), Some(expected)) = (news, expected)
                 && (is_held(delivery) || is_nobodys(delivery))
-                && contradiction(&delivery.facts, expected).is_none()
-                && !known.is_another_id(delivery, expected)
+                && objection_now(store, delivery, expected).await?.is_none()
             {
                 let mut payment = payment.clone();
                 if let Some(payment) = &mut payment {
@@ -107,6 +107,39 @@ impl Expecting {
         }
         Ok(())
     }
+}
+
+/// A batch before it is recorded.
+pub(crate) struct Judged {
+    /// The payments of the deliveries; those of held ones are removed.
+    pub(crate) payments: Vec<Option<Box<Delivery>>>,
+    pub(crate) payers: Vec<Payer>,
+}
+
+/// Returns why a delivery does not answer this expectation; `None` if it does. Every way in which a
+/// callback and an expectation meet asks this.
+fn objection(delivery: &Delivery, expected: &Expectation, known: &Asked, paid: &mut Paid) -> Option<&'static str> {
+    let found = names(delivery);
+    let mut others = found.iter().filter_map(|name| known.expected.get(name));
+    if others.any(|other| other.reference != expected.reference) {
+        return Some(ANOTHER);
+    }
+    contradiction(&delivery.facts, expected)
+        .or_else(|| known.is_another_id(delivery, expected).then_some(ANOTHER_ID))
+        .or_else(|| paid.is_second(delivery, expected).then_some(PAID_BEFORE))
+}
+
+/// Returns why a callback that is recorded does not answer this expectation.
+pub(crate) async fn objection_now(
+    store: &dyn Store,
+    delivery: &Delivery,
+    expected: &Expectation,
+) -> Result<Option<&'static str>, StoreError> {
+    // Also under the reference of the request, for Daraja's ids of it.
+    let under_request = Delivery { reference: Some(expected.reference.clone()), ..delivery.clone() };
+    let known = Asked::look(store, &[delivery.clone(), under_request]).await?;
+    let mut paid = Paid::of(store, &[(delivery.kind.clone(), expected.reference.clone())]).await?;
+    Ok(objection(delivery, expected, &known, &mut paid))
 }
 
 /// Gives a callback from the plain URL the content digest that it has at the URL of its reference,

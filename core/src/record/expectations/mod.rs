@@ -10,7 +10,8 @@ mod asked;
 mod matching;
 mod payers;
 
-pub(crate) use self::again::{LookAgain, Since, oldest_expectable};
+pub(crate) use self::again::{LookAgain, Pending};
 pub(crate) use self::answers::{Answers, tells_the_outcome};
-pub(crate) use self::asked::{Asked, UNEXPECTED, contradiction, names};
-pub(crate) use self::matching::Expecting;
+pub(crate) use self::asked::{Asked, UNEXPECTED, names};
+pub(crate) use self::matching::{Expecting, Judged, objection_now};
+pub(crate) use self::payers::has_paid;

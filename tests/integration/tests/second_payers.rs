@@ -1,0 +1,122 @@
+//! Two callbacks with different ids pay one request. The second is held, in whatever order callback,
+//! expectation and id become known.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mpesa_callbacks::prelude::*;
+use mpesa_callbacks::store::{MemoryStore, State, Verdict};
+use mpesa_callbacks::{ExpectError, Kind};
+use mpesa_callbacks_tests::{Mounted, SECRET, push, until};
+
+/// Books payments by their order.
+#[derive(Clone, Default)]
+struct Shop {
+    booked: Arc<Mutex<Vec<String>>>,
+}
+
+#[mpesa_callbacks]
+impl Shop {
+    #[payment]
+    async fn paid(&self, payment: Payment) {
+        let receipt = &payment.receipt;
+        self.booked.lock().unwrap().push(format!("{receipt} for {}", payment.order().unwrap_or("nothing")));
+    }
+
+    #[payment_completed]
+    async fn completed(&self, payment: Payment) {
+        self.paid(payment).await;
+    }
+
+    #[overdue]
+    async fn ask(&self, _: Expectation) -> Result<(), ExpectError> {
+        Ok(())
+    }
+}
+
+impl Shop {
+    async fn open(&self, required: impl IntoIterator<Item = Kind>) -> Mounted {
+        let inbox = Inbox::builder(self.clone())
+            .store(MemoryStore::new())
+            .secret(SECRET)
+            .require_expected(required)
+            .counterpart_timeout(Duration::ZERO);
+        let mounted = Mounted::new(inbox.start().await.unwrap());
+        let expected = Expectation::new(Kind::Stk, "order-1").amount(Amount::from_shillings(100));
+        mounted.inbox.expect_callback(&expected.timeout(Duration::from_mins(10))).await.unwrap();
+        mounted
+    }
+
+    fn booked(&self) -> Vec<String> {
+        self.booked.lock().unwrap().clone()
+    }
+}
+
+async fn entry(mounted: &Mounted, key: &str) -> (State, Verdict) {
+    let entries = mounted.entries().await;
+    let entry = entries.iter().find(|entry| entry.kind == Kind::Stk && entry.key == key).expect("the callback");
+    (entry.state, entry.verdict)
+}
+
+async fn link(mounted: &Mounted, id: &str) {
+    mounted.inbox.link_request_id(&Kind::Stk, "order-1", id).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_id_is_known_before_the_second_payer() {
+    let shop = Shop::default();
+    let mounted = shop.open([Kind::Stk]).await;
+    link(&mounted, "ws_CO_1").await;
+    mounted.post("/stk", push("ws_CO_1", "RCPT1", 100)).await;
+    link(&mounted, "ws_CO_2").await;
+    mounted.post("/stk", push("ws_CO_2", "RCPT2", 100)).await;
+    until("the first is booked", async || !shop.booked().is_empty()).await;
+    assert_eq!(entry(&mounted, "ws_CO_2").await, (State::Held, Verdict::Conflict));
+    assert_eq!(shop.booked(), ["RCPT1 for order-1"]);
+}
+
+#[tokio::test]
+async fn the_id_becomes_known_after_the_second_payer_was_held_as_unexpected() {
+    let shop = Shop::default();
+    let mounted = shop.open([Kind::Stk]).await;
+    link(&mounted, "ws_CO_1").await;
+    mounted.post("/stk", push("ws_CO_1", "RCPT1", 100)).await;
+    mounted.post("/stk", push("ws_CO_2", "RCPT2", 100)).await;
+    until("the first is booked", async || !shop.booked().is_empty()).await;
+    link(&mounted, "ws_CO_2").await;
+    mounted.settled_but_expectations().await;
+    assert_eq!(entry(&mounted, "ws_CO_2").await.0, State::Held);
+    assert_eq!(shop.booked(), ["RCPT1 for order-1"]);
+}
+
+/// Both came to the plain URL, and were booked without an order. Only one of them is this order's.
+#[tokio::test]
+async fn the_ids_become_known_after_both_were_booked() {
+    let shop = Shop::default();
+    let mounted = shop.open([]).await;
+    mounted.post("/stk", push("ws_CO_1", "RCPT1", 100)).await;
+    mounted.post("/stk", push("ws_CO_2", "RCPT2", 100)).await;
+    until("both are booked", async || shop.booked().len() == 2).await;
+    link(&mounted, "ws_CO_1").await;
+    until("the first gets its order", async || shop.booked().len() == 3).await;
+    link(&mounted, "ws_CO_2").await;
+    mounted.settled_but_expectations().await;
+    assert_eq!(shop.booked()[2..], ["RCPT1 for order-1"]);
+}
+
+/// A person has released a callback with another amount: that one has paid the order.
+#[tokio::test]
+async fn the_first_payer_was_released_by_a_person() {
+    let shop = Shop::default();
+    let mounted = shop.open([]).await;
+    mounted.post_for(&Kind::Stk, "order-1", push("ws_CO_1", "RCPT1", 101)).await;
+    assert_eq!(entry(&mounted, "ws_CO_1").await, (State::Held, Verdict::Conflict));
+    let entries = mounted.entries().await;
+    let held = entries.iter().find(|entry| entry.state == State::Held).expect("the callback");
+    mounted.inbox.release(held.id).await.unwrap();
+    until("it is booked", async || shop.booked().len() == 1).await;
+    mounted.post_for(&Kind::Stk, "order-1", push("ws_CO_2", "RCPT2", 100)).await;
+    assert_eq!(entry(&mounted, "ws_CO_2").await, (State::Held, Verdict::Conflict));
+    mounted.settled_but_expectations().await;
+    assert_eq!(shop.booked(), ["RCPT1 for order-1"]);
+}
