@@ -10,7 +10,7 @@ pub(crate) struct Lifecycle {
     pub(crate) requests: TaskTracker,
     /// Handlers and hooks in progress.
     pub(crate) tasks: TaskTracker,
-    /// Background tasks: recording, replay of the spool, maintenance.
+    /// Background tasks: recording, replay of the spool, maintenance, waking the poller later.
     pub(crate) keepers: TaskTracker,
     /// Cancelled at shutdown: nothing new is claimed.
     pub(crate) stopping: CancellationToken,

@@ -41,7 +41,7 @@ use crate::transactor::{NoTransactor, Transactor};
 pub struct InboxBuilder<H, L> {
     handler: H,
     transactor: L,
-    options: Options,
+    pub(crate) options: Options,
 }
 
 impl Inbox {

@@ -19,7 +19,11 @@ pub(crate) async fn prepare(processor: Arc<Processor>) {
             () = sleep(PAUSE) => {}
             () = processor.lifecycle.closing.cancelled() => return,
         }
-        match processor.handling.prepare().await {
+        let prepared = tokio::select! {
+            prepared = processor.handling.prepare() => prepared,
+            () = processor.lifecycle.closing.cancelled() => return,
+        };
+        match prepared {
             Ok(()) => {
                 tracing::info!("the transactor is available");
                 return;

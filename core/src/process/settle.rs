@@ -58,7 +58,7 @@ impl Processor {
             return;
         }
         let (ready, stopping) = (self.ready.clone(), self.lifecycle.stopping.clone());
-        self.lifecycle.tasks.spawn(async move {
+        self.lifecycle.keepers.spawn(async move {
             tokio::select! {
                 () = sleep(after) => ready.wake(),
                 () = stopping.cancelled() => {}

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use crate::Kind;
 use crate::access::Request;
+use crate::error_chain::error_chain;
 use crate::handler::{InboxHandle, MpesaCallbacks, Rejection, Validation};
 use crate::inbox::{Inbox, InboxBuilder};
 use crate::process::Backoff;
@@ -82,7 +83,8 @@ impl<H, L> InboxBuilder<H, L> {
         H: MpesaCallbacks<L::Tx> + 'static,
         L: Transactor,
     {
-        let started = self.store(MemoryStore::new()).secret(SECRET).start().await;
+        let store = MemoryStore::with_clock(self.options.clock.clone());
+        let started = self.store(store).secret(SECRET).start().await;
         match started {
             Ok(inbox) => TestInbox { inbox },
             Err(error) => panic!("the inbox does not start: {error}"),
@@ -153,12 +155,25 @@ impl TestInbox {
 
     async fn open(&self) -> Vec<Entry> {
         let mut open = Vec::new();
-        for state in [State::Ready, State::Running] {
-            open.extend(self.inbox.list(&Filter::default().state(state)).await.unwrap_or_default());
-        }
         let now = self.inbox.engine().recorder.clock.now();
-        open.retain(|entry| entry.kind != Kind::Overdue || entry.run_at.is_none_or(|due| due <= now));
+        let is_open = |entry: &Entry| entry.kind != Kind::Overdue || entry.run_at.is_none_or(|due| due <= now);
+        for state in [State::Ready, State::Running] {
+            let mut filter = Filter::default().state(state);
+            while let Some(page) = self.page(&filter).await {
+                filter = filter.before(page[page.len() - 1].id);
+                open.extend(page.into_iter().filter(is_open));
+            }
+        }
         open
+    }
+
+    /// Returns a page of callbacks, unless it is empty.
+    #[allow(clippy::panic, reason = "a test wants to know")]
+    async fn page(&self, filter: &Filter) -> Option<Vec<Entry>> {
+        match self.inbox.list(filter).await {
+            Ok(page) => Some(page).filter(|page| !page.is_empty()),
+            Err(error) => panic!("cannot list what is left to handle: {}", error_chain(&error)),
+        }
     }
 
     async fn post(&self, path: &str, body: Vec<u8>) -> Acknowledgement {

@@ -218,7 +218,10 @@ fn number<P>(sample: &Sample<P>) -> Value {
 /// As Daraja writes amounts as text: `100.00`.
 fn two_decimals<P>(sample: &Sample<P>) -> String {
     match sample.amount.cents() {
-        Some(cents) => format!("{}.{:02}", cents / 100, (cents % 100).abs()),
+        Some(cents) => {
+            let sign = if cents < 0 { "-" } else { "" };
+            format!("{sign}{}.{:02}", cents.unsigned_abs() / 100, cents.unsigned_abs() % 100)
+        }
         None => sample.amount.to_string(),
     }
 }

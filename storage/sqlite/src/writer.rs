@@ -33,6 +33,8 @@ enum Order {
 trait Work: Send {
     fn run(&mut self, connection: &Connection) -> rusqlite::Result<()>;
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+    /// Whether its caller still waits.
+    fn is_awaited(&self) -> bool;
 }
 
 struct Task<F, T> {
@@ -55,6 +57,10 @@ where
         let Task { result, reply, .. } = *self;
         // The caller may be gone; the work is done.
         let _ = reply.send(committed.and_then(|()| result.ok_or(StoreError::Closed)));
+    }
+
+    fn is_awaited(&self) -> bool {
+        !self.reply.is_closed()
     }
 }
 
@@ -109,6 +115,9 @@ fn write_all(connection: Connection, receiver: &Receiver<Order>, path: &Path) {
         let mut empty_wal = false;
         for order in std::iter::once(first).chain(receiver.try_iter().take(MAX_BATCH - 1)) {
             match order {
+                // Its caller gave up while the disk stalled, and has done the same again or something else. A
+                // claim for nobody would lease callbacks that nobody handles.
+                Order::Write(work, _) if !work.is_awaited() => {}
                 Order::Write(work, callbacks) => {
                     since_checkpoint += callbacks;
                     batch.push(work);

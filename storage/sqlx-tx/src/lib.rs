@@ -32,7 +32,6 @@ pub use self::tx::SqlxTx;
 /// The keys are in a table of their own, `mpesa_callbacks_applied`, which `start()` creates: 32 bytes, the
 /// kind and the time per callback. Delete keys that are older than any callback that may still be
 /// handled.
-#[derive(Clone)]
 pub struct SqlxTransactor<DB: Database> {
     pool: Pool<DB>,
 }
@@ -41,6 +40,13 @@ impl<DB: Database> SqlxTransactor<DB> {
     /// Makes a transactor for the database of this pool.
     pub fn new(pool: Pool<DB>) -> SqlxTransactor<DB> {
         SqlxTransactor { pool }
+    }
+}
+
+/// Not derived: that would demand it of the database type, which is not `Clone`.
+impl<DB: Database> Clone for SqlxTransactor<DB> {
+    fn clone(&self) -> SqlxTransactor<DB> {
+        SqlxTransactor { pool: self.pool.clone() }
     }
 }
 

@@ -15,7 +15,8 @@ use super::{ENDED, SqlxTransactor, SqlxTx, unavailable};
 /// be committed on this connection until the handler has returned, not even by its own `COMMIT`. The
 /// handler is retried.
 ///
-/// The transactor uses the connection's commit and rollback hooks meanwhile.
+/// The transactor sets the connection's commit and rollback hooks. Hooks that your application has set
+/// on connections of this pool are replaced.
 pub type SqliteTx = SqlxTx<Sqlite>;
 
 const CREATE_KEYS: &str = "CREATE TABLE IF NOT EXISTS mpesa_callbacks_applied (
@@ -29,7 +30,8 @@ impl Transactor for SqlxTransactor<Sqlite> {
     type Tx = SqliteTx;
 
     async fn prepare(&self) -> Result<(), TransactorError> {
-        sqlx::query(CREATE_KEYS).execute(&self.pool).await.map_err(unavailable)?;
+        // Not cached: a statement that was compiled before the table existed takes the write lock again.
+        sqlx::query(CREATE_KEYS).persistent(false).execute(&self.pool).await.map_err(unavailable)?;
         // The inbox settles what is committed here. If a power cut lost it, it would not be applied again.
         let synchronous: i64 =
             sqlx::query_scalar("PRAGMA synchronous").fetch_one(&self.pool).await.map_err(unavailable)?;

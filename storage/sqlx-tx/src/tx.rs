@@ -45,11 +45,16 @@ impl<DB: Database> SqlxTx<DB> {
         let connection = loop {
             let connection = pool.acquire().await?;
             tries += 1;
-            if DB::TransactionManager::get_transaction_depth(&connection) == 0 || tries == MAX_TRIES {
+            if DB::TransactionManager::get_transaction_depth(&connection) == 0 {
                 break connection;
             }
             // An error ended the application's own transaction, and sqlx did not notice.
             connection.close().await?;
+            if tries == MAX_TRIES {
+                // To begin inside another transaction would set a savepoint, and to commit would release it.
+                let open = format!("{tries} connections of the pool were inside transactions of the application");
+                return Err(sqlx::Error::Protocol(open));
+            }
         };
         let statement = statement.map(SqlSafeStr::into_sql_str);
         // If this future is dropped between the statement and its answer, sqlx 0.9 would return the

@@ -36,6 +36,7 @@ struct Switches {
     held_up: AtomicBool,
     waiting: AtomicU32,
     goes_blind: AtomicBool,
+    hint_panics: AtomicBool,
 }
 
 impl FlakyStore {
@@ -87,6 +88,20 @@ impl FlakyStore {
     /// Finds again.
     pub fn see(&self) {
         self.switches.blind.store(false, Ordering::SeqCst);
+    }
+
+    /// The next hint panics.
+    pub fn panic_at_a_hint(&self) {
+        self.switches.hint_panics.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the next hint panics.
+    pub fn panics_at_a_hint(&self) -> bool {
+        self.switches.hint_panics.load(Ordering::SeqCst)
+    }
+
+    fn hinted(&self) {
+        assert!(!self.switches.hint_panics.swap(false, Ordering::SeqCst), "a hint panics, as this test wants it");
     }
 
     async fn maintained(&self) {
@@ -207,10 +222,12 @@ impl Store for FlakyStore {
     }
 
     fn notify_peers(&self) {
+        self.hinted();
         self.inner.notify_peers();
     }
 
     async fn notified(&self) {
+        self.hinted();
         self.inner.notified().await;
     }
 

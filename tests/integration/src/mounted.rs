@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, header};
 use mpesa_callbacks::axum_adapter;
-use mpesa_callbacks::store::{Entry, Filter};
+use mpesa_callbacks::store::{Entry, Filter, State};
 use mpesa_callbacks::{Inbox, Kind};
 use tower::ServiceExt;
 
@@ -92,6 +92,24 @@ impl Mounted {
                 return;
             }
             assert!(began.elapsed() < Duration::from_secs(30), "callbacks are not handled: {depth:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until nothing but expectations is left to handle.
+    ///
+    /// # Panics
+    /// When that takes longer than thirty seconds.
+    pub async fn settled_but_expectations(&self) {
+        let began = Instant::now();
+        loop {
+            let entries = self.entries().await;
+            let is_open = |entry: &Entry| matches!(entry.state, State::Ready | State::Running);
+            let open: Vec<_> = entries.iter().filter(|entry| entry.kind != Kind::Overdue && is_open(entry)).collect();
+            if open.is_empty() {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "callbacks are not handled: {open:?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

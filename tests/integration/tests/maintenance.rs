@@ -43,3 +43,16 @@ async fn a_store_that_counts_and_reclaims_without_an_answer_still_renews() {
     assert_eq!(starts.load(Ordering::SeqCst), 1, "its lease was renewed all the time");
     drop(store.close().await);
 }
+
+/// A store is foreign code. Callbacks must not be acknowledged and then never handled.
+#[tokio::test]
+async fn a_store_whose_hint_panics_is_polled_all_the_same() {
+    let store = FlakyStore::default();
+    let starts = Arc::new(AtomicU32::new(0));
+    store.panic_at_a_hint();
+    let inbox = Inbox::builder(Slow { starts: starts.clone() }).store(store.clone()).secret(SECRET);
+    let mounted = Mounted::new(inbox.start().await.unwrap());
+    until("it has panicked", async || !store.panics_at_a_hint()).await;
+    assert_eq!(mounted.post("/stk", paid_push()).await.status, 200);
+    until("it is handled", async || starts.load(Ordering::SeqCst) == 1).await;
+}

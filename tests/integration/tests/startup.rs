@@ -1,10 +1,14 @@
 //! Bad use gets a clear error at the start.
 
 use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
 
 use mpesa_callbacks::prelude::*;
-use mpesa_callbacks::store::{MemoryStore, SqliteStore, StoreError};
-use mpesa_callbacks::transactor::SqlxTransactor;
+use mpesa_callbacks::store::{MemoryStore, SqliteSpool, SqliteStore, StoreError};
+use mpesa_callbacks::transactor::{BeginOutcome, IdempotencyKey, SqlxTransactor, Transactor, TransactorError};
 use mpesa_callbacks::{HandlerArgs, HandlerFuture, MpesaCallbacks, Route, Routes, StartError};
 use mpesa_callbacks_tests::SECRET;
 
@@ -231,4 +235,63 @@ async fn a_public_url_that_daraja_would_not_take_is_a_warning_at_the_start() {
             Some(words) => assert!(log.contains("WARN") && log.contains(words) && !log.contains(SECRET), "{log}"),
         }
     }
+}
+
+/// A transactor whose database stops answering, at once or after the first call.
+#[derive(Debug)]
+struct Silent {
+    is_refusing: AtomicBool,
+}
+
+#[async_trait]
+impl Transactor for Silent {
+    type Tx = ();
+
+    async fn prepare(&self) -> Result<(), TransactorError> {
+        match self.is_refusing.swap(false, Ordering::SeqCst) {
+            true => Err(TransactorError::Unavailable("it is away".into())),
+            false => std::future::pending().await,
+        }
+    }
+
+    async fn begin(&self, _: &IdempotencyKey) -> Result<BeginOutcome<()>, TransactorError> {
+        std::future::pending().await
+    }
+
+    async fn add_key(&self, (): &mut (), _: &IdempotencyKey) -> Result<bool, TransactorError> {
+        Ok(true)
+    }
+
+    async fn commit(&self, (): ()) -> Result<(), TransactorError> {
+        Ok(())
+    }
+
+    async fn rollback(&self, (): ()) -> Result<(), TransactorError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transactor_that_never_answers_is_an_error_at_the_start() {
+    let silent = Silent { is_refusing: AtomicBool::new(false) };
+    let starting = Inbox::builder(Quiet).store(MemoryStore::new()).secret(SECRET).transactor(silent).start();
+    let error = tokio::time::timeout(Duration::from_hours(1), starting).await.expect("an answer").unwrap_err();
+    assert!(said(&error).contains("did not answer"), "{}", said(&error));
+}
+
+#[tokio::test]
+async fn a_transactor_that_never_answers_does_not_delay_a_shutdown() {
+    let directory = tempfile::tempdir().unwrap();
+    let inbox = Inbox::builder(Quiet)
+        .store(MemoryStore::new())
+        .secret(SECRET)
+        .spool(SqliteSpool::open(directory.path().join("spool.db")).unwrap())
+        .transactor(Silent { is_refusing: AtomicBool::new(true) })
+        .start()
+        .await
+        .unwrap();
+    // It is prepared again after a second, and does not answer.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let closing = tokio::time::timeout(Duration::from_secs(15), inbox.shutdown(Duration::from_secs(1)));
+    closing.await.expect("it ends").unwrap();
 }

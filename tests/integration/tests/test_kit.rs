@@ -1,11 +1,11 @@
 //! The test kit that applications use, tested as they use it.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{Filter, State};
-use mpesa_callbacks::{Sample, TestInbox};
+use mpesa_callbacks::{Backoff, Clock, Sample, TestInbox};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -175,4 +175,68 @@ fn every_sample_says_what_it_was_told() {
     assert_eq!(B2cResult::sample().receipt("R").payload().receipt(), Some("R"));
     let _ = QueueTimeout::sample().key("k").payload();
     assert_eq!(C2bValidation::sample().payload().bill_ref_number.unwrap().as_str(), "order-123");
+}
+
+#[test]
+fn a_sample_keeps_its_sign() {
+    let amount = Amount::from_cents(-50);
+    assert_eq!(C2bConfirmation::sample().amount(amount).payload().amount, Some(amount));
+    assert_eq!(StkCallback::sample().amount(amount).payload().amount, Some(amount));
+}
+
+/// Runs `#[overdue]`, and fails at every push.
+#[derive(Clone, Default)]
+struct Waiting {
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+#[mpesa_callbacks]
+impl Waiting {
+    #[stk]
+    async fn paid(&self, _: StkCallback) -> Result<(), std::io::Error> {
+        Err(std::io::Error::other("not today"))
+    }
+
+    #[overdue]
+    async fn ask(&self, expected: Expectation) {
+        self.asked.lock().unwrap().push(expected.reference.as_str().to_owned());
+    }
+}
+
+#[derive(Clone, Debug)]
+struct SetClock(Arc<Mutex<SystemTime>>);
+
+impl Clock for SetClock {
+    fn now(&self) -> SystemTime {
+        *self.0.lock().unwrap()
+    }
+}
+
+fn order(number: usize) -> Expectation {
+    Expectation::new(Kind::Stk, format!("order-{number}")).timeout(Duration::from_hours(1))
+}
+
+#[tokio::test]
+async fn a_test_moves_the_clock_until_an_expectation_is_overdue() {
+    let (shop, clock) = (Waiting::default(), SetClock(Arc::new(Mutex::new(SystemTime::now()))));
+    let inbox = Inbox::builder(shop.clone()).clock(Arc::new(clock.clone())).start_for_test().await;
+    inbox.expect_callback(&order(1)).await.unwrap();
+    inbox.idle(SOON).await;
+    assert!(shop.asked.lock().unwrap().is_empty(), "it is not overdue yet");
+    *clock.0.lock().unwrap() += Duration::from_hours(2);
+    // Unanswered, it waits for another hour, and that is idle, too.
+    inbox.idle(SOON).await;
+    assert_eq!(*shop.asked.lock().unwrap(), ["order-1"]);
+}
+
+#[tokio::test]
+async fn a_callback_that_waits_behind_many_expectations_is_not_idle() {
+    let hour = Duration::from_hours(1);
+    let inbox = Inbox::builder(Waiting::default()).backoff(Backoff::new(hour, hour)).start_for_test().await;
+    inbox.deliver(&Kind::Stk, StkCallback::sample().failed("1032")).await;
+    for number in 0..150 {
+        inbox.expect_callback(&order(number)).await.unwrap();
+    }
+    let idle = tokio::spawn(async move { inbox.idle(Duration::from_secs(1)).await });
+    assert!(idle.await.unwrap_err().is_panic(), "it waits for its next attempt");
 }
