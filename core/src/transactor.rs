@@ -50,6 +50,10 @@ pub trait Transactor: Debug + Send + Sync + 'static {
     ///
     /// If another open transaction has inserted the same key, waits for it, or fails with
     /// [`TransactorError::Unavailable`]. Never returns a second transaction for a committed key.
+    ///
+    /// [`BeginOutcome::AlreadyApplied`] must be as durable as a commit, because the callback is settled
+    /// then. A replicated database waits for its standbys only if a transaction wrote something: write
+    /// something before you return it.
     async fn begin(&self, key: &IdempotencyKey) -> Result<BeginOutcome<Self::Tx>, TransactorError>;
 
     /// Inserts another key into an open transaction; `false` if that key is committed. Waits or

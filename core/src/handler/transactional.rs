@@ -88,9 +88,8 @@ where
             match accounts_for(&self.transactor, &mut tx, payment).await {
                 Ok(true) => {}
                 Ok(false) => {
-                    tracing::info!(callback = %ctx.id(), "its payment was already applied; its result is stored now");
                     self.roll_back(tx).await;
-                    return Ok(());
+                    return self.confirm(payment, ctx).await.map_err(Failure::Transactor);
                 }
                 Err(error) => {
                     self.roll_back(tx).await;
@@ -145,6 +144,16 @@ where
 }
 
 impl<H, L: Transactor> WithTransactor<H, L> {
+    /// Ends a callback whose payment was already applied. Nothing is confirmed by a transaction that wrote
+    /// nothing: `begin` answers when the key is as durable as a commit makes it.
+    async fn confirm(&self, payment: &PaymentKeys, ctx: &CallbackContext) -> Result<(), TransactorError> {
+        if !self.is_applied(&payment.payment).await? {
+            return Err(TransactorError::Unavailable("the key of a payment has disappeared".into()));
+        }
+        tracing::info!(callback = %ctx.id(), "its payment was already applied; its result is stored now");
+        Ok(())
+    }
+
     /// Returns whether a key is committed.
     async fn is_applied(&self, key: &IdempotencyKey) -> Result<bool, TransactorError> {
         match self.transactor.begin(key).await? {

@@ -107,11 +107,10 @@ impl Inbox {
         }
         if let Some(known) = find_expected(&*engine.recorder.store, &expected.kind, expected.reference.as_str()).await?
         {
-            return if known.content_digest() == expected.content_digest() {
-                Ok(())
-            } else {
-                Err(ExpectError::AlreadyExpected)
-            };
+            if known.content_digest() != expected.content_digest() {
+                return Err(ExpectError::AlreadyExpected);
+            }
+            // Recorded again all the same: what a replicated store only reads may be on one disk.
         }
         let recorded = self.record_expected(expected, expected.key(), Some(expected.timeout)).await?;
         if recorded.verdict == Verdict::Conflict {

@@ -123,7 +123,7 @@ async fn begin_with_key(pool: &MySqlPool, key: &IdempotencyKey) -> sqlx::Result<
     match in_time(insert_first_key(&mut tx, key)).await {
         Ok(true) => Ok(BeginOutcome::New(tx)),
         Ok(false) => {
-            in_time(sqlx::query("ROLLBACK").execute(&mut *tx)).await?;
+            in_time(confirm(&mut tx, key)).await?;
             let ending = async {
                 end(tx).await;
                 Ok(())
@@ -136,6 +136,15 @@ async fn begin_with_key(pool: &MySqlPool, key: &IdempotencyKey) -> sqlx::Result<
             Err(error)
         }
     }
+}
+
+/// Commits a change of the key. The store settles the callback now, so the key must not be on one disk only; and
+/// semi-synchronous replication waits only for a transaction that changed something.
+async fn confirm(connection: &mut MySqlConnection, key: &IdempotencyKey) -> sqlx::Result<()> {
+    let touch = "UPDATE mpesa_callbacks_applied
+                 SET applied_at = GREATEST(CURRENT_TIMESTAMP, applied_at + INTERVAL 1 SECOND) WHERE idempotency_key = ?";
+    sqlx::query(touch).bind(key.as_bytes()).execute(&mut *connection).await?;
+    sqlx::query("COMMIT").execute(connection).await.map(drop)
 }
 
 async fn in_time<T>(step: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {

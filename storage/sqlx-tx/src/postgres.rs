@@ -54,8 +54,15 @@ impl Transactor for SqlxTransactor<Postgres> {
         let mut tx = SqlxTx::begin(&self.pool, None).await.map_err(failed)?;
         match begin_with_key(&mut tx, key).await {
             Ok(true) => Ok(BeginOutcome::New(tx)),
+            // The store settles the callback now, so the key must not be on one disk only. PostgreSQL makes a
+            // commit wait for a synchronous standby only if the transaction wrote something.
             Ok(false) => {
-                tx.rollback().await.map_err(unavailable)?;
+                let message = sqlx::query("SELECT pg_logical_emit_message(true, 'mpesa-callbacks', '')");
+                if let Err(error) = message.execute(&mut *tx).await {
+                    tx.close().await;
+                    return Err(unavailable(error));
+                }
+                tx.commit().await.map_err(unavailable)?;
                 Ok(BeginOutcome::AlreadyApplied)
             }
             Err(error) => {

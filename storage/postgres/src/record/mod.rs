@@ -71,6 +71,8 @@ struct Last {
     repeated: Vec<Again>,
     /// Payments with an order, and the first payment of their receipt, which may lack it.
     completing: Vec<(CallbackId, Delivery)>,
+    /// A delivery was found that an earlier commit has recorded, so nothing is written for it.
+    is_confirming: bool,
 }
 
 pub(super) async fn record_all(
@@ -82,7 +84,17 @@ pub(super) async fn record_all(
     let recorded = record_batch(connection, batch, place, &mut last).await?;
     repeat(connection, place.schema, &last.repeated).await?;
     complete_payments(connection, place, &last.completing).await?;
+    if last.is_confirming {
+        write_something(connection).await?;
+    }
     Ok(recorded)
+}
+
+/// Makes the commit wait for a synchronous standby. PostgreSQL does not wait for a transaction that wrote
+/// nothing; and what such a transaction confirms may be on one disk only, if the wait of the commit that wrote
+/// it was cut short: by a crash of the server, or because its session was ended.
+async fn write_something(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query("SELECT pg_logical_emit_message(true, 'mpesa-callbacks', '')").execute(connection).await.map(drop)
 }
 
 /// Records the deliveries and their payments.
@@ -186,6 +198,7 @@ async fn record_each(
                     // transaction is given to another.)
                     let is_itself = same.delivery == delivery.delivery_id;
                     found[at] = Some((id, if is_itself { same.known.verdict } else { verdict }, decision));
+                    last.is_confirming |= is_itself;
                     let (received_at, delivery) = (micros(delivery.received_at), delivery.delivery_id);
                     last.repeated.extend((!is_itself).then_some(Again { id, received_at, delivery }));
                 }
