@@ -1,0 +1,7 @@
+//! The simulator as clients and applications see it: one module per theme, one binary.
+
+mod control;
+mod errors;
+mod faults;
+mod support;
+mod world;
