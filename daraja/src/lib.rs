@@ -41,6 +41,7 @@ mod bank;
 mod bodies;
 mod control;
 mod daraja;
+mod fidelity;
 mod post;
 mod rule_builder;
 mod script;
@@ -49,8 +50,13 @@ mod state;
 mod world;
 
 pub use self::daraja::{Daraja, DarajaBuilder};
+pub use self::fidelity::{Evidence, FIDELITY, Fidelity};
 pub use self::post::{Callback, Exchange};
 pub use self::rule_builder::RuleBuilder;
 pub use self::script::{
     BusinessPush, CustomerPayment, Fault, Matcher, Payout, Push, Query, RuleError, StandingOrder, UnknownFaultError,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

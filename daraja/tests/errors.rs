@@ -11,7 +11,7 @@ const PUSH: &str = "/mpesa/stkpush/v1/processrequest";
 const QUERY: &str = "/mpesa/stkpushquery/v1/query";
 
 /// Path, a good body, and the fields that a request needs, in the order in which they are checked.
-async fn products(shop: &Shop) -> Vec<(&'static str, Value, Vec<&'static str>)> {
+fn products(shop: &Shop) -> Vec<(&'static str, Value, Vec<&'static str>)> {
     let urls = &shop.urls;
     let stk = shop.urls.stk_for("order-1").unwrap().into_string();
     let (confirmation, validation) = (shop.url(&Kind::C2bConfirmation), shop.url(&Kind::C2bValidation));
@@ -97,7 +97,7 @@ async fn open() -> (Daraja, Shop, Client) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_field_that_is_missing_is_named() {
     let (_daraja, shop, client) = open().await;
-    for (path, good, fields) in products(&shop).await {
+    for (path, good, fields) in products(&shop) {
         for field in fields {
             let mut body = good.clone();
             body.as_object_mut().unwrap().remove(field).unwrap_or_else(|| panic!("{path} has no {field}"));
@@ -126,7 +126,7 @@ async fn a_wrong_token_has_the_code_of_its_product() {
         "/v1/ussdpush/get-msisdn" | "/standingorder/v1/createStandingOrderExternal" => (404, "404.001.03"),
         _ => (401, "401.002.01"),
     };
-    for (path, good, _) in products(&shop).await {
+    for (path, good, _) in products(&shop) {
         let wrong = client.send("POST", path, Some("Bearer wrong"), good.to_string()).await;
         assert_eq!((wrong.status, wrong.code().as_str()), code(path), "{path}");
         let none = client.send("POST", path, None, good.to_string()).await;

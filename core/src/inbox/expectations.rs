@@ -106,12 +106,11 @@ impl Inbox {
             return Err(ExpectError::ExceedsRetention { timeout: expected.timeout, retention });
         }
         if let Some(known) = find_expected(&*engine.recorder.store, &expected.kind, expected.reference.as_str()).await?
+            && known.content_digest() != expected.content_digest()
         {
-            if known.content_digest() != expected.content_digest() {
-                return Err(ExpectError::AlreadyExpected);
-            }
-            // Recorded again all the same: what a replicated store only reads may be on one disk.
+            return Err(ExpectError::AlreadyExpected);
         }
+        // Recorded again all the same: what a replicated store only reads may be on one disk.
         let recorded = self.record_expected(expected, expected.key(), Some(expected.timeout)).await?;
         if recorded.verdict == Verdict::Conflict {
             // Another process recorded a different expectation at the same moment; that one stands.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mpesa_callbacks_core::Kind;
 
 use super::answer::Trouble;
-use super::request::Fields;
+use super::request::{Fields, is_number};
 use super::{Access, RESULT_DELAY, Taken, taken, unless_refused, url};
 use crate::bank::Transaction;
 use crate::bodies::{Json, ResultBody, compact, dotted, object, parameter, timeout_body};
@@ -125,11 +125,14 @@ pub(super) fn take(state: &mut State, fields: &Fields, row: &'static Row) -> Tak
 /// Decides what a request comes to, and does it.
 fn carry_out(state: &mut State, asked: &Asked<'_>, ends: Option<String>, party: &str) -> Said {
     let chosen = ends.or_else(|| chosen_by(party)).filter(|code| code != "0");
-    let failed = |code: &str| Said { code: code.to_owned(), receipt: None, parameters: Vec::new() };
-    if let Some(code) = chosen {
-        return failed(&code);
-    }
     let at = state.unix_in(RESULT_DELAY);
+    if let Some(code) = chosen {
+        let parameters = match asked.row.kinds.0 {
+            Kind::TaxResult => vec![parameter("BOCompletedTime", compact(at))],
+            _ => Vec::new(),
+        };
+        return Said { code, receipt: None, parameters };
+    }
     match asked.row.kinds.0 {
         Kind::StatusResult => status(state, asked),
         Kind::BalanceResult => balance(state, asked, at),
@@ -170,18 +173,33 @@ fn pay_out(state: &mut State, asked: &Asked<'_>, party: &str, at: i64) -> Said {
             parameter("B2CRecipientIsRegisteredCustomer", "Y"),
             parameter("B2CChargesPaidAccountAvailableFunds", Json::number("0.00")),
         ],
-        _ => vec![
-            parameter("DebitAccountBalance", account(funds)),
+        // As in an official sample.
+        Kind::TaxResult => vec![
             parameter("Amount", format!("{amount}.00")),
-            parameter("DebitPartyAffectedAccountBalance", account(WORKING)),
-            parameter("TransCompletedTime", compact(at)),
-            parameter("DebitPartyCharges", ""),
-            parameter("ReceiverPartyPublicName", format!("{party} - Shop")),
             parameter("Currency", "KES"),
-            parameter("InitiatorAccountCurrentBalance", account(funds)),
+            parameter("TransCompletedTime", compact(at)),
+        ],
+        // As in a log of production of 2024.
+        _ => vec![
+            parameter("Currency", "KES"),
+            parameter("ReceiverPartyPublicName", format!("{party} - Shop")),
+            object([("Key", "DebitPartyCharges".into())]),
+            parameter("TransCompletedTime", Json::number(compact(at))),
+            parameter(
+                "DebitPartyAffectedAccountBalance",
+                format!("Working Account|KES|{WORKING}.00|{WORKING}.00|0.00|0.00"),
+            ),
+            parameter("Amount", Json::number(amount)),
+            parameter("DebitAccountCurrentBalance", in_braces(funds)),
+            parameter("InitiatorAccountCurrentBalance", in_braces(funds)),
         ],
     };
     Said { code: "0".to_owned(), receipt: Some(receipt), parameters }
+}
+
+/// An account balance as B2B results have it.
+fn in_braces(shillings: i64) -> String {
+    format!("{{Amount={{CurrencyCode=KES, MinimumAmount={shillings}00, BasicAmount={shillings}.00}}}}")
 }
 
 fn account(shillings: i64) -> String {
@@ -264,6 +282,24 @@ fn reverse(state: &mut State, asked: &Asked<'_>, at: i64) -> Said {
     Said { code: "0".to_owned(), receipt: Some(state.ids.receipt(at)), parameters }
 }
 
+/// `ReferenceItem`, in the form that logs and official samples of the kind have.
+fn reference(asked: &Asked<'_>, said: &Said) -> Json {
+    let url = format!("https://internalsandbox.safaricom.co.ke/mpesa/{}/v1/submit", asked.row.queue);
+    let queue = parameter("QueueTimeoutURL", url);
+    let account = asked.fields.text("AccountReference").unwrap_or_default();
+    let bill = |account: Json| parameter("BillReferenceNumber", account);
+    match (&asked.row.kinds.0, said.code.as_str()) {
+        // A number with a leading zero is no JSON.
+        (Kind::B2bResult, "0") if is_number(&account) && !account.starts_with('0') => {
+            Json::List(vec![bill(Json::number(account)), queue])
+        }
+        (Kind::B2bResult | Kind::TaxResult, "0") => Json::List(vec![bill(account.into()), queue]),
+        (Kind::B2bResult, _) => Json::List(vec![queue]),
+        (Kind::StatusResult, code) if code != "0" => parameter("Occasion", "OK"),
+        _ => queue,
+    }
+}
+
 /// Schedules the callbacks of a request.
 fn report(state: &mut State, asked: &Asked<'_>, said: &Said, faults: &[Fault]) {
     let has = |fault| faults.contains(&fault);
@@ -276,9 +312,13 @@ fn report(state: &mut State, asked: &Asked<'_>, said: &Said, faults: &[Fault]) {
         receipt: said.receipt.clone(),
         at: state.unix_in(RESULT_DELAY),
         parameters: said.parameters.clone(),
-        queue: asked.row.queue,
+        reference: reference(asked, said),
+        result_type: match (result_kind, said.code.as_str()) {
+            (Kind::TaxResult, code) if code != "0" => "0".into(),
+            _ => Json::number(0),
+        },
     }
-    .body(0);
+    .body();
     if has(Fault::Timeout) || has(Fault::TimeoutThenSuccess) {
         let echo = timeout_body(&asked.fields.0, &asked.originator_conversation_id, &asked.conversation_id);
         let (url, short_code) = (asked.timeout_url.clone(), asked.short_code.clone());

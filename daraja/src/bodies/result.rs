@@ -18,8 +18,10 @@ pub(crate) struct ResultBody {
     pub(crate) at: i64,
     /// `ResultParameters` of a success.
     pub(crate) parameters: Vec<Json>,
-    /// Path of Safaricom's own queue in `ReferenceData`: `b2cresults`, for example.
-    pub(crate) queue: &'static str,
+    /// `ReferenceItem` of `ReferenceData`: one, or a list of them.
+    pub(crate) reference: Json,
+    /// `ResultType`, which is a string in some official samples.
+    pub(crate) result_type: Json,
 }
 
 /// One entry of `ResultParameters`.
@@ -28,11 +30,11 @@ pub(crate) fn parameter(name: &str, value: impl Into<Json>) -> Json {
 }
 
 impl ResultBody {
-    /// Returns the body: `ResultType` 0 for a result, 1 for a queue timeout.
-    pub(crate) fn body(&self, result_type: u8) -> Json {
+    /// Returns the body.
+    pub(crate) fn body(&self) -> Json {
         let receipt = self.receipt.clone().unwrap_or_else(|| placeholder(self.at));
         let mut members = vec![
-            ("ResultType".to_owned(), Json::number(result_type)),
+            ("ResultType".to_owned(), self.result_type.clone()),
             ("ResultCode".to_owned(), code(&self.code)),
             ("ResultDesc".to_owned(), Json::from(&self.description)),
             ("OriginatorConversationID".to_owned(), Json::from(&self.originator_conversation_id)),
@@ -43,9 +45,7 @@ impl ResultBody {
             let parameters = object([("ResultParameter", Json::List(self.parameters.clone()))]);
             members.push(("ResultParameters".to_owned(), parameters));
         }
-        let url = format!("https://internalsandbox.safaricom.co.ke/mpesa/{}/v1/submit", self.queue);
-        let item = object([("Key", "QueueTimeoutURL".into()), ("Value", url.into())]);
-        members.push(("ReferenceData".to_owned(), object([("ReferenceItem", item)])));
+        members.push(("ReferenceData".to_owned(), object([("ReferenceItem", self.reference.clone())])));
         object([("Result", Json::Object(members))])
     }
 }

@@ -41,7 +41,7 @@ impl Client {
         let basic = format!("Basic {}", BASE64.encode(b"key:secret"));
         let path = "/oauth/v1/generate?grant_type=client_credentials";
         let answer = self.send("GET", path, Some(&basic), String::new()).await;
-        self.token = answer.json()["access_token"].as_str().expect("a token").to_owned();
+        answer.json()["access_token"].as_str().expect("a token").clone_into(&mut self.token);
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
@@ -82,7 +82,7 @@ pub mod requests {
 
     pub fn push(phone: &str, callback_url: &str) -> Value {
         json!({
-            "BusinessShortCode": 174379, "Password": password(), "Timestamp": "20260101080000",
+            "BusinessShortCode": 174_379, "Password": password(), "Timestamp": "20260101080000",
             "TransactionType": "CustomerPayBillOnline", "Amount": "1500", "PartyA": phone, "PartyB": "174379",
             "PhoneNumber": phone, "CallBackURL": callback_url, "AccountReference": "order-1",
             "TransactionDesc": "an order",

@@ -4,5 +4,5 @@
 mod client;
 mod shop;
 
-pub use self::client::{Answer, Client, requests};
-pub use self::shop::{BASE, Framework, Shop};
+pub use self::client::{Client, requests};
+pub use self::shop::{Framework, Shop};

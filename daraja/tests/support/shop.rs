@@ -12,7 +12,7 @@ use mpesa_callbacks_daraja::Daraja;
 use tokio::net::TcpListener;
 
 /// Where the world reaches the shop. Nothing is sent there.
-pub const BASE: &str = "https://shop.example.com/pay";
+const BASE: &str = "https://shop.example.com/pay";
 
 /// The web framework of a shop.
 #[derive(Clone, Copy, Debug)]

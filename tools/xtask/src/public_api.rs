@@ -12,12 +12,13 @@ use crate::steps::{root, step};
 use crate::tools::Tools;
 
 /// The published libraries. The API of the macros is that of `mpesa-callbacks`.
-const LIBRARIES: [&str; 11] = [
+const LIBRARIES: [&str; 12] = [
     "mpesa-callbacks",
     "mpesa-callbacks-actix",
     "mpesa-callbacks-axum",
     "mpesa-callbacks-conformance",
     "mpesa-callbacks-core",
+    "mpesa-callbacks-daraja",
     "mpesa-callbacks-payload",
     "mpesa-callbacks-postgres",
     "mpesa-callbacks-rocket",

@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use crate::{fuzz, servers, suite};
 
 /// The features that a user can switch on, package by package; each must build alone, and with none.
-const FEATURES: [(&str, &[&str]); 3] = [
+const FEATURES: [(&str, &[&str]); 4] = [
     (
         "mpesa-callbacks",
         &[
@@ -28,6 +28,7 @@ const FEATURES: [(&str, &[&str]); 3] = [
             "test-util",
         ],
     ),
+    ("mpesa-callbacks-daraja", &["toml"]),
     ("mpesa-callbacks-payload", &["chrono", "rust_decimal", "test-util"]),
     ("mpesa-callbacks-sqlx-tx", &["mysql", "postgres", "sqlite"]),
 ];
