@@ -87,7 +87,7 @@ pub(crate) struct IdempotencyKeys {
     pub(crate) callback: IdempotencyKey,
     /// What the callback has to do with a payment.
     pub(crate) payment: PaymentRole,
-    /// The facts of the payment that an earlier attempt did not have: `#[payment_completed]` need not run.
+    /// The facts of the payment that the handler gets: `#[payment_completed]` need not run for them.
     pub(crate) completed: Vec<IdempotencyKey>,
 }
 
@@ -97,8 +97,8 @@ pub(crate) enum PaymentRole {
     None,
     /// There is no `#[payment]` handler, so the handler of this callback accounts for its payment.
     AccountsFor(PaymentKeys),
-    /// It adds an order to a payment that `#[payment]` has handled.
-    Completes(PaymentKeys),
+    /// The same, and a person wants it again, whoever has handled the payment.
+    AccountsAgain(PaymentKeys),
 }
 
 /// The payment was handled. A later release with `#[payment]` finds this, even if nothing could be
@@ -113,7 +113,7 @@ pub(crate) struct PaymentKeys {
 
 impl PaymentKeys {
     pub(crate) fn new(receipt: &Sensitive, content_digest: &Digest) -> PaymentKeys {
-        let by_callbacks = Digest::of(b"accounted for by callbacks");
+        let by_callbacks = Digest::of(&[b"accounted for by callbacks", &content_digest.as_bytes()[..]].concat());
         PaymentKeys {
             payment: IdempotencyKey::new(&Kind::Payment, receipt, content_digest, 0),
             by_callbacks: IdempotencyKey::new(&Kind::Payment, receipt, &by_callbacks, 0),

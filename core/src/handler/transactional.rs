@@ -12,9 +12,7 @@ use super::results::HandlerError;
 use super::validation::Validation;
 use crate::error_chain::error_chain;
 use crate::payload::{C2bValidation, Callback};
-use crate::transactor::{
-    BeginOutcome, IdempotencyKey, IdempotencyKeys, PaymentKeys, PaymentRole, Transactor, TransactorError,
-};
+use crate::transactor::{BeginOutcome, IdempotencyKeys, PaymentRole, Transactor, TransactorError};
 
 /// Limit for preparing a transactor, which may create a table.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -49,6 +47,8 @@ pub(crate) trait Handle: Send + Sync + 'static {
 pub(crate) enum Failure {
     Handler(HandlerError),
     Transactor(TransactorError),
+    /// `#[payment]` of another release has handled the payment.
+    BookedElsewhere,
 }
 
 pub(crate) struct WithTransactor<H, L> {
@@ -71,12 +71,6 @@ where
         let Some(keys) = keys else {
             return dispatch(&self.handler, callback, HandlerArgs::new(ctx, None)).await.map_err(Failure::Handler);
         };
-        if let PaymentRole::Completes(payment) = &keys.payment
-            && self.is_applied(&payment.by_callbacks).await.map_err(Failure::Transactor)?
-        {
-            tracing::info!(callback = %ctx.id(), "handlers of callbacks accounted for its payment, with its order");
-            return Ok(());
-        }
         let mut tx = match self.transactor.begin(&keys.callback).await.map_err(Failure::Transactor)? {
             BeginOutcome::New(tx) => tx,
             BeginOutcome::AlreadyApplied => {
@@ -84,17 +78,15 @@ where
                 return Ok(());
             }
         };
-        if let PaymentRole::AccountsFor(payment) = &keys.payment {
-            match accounts_for(&self.transactor, &mut tx, payment).await {
-                Ok(true) => {}
-                Ok(false) => {
-                    self.roll_back(tx).await;
-                    return self.confirm(payment, ctx).await.map_err(Failure::Transactor);
-                }
-                Err(error) => {
-                    self.roll_back(tx).await;
-                    return Err(Failure::Transactor(error));
-                }
+        match accounts_for(&self.transactor, &mut tx, &keys.payment).await {
+            Ok(true) => {}
+            Ok(false) => {
+                self.roll_back(tx).await;
+                return Err(Failure::BookedElsewhere);
+            }
+            Err(error) => {
+                self.roll_back(tx).await;
+                return Err(Failure::Transactor(error));
             }
         }
         for key in &keys.completed {
@@ -144,27 +136,6 @@ where
 }
 
 impl<H, L: Transactor> WithTransactor<H, L> {
-    /// Ends a callback whose payment was already applied. Nothing is confirmed by a transaction that wrote
-    /// nothing: `begin` answers when the key is as durable as a commit makes it.
-    async fn confirm(&self, payment: &PaymentKeys, ctx: &CallbackContext) -> Result<(), TransactorError> {
-        if !self.is_applied(&payment.payment).await? {
-            return Err(TransactorError::Unavailable("the key of a payment has disappeared".into()));
-        }
-        tracing::info!(callback = %ctx.id(), "its payment was already applied; its result is stored now");
-        Ok(())
-    }
-
-    /// Returns whether a key is committed.
-    async fn is_applied(&self, key: &IdempotencyKey) -> Result<bool, TransactorError> {
-        match self.transactor.begin(key).await? {
-            BeginOutcome::AlreadyApplied => Ok(true),
-            BeginOutcome::New(tx) => {
-                self.roll_back(tx).await;
-                Ok(false)
-            }
-        }
-    }
-
     async fn roll_back(&self, tx: L::Tx) {
         if let Err(error) = self.transactor.rollback(tx).await {
             tracing::warn!(cause = error_chain(&error), "cannot roll back; the database does when the connection ends");
@@ -176,8 +147,13 @@ impl<H, L: Transactor> WithTransactor<H, L> {
 async fn accounts_for<L: Transactor>(
     transactor: &L,
     tx: &mut L::Tx,
-    payment: &PaymentKeys,
+    role: &PaymentRole,
 ) -> Result<bool, TransactorError> {
-    let is_theirs = !transactor.add_key(tx, &payment.by_callbacks).await?;
-    Ok(transactor.add_key(tx, &payment.payment).await? || is_theirs)
+    let (PaymentRole::AccountsFor(keys) | PaymentRole::AccountsAgain(keys)) = role else { return Ok(true) };
+    if transactor.add_key(tx, &keys.payment).await? {
+        transactor.add_key(tx, &keys.by_callbacks).await?;
+        return Ok(true);
+    }
+    // Its other callback accounts for it, too, or `#[payment]` does: then nothing is committed here.
+    Ok(matches!(role, PaymentRole::AccountsAgain(_)) || !transactor.add_key(tx, &keys.by_callbacks).await?)
 }

@@ -71,8 +71,8 @@ impl Parts {
         let ready = Arc::new(Ready::new(permits.clone(), store.clone(), lifecycle.clone()));
         let hooks = Arc::new(Hooks::new(handling.clone(), store.clone(), limits.handler_timeout, lifecycle.clone()));
         let is_expecting = routes.of(&Kind::Overdue).is_some() || !options.required.is_empty();
-        let expecting =
-            is_expecting.then_some(Expecting { required: options.required, look_again: Arc::new(LookAgain::new()) });
+        let expecting = is_expecting
+            .then_some(Expecting { required: options.required, look_again: Arc::new(LookAgain::new(clock.now())) });
         let (queue, recording) = CommitQueue::start(
             store.clone(),
             expecting.clone(),

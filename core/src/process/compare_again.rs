@@ -7,8 +7,10 @@ use crate::handler::InboxHandle;
 use crate::record::{Asked, Pending, Recorder, UNEXPECTED, names};
 use crate::store::{CallbackId, Delivery, Entry, Filter, Lookup, State, StoreError};
 
-/// How far back to begin at start, before the newest callback: recording takes less.
-const START_MARGIN: Duration = Duration::from_secs(2 * 60);
+/// Recording takes less. So far back the comparison begins at start; and a callback and an expectation
+/// that are further apart have not missed each other: the one was held although the other was known, and
+/// waits for a person.
+const MARGIN: Duration = Duration::from_secs(2 * 60);
 
 /// How many pages are read at start at most, whatever the clocks say.
 const START_PAGES: usize = 50;
@@ -31,9 +33,9 @@ impl Recorder {
     }
 
     async fn compare_pending(&self, pending: Pending, inbox: &InboxHandle) -> Result<(), StoreError> {
-        if pending.at_start {
+        if let Some(started) = pending.at_start {
             self.compare_held(inbox).await?;
-            self.compare_newest(inbox).await?;
+            self.compare_newest(started, inbox).await?;
         }
         match pending.from {
             Some(from) => self.compare_from(from, inbox).await,
@@ -57,7 +59,7 @@ impl Recorder {
     /// The newest callbacks, which were handled before their order was known. All kinds, newest first,
     /// until they are too old: a list by kind or time would read the rest of the table for the end of its
     /// last page.
-    async fn compare_newest(&self, inbox: &InboxHandle) -> Result<(), StoreError> {
+    async fn compare_newest(&self, started: SystemTime, inbox: &InboxHandle) -> Result<(), StoreError> {
         let mut filter = Filter::default().limit(PAGE);
         let mut since: Option<SystemTime> = None;
         for _ in 0..START_PAGES {
@@ -65,7 +67,8 @@ impl Recorder {
             let (Some(newest), Some(last)) = (page.iter().map(|entry| entry.received_at).max(), page.last()) else {
                 return Ok(());
             };
-            let since = *since.get_or_insert(newest.checked_sub(START_MARGIN).unwrap_or(SystemTime::UNIX_EPOCH));
+            let before = || newest.min(started).checked_sub(MARGIN).unwrap_or(SystemTime::UNIX_EPOCH);
+            let since = *since.get_or_insert_with(before);
             if newest < since {
                 return Ok(());
             }
@@ -102,11 +105,21 @@ impl Recorder {
         let open = entries.iter().filter(is_open).filter_map(|entry| Some((entry, self.delivery_of_entry(entry)?)));
         let (open, deliveries): (Vec<&Entry>, Vec<Delivery>) = open.unzip();
         let known = Asked::look(&*self.store, &deliveries).await?;
+        let mut failed = None;
         for (entry, delivery) in open.into_iter().zip(&deliveries) {
-            if let Some(expected) = names(delivery).iter().find_map(|name| known.expected.get(name)) {
-                self.release_expected(entry, expected, inbox).await?;
+            let names = names(delivery);
+            let met = names.iter().find(|name| known.recorded_at.get(*name).is_some_and(|at| met(*at, entry)));
+            if let Some(expected) = met.and_then(|name| known.expected.get(name)) {
+                // One that fails must not keep the others waiting.
+                failed = self.release_expected(entry, expected, inbox).await.err().or(failed);
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
+}
+
+/// Returns whether an expectation was recorded at about the same time as a callback.
+fn met(expected_at: SystemTime, entry: &Entry) -> bool {
+    let (earlier, later) = (expected_at.min(entry.received_at), expected_at.max(entry.received_at));
+    later.duration_since(earlier).is_ok_and(|between| between <= MARGIN)
 }

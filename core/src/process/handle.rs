@@ -16,11 +16,12 @@ use crate::environment::Environment;
 use crate::error_chain::error_chain;
 use crate::handler::{CallbackContext, Failure, InboxHandle, Route};
 use crate::observe;
-use crate::payload::{self, Callback, Expectation, Parsed, Payment};
+use crate::payload::{self, Callback, Expectation, Parsed};
 use crate::store::{Claimed, StoreError};
 use crate::transactor::{IdempotencyKey, IdempotencyKeys, PaymentKeys, PaymentRole, TransactorError};
 
-/// How long a kind without a handler in this process is left to other processes.
+/// How long a callback is left to other processes: its kind has no handler here, or another release has booked its
+/// payment.
 const UNHANDLED_DELAY: Duration = Duration::from_secs(5);
 
 /// Longest delay while the transactor is unavailable.
@@ -43,6 +44,8 @@ enum Attempt {
     Failed(String),
     /// The transactor is unavailable.
     TransactorAway(TransactorError),
+    /// A release with `#[payment]` has booked the payment, and settled nothing.
+    BookedElsewhere,
     /// The lease was lost, or the inbox is shutting down.
     Cancelled,
 }
@@ -107,6 +110,7 @@ impl Processor {
             Attempt::Failed(error) if is_last => dead(ctx, error),
             Attempt::Failed(error) => self.retry(&ctx, error),
             Attempt::TransactorAway(error) => self.transactor_away(&error),
+            Attempt::BookedElsewhere => booked_elsewhere(&ctx),
             Attempt::Cancelled => self.given_up(claimed.attempt),
         }
     }
@@ -127,8 +131,11 @@ impl Processor {
         match &mut parsed.callback {
             Callback::Payment(payment) => {
                 self.complete(payment, claimed).await.map_err(cannot_look)?;
-                if claimed.kind == Kind::Payment && claimed.was_told {
-                    completed = completed_keys(payment, claimed);
+                if let Some(content_digest) = claimed.content_digest
+                    && claimed.kind == Kind::Payment
+                    && claimed.was_told
+                {
+                    completed = completed_keys(payment, &content_digest);
                 }
                 reference.clone_from(&payment.reference);
             }
@@ -153,19 +160,28 @@ impl Processor {
         // callback that reported it first.
         let reference = claimed.reference.as_ref().filter(|_| *kind != Kind::Payment);
         let content_digest = content_digest.unwrap_or_else(|| call.parsed.content_digest().under(reference));
-        let payment = match &call.parsed.callback {
-            Callback::Payment(payment) if *kind == Kind::PaymentCompleted => PaymentRole::Completes(keys_of(payment)),
-            // Also if the payment is settled: whether another release has committed it is known only
-            // by its keys. A repetition is wanted by a person.
-            _ if self.routes.of(&Kind::Payment).is_none() && *repetition == 0 => {
-                call.parsed.payment().map_or(PaymentRole::None, |payment| PaymentRole::AccountsFor(keys_of(&payment)))
-            }
-            _ => PaymentRole::None,
+        // Also if the payment is settled: whether another release has committed it is known only by its
+        // keys.
+        let accounts = !kind.is_payment() && self.routes.of(&Kind::Payment).is_none();
+        let mut payment = call.parsed.payment().filter(|_| accounts);
+        if let Some(payment) = &mut payment {
+            // The handler gets it by its context.
+            payment.reference = payment.reference.take().or_else(|| claimed.reference.clone());
+        }
+        let completed = match &payment {
+            Some(payment) => completed_keys(payment, &payment.content_digest()),
+            None => call.completed.clone(),
+        };
+        let keys = payment.map(|payment| PaymentKeys::new(&payment.receipt.as_str().into(), &payment.content_digest()));
+        let payment = match keys {
+            Some(keys) if *repetition > 0 => PaymentRole::AccountsAgain(keys),
+            Some(keys) => PaymentRole::AccountsFor(keys),
+            None => PaymentRole::None,
         };
         Some(IdempotencyKeys {
             callback: IdempotencyKey::new(kind, key, &content_digest, *repetition),
             payment,
-            completed: call.completed.clone(),
+            completed,
         })
     }
 
@@ -204,6 +220,7 @@ impl Processor {
                 tracing::error!(cause, "the transactor's own statements are refused; the attempt counts");
                 Attempt::Failed(cause)
             }
+            Ok(Err(Failure::BookedElsewhere)) => Attempt::BookedElsewhere,
             Ok(Err(Failure::Handler(error))) => Attempt::Failed(error.chain()),
             Err(error) if error.is_panic() => Attempt::Failed("the handler panicked".to_owned()),
             Err(_) if overran => Attempt::Failed(format!("the handler took longer than {limit:?}")),
@@ -254,6 +271,17 @@ impl Processor {
     }
 }
 
+/// Another release has booked the payment, and its process ended before it settled that. The callback is left to
+/// that release, which also tells the order.
+fn booked_elsewhere(ctx: &CallbackContext) -> HandlerExit {
+    tracing::warn!(
+        callback = %ctx.id(),
+        kind = %ctx.kind(),
+        "a release with `#[payment]` has booked its payment; the callback waits for that release"
+    );
+    HandlerExit::Snoozed { after: UNHANDLED_DELAY }
+}
+
 /// A kind without a handler. Its payment was recorded with it.
 fn noted(kind: &Kind) -> HandlerExit {
     if *kind == Kind::PaymentCompleted {
@@ -262,10 +290,6 @@ fn noted(kind: &Kind) -> HandlerExit {
         );
     }
     HandlerExit::Done
-}
-
-fn keys_of(payment: &Payment) -> PaymentKeys {
-    PaymentKeys::new(&payment.receipt.as_str().into(), &payment.content_digest())
 }
 
 /// Aborts a handler and waits until it has stopped. It stops at its next `await`, and no other may

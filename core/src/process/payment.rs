@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::exit::HandlerExit;
 use super::processor::Processor;
 use crate::Kind;
-use crate::payload::{Payment, Sensitive};
+use crate::payload::{Digest, Payment, Sensitive};
 use crate::store::{Claimed, State, StoreError};
 use crate::transactor::IdempotencyKey;
 
@@ -52,11 +52,10 @@ impl Processor {
 /// Returns the keys of the `payment_completed` callbacks with the same facts as this attempt. An
 /// earlier attempt did not have those facts, and may have taken effect: then this attempt is not
 /// applied, and they are. They are recorded with the digest of the payment.
-pub(super) fn completed_keys(payment: &Payment, claimed: &Claimed) -> Vec<IdempotencyKey> {
-    let Some(content_digest) = claimed.content_digest else { return Vec::new() };
-    let receipt = claimed.key.as_str();
+pub(super) fn completed_keys(payment: &Payment, content_digest: &Digest) -> Vec<IdempotencyKey> {
+    let receipt = payment.receipt.as_str();
     let by_reference = payment.reference.as_ref().map(|_| Sensitive::from(receipt));
     let by_account = payment.account.as_ref().map(|_| Sensitive::from(format!("{receipt}/account")));
     let keys = by_reference.into_iter().chain(by_account);
-    keys.map(|key| IdempotencyKey::new(&Kind::PaymentCompleted, &key, &content_digest, 0)).collect()
+    keys.map(|key| IdempotencyKey::new(&Kind::PaymentCompleted, &key, content_digest, 0)).collect()
 }

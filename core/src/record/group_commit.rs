@@ -8,9 +8,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::error::RecordError;
-use super::expectations::{Expecting, Judged, Pending};
+use super::expectations::{Expecting, Pending};
 use crate::error_chain::error_chain;
-use crate::store::{Delivery, Disposition, Recorded, Store, StoreError};
+use crate::store::{CallbackId, Delivery, Disposition, Recorded, Store, StoreError};
 use crate::task::drain_ready;
 
 /// Capacity of the queue, and maximum number of deliveries per commit.
@@ -127,11 +127,12 @@ async fn record_judged(
     expecting: &Expecting,
     batch: &mut [Delivery],
 ) -> Result<Vec<Result<Recorded, RecordError>>, StoreError> {
-    let payments = batch.iter().map(|delivery| delivery.payment.clone()).collect();
-    let judged = Judged { payments, payers: expecting.judge(store, batch).await? };
+    let judged = expecting.judge(store, batch).await?;
     let unseen = expecting.look_again.later_callbacks();
     let recorded = record_batch(store, batch).await;
-    let ids = || recorded.iter().flatten().map(|recorded| recorded.id);
+    // A repeated delivery has the id of an old callback.
+    let news = recorded.iter().flatten().filter(|recorded| recorded.verdict.is_news());
+    let ids: Vec<CallbackId> = news.map(|recorded| recorded.id).collect();
     if recorded.contains(&Err(RecordError::Away)) {
         // Whether they were recorded is unknown.
         expecting.look_again.add(unseen);
@@ -141,9 +142,9 @@ async fn record_judged(
             cause = error_chain(&error),
             "cannot compare callbacks with expectations after recording; maintenance repeats it"
         );
-        expecting.look_again.add(Pending { from: ids().min(), ..Pending::default() });
+        expecting.look_again.add(Pending { from: ids.iter().min().copied(), ..Pending::default() });
     }
-    expecting.look_again.recorded(ids());
+    expecting.look_again.recorded(ids);
     Ok(recorded)
 }
 

@@ -1,7 +1,7 @@
 //! Releasing held callbacks: a person decided, or its expectation became known.
 
 use super::delivery::delivery_of;
-use super::expectations::{UNEXPECTED, has_paid, objection_now};
+use super::expectations::{UNEXPECTED, has_paid, objection_now, was_taken};
 use super::recorder::Recorder;
 use crate::handler::InboxHandle;
 use crate::payload::{self, Expectation, Parsed, Sensitive};
@@ -43,6 +43,12 @@ impl Recorder {
         expected: &Expectation,
         inbox: &InboxHandle,
     ) -> Result<bool, StoreError> {
+        let is_unexpected = early.error.as_ref().is_some_and(|error| error.as_str() == UNEXPECTED);
+        let is_held = early.state == State::Held && early.verdict.is_news() && is_unexpected;
+        let is_nobodys = early.verdict.is_news() && was_taken(early) && early.reference.is_none();
+        if !is_held && !is_nobodys {
+            return Ok(false);
+        }
         let Some(delivery) = self.delivery_of_entry(early) else { return Ok(false) };
         if let Some(reason) = objection_now(&*self.store, &delivery, expected).await? {
             let (callback, kind) = (early.id, &early.kind);
@@ -53,11 +59,8 @@ impl Recorder {
             }
             return Ok(false);
         }
-        let is_unexpected = early.error.as_ref().is_some_and(|error| error.as_str() == UNEXPECTED);
-        if early.verdict.is_news() && early.state != State::Held && early.reference.is_none() {
+        if is_nobodys {
             self.tell_whose(early, &expected.reference, inbox).await?;
-        }
-        if early.state != State::Held || !early.verdict.is_news() || !is_unexpected {
             return Ok(false);
         }
         Ok(self.release(early.id, Some(&expected.reference), inbox).await?.is_some())

@@ -168,7 +168,7 @@ impl Store for SqliteStore {
         if !self.read(move |connection| sql::is_due(connection, &looked_for, now)).await? {
             return Ok(Vec::new());
         }
-        self.writer.write(asked.limit, move |connection| sql::claim(connection, &asked, now)).await
+        self.writer.write_for_caller(asked.limit, move |connection| sql::claim(connection, &asked, now)).await
     }
 
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {

@@ -33,12 +33,14 @@ enum Order {
 trait Work: Send {
     fn run(&mut self, connection: &Connection) -> rusqlite::Result<()>;
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
-    /// Whether its caller still waits.
-    fn is_awaited(&self) -> bool;
+    /// Whether it is still wanted.
+    fn is_wanted(&self) -> bool;
 }
 
 struct Task<F, T> {
     work: F,
+    /// Without its caller it is harmful.
+    is_for_caller: bool,
     result: Option<T>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -59,8 +61,8 @@ where
         let _ = reply.send(committed.and_then(|()| result.ok_or(StoreError::Closed)));
     }
 
-    fn is_awaited(&self) -> bool {
-        !self.reply.is_closed()
+    fn is_wanted(&self) -> bool {
+        !self.is_for_caller || !self.reply.is_closed()
     }
 }
 
@@ -75,14 +77,34 @@ impl Writer {
         Ok(Writer { sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) })
     }
 
-    /// Runs work with this number of callbacks in a transaction, and returns after the commit.
+    /// Runs work with this number of callbacks in a transaction, and returns after the commit. It is done
+    /// also if the caller gives up meanwhile: a delivery that was answered with an error is not sent again.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         callbacks: usize,
         work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.order(callbacks, work, false).await
+    }
+
+    /// The same, unless the caller has given up before it begins: a claim would lease callbacks that no
+    /// process handles.
+    pub(super) async fn write_for_caller<T: Send + 'static>(
+        &self,
+        callbacks: usize,
+        work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.order(callbacks, work, true).await
+    }
+
+    async fn order<T: Send + 'static>(
+        &self,
+        callbacks: usize,
+        work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        is_for_caller: bool,
+    ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let task = Box::new(Task { work, result: None, reply });
+        let task = Box::new(Task { work, is_for_caller, result: None, reply });
         match &*self.sender.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(sender) => sender.send(Order::Write(task, callbacks)).map_err(|_| StoreError::Closed)?,
             None => return Err(StoreError::Closed),
@@ -115,9 +137,7 @@ fn write_all(connection: Connection, receiver: &Receiver<Order>, path: &Path) {
         let mut empty_wal = false;
         for order in std::iter::once(first).chain(receiver.try_iter().take(MAX_BATCH - 1)) {
             match order {
-                // Its caller gave up while the disk stalled, and has done the same again or something else. A
-                // claim for nobody would lease callbacks that nobody handles.
-                Order::Write(work, _) if !work.is_awaited() => {}
+                Order::Write(work, _) if !work.is_wanted() => {}
                 Order::Write(work, callbacks) => {
                     since_checkpoint += callbacks;
                     batch.push(work);

@@ -1,7 +1,7 @@
 //! A store that can be made to fail.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -37,6 +37,7 @@ struct Switches {
     waiting: AtomicU32,
     goes_blind: AtomicBool,
     hint_panics: AtomicBool,
+    read: AtomicU64,
 }
 
 impl FlakyStore {
@@ -93,6 +94,11 @@ impl FlakyStore {
     /// The next hint panics.
     pub fn panic_at_a_hint(&self) {
         self.switches.hint_panics.store(true, Ordering::SeqCst);
+    }
+
+    /// Number of entries that were found so far.
+    pub fn read(&self) -> u64 {
+        self.switches.read.load(Ordering::SeqCst)
     }
 
     /// Whether the next hint panics.
@@ -188,7 +194,9 @@ impl Store for FlakyStore {
         if self.switches.blind.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("blind".into()));
         }
-        self.inner.find(lookups).await
+        let found = self.inner.find(lookups).await?;
+        self.switches.read.fetch_add(found.len() as u64, Ordering::SeqCst);
+        Ok(found)
     }
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Entry>, StoreError> {

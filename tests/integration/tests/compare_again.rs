@@ -171,3 +171,38 @@ async fn two_payers_at_the_same_moment_are_reported() {
     assert_eq!(first.await.unwrap().status, 200);
     until("it is reported", async || log.text().contains("paid one request at the same moment")).await;
 }
+
+/// Money that was held long ago waits for a person, although its account is expected today.
+#[tokio::test]
+async fn old_money_that_is_held_is_not_released_by_a_restart() {
+    let (clock, inner) = (SetClock::new(), MemoryStore::new());
+    let first = replica_at(FlakyStore::before(Arc::new(inner.clone())), clock.clone()).await;
+    first.post_for(&Kind::Stk, "order-1", paid_push()).await;
+    assert_eq!(state(&first).await, State::Held);
+    clock.0.fetch_add(90 * 24 * 3600, Ordering::SeqCst);
+    let expected = Expectation::new(Kind::Stk, "order-1").amount(Amount::from_shillings(100));
+    first.inbox.expect_callback(&expected.timeout(Duration::from_mins(10))).await.unwrap();
+    let next = replica_at(FlakyStore::before(Arc::new(inner)), clock).await;
+    // It compares at its start.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(state(&next).await, State::Held);
+}
+
+/// A late duplicate of an old callback, whose comparison fails: not everything since then is compared.
+#[tokio::test]
+async fn a_late_duplicate_is_not_compared_with_everything_since() {
+    let clock = SetClock::new();
+    let store = FlakyStore::default();
+    let replica = replica_at(store.clone(), clock).await;
+    for number in 0..1000 {
+        replica.post("/c2b/confirmation", other_confirmation(number)).await;
+    }
+    replica.settled().await;
+    store.go_blind_after_recording();
+    replica.post("/c2b/confirmation", other_confirmation(0)).await;
+    let before = store.read();
+    store.see();
+    // Many turns of the maintenance.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(store.read() - before < 700, "{} entries were read", store.read() - before);
+}

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mpesa_callbacks::prelude::*;
-use mpesa_callbacks::store::{MemoryStore, State, Verdict};
+use mpesa_callbacks::store::{MemoryStore, State, Store, Verdict};
 use mpesa_callbacks::{ExpectError, Kind};
-use mpesa_callbacks_tests::{Mounted, SECRET, push, until};
+use mpesa_callbacks_tests::{CapturedLog, FlakyStore, Mounted, SECRET, push, until};
 
 /// Books payments by their order.
 #[derive(Clone, Default)]
@@ -35,21 +35,36 @@ impl Shop {
 }
 
 impl Shop {
-    async fn open(&self, required: impl IntoIterator<Item = Kind>) -> Mounted {
+    async fn start(&self, store: impl Store, required: impl IntoIterator<Item = Kind>) -> Mounted {
         let inbox = Inbox::builder(self.clone())
-            .store(MemoryStore::new())
+            .store(store)
             .secret(SECRET)
             .require_expected(required)
+            .lease_check_interval(Duration::from_millis(20))
             .counterpart_timeout(Duration::ZERO);
-        let mounted = Mounted::new(inbox.start().await.unwrap());
-        let expected = Expectation::new(Kind::Stk, "order-1").amount(Amount::from_shillings(100));
-        mounted.inbox.expect_callback(&expected.timeout(Duration::from_mins(10))).await.unwrap();
+        Mounted::new(inbox.start().await.unwrap())
+    }
+
+    async fn open(&self, required: impl IntoIterator<Item = Kind>) -> Mounted {
+        let mounted = self.start(MemoryStore::new(), required).await;
+        mounted.inbox.expect_callback(&expected_push()).await.unwrap();
         mounted
     }
 
     fn booked(&self) -> Vec<String> {
         self.booked.lock().unwrap().clone()
     }
+}
+
+fn expected_push() -> Expectation {
+    let expected = Expectation::new(Kind::Stk, "order-1").amount(Amount::from_shillings(100));
+    expected.timeout(Duration::from_mins(10))
+}
+
+fn confirmation(receipt: &str, account: &str) -> String {
+    format!(
+        r#"{{"TransID":"{receipt}","TransAmount":"100.00","BillRefNumber":"{account}","BusinessShortCode":"600638","TransTime":"20191122063845"}}"#
+    )
 }
 
 async fn entry(mounted: &Mounted, key: &str) -> (State, Verdict) {
@@ -119,4 +134,60 @@ async fn the_first_payer_was_released_by_a_person() {
     assert_eq!(entry(&mounted, "ws_CO_2").await, (State::Held, Verdict::Conflict));
     mounted.settled_but_expectations().await;
     assert_eq!(shop.booked(), ["RCPT1 for order-1"]);
+}
+
+/// A person has looked at it, and has dismissed it.
+#[tokio::test]
+async fn a_dismissed_callback_is_booked_neither_by_a_link_nor_by_a_restart() {
+    let (shop, store) = (Shop::default(), MemoryStore::new());
+    let mounted = shop.start(store.clone(), [Kind::Stk, Kind::C2bConfirmation]).await;
+    mounted.post("/stk", push("ws_CO_1", "FORGED1", 100)).await;
+    mounted.post("/c2b/confirmation", confirmation("FORGED2", "order-1")).await;
+    for held in mounted.entries().await {
+        assert!(mounted.inbox.dismiss(held.id).await.unwrap());
+    }
+    let expected = Expectation::new(Kind::C2bConfirmation, "order-1").timeout(Duration::from_mins(10));
+    mounted.inbox.expect_callback(&expected).await.unwrap();
+    mounted.inbox.expect_callback(&expected_push()).await.unwrap();
+    link(&mounted, "ws_CO_1").await;
+    let next = shop.start(store, [Kind::Stk, Kind::C2bConfirmation]).await;
+    // It compares at its start.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    next.settled_but_expectations().await;
+    assert!(shop.booked().is_empty(), "{:?}", shop.booked());
+}
+
+/// A second payer was released by a person, so both have paid. Nothing is left to object to.
+#[tokio::test]
+async fn a_second_payer_that_was_released_is_not_reported_when_the_expectation_is_due() {
+    let log = CapturedLog::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+    let _subscribed = tracing::subscriber::set_default(subscriber);
+    let shop = Shop::default();
+    let mounted = shop.start(MemoryStore::new(), []).await;
+    mounted.inbox.expect_callback(&expected_push().timeout(Duration::from_secs(1))).await.unwrap();
+    mounted.post_for(&Kind::Stk, "order-1", push("ws_CO_1", "RCPT1", 100)).await;
+    mounted.post_for(&Kind::Stk, "order-1", push("ws_CO_2", "RCPT2", 100)).await;
+    let entries = mounted.entries().await;
+    let held = entries.iter().find(|entry| entry.state == State::Held).expect("the second");
+    mounted.inbox.release(held.id).await.unwrap();
+    mounted.settled().await;
+    assert!(!log.text().contains("does not answer this expectation"), "{}", log.text());
+}
+
+/// An account is topped up many times. When its expectation is due, the callbacks are read once.
+#[tokio::test]
+async fn an_expectation_of_an_account_with_many_payments_is_cheap() {
+    let (shop, store) = (Shop::default(), FlakyStore::default());
+    let mounted = shop.start(store.clone(), []).await;
+    let expected = Expectation::new(Kind::C2bConfirmation, "account-7").timeout(Duration::from_secs(4));
+    mounted.inbox.expect_callback(&expected).await.unwrap();
+    for number in 0..200 {
+        mounted.post("/c2b/confirmation", confirmation(&format!("RCPT{number}"), "account-7")).await;
+    }
+    mounted.settled_but_expectations().await;
+    let before = store.read();
+    mounted.settled().await;
+    assert!(store.read() - before < 1000, "{} entries were read", store.read() - before);
 }

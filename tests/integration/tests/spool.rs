@@ -1,5 +1,6 @@
 //! While the store is away.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -12,8 +13,10 @@ use mpesa_callbacks::store::{
     CallbackId, Entry, Spool, SpoolDepth, SpoolId, Spooled, SqliteSpool, State, StoreError, Verdict,
 };
 use mpesa_callbacks_tests::{
-    FlakyStore, Mounted, SECRET, cancelled_push, its_confirmation, its_contradiction, paid_push, question,
+    FlakyStore, Mounted, SECRET, cancelled_push, its_confirmation, its_contradiction, paid_push, push, question, until,
 };
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, SqliteConnection};
 
 #[derive(Clone, Default)]
 struct Shop {
@@ -328,4 +331,29 @@ async fn the_next_process_replays_what_the_last_one_left() {
     assert_eq!(entries[0].reference, Some(Sensitive::from("order-1")));
     assert!(matches!(found[1], (_, _, State::Quarantined)), "{found:?}");
     assert!(matches!(found[2], (_, "bill_manager", State::Held | State::Quarantined | State::Done)), "{found:?}");
+}
+
+/// The store is away, and the disk of the spool stalls. The senders get an error, and Daraja does not send again:
+/// what the spool has taken in is written all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn deliveries_that_wait_for_a_stalled_disk_are_kept() {
+    let away = away(1 << 20).await;
+    let is_database = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "db");
+    let files = std::fs::read_dir(away._directory.path()).unwrap().map(|file| file.unwrap().path());
+    let file = files.into_iter().find(is_database).expect("the spool's file");
+    let options = SqliteConnectOptions::new().filename(file);
+    let mut stall = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut stall).await.unwrap();
+    let mut sending = Vec::new();
+    for (key, receipt) in [("ws_CO_1", "RCPT1"), ("ws_CO_2", "RCPT2")] {
+        let mounted = away.mounted.clone();
+        sending.push(tokio::spawn(async move { mounted.post("/stk", push(key, receipt, 100)).await.status }));
+        // The first is being written, so the second waits behind it.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    for sent in sending {
+        assert_eq!(sent.await.unwrap(), 503);
+    }
+    sqlx::raw_sql("ROLLBACK").execute(&mut stall).await.unwrap();
+    until("both are in the spool", async || away.waiting().await == 2).await;
 }

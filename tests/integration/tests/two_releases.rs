@@ -2,13 +2,14 @@
 //! deployment, or its rollback. The first is killed after its commit, before anything was settled.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{Entry, MemoryStore, State};
 use mpesa_callbacks::transactor::SqlxTransactor;
 use mpesa_callbacks::{Backoff, Kind, MpesaCallbacks};
-use mpesa_callbacks_tests::{FlakyStore, Mounted, SECRET, its_confirmation, paid_push, until};
+use mpesa_callbacks_tests::{FlakyStore, Mounted, SECRET, its_confirmation, paid_push, until, until_within};
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
@@ -130,11 +131,14 @@ async fn a_payment_that_one_release_has_booked_is_not_booked_by_the_next() {
     let shop = Shop::open().await;
     shop.booked_and_killed().await;
     let next = shop.start(ByCallback, shop.store()).await;
-    until("the confirmation is settled", async || is_done(&next, Kind::C2bConfirmation).await).await;
     next.post_for(&Kind::Stk, "order-1", paid_push()).await;
-    until("the push is settled", async || is_done(&next, Kind::Stk).await).await;
+    // Both callbacks are left to the release that has booked the payment, which tells the order, too.
+    until("both were tried", async || {
+        next.entries().await.iter().filter(|entry| !entry.kind.is_payment()).all(|entry| entry.run_at.is_some())
+    })
+    .await;
     assert_eq!(shop.effects().await, [("paid".to_owned(), None)]);
-    // The release that booked it learns the order when it is back.
+    drop(next);
     let back = shop.start(ByPayment, shop.store()).await;
     until("the order is told", async || is_done(&back, Kind::PaymentCompleted).await).await;
     let told = ("completed".to_owned(), Some("order-1".to_owned()));
@@ -156,17 +160,65 @@ async fn an_order_that_arrives_while_the_next_release_has_the_payment_in_hand_is
     next.post_for(&Kind::Stk, "order-1", paid_push()).await;
     sqlx::raw_sql("ROLLBACK").execute(&mut *busy).await.unwrap();
     drop(busy);
-    until("both are settled", async || is_done(&next, Kind::Payment).await && is_done(&next, Kind::Stk).await).await;
+    until("it gives the payment back", async || {
+        of_kind(&next, Kind::Payment).await.is_some_and(|payment| payment.state == State::Ready)
+    })
+    .await;
+    drop(next);
     let back = shop.start(ByPayment, shop.store()).await;
     until("the order is told", async || is_done(&back, Kind::PaymentCompleted).await).await;
     let told = ("completed".to_owned(), Some("order-1".to_owned()));
     assert_eq!(shop.effects().await, [("paid".to_owned(), None), told]);
 }
 
+/// The release that has booked the payment ended before its `#[stk]` had run.
+#[tokio::test]
+async fn a_callback_waits_for_the_release_that_has_booked_its_payment() {
+    let shop = Shop::open().await;
+    let (is_broken, store) = (Arc::new(AtomicBool::new(true)), shop.store());
+    store.lose_settlements(u32::MAX);
+    let first = shop.start(WithPush(is_broken.clone()), store).await;
+    first.post_for(&Kind::Stk, "order-1", paid_push()).await;
+    until("it is booked", async || !shop.effects().await.is_empty()).await;
+    drop(first);
+    let next = shop.start(ByCallback, shop.store()).await;
+    until("the payment can be claimed", async || {
+        of_kind(&next, Kind::Payment).await.is_some_and(|payment| payment.state == State::Ready)
+    })
+    .await;
+    drop(next);
+    is_broken.store(false, Ordering::SeqCst);
+    let back = shop.start(WithPush(is_broken), shop.store()).await;
+    until_within(Duration::from_mins(2), "its own handler has run", async || is_done(&back, Kind::Stk).await).await;
+    let by: Vec<String> = shop.effects().await.into_iter().map(|(by, _)| by).collect();
+    assert_eq!(by, ["paid", "request closed"]);
+}
+
 /// The attempts of the first release had no effect, and a handler of the next has booked the payment
 /// with its order.
 #[tokio::test]
-async fn a_payment_that_callbacks_accounted_for_is_not_completed() {
+async fn a_payment_that_callbacks_accounted_for_with_its_order_is_not_completed() {
+    let shop = Shop::open().await;
+    let first = shop.start(Broken, shop.store()).await;
+    first.post("/c2b/confirmation", its_confirmation()).await;
+    until("it has failed to book the payment", async || {
+        of_kind(&first, Kind::Payment).await.is_some_and(|payment| payment.attempts > 1)
+    })
+    .await;
+    drop(first);
+    let next = shop.start(PushesOnly, shop.store()).await;
+    next.post_for(&Kind::Stk, "order-1", paid_push()).await;
+    until("the push is settled", async || is_done(&next, Kind::Stk).await).await;
+    drop(next);
+    let back = shop.start(ByPayment, shop.store()).await;
+    until("the order is told", async || is_done(&back, Kind::PaymentCompleted).await).await;
+    assert_eq!(shop.effects().await, [("stk".to_owned(), Some("order-1".to_owned()))]);
+}
+
+/// A handler of the next release has booked the payment without its order, which arrives when the
+/// first release is back.
+#[tokio::test]
+async fn a_payment_that_callbacks_accounted_for_without_its_order_is_completed() {
     let shop = Shop::open().await;
     let first = shop.start(Broken, shop.store()).await;
     first.post("/c2b/confirmation", its_confirmation()).await;
@@ -176,11 +228,87 @@ async fn a_payment_that_callbacks_accounted_for_is_not_completed() {
     .await;
     drop(first);
     let next = shop.start(ByCallback, shop.store()).await;
-    next.post_for(&Kind::Stk, "order-1", paid_push()).await;
-    until("the push is settled", async || is_done(&next, Kind::Stk).await).await;
+    until("it is booked", async || is_done(&next, Kind::Payment).await).await;
+    drop(next);
     let back = shop.start(ByPayment, shop.store()).await;
+    back.post_for(&Kind::Stk, "order-1", paid_push()).await;
     until("the order is told", async || is_done(&back, Kind::PaymentCompleted).await).await;
+    let told = ("completed".to_owned(), Some("order-1".to_owned()));
+    assert_eq!(shop.effects().await, [("c2b".to_owned(), None), told]);
+}
+
+/// A person has the next release handle a callback again, whose payment the first one could not book. The next one
+/// ends after its commit.
+#[tokio::test]
+async fn a_payment_that_was_booked_by_a_repetition_is_not_booked_again() {
+    let shop = Shop::open().await;
+    let is_broken = Arc::new(AtomicBool::new(true));
+    let first = shop.start(PaysLater(is_broken.clone()), shop.store()).await;
+    first.post_for(&Kind::Stk, "order-1", paid_push()).await;
+    until("it has failed to book the payment", async || {
+        let payment = of_kind(&first, Kind::Payment).await;
+        payment.is_some_and(|payment| payment.attempts > 1) && is_done(&first, Kind::Stk).await
+    })
+    .await;
+    drop(first);
+    let store = shop.store();
+    store.lose_settlements(u32::MAX);
+    let next = shop.start(ByCallback, store).await;
+    let push = of_kind(&next, Kind::Stk).await.unwrap();
+    assert!(next.inbox.handle_again(push.id, "rolled back").await.unwrap());
+    until("it is booked", async || !shop.effects().await.is_empty()).await;
+    drop(next);
+    is_broken.store(false, Ordering::SeqCst);
+    let back = shop.start(PaysLater(is_broken), shop.store()).await;
+    until("the payment is settled", async || is_done(&back, Kind::Payment).await).await;
     assert_eq!(shop.effects().await, [("stk".to_owned(), Some("order-1".to_owned()))]);
+}
+
+/// Books in `#[stk]` only.
+struct PushesOnly;
+
+#[mpesa_callbacks]
+impl PushesOnly {
+    #[stk]
+    async fn pushed(&self, _: StkCallback, ctx: &CallbackContext, tx: &mut SqliteTx) -> Result<(), sqlx::Error> {
+        book(tx, "stk", ctx.reference()).await
+    }
+}
+
+/// Books in `#[payment]`, and closes the request in `#[stk]`, which fails while the switch is on.
+struct WithPush(Arc<AtomicBool>);
+
+#[mpesa_callbacks]
+impl WithPush {
+    #[stk(max_retries = 1000)]
+    async fn pushed(&self, _: StkCallback, ctx: &CallbackContext, tx: &mut SqliteTx) -> Result<(), sqlx::Error> {
+        if self.0.load(Ordering::SeqCst) {
+            return Err(sqlx::Error::WorkerCrashed);
+        }
+        book(tx, "request closed", ctx.reference()).await
+    }
+
+    #[payment]
+    async fn paid(&self, payment: Payment, tx: &mut SqliteTx) -> Result<(), sqlx::Error> {
+        book(tx, "paid", payment.reference.as_ref().map(mpesa_callbacks::payload::Sensitive::as_str)).await
+    }
+}
+
+/// Cannot book while the switch is on.
+struct PaysLater(Arc<AtomicBool>);
+
+#[mpesa_callbacks]
+impl PaysLater {
+    #[stk]
+    async fn pushed(&self, _: StkCallback) {}
+
+    #[payment(max_retries = 1000)]
+    async fn paid(&self, payment: Payment, tx: &mut SqliteTx) -> Result<(), sqlx::Error> {
+        if self.0.load(Ordering::SeqCst) {
+            return Err(sqlx::Error::WorkerCrashed);
+        }
+        book(tx, "paid", payment.reference.as_ref().map(mpesa_callbacks::payload::Sensitive::as_str)).await
+    }
 }
 
 /// Never books anything.
@@ -188,6 +316,11 @@ struct Broken;
 
 #[mpesa_callbacks]
 impl Broken {
+    #[c2b_confirmation(max_retries = 1000)]
+    async fn confirmed(&self, _: C2bConfirmation, _tx: &mut SqliteTx) -> Result<(), sqlx::Error> {
+        Err(sqlx::Error::WorkerCrashed)
+    }
+
     #[payment(max_retries = 1000)]
     async fn paid(&self, _: Payment, _tx: &mut SqliteTx) -> Result<(), sqlx::Error> {
         Err(sqlx::Error::WorkerCrashed)

@@ -4,6 +4,7 @@
 //! process ends before it, neither has seen the other. The maintenance then compares again.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use crate::store::CallbackId;
 
@@ -17,26 +18,28 @@ struct Known {
     /// The newest callback that this process has recorded. Ids grow in the order of recording; times of
     /// receipt do not, if a clock is set back or a spool is replayed.
     newest: Option<CallbackId>,
+    started: SystemTime,
 }
 
 /// The callbacks to compare; by default none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pending {
-    /// The process has just started, and it is not known how the previous one ended.
-    pub(crate) at_start: bool,
+    /// It is not known how the previous process ended, which was before this time.
+    pub(crate) at_start: Option<SystemTime>,
     /// This callback and all that were recorded after it.
     pub(crate) from: Option<CallbackId>,
 }
 
 impl LookAgain {
-    pub(crate) fn new() -> LookAgain {
-        LookAgain(Mutex::new(Known { pending: Pending { at_start: true, from: None }, newest: None }))
+    pub(crate) fn new(started: SystemTime) -> LookAgain {
+        let pending = Pending { at_start: Some(started), from: None };
+        LookAgain(Mutex::new(Known { pending, newest: None, started }))
     }
 
     /// Returns the callbacks to compare if a batch that is recorded now is not compared.
     pub(crate) fn later_callbacks(&self) -> Pending {
-        let newest = self.lock().newest;
-        Pending { at_start: newest.is_none(), from: newest }
+        let known = self.lock();
+        Pending { at_start: known.newest.is_none().then_some(known.started), from: known.newest }
     }
 
     /// These were recorded.
@@ -52,7 +55,7 @@ impl LookAgain {
     /// Adds callbacks to compare.
     pub(crate) fn add(&self, more: Pending) {
         let pending = &mut self.lock().pending;
-        pending.at_start |= more.at_start;
+        pending.at_start = pending.at_start.into_iter().chain(more.at_start).min();
         pending.from = pending.from.into_iter().chain(more.from).min();
     }
 

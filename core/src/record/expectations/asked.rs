@@ -1,6 +1,7 @@
 //! The stored expectations that concern a batch.
 
 use std::collections::HashMap;
+use std::time::SystemTime;
 
 use crate::Kind;
 use crate::payload::{Expectation, RequestFacts, Sensitive};
@@ -29,14 +30,16 @@ pub(crate) fn names(delivery: &Delivery) -> Vec<Sensitive> {
 /// Stored expectations that concern a batch.
 pub(crate) struct Asked {
     pub(crate) expected: HashMap<Sensitive, Expectation>,
+    /// When they were recorded.
+    pub(crate) recorded_at: HashMap<Sensitive, SystemTime>,
     /// Daraja's ids per request.
-    ids: HashMap<Sensitive, Vec<Sensitive>>,
+    pub(super) ids: HashMap<Sensitive, Vec<Sensitive>>,
 }
 
 impl Asked {
     /// Looks up the expectations that these may answer.
     pub(crate) async fn look(store: &dyn Store, batch: &[Delivery]) -> Result<Asked, StoreError> {
-        let mut asked = Asked { expected: HashMap::new(), ids: HashMap::new() };
+        let mut asked = Asked { expected: HashMap::new(), recorded_at: HashMap::new(), ids: HashMap::new() };
         let judged = batch.iter().filter(|delivery| delivery.kind.can_be_expected());
         let of_ids = |delivery: &Delivery| {
             let reference = delivery.reference.as_ref()?;
@@ -55,6 +58,7 @@ impl Asked {
             if entry.key == of_ids {
                 asked.ids.entry(of_ids).or_default().extend(expected.id.take());
             } else if entry.verdict == Verdict::First {
+                asked.recorded_at.insert(entry.key.clone(), entry.received_at);
                 asked.expected.insert(entry.key, expected);
             }
         }

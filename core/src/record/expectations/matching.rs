@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::again::LookAgain;
 use super::asked::{Asked, UNEXPECTED, can_be_judged, contradiction, names};
-use super::payers::{Paid, Payer, can_pay_once, report_second_payers};
+use super::payers::{Paid, Payer, Places, can_pay_once, report_second_payers};
 use crate::Kind;
 use crate::payload::Expectation;
 use crate::record::error::RecordError;
@@ -28,11 +28,12 @@ pub(crate) struct Expecting {
 impl Expecting {
     /// Compares a batch before it is recorded: contradictions become conflicts, unexpected money is
     /// held, and expected callbacks get their reference.
-    /// Returns those that pay a request.
-    pub(crate) async fn judge(&self, store: &dyn Store, batch: &mut [Delivery]) -> Result<Vec<Payer>, StoreError> {
+    pub(crate) async fn judge(&self, store: &dyn Store, batch: &mut [Delivery]) -> Result<Judged, StoreError> {
+        let payments = batch.iter().map(|delivery| delivery.payment.clone()).collect();
         let known = Asked::look(store, batch).await?;
         let (mut attributed, mut payers) = (Vec::new(), Vec::new());
-        let mut paid = Paid::find(store, batch, &known).await?;
+        let places = Places::of_batch(store, batch, &known).await?;
+        let mut paid = Paid::find(store, &places).await?;
         for (at, delivery) in batch.iter_mut().enumerate().filter(|(_, delivery)| can_be_judged(delivery)) {
             let found: Vec<&Expectation> = names(delivery).iter().filter_map(|name| known.expected.get(name)).collect();
             let Some(expected) = found.first() else {
@@ -61,7 +62,7 @@ impl Expecting {
             }
         }
         recognise(store, batch, &attributed).await?;
-        Ok(payers)
+        Ok(Judged { payments, payers, places })
     }
 
     /// Compares again after recording: an expectation or a request id that was recorded at the same
@@ -78,7 +79,7 @@ impl Expecting {
             delivery.kind.can_be_expected()
                 && delivery.payment.as_ref().is_some_and(|payment| payment.reference.is_none())
         };
-        report_second_payers(store, batch, &before.payers, recorded).await?;
+        report_second_payers(store, batch, &before.payers, &before.places, recorded).await?;
         if !batch.iter().any(|delivery| is_held(delivery) || is_nobodys(delivery)) {
             return Ok(());
         }
@@ -112,8 +113,11 @@ impl Expecting {
 /// A batch before it is recorded.
 pub(crate) struct Judged {
     /// The payments of the deliveries; those of held ones are removed.
-    pub(crate) payments: Vec<Option<Box<Delivery>>>,
-    pub(crate) payers: Vec<Payer>,
+    payments: Vec<Option<Box<Delivery>>>,
+    /// The deliveries that pay a request.
+    payers: Vec<Payer>,
+    /// Where the other payers of their requests would be.
+    places: Places,
 }
 
 /// Returns why a delivery does not answer this expectation; `None` if it does. Every way in which a
@@ -138,7 +142,9 @@ pub(crate) async fn objection_now(
     // Also under the reference of the request, for Daraja's ids of it.
     let under_request = Delivery { reference: Some(expected.reference.clone()), ..delivery.clone() };
     let known = Asked::look(store, &[delivery.clone(), under_request]).await?;
-    let mut paid = Paid::of(store, &[(delivery.kind.clone(), expected.reference.clone())]).await?;
+    let requests = [(delivery.kind.clone(), expected.reference.clone())];
+    let requests = if can_pay_once(delivery) { &requests[..] } else { &[] };
+    let mut paid = Paid::find(store, &Places::of(store, requests).await?).await?;
     Ok(objection(delivery, expected, &known, &mut paid))
 }
 

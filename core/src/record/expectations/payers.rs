@@ -11,6 +11,14 @@ use crate::store::{Delivery, Entry, Lookup, Recorded, State, Store, StoreError, 
 /// A request: its kind and reference.
 type Request = (Kind, Sensitive);
 
+/// Where to look for the payers of requests: under their references, and under Daraja's ids, for those
+/// that came to a plain URL before their order was known.
+#[derive(Default)]
+pub(crate) struct Places {
+    lookups: Vec<Lookup>,
+    request_of: HashMap<(Kind, Sensitive), Request>,
+}
+
 /// Requests that are already paid, and the keys of the callbacks that paid them.
 pub(super) struct Paid(HashMap<Request, Vec<Sensitive>>);
 
@@ -21,38 +29,77 @@ pub(crate) struct Payer {
     pub(super) reference: Sensitive,
 }
 
-impl Paid {
-    /// Looks up the callbacks that paid the requests of the successful deliveries in a batch.
-    pub(super) async fn find(store: &dyn Store, batch: &[Delivery], asked: &Asked) -> Result<Paid, StoreError> {
-        let paying = batch.iter().filter(|delivery| can_be_judged(delivery) && can_pay_once(delivery));
-        let mut requests: Vec<Request> = paying
-            .filter_map(|delivery| {
-                let expected = names(delivery).iter().find_map(|name| asked.expected.get(name))?;
-                Some((delivery.kind.clone(), expected.reference.clone()))
-            })
-            .collect();
-        requests.sort();
-        requests.dedup();
-        Paid::of(store, &requests).await
+impl Places {
+    /// The requests that the successful deliveries of a batch pay.
+    pub(super) async fn of_batch(store: &dyn Store, batch: &[Delivery], asked: &Asked) -> Result<Places, StoreError> {
+        let mut places = Places::default();
+        let mut unknown: Vec<Request> = Vec::new();
+        for delivery in batch.iter().filter(|delivery| can_be_judged(delivery) && can_pay_once(delivery)) {
+            let Some(expected) = names(delivery).iter().find_map(|name| asked.expected.get(name)) else { continue };
+            let request = (delivery.kind.clone(), expected.reference.clone());
+            let ids = Expectation::key_of_ids(&request.0, request.1.as_str());
+            match asked.ids.get(&ids) {
+                Some(ids) => places.add(&request, ids.iter().cloned()),
+                // At the URL of the request its ids were looked up, and there are none.
+                None if delivery.reference.is_some() => places.add(&request, []),
+                None => unknown.push(request),
+            }
+        }
+        places.add_unknown(store, &unknown).await?;
+        Ok(places)
     }
 
-    /// Looks up the callbacks that paid these requests: under their references, and under Daraja's ids,
-    /// for those that came to a plain URL before their order was known.
-    pub(super) async fn of(store: &dyn Store, requests: &[Request]) -> Result<Paid, StoreError> {
-        let mut paid = HashMap::<Request, Vec<Sensitive>>::new();
+    /// These requests.
+    pub(super) async fn of(store: &dyn Store, requests: &[Request]) -> Result<Places, StoreError> {
+        let mut places = Places::default();
+        places.add_unknown(store, requests).await?;
+        Ok(places)
+    }
+
+    fn add(&mut self, request: &Request, ids: impl IntoIterator<Item = Sensitive>) {
+        let (kind, reference) = request;
+        self.lookups.push(Lookup::Reference(kind.clone(), reference.clone()));
+        for id in ids {
+            self.lookups.push(Lookup::Key(kind.clone(), id.clone()));
+            self.request_of.insert((kind.clone(), id), request.clone());
+        }
+    }
+
+    /// Adds requests whose ids are not known yet.
+    async fn add_unknown(&mut self, store: &dyn Store, requests: &[Request]) -> Result<(), StoreError> {
         if requests.is_empty() {
+            return Ok(());
+        }
+        let key = |(kind, reference): &Request| Expectation::key_of_ids(kind, reference.as_str());
+        let lookups: Vec<_> = requests.iter().map(|request| Lookup::Key(Kind::Overdue, key(request))).collect();
+        let mut ids = HashMap::<Request, Vec<Sensitive>>::new();
+        for entry in store.find(&lookups).await? {
+            let parsed = entry.body.as_ref().and_then(|body| Expectation::parse(body.as_bytes()).ok());
+            if let Some(Expectation { kind, reference, id: Some(id), .. }) = parsed {
+                ids.entry((kind, reference)).or_default().push(id);
+            }
+        }
+        for request in requests {
+            self.add(request, ids.remove(request).unwrap_or_default());
+        }
+        Ok(())
+    }
+}
+
+impl Paid {
+    /// Looks up the callbacks that paid these requests.
+    pub(super) async fn find(store: &dyn Store, places: &Places) -> Result<Paid, StoreError> {
+        let mut paid = HashMap::<Request, Vec<Sensitive>>::new();
+        if places.lookups.is_empty() {
             return Ok(Paid(paid));
         }
-        let request_of = requests_of_ids(store, requests).await?;
-        let by_id = request_of.keys().map(|(kind, id)| Lookup::Key(kind.clone(), id.clone()));
-        let by_reference = requests.iter().map(|(kind, reference)| Lookup::Reference(kind.clone(), reference.clone()));
-        for entry in store.find(&by_reference.chain(by_id).collect::<Vec<_>>()).await? {
+        for entry in store.find(&places.lookups).await? {
             if !has_paid(&entry) {
                 continue;
             }
             let request = match entry.reference {
                 Some(reference) => (entry.kind, reference),
-                None => match request_of.get(&(entry.kind, entry.key.clone())) {
+                None => match places.request_of.get(&(entry.kind, entry.key.clone())) {
                     Some(request) => request.clone(),
                     None => continue,
                 },
@@ -74,21 +121,6 @@ impl Paid {
     }
 }
 
-/// Returns the requests by Daraja's ids.
-async fn requests_of_ids(
-    store: &dyn Store,
-    requests: &[Request],
-) -> Result<HashMap<(Kind, Sensitive), Request>, StoreError> {
-    let key = |(kind, reference): &Request| Expectation::key_of_ids(kind, reference.as_str());
-    let lookups: Vec<_> = requests.iter().map(|request| Lookup::Key(Kind::Overdue, key(request))).collect();
-    let of_ids = store.find(&lookups).await?;
-    let ids = of_ids.iter().filter_map(|entry| {
-        let expected = Expectation::parse(entry.body.as_ref()?.as_bytes()).ok()?;
-        Some(((expected.kind.clone(), expected.id?), (expected.kind, expected.reference)))
-    });
-    Ok(ids.collect())
-}
-
 /// Returns whether a delivery reports money for one request. An account may be paid again and again.
 pub(super) fn can_pay_once(delivery: &Delivery) -> bool {
     delivery.facts.is_success && !delivery.kind.is_registered_once()
@@ -100,21 +132,24 @@ pub(super) async fn report_second_payers(
     store: &dyn Store,
     batch: &[Delivery],
     payers: &[Payer],
+    places: &Places,
     recorded: &[Result<Recorded, RecordError>],
 ) -> Result<(), StoreError> {
     let is_news = |payer: &&Payer| recorded[payer.at].as_ref().is_ok_and(|recorded| recorded.verdict.is_news());
     let payers: Vec<&Payer> = payers.iter().filter(is_news).collect();
-    let request = |payer: &&Payer| (batch[payer.at].kind.clone(), payer.reference.clone());
-    let requests: Vec<Request> = payers.iter().map(request).collect();
-    let paid = Paid::of(store, &requests).await?;
-    for (payer, request) in payers.iter().zip(&requests) {
-        let key = &batch[payer.at].key;
-        if paid.0.get(request).is_some_and(|keys| keys.iter().any(|other| other != key))
+    if payers.is_empty() {
+        return Ok(());
+    }
+    let paid = Paid::find(store, places).await?;
+    for payer in payers {
+        let Delivery { kind, key, .. } = &batch[payer.at];
+        let paid_by = paid.0.get(&(kind.clone(), payer.reference.clone()));
+        if paid_by.is_some_and(|keys| keys.iter().any(|other| other != key))
             && let Ok(recorded) = &recorded[payer.at]
         {
             tracing::error!(
                 callback = %recorded.id,
-                kind = %request.0,
+                %kind,
                 "two callbacks with different ids paid one request at the same moment, and both are handled: is one forged?"
             );
         }
@@ -129,7 +164,7 @@ pub(crate) fn has_paid(entry: &Entry) -> bool {
 
 /// Returns whether a callback was taken for what it says: as news, or because a person released it.
 /// Not while it is held, and not if it was dismissed, which keeps its reason.
-pub(super) fn was_taken(entry: &Entry) -> bool {
+pub(crate) fn was_taken(entry: &Entry) -> bool {
     let was_dismissed = entry.state == State::Done && entry.error.is_some();
     let can_be_taken = entry.verdict.is_news() || entry.verdict == Verdict::Conflict;
     can_be_taken && entry.state != State::Held && !was_dismissed
