@@ -56,7 +56,7 @@ struct Away {
     shop: Shop,
     store: FlakyStore,
     mounted: Mounted,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 /// An inbox with an unavailable store, and a spool of so many bytes.
@@ -71,7 +71,7 @@ async fn with_spool(spool: impl Spool, directory: tempfile::TempDir) -> Away {
     let inbox = Inbox::builder(shop.clone()).store(store.clone()).spool(spool).secret(SECRET);
     let inbox = inbox.recording_timeout(Duration::from_millis(200)).start().await.unwrap();
     store.go_away(true);
-    Away { shop, store, mounted: Mounted::new(inbox), _directory: directory }
+    Away { shop, store, mounted: Mounted::new(inbox), directory }
 }
 
 impl Away {
@@ -271,7 +271,7 @@ async fn an_inbox_with_a_spool_starts_while_the_store_is_away() {
     assert!(without.is_err());
     let spool = SqliteSpool::open(directory.path()).unwrap();
     let inbox = Inbox::builder(shop.clone()).store(store.clone()).spool(spool).secret(SECRET).start().await.unwrap();
-    let away = Away { shop, store, mounted: Mounted::new(inbox), _directory: directory };
+    let away = Away { shop, store, mounted: Mounted::new(inbox), directory };
     assert_eq!(away.mounted.post("/stk", cancelled_push("k1")).await.status, 200);
     let entries = away.come_back().await;
     assert_eq!(entries.len(), 1);
@@ -339,7 +339,7 @@ async fn the_next_process_replays_what_the_last_one_left() {
 async fn deliveries_that_wait_for_a_stalled_disk_are_kept() {
     let away = away(1 << 20).await;
     let is_database = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "db");
-    let files = std::fs::read_dir(away._directory.path()).unwrap().map(|file| file.unwrap().path());
+    let files = std::fs::read_dir(away.directory.path()).unwrap().map(|file| file.unwrap().path());
     let file = files.into_iter().find(is_database).expect("the spool's file");
     let options = SqliteConnectOptions::new().filename(file);
     let mut stall = SqliteConnection::connect_with(&options).await.unwrap();
