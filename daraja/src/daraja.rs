@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
 use tokio::time::sleep;
@@ -13,7 +13,9 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::api;
 use crate::post::{Act, Callback, Clock, Exchange, Post};
 use crate::rule_builder::RuleBuilder;
-use crate::script::{Matcher, Rule, RuleError};
+#[cfg(feature = "toml")]
+use crate::script::RuleError;
+use crate::script::{Matcher, Rule};
 use crate::server::router;
 use crate::state::Behaviour;
 use crate::world::{VALIDATION_DEADLINE, World};
@@ -35,6 +37,7 @@ pub struct DarajaBuilder {
     behaviour: Behaviour,
     port: u16,
     is_real_time: bool,
+    beginning: Option<SystemTime>,
     rules: Vec<Rule>,
 }
 
@@ -65,11 +68,27 @@ impl DarajaBuilder {
         self
     }
 
+    /// Sets where virtual time begins, for an application that compares Daraja's times with its own
+    /// clock: `starts_at(SystemTime::now())`. Default: 1 January 2026, 08:00 in Nairobi, so that the same
+    /// seed gives the same ids, receipts and times.
+    pub fn starts_at(mut self, beginning: SystemTime) -> DarajaBuilder {
+        self.beginning = Some(beginning);
+        self
+    }
+
     /// Lets phones ring until a person answers, on the page or with [`Daraja::answer`]; after 60 s the
     /// push ends with 1037. Rules and the numbers `2547000xxxxx` still decide at once. Default: a push
     /// is paid after 2 s.
     pub fn interactive(mut self) -> DarajaBuilder {
         self.behaviour.is_interactive = true;
+        self
+    }
+
+    /// Reports every push to a short code with registered C2B URLs as a C2B confirmation, too, as M-Pesa
+    /// does (log of 2021; samerior/mobile-money, C2B guide). Default: only a push with
+    /// [`Fault::Twin`](crate::Fault::Twin).
+    pub fn confirm_pushes(mut self) -> DarajaBuilder {
+        self.behaviour.confirms_pushes = true;
         self
     }
 
@@ -117,7 +136,7 @@ impl DarajaBuilder {
     /// # Errors
     /// When the port cannot be bound.
     pub async fn start(self) -> io::Result<Daraja> {
-        let clock = if self.is_real_time { Clock::running() } else { Clock::standing() };
+        let clock = if self.is_real_time { Clock::running() } else { Clock::standing(self.beginning) };
         let world = Arc::new(World::new(clock, self.behaviour));
         for rule in self.rules {
             world.state().rules.add(rule);
@@ -171,9 +190,10 @@ impl Daraja {
             seed: 0,
             is_production: false,
             is_interactive: false,
+            confirms_pushes: false,
             validation_deadline: VALIDATION_DEADLINE,
         };
-        DarajaBuilder { behaviour, port: 0, is_real_time: false, rules: Vec::new() }
+        DarajaBuilder { behaviour, port: 0, is_real_time: false, beginning: None, rules: Vec::new() }
     }
 
     /// Returns the base URL for your client, in place of `https://sandbox.safaricom.co.ke`.
@@ -238,7 +258,7 @@ impl Daraja {
 
     /// Moves time until nothing is left to happen: everything that Safaricom would ever send was sent,
     /// and answered. Whatever your application does in the background afterwards is its own:
-    /// `TestInbox::idle` waits for that.
+    /// `Inbox::idle` (feature `test-util`) waits for that.
     pub async fn settled(&self) {
         while self.world.step(Duration::MAX).await.is_some() {}
     }

@@ -19,6 +19,8 @@ pub(crate) struct Behaviour {
     pub(crate) is_production: bool,
     /// Phones ring until a person answers.
     pub(crate) is_interactive: bool,
+    /// Every push is reported by C2B, too.
+    pub(crate) confirms_pushes: bool,
     /// How long an application may take to answer a validation.
     pub(crate) validation_deadline: Duration,
 }

@@ -2,20 +2,18 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use tokio::time::sleep;
 
 use crate::Kind;
 use crate::access::Request;
-use crate::error_chain::error_chain;
 use crate::handler::{InboxHandle, MpesaCallbacks, Rejection, Validation};
 use crate::inbox::{Inbox, InboxBuilder};
 use crate::process::Backoff;
 use crate::receive::Acknowledgement;
-use crate::store::{Entry, Filter, MemoryStore, State};
+use crate::store::MemoryStore;
 use crate::transactor::Transactor;
 
 const SECRET: &str = "00112233445566778899aabbccddeeff";
@@ -134,48 +132,6 @@ impl TestInbox {
         }
     }
 
-    /// Waits until every callback is done, dead, held or quarantined, and every hook has ended.
-    /// Expectations that are not overdue yet may wait on.
-    ///
-    /// # Panics
-    /// When that takes longer; the message lists the callbacks that are left.
-    pub async fn idle(&self, within: Duration) {
-        let began = Instant::now();
-        loop {
-            // Two of the tasks look for work; the others work.
-            let is_working = self.inbox.engine().lifecycle.tasks.len() > 2;
-            let open = self.open().await;
-            if open.is_empty() && !is_working {
-                return;
-            }
-            assert!(began.elapsed() <= within, "not idle after {within:?}; left to handle: {}", describe(&open));
-            sleep(Duration::from_millis(2)).await;
-        }
-    }
-
-    async fn open(&self) -> Vec<Entry> {
-        let mut open = Vec::new();
-        let now = self.inbox.engine().recorder.clock.now();
-        let is_open = |entry: &Entry| entry.kind != Kind::Overdue || entry.run_at.is_none_or(|due| due <= now);
-        for state in [State::Ready, State::Running] {
-            let mut filter = Filter::default().state(state);
-            while let Some(page) = self.page(&filter).await {
-                filter = filter.before(page[page.len() - 1].id);
-                open.extend(page.into_iter().filter(is_open));
-            }
-        }
-        open
-    }
-
-    /// Returns a page of callbacks, unless it is empty.
-    #[allow(clippy::panic, reason = "a test wants to know")]
-    async fn page(&self, filter: &Filter) -> Option<Vec<Entry>> {
-        match self.inbox.list(filter).await {
-            Ok(page) => Some(page).filter(|page| !page.is_empty()),
-            Err(error) => panic!("cannot list what is left to handle: {}", error_chain(&error)),
-        }
-    }
-
     async fn post(&self, path: &str, body: Vec<u8>) -> Acknowledgement {
         let headers = |_: &str| Vec::new();
         let request = Request::new("POST", path, &headers);
@@ -184,14 +140,6 @@ impl TestInbox {
 }
 
 const BASE: &str = "https://shop.example.com";
-
-fn describe(open: &[Entry]) -> String {
-    let one = |entry: &Entry| {
-        let error = entry.error.as_ref().map_or("no error", |error| error.as_str());
-        format!("{} ({:?}, attempt {}, {error})", entry.kind, entry.state, entry.attempts)
-    };
-    if open.is_empty() { "hooks".to_owned() } else { open.iter().map(one).collect::<Vec<_>>().join(", ") }
-}
 
 fn validation(answer: &Acknowledgement) -> Option<Validation> {
     let body: serde_json::Value = serde_json::from_str(answer.body()).ok()?;

@@ -150,7 +150,7 @@ fn report(state: &mut State, prompt: &Prompt, end: &End) {
             since,
             reversed: None,
         });
-        if prompt.faults.contains(&Fault::Twin) {
+        if state.behaviour.confirms_pushes || prompt.faults.contains(&Fault::Twin) {
             c2b::twin(state, prompt, &result.receipt, end.after);
         }
     }

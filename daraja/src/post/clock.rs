@@ -10,44 +10,44 @@ const BEGINNING: i64 = 1_767_243_600;
 /// The time since the start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Clock {
-    /// Moves when it is told.
-    Virtual(Duration),
+    /// Moves when it is told. The second is its beginning, in seconds since 1970.
+    Virtual(Duration, i64),
     /// Moves with the machine's clock.
     Real(Instant, i64),
 }
 
 impl Clock {
-    pub(crate) fn standing() -> Clock {
-        Clock::Virtual(Duration::ZERO)
+    pub(crate) fn standing(beginning: Option<SystemTime>) -> Clock {
+        Clock::Virtual(Duration::ZERO, beginning.map_or(BEGINNING, unix))
     }
 
     pub(crate) fn running() -> Clock {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(BEGINNING, seconds);
-        Clock::Real(Instant::now(), now)
+        Clock::Real(Instant::now(), unix(SystemTime::now()))
     }
 
     pub(crate) fn now(&self) -> Duration {
         match self {
-            Clock::Virtual(now) => *now,
+            Clock::Virtual(now, _) => *now,
             Clock::Real(start, _) => start.elapsed(),
         }
     }
 
     /// The time of day of a moment, in seconds since 1970.
     pub(crate) fn unix(&self, at: Duration) -> i64 {
-        let beginning = match self {
-            Clock::Virtual(_) => BEGINNING,
-            Clock::Real(_, beginning) => *beginning,
-        };
-        beginning + seconds(at)
+        let (Clock::Virtual(_, beginning) | Clock::Real(_, beginning)) = self;
+        beginning.saturating_add(seconds(at))
     }
 
     /// Moves virtual time forward to this moment.
     pub(crate) fn move_to(&mut self, at: Duration) {
-        if let Clock::Virtual(now) = self {
+        if let Clock::Virtual(now, _) = self {
             *now = (*now).max(at);
         }
     }
+}
+
+fn unix(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).map_or(BEGINNING, seconds)
 }
 
 fn seconds(duration: Duration) -> i64 {

@@ -55,9 +55,9 @@ async fn main() -> anyhow::Result<()> {
     let filter = filter.add_directive("rocket::=warn".parse()?);
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 
-    let (inbox, orders) = shop::open(&options).await?;
+    let (inbox, orders) = shop::open(&options, None).await?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
-    let urls = shop::urls(&inbox, address)?;
+    let urls = shop::urls(&inbox, &options, address)?;
     println!("{}", shop::directions(&urls, address)?);
 
     let config = Config {

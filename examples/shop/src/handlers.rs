@@ -1,19 +1,24 @@
 //! The shop's handlers.
 
+use anyhow::Context;
+use mpesa_callbacks::payload::Reconciliation;
 use mpesa_callbacks::prelude::*;
 
+use crate::daraja::Daraja;
 use crate::orders::{self, BookingError, Orders};
 
 /// The shop's handlers. Those with a `tx` take effect exactly once in its database.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
+#[allow(missing_debug_implementations, reason = "it holds secrets")]
 pub struct Shop {
     orders: Orders,
+    daraja: Option<Daraja>,
 }
 
 impl Shop {
-    /// A shop with these orders.
-    pub fn new(orders: Orders) -> Shop {
-        Shop { orders }
+    /// A shop with these orders, and its client of Daraja, if it has one.
+    pub fn new(orders: Orders, daraja: Option<Daraja>) -> Shop {
+        Shop { orders, daraja }
     }
 }
 
@@ -70,6 +75,26 @@ impl Shop {
     #[b2c_timeout]
     async fn stuck(&self, _timeout: QueueTimeout, ctx: &CallbackContext, tx: &mut SqliteTx) -> sqlx::Result<()> {
         orders::payout(tx, ctx.key(), "unsure", None).await
+    }
+
+    /// The callback of a push has not arrived. Daraja knows how it ended.
+    #[overdue]
+    async fn ask(&self, expected: Expectation, ctx: &CallbackContext) -> anyhow::Result<()> {
+        let Some(daraja) = &self.daraja else { return Ok(()) };
+        let reference = expected.reference.as_str();
+        // Without an id the answer to the push was lost: perhaps the customer has paid all the same.
+        let code = match &expected.id {
+            Some(id) => daraja.query(id.as_str()).await?,
+            None => "0".to_owned(),
+        };
+        let found = if code == "0" {
+            // The query does not return the receipt of a success. The transactions of the pay bill do.
+            Reconciliation::success(daraja.receipt_of(reference).await?.context("no payment so far")?)
+        } else {
+            Reconciliation::result_code(code)
+        };
+        ctx.inbox().reconcile(&expected.kind, reference, &found).await?;
+        Ok(())
     }
 
     /// A callback is held: `inbox.contradiction` shows the other callback, `inbox.release` handles it.

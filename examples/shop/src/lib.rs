@@ -1,6 +1,10 @@
 //! The shop: handlers, orders, inbox and web application. `actix-shop` and `rocket-shop` are the same shop
 //! in other frameworks.
 
+pub mod checkout;
+
+pub mod daraja;
+
 pub mod demo;
 
 mod handlers;
@@ -19,6 +23,8 @@ use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::SqliteStore;
 use mpesa_callbacks::transactor::SqlxTransactor;
 
+pub use self::checkout::Checkout;
+pub use self::daraja::{Daraja, Merchant};
 pub use self::handlers::Shop;
 pub use self::options::Options;
 pub use self::orders::{BookingError, NewOrder, Order, Orders};
@@ -28,12 +34,12 @@ pub use self::web::{Placed, app};
 ///
 /// # Errors
 /// When a database cannot be opened or an option is invalid.
-pub async fn open(options: &Options) -> anyhow::Result<(Inbox, Orders)> {
+pub async fn open(options: &Options, daraja: Option<Daraja>) -> anyhow::Result<(Inbox, Orders)> {
     std::fs::create_dir_all(&options.data_dir)
         .with_context(|| format!("cannot create {}", options.data_dir.display()))?;
     let orders = Orders::open(&options.data_dir.join("shop.db")).await?;
     let lease = options.lease()?;
-    let inbox = Inbox::builder(Shop::new(orders.clone()))
+    let inbox = Inbox::builder(Shop::new(orders.clone(), daraja))
         .store(SqliteStore::open(options.data_dir.join("inbox.db"))?)
         .transactor(SqlxTransactor::new(orders.pool()))
         .secret(options.secret()?.expose())
@@ -45,12 +51,29 @@ pub async fn open(options: &Options) -> anyhow::Result<(Inbox, Orders)> {
     Ok((inbox, orders))
 }
 
-/// Returns the callback URLs of a shop at this address.
+/// Returns the callback URLs of the shop: below its public URL, or at this address.
 ///
 /// # Errors
-/// Never, because an address makes a valid URL.
-pub fn urls(inbox: &Inbox, address: SocketAddr) -> anyhow::Result<Urls> {
-    Ok(inbox.urls_at(&format!("http://{address}/pay"))?)
+/// When the public URL is not a URL.
+pub fn urls(inbox: &Inbox, options: &Options, address: SocketAddr) -> anyhow::Result<Urls> {
+    match &options.public_url {
+        Some(url) => inbox.urls_at(url).context("PUBLIC_URL"),
+        None => Ok(inbox.urls_at(&format!("http://{address}/pay"))?),
+    }
+}
+
+/// Registers the C2B URLs of the shop, and enables pull.
+///
+/// # Errors
+/// When Daraja does not answer.
+pub async fn register(daraja: &Daraja, urls: &Urls) -> anyhow::Result<()> {
+    let (confirmation, validation) = (urls.url(&Kind::C2bConfirmation)?, urls.url(&Kind::C2bValidation)?);
+    let register = serde_json::json!({
+        "ShortCode": daraja.short_code(), "ResponseType": "Completed",
+        "ConfirmationURL": confirmation.as_str(), "ValidationURL": validation.as_str(),
+    });
+    daraja.post("/mpesa/c2b/v2/registerurl", register).await?;
+    daraja.enable_pull(confirmation.as_str()).await
 }
 
 /// Returns instructions: the URLs for Safaricom, and a command that tries one.

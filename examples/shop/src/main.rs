@@ -1,8 +1,9 @@
 //! A small shop with M-Pesa payments.
 //!
 //! ```sh
-//! cargo run -p shop              # listens on 127.0.0.1:3000; PORT, DATA_DIR and CALLBACK_SECRET change it
-//! cargo run -p shop -- --demo    # sends itself real callbacks and shows the result of each
+//! cargo run -p shop              # the shop on 127.0.0.1:3000, a Daraja simulator on 127.0.0.1:2547
+//! cargo run -p shop -- --demo    # plays a story with faults, and shows the result of each part
+//! cargo run -p shop -- --help    # ports, directories, and the real Daraja
 //! ```
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,13 +12,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use shop::{Options, demo};
+use mpesa_callbacks_daraja::Daraja as Simulator;
+use shop::{Checkout, Daraja, Merchant, Options, demo};
 use tokio::net::TcpListener;
 
 /// A small shop with M-Pesa payments.
 #[derive(Parser)]
 struct Arguments {
-    /// Send real callbacks to a shop in a temporary directory, and show the result of each.
+    /// Play a story through the simulator, in a temporary directory, and show the result of each part.
     #[arg(long)]
     demo: bool,
     #[command(flatten)]
@@ -34,14 +36,30 @@ async fn main() -> anyhow::Result<ExitCode> {
         return demo::run().await;
     }
 
-    let (inbox, orders) = shop::open(&options).await?;
+    let (simulator, merchant) = match options.merchant()? {
+        Some(merchant) => (None, merchant),
+        None => {
+            let port = options.daraja_port;
+            let simulator = Simulator::builder().port(port).real_time().interactive().confirm_pushes().start().await;
+            let simulator = simulator.with_context(|| format!("DARAJA_PORT: cannot listen on 127.0.0.1:{port}"))?;
+            let merchant = Merchant::of_sandbox(simulator.base_url(), "any key".to_owned(), "any secret".to_owned());
+            (Some(simulator), merchant)
+        }
+    };
+    let daraja = Daraja::new(merchant);
+    let (inbox, orders) = shop::open(&options, Some(daraja.clone())).await?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr()?;
-    let urls = shop::urls(&inbox, address)?;
+    let urls = shop::urls(&inbox, &options, address)?;
     println!("{}", shop::directions(&urls, address)?);
+    if let Some(simulator) = &simulator {
+        println!("Buy at http://{address}/, pay at {}/_/, which plays Daraja and the phone.\n", simulator.base_url());
+        shop::register(&daraja, &urls).await?;
+    }
 
-    mpesa_callbacks::serve(listener, shop::app(&inbox, urls, orders)).with_graceful_shutdown(asked_to_stop()).await?;
+    let checkout = Checkout::new(orders, inbox.clone(), urls, Some(daraja));
+    mpesa_callbacks::serve(listener, shop::app(checkout)).with_graceful_shutdown(asked_to_stop()).await?;
     inbox.shutdown(Duration::from_secs(20)).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -96,6 +96,15 @@ impl Orders {
         Ok(())
     }
 
+    /// Cancels an order whose push was refused.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn cancel(&self, reference: &str) -> sqlx::Result<()> {
+        let cancel = sqlx::query("UPDATE orders SET status = 'cancelled' WHERE reference = ? AND status = 'open'");
+        cancel.bind(reference).execute(&self.pool).await.map(drop)
+    }
+
     /// All orders.
     ///
     /// # Errors
@@ -107,6 +116,18 @@ impl Orders {
                 .await?;
         let order = |(reference, due_cents, paid_cents, status)| Order { reference, due_cents, paid_cents, status };
         Ok(rows.into_iter().map(order).collect())
+    }
+
+    /// Returns the number of payments that were booked for an order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn payments(&self, reference: &str) -> sqlx::Result<usize> {
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM payments WHERE reference = ?")
+            .bind(reference)
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(usize::try_from(count).unwrap_or_default())
     }
 
     /// Payouts: conversation id, status, receipt.
@@ -122,7 +143,7 @@ impl Orders {
     /// Returns the amount due on an open order.
     pub(crate) async fn due(&self, reference: &str) -> sqlx::Result<Option<Amount>> {
         let due: Option<i64> =
-            sqlx::query_scalar("SELECT due_cents FROM orders WHERE reference = ? AND status <> 'paid'")
+            sqlx::query_scalar("SELECT due_cents FROM orders WHERE reference = ? COLLATE NOCASE AND status <> 'paid'")
                 .bind(reference)
                 .fetch_optional(&self.pool)
                 .await?;

@@ -6,5 +6,7 @@ use std::process::Command;
 fn the_access_log_and_all_others_have_nothing_private() {
     let directory = tempfile::tempdir().unwrap();
     let mut shop = Command::new(env!("CARGO_BIN_EXE_shop"));
-    mpesa_callbacks_conformance::program::logs_nothing_private(shop.env("DATA_DIR", directory.path()));
+    mpesa_callbacks_conformance::program::logs_nothing_private(
+        shop.env("DATA_DIR", directory.path()).env("DARAJA_PORT", "0"),
+    );
 }

@@ -54,7 +54,10 @@ impl Drop for Running {
 
 fn start(directory: &Path, port: u16) -> Running {
     let mut shop = Command::new(env!("CARGO_BIN_EXE_shop"));
-    shop.env("PORT", port.to_string()).env("DATA_DIR", directory).env("CALLBACK_SECRET", SECRET);
+    shop.env("PORT", port.to_string())
+        .env("DATA_DIR", directory)
+        .env("CALLBACK_SECRET", SECRET)
+        .env("DARAJA_PORT", "0");
     shop.env("LEASE_SECONDS", "0.5").env("RUST_LOG", "error").stdout(Stdio::null());
     let shop = Running(shop.spawn().expect("the shop starts"));
     let began = Instant::now();

@@ -34,7 +34,7 @@ const FEATURES: [(&str, &[&str]); 4] = [
 ];
 
 /// Each must build by itself, as the README runs it.
-const EXAMPLES: [&str; 5] = ["shop", "actix-shop", "rocket-shop", "behind-proxy", "own-store"];
+const EXAMPLES: [&str; 6] = ["shop", "actix-shop", "rocket-shop", "behind-proxy", "own-store", "testing"];
 
 pub(crate) fn test() -> anyhow::Result<()> {
     let began = Instant::now();

@@ -1,25 +1,20 @@
 //! The shop's web application: axum, with the inbox mounted at `/pay`.
 
+mod pages;
+
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
-use mpesa_callbacks::prelude::*;
-use mpesa_callbacks::{CallbackUrl, Urls, axum_adapter};
+use mpesa_callbacks::{CallbackUrl, axum_adapter};
 use serde::Serialize;
 
-use crate::orders::{NewOrder, Order, Orders};
-
-/// State of the shop's own routes.
-#[derive(Clone, Debug)]
-struct Desk {
-    orders: Orders,
-    urls: Urls,
-}
+use crate::checkout::Checkout;
+use crate::orders::{NewOrder, Order};
 
 /// Response to a new order.
 #[derive(Debug, Serialize)]
@@ -29,24 +24,28 @@ pub struct Placed {
 }
 
 /// The shop's web application, with the inbox mounted at `/pay`.
-pub fn app(inbox: &Inbox, urls: Urls, orders: Orders) -> Router {
+pub fn app(checkout: Checkout) -> Router {
+    let inbox = axum_adapter::router(&checkout.inbox);
     Router::new()
+        .route("/", get(pages::index))
+        .route("/buy", post(pages::buy))
+        .route("/order/{reference}", get(pages::order))
         .route("/orders", get(list_orders).post(place_order))
-        .with_state(Desk { orders, urls })
-        .nest("/pay", axum_adapter::router(inbox))
+        .with_state(checkout)
+        .nest("/pay", inbox)
         .layer(from_fn(log_access))
 }
 
-async fn list_orders(State(desk): State<Desk>) -> Result<Json<Vec<Order>>, StatusCode> {
-    desk.orders.list().await.map(Json).map_err(internal_error)
+async fn list_orders(State(checkout): State<Checkout>) -> Result<Json<Vec<Order>>, StatusCode> {
+    checkout.orders.list().await.map(Json).map_err(internal_error)
 }
 
 async fn place_order(
-    State(desk): State<Desk>,
+    State(checkout): State<Checkout>,
     Json(order): Json<NewOrder>,
 ) -> Result<(StatusCode, Json<Placed>), StatusCode> {
-    let callback_url = desk.urls.stk_for(&order.reference).map_err(|_| StatusCode::UNPROCESSABLE_ENTITY)?;
-    desk.orders.place(&order).await.map_err(internal_error)?;
+    let callback_url = checkout.urls.stk_for(&order.reference).map_err(|_| StatusCode::UNPROCESSABLE_ENTITY)?;
+    checkout.orders.place(&order).await.map_err(internal_error)?;
     Ok((StatusCode::CREATED, Json(Placed { callback_url })))
 }
 
