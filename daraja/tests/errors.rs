@@ -53,7 +53,11 @@ fn products(shop: &Shop) -> Vec<(&'static str, Value, Vec<&'static str>)> {
         ("/mpesa/b2b/v1/remittax", requests::tax(urls), result("Initiator", &["Amount", "PartyB", "PartyA"])),
         ("/mpesa/transactionstatus/v1/query", requests::status(urls, "R"), result("Initiator", &["PartyA"])),
         ("/mpesa/accountbalance/v1/query", requests::balance(urls), result("Initiator", &["PartyA"])),
-        ("/mpesa/reversal/v1/request", requests::reversal(urls, "R"), result("Initiator", &["ReceiverParty"])),
+        (
+            "/mpesa/reversal/v1/request",
+            requests::reversal(urls, "R"),
+            result("Initiator", &["ReceiverParty", "RecieverIdentifierType"]),
+        ),
         (
             "/v1/ussdpush/get-msisdn",
             requests::business_push(urls),

@@ -67,6 +67,11 @@ impl Trouble {
         Trouble::new("400.008.01", "Invalid authentication type passed")
     }
 
+    /// A wrong consumer key or secret. Assumed: three SDKs expect this text.
+    pub(crate) fn wrong_key() -> Trouble {
+        Trouble::new("400.008.01", "Invalid Authentication passed")
+    }
+
     /// OAuth with another grant type.
     pub(crate) fn grant_type() -> Trouble {
         Trouble::new("400.008.02", "Invalid grant type passed")

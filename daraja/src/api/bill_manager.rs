@@ -20,7 +20,8 @@ const LARGEST_BULK: usize = 1000;
 pub(super) fn take(state: &mut State, path: &str, body: &Value) -> Taken {
     let fields = || body.as_object().cloned().map(Fields).ok_or_else(|| Trouble::not_json(false));
     match path {
-        "optin" | "change-optin-details" => opt_in(state, &fields()?),
+        "optin" => opt_in(state, &fields()?),
+        "change-optin-details" => change(state, &fields()?),
         "single-invoicing" => invoice(state, &[fields()?]),
         "bulk-invoicing" => invoice(state, &list(body)?),
         "cancel-single-invoice" => cancel(state, &[fields()?]),
@@ -50,6 +51,15 @@ fn opt_in(state: &mut State, fields: &Fields) -> Taken {
     Ok(Answer::ok(&done([("app_key", app_key.into())])))
 }
 
+/// Changes what was opted in with. Everything but the short code is optional.
+fn change(state: &mut State, fields: &Fields) -> Taken {
+    if fields.text("callbackurl").is_some() {
+        return opt_in(state, fields);
+    }
+    fields.required("shortcode")?;
+    Ok(Answer::ok(&done([])))
+}
+
 fn invoice(state: &mut State, invoices: &[Fields]) -> Taken {
     for fields in invoices {
         let reference = fields.required("externalReference")?;
@@ -74,7 +84,10 @@ fn cancel(state: &mut State, invoices: &[Fields]) -> Taken {
     for reference in references {
         state.bank.invoices.remove(&reference);
     }
-    Ok(Answer::ok(&done([("Status_Message", "Invoice cancelled successfully.".into())])))
+    Ok(Answer::ok(&done([
+        ("Status_Message", "Invoice cancelled successfully.".into()),
+        ("errors", Json::List(Vec::new())),
+    ])))
 }
 
 /// Posts a payment of a customer to a short code that uses Bill Manager.

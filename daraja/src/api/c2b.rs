@@ -9,7 +9,7 @@ use super::bill_manager;
 use super::request::Fields;
 use super::{Taken, url};
 use crate::bank::{Prompt, Registration, Transaction};
-use crate::bodies::{CustomerPayment, PhoneForm, object};
+use crate::bodies::{CustomerPayment, Json, PhoneForm, object};
 use crate::post::{Act, Payment};
 use crate::script::{Fault, Product};
 use crate::state::{Planned, State};
@@ -43,8 +43,8 @@ pub(super) fn register(state: &mut State, fields: &Fields, version: u8) -> Taken
     ])))
 }
 
-/// Plays a payment of a customer; only in the sandbox.
-pub(super) fn simulate(state: &mut State, fields: &Fields) -> Taken {
+/// Plays a payment of a customer; only in the sandbox. Version 1 answers with a conversation (log of 2018).
+pub(super) fn simulate(state: &mut State, fields: &Fields, version: u8) -> Taken {
     if state.behaviour.is_production {
         return Err(Trouble::not_found());
     }
@@ -54,11 +54,14 @@ pub(super) fn simulate(state: &mut State, fields: &Fields) -> Taken {
     let phone = fields.phone("Msisdn")?;
     let account = fields.text("BillRefNumber").unwrap_or_default();
     pay(state, &phone, &short_code, amount, &account, command == "CustomerBuyGoodsOnline");
-    Ok(Answer::ok(&object([
-        ("OriginatorCoversationID", state.ids.request().into()),
-        ("ResponseCode", "0".into()),
-        ("ResponseDescription", "Accept the service request successfully.".into()),
-    ])))
+    // Without the n, as Safaricom writes it.
+    let originator = ("OriginatorCoversationID", state.ids.request().into());
+    let description = ("ResponseDescription", "Accept the service request successfully.".into());
+    let conversation = Json::from(&state.ids.conversation(state.unix_in(Duration::ZERO)));
+    Ok(Answer::ok(&match version {
+        1 => object([("ConversationID", conversation), originator, description]),
+        _ => object([originator, ("ResponseCode", "0".into()), description]),
+    }))
 }
 
 /// A customer pays: validation first, then confirmation. Without registered URLs it is completed

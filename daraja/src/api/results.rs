@@ -93,6 +93,10 @@ pub(super) fn take(state: &mut State, fields: &Fields, row: &'static Row) -> Tak
         Kind::ReversalResult => fields.required("ReceiverParty")?,
         _ => fields.short_code("PartyA")?,
     };
+    if row.kinds.0 == Kind::ReversalResult {
+        // With this spelling. Production refused a request without it (LOG 2023); which values it takes is not known.
+        fields.one_of("RecieverIdentifierType", &["1", "2", "4", "11"])?;
+    }
     let result_url = url(state, fields, "ResultURL")?;
     // The table of the documentation writes it with a small o.
     let timeout_name = if fields.text("QueueTimeoutURL").is_some() { "QueueTimeoutURL" } else { "QueueTimeOutURL" };

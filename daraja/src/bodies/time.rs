@@ -30,8 +30,9 @@ pub(crate) fn zulu(unix_seconds: i64) -> String {
     DateTime::from_timestamp(unix_seconds, 0).unwrap_or_default().format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// Parses `2019-12-19 10:21:15`, in Nairobi.
+/// Parses `2019-12-19 10:21:15` or `2019-12-19 10:21`, in Nairobi.
 pub(crate) fn parse_local(text: &str) -> Option<i64> {
-    let local = NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S").ok()?;
+    let read = |form| NaiveDateTime::parse_from_str(text, form);
+    let local = read("%Y-%m-%d %H:%M:%S").or_else(|_| read("%Y-%m-%d %H:%M")).ok()?;
     local.and_local_timezone(NAIROBI).single().map(|time| time.timestamp())
 }

@@ -166,6 +166,7 @@ mod tests {
             (r#"["SecurityCredential","S"]"#, r#"["SecurityCredential","***"]"#),
             (r#"{"b":"{\"Password\":\"S\",\"Amount\":1}"}"#, r#"{"b":"{\"Password\":\"***\",\"Amount\":1}"}"#),
             (r#"{"InitiatorPassword":"S"}"#, r#"{"InitiatorPassword":"***"}"#),
+            (r#"{"Passkey":"S","Amount":1}"#, r#"{"Passkey":"***","Amount":1}"#),
         ] {
             assert_eq!(strike(body), expected);
         }
