@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::api;
-use crate::post::{Act, Callback, Clock, Exchange, Post};
+use crate::post::{Act, Callback, Clock, Exchange, Follower, Post};
 use crate::rule_builder::RuleBuilder;
 #[cfg(feature = "toml")]
 use crate::script::RuleError;
@@ -35,7 +35,7 @@ pub struct Daraja {
 #[must_use]
 pub struct DarajaBuilder {
     behaviour: Behaviour,
-    port: u16,
+    listen: SocketAddr,
     is_real_time: bool,
     beginning: Option<SystemTime>,
     rules: Vec<Rule>,
@@ -50,7 +50,28 @@ impl DarajaBuilder {
 
     /// Sets the port. Default: a free one.
     pub fn port(mut self, port: u16) -> DarajaBuilder {
-        self.port = port;
+        self.listen.set_port(port);
+        self
+    }
+
+    /// Sets the address to listen on. Default: a free port of `127.0.0.1`. Everybody who reaches another
+    /// address can send requests, but the page and everything below `/_/` answer only to this machine's
+    /// names.
+    pub fn listen(mut self, address: SocketAddr) -> DarajaBuilder {
+        self.listen = address;
+        self
+    }
+
+    /// Accepts only this consumer key and secret. Default: any.
+    pub fn credentials(mut self, key: &str, secret: &str) -> DarajaBuilder {
+        self.behaviour.credentials = Some(format!("{key}:{secret}"));
+        self
+    }
+
+    /// Posts callbacks as a proxy would that got them from this address: with `X-Forwarded-For`. So an
+    /// application can keep its list of Safaricom's addresses. Default: no such header.
+    pub fn forwarded_for(mut self, client: IpAddr) -> DarajaBuilder {
+        self.behaviour.forwarded_for = Some(client);
         self
     }
 
@@ -141,7 +162,7 @@ impl DarajaBuilder {
         for rule in self.rules {
             world.state().rules.add(rule);
         }
-        let listener = TcpListener::bind(("127.0.0.1", self.port)).await?;
+        let listener = TcpListener::bind(self.listen).await?;
         let address = listener.local_addr()?;
         let app = router(world.clone());
         let server = tokio::spawn(async move {
@@ -192,13 +213,20 @@ impl Daraja {
             is_interactive: false,
             confirms_pushes: false,
             validation_deadline: VALIDATION_DEADLINE,
+            credentials: None,
+            forwarded_for: None,
         };
-        DarajaBuilder { behaviour, port: 0, is_real_time: false, beginning: None, rules: Vec::new() }
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        DarajaBuilder { behaviour, listen, is_real_time: false, beginning: None, rules: Vec::new() }
     }
 
     /// Returns the base URL for your client, in place of `https://sandbox.safaricom.co.ke`.
     pub fn base_url(&self) -> String {
-        format!("http://{}", self.address)
+        // Whoever listens everywhere is here, too.
+        match self.address.ip().is_unspecified() {
+            true => format!("http://127.0.0.1:{}", self.address.port()),
+            false => format!("http://{}", self.address),
+        }
     }
 
     /// Posts callbacks to this address, whatever the host of their URL is. So your application keeps
@@ -277,6 +305,11 @@ impl Daraja {
         let until = self.world.state().now() + duration;
         while self.world.step(until).await.is_some() {}
         self.world.state().clock.move_to(until);
+    }
+
+    /// Follows what happens from now on, as it happens.
+    pub fn follow(&self) -> Follower {
+        self.world.followers.follow()
     }
 
     /// Returns the requests so far, with their answers and callbacks: the newest 5,000. Credentials

@@ -51,7 +51,7 @@ mod world;
 
 pub use self::daraja::{Daraja, DarajaBuilder};
 pub use self::fidelity::{Evidence, FIDELITY, Fidelity};
-pub use self::post::{Callback, Exchange};
+pub use self::post::{Callback, Exchange, Follower, Happening};
 pub use self::rule_builder::RuleBuilder;
 pub use self::script::{
     BusinessPush, CustomerPayment, Fault, Matcher, Payout, Push, Query, RuleError, StandingOrder, UnknownFaultError,

@@ -1,6 +1,6 @@
 //! Rules as a test writes them.
 
-use crate::script::{Fault, Rule};
+use crate::script::{Fault, Rule, RuleError};
 use crate::world::World;
 
 /// What happens to the requests of a rule, from [`Daraja::on`](crate::Daraja::on).
@@ -42,6 +42,16 @@ impl<'d> RuleBuilder<'d> {
                 panic!("{error}");
             }
         })
+    }
+
+    /// As [`fault`](RuleBuilder::fault), for faults that a user chose.
+    ///
+    /// # Errors
+    /// [`RuleError`]: the product cannot have the fault, or faults exclude each other.
+    pub fn try_fault(self, fault: Fault) -> Result<Self, RuleError> {
+        let mut added = Ok(());
+        let builder = self.change(|rule| added = rule.add(fault));
+        added.map(|()| builder)
     }
 
     /// The rule is for one request only.

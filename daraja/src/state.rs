@@ -1,7 +1,7 @@
 //! Everything that a request may read and change.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mpesa_callbacks_core::Kind;
@@ -21,6 +21,10 @@ pub(crate) struct Behaviour {
     pub(crate) is_interactive: bool,
     /// Every push is reported by C2B, too.
     pub(crate) confirms_pushes: bool,
+    /// `key:secret`; `None` takes any.
+    pub(crate) credentials: Option<String>,
+    /// The client in `X-Forwarded-For` of callbacks.
+    pub(crate) forwarded_for: Option<IpAddr>,
     /// How long an application may take to answer a validation.
     pub(crate) validation_deadline: Duration,
 }

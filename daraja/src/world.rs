@@ -6,10 +6,11 @@ use std::time::Duration;
 use mpesa_callbacks_core::Kind;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::api::{self, Request};
 use crate::bodies::CustomerPayment;
-use crate::post::{Act, Callback, Clock, Event, Payment, Post, Target, post};
+use crate::post::{Act, Callback, Clock, Event, Followers, Happening, Payment, Post, Target, post};
 use crate::state::{Behaviour, State};
 
 /// How long Daraja waits for the response to a callback. Reported by the community; the documentation
@@ -32,6 +33,7 @@ pub(crate) struct World {
     state: Mutex<State>,
     /// Something was added to the queue.
     pub(crate) added: Notify,
+    pub(crate) followers: Followers,
     /// One event happens at a time, so that the order is that of the queue.
     turn: tokio::sync::Mutex<()>,
 }
@@ -39,7 +41,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(clock: Clock, behaviour: Behaviour) -> World {
         let state = Mutex::new(State::new(clock, behaviour));
-        World { state, added: Notify::new(), turn: tokio::sync::Mutex::default() }
+        World { state, added: Notify::new(), followers: Followers::new(), turn: tokio::sync::Mutex::default() }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -48,19 +50,20 @@ impl World {
 
     /// Takes a request: answers it, after the callbacks that come before the answer.
     pub(crate) async fn take(&self, request: Request) -> (u16, String) {
-        let (answer, early) = {
+        let (number, answer, early) = {
             let mut state = self.state();
             let now = state.now();
             state.exchange = state.journal.request(now, &request.path, &request.body);
             let answer = api::take(&mut state, &request);
             let number = state.exchange;
             state.journal.answer(number, answer.status, &answer.body);
-            (answer, std::mem::take(&mut state.early))
+            (number, answer, std::mem::take(&mut state.early))
         };
         self.added.notify_one();
         for event in early {
             self.happen(event).await;
         }
+        self.tell(number);
         (answer.status, answer.body)
     }
 
@@ -69,10 +72,19 @@ impl World {
         let mut state = self.state();
         let now = state.now();
         state.exchange = state.journal.request(now, name, b"");
+        let number = state.exchange;
         let done = act(&mut state);
         drop(state);
+        self.tell(number);
         self.added.notify_one();
         done
+    }
+
+    fn tell(&self, number: usize) {
+        let exchange = self.state().journal.get(number).cloned();
+        if let Some(exchange) = exchange {
+            self.followers.tell(Happening::Exchange(exchange));
+        }
     }
 
     /// Lets the next event happen that is due by then; returns the callback, if it posted one.
@@ -108,23 +120,27 @@ impl World {
     async fn post(&self, exchange: usize, sent: Post, deadline: Duration) -> Callback {
         let (to, at) = {
             let state = self.state();
-            (Target::of(&sent.url, state.forward_to, &state.hosts), state.now())
+            let to = Target::of(&sent.url, state.forward_to, &state.hosts);
+            let forwarded_for = state.behaviour.forwarded_for;
+            (to.map(|to| Target { forwarded_for, ..to }), state.now())
         };
         let mut posting = JoinSet::new();
         for _ in 0..sent.times {
             let (sent, to) = (sent.clone(), to.clone());
             posting.spawn(async move {
+                let began = Instant::now();
                 let (status, response) = match to {
                     Ok(to) => post(&to, &sent, deadline).await,
                     Err(reason) => (None, reason),
                 };
-                Callback { kind: sent.kind, at, url: sent.url, body: sent.body, status, response }
+                (Callback { kind: sent.kind, at, url: sent.url, body: sent.body, status, response }, began.elapsed())
             });
         }
         let mut first = None;
         while let Some(posted) = posting.join_next().await {
-            if let Ok(callback) = posted {
+            if let Ok((callback, took)) = posted {
                 self.state().journal.callback(exchange, callback.clone());
+                self.followers.tell(Happening::Callback { exchange, callback: callback.clone(), took });
                 first.get_or_insert(callback);
             }
         }

@@ -1,11 +1,11 @@
 //! The world of the simulator: what is true, when it happens, and where callbacks go.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use mpesa_callbacks::Kind;
 use mpesa_callbacks::payload::{Amount, Expectation};
 use mpesa_callbacks::store::State;
-use mpesa_callbacks_daraja::{Daraja, Fault, Payout, Push};
+use mpesa_callbacks_daraja::{Daraja, Fault, Happening, Payout, Push};
 use serde_json::{Value, json};
 
 use crate::support::{Client, Framework, Shop, requests};
@@ -171,7 +171,7 @@ async fn pull_and_bill_manager_report_the_same_payments() {
     let cancel = client.post(&format!("{bills}/cancel-single-invoice"), &json!({ "externalReference": "955" })).await;
     assert_eq!(cancel.json()["rescode"], "409", "it is paid");
     let query = json!({
-        "ShortCode": "600638", "StartDate": "2026-01-01 00:00:00", "EndDate": "2026-01-02 00:00:00", "OffSetValue": "0",
+        "ShortCode": "600638", "StartDate": "2026-01-01 00:00", "EndDate": "2026-01-02 00:00:00", "OffSetValue": "0",
     });
     let found = client.post("/pulltransactions/v1/query", &query).await.json();
     let receipt = shop.books().keys().next().unwrap().clone();
@@ -274,4 +274,58 @@ async fn a_callback_is_sent_again() {
     shop.idle().await;
     assert_eq!(daraja.callbacks().len(), 2);
     assert_eq!((shop.total().as_str(), shop.in_state(State::Held).await.len()), ("1500", 0));
+}
+
+/// Whoever follows sees exchanges and callbacks in the order in which they happen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_sees_what_happens() {
+    let (daraja, shop, client) = open().await;
+    let mut follower = daraja.follow();
+    let url = shop.urls.stk_for("order-1").unwrap().into_string();
+    client.post(PUSH, &requests::push("254712345678", &url)).await;
+    daraja.settled().await;
+    let Some(Happening::Exchange(exchange)) = follower.next().await else { panic!("no exchange") };
+    assert_eq!((exchange.path.as_str(), exchange.status), (PUSH, 200));
+    let Some(Happening::Callback { exchange: number, callback, .. }) = follower.next().await else {
+        panic!("no callback")
+    };
+    assert_eq!((number, callback.kind, callback.status), (exchange.number, Kind::Stk, Some(200)));
+    drop(daraja);
+    drop(shop);
+    let ended = tokio::time::timeout(Duration::from_secs(60), follower.next()).await;
+    assert!(ended.expect("it ends with the simulator").is_none());
+}
+
+/// A proxy tells the application who called. The application sees Safaricom's address.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_simulator_with_credentials_behind_a_proxy_of_safaricoms() {
+    let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
+    let app = axum::Router::new().fallback(move |headers: axum::http::HeaderMap| {
+        let _ = sender.send(headers["x-forwarded-for"].to_str().unwrap().to_owned());
+        async { "" }
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let builder = Daraja::builder().listen("127.0.0.1:0".parse().unwrap()).credentials("key", "secret");
+    let daraja = builder.forwarded_for("196.201.212.69".parse().unwrap()).start().await.unwrap();
+    daraja.forward_to(listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let client = Client::new(&daraja).await;
+    let wrong = "Basic a2V5Om90aGVy"; // key:other
+    let path = "/oauth/v1/generate?grant_type=client_credentials";
+    let refused = client.send("GET", path, Some(wrong), String::new()).await;
+    assert_eq!((refused.status, refused.code().as_str()), (400, "400.008.01"));
+    client.post(PUSH, &requests::push("254708374149", "https://shop.example.com/stk")).await;
+    daraja.settled().await;
+    assert_eq!(received.recv().await.as_deref(), Some("196.201.212.69"));
+}
+
+/// The clock of a simulator can begin where the application's is.
+#[tokio::test]
+async fn time_begins_where_it_is_told() {
+    let beginning = UNIX_EPOCH + Duration::from_secs(1_800_000_000); // 15 January 2027, 11:00 in Nairobi
+    let daraja = Daraja::builder().starts_at(beginning).start().await.unwrap();
+    let client = Client::new(&daraja).await;
+    let answer = client.post(PUSH, &requests::push("254708374149", "http://127.0.0.1:1/stk")).await.json();
+    let id = answer["CheckoutRequestID"].as_str().unwrap();
+    assert!(id.starts_with("ws_CO_15012027110000"), "{id}");
 }

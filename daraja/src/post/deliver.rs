@@ -21,8 +21,10 @@ use super::queue::Post;
 /// The address and the path of a callback URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    address: SocketAddr,
-    path: String,
+    pub(crate) address: SocketAddr,
+    pub(crate) path: String,
+    /// Client in `X-Forwarded-For`.
+    pub(crate) forwarded_for: Option<IpAddr>,
 }
 
 impl Target {
@@ -38,7 +40,7 @@ impl Target {
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         let known = forward_to.or_else(|| hosts.get(authority).copied()).or_else(|| loopback(scheme, authority));
         match known {
-            Some(address) => Ok(Target { address, path }),
+            Some(address) => Ok(Target { address, path, forwarded_for: None }),
             None => Err("not posted: the host is not this machine; call `forward_to` or `allow_host`".to_owned()),
         }
     }
@@ -69,12 +71,14 @@ async fn exchange(to: &Target, sent: &Post) -> Result<(u16, String), String> {
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(|error| error.to_string())?;
     let connection = AbortOnDropHandle::new(tokio::spawn(connection));
-    let request = hyper::Request::post(&to.path)
+    let mut request = hyper::Request::post(&to.path)
         .header("host", to.address.to_string())
         .header("content-type", "application/json;charset=UTF-8")
-        .header("businessshortcode", &sent.short_code)
-        .body(Paced::new(&sent.body, sent.is_slow))
-        .map_err(|error| error.to_string())?;
+        .header("businessshortcode", &sent.short_code);
+    if let Some(client) = to.forwarded_for {
+        request = request.header("x-forwarded-for", client.to_string());
+    }
+    let request = request.body(Paced::new(&sent.body, sent.is_slow)).map_err(|error| error.to_string())?;
     let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
@@ -138,13 +142,13 @@ mod tests {
         let target = |url: &str| Target::of(url, None, &none);
         assert!(target("https://shop.example.com/pay/x/stk").is_err());
         assert!(target("http://192.0.2.1/stk").is_err());
-        let Target { address, path } = target("http://127.0.0.1:3000/pay/x/stk?a=b").unwrap();
+        let Target { address, path, .. } = target("http://127.0.0.1:3000/pay/x/stk?a=b").unwrap();
         assert_eq!((address.port(), path.as_str()), (3000, "/pay/x/stk?a=b"));
         assert_eq!(target("http://localhost:3000").unwrap().path, "/");
         assert_eq!(target("http://[::1]:3000/").unwrap().address.port(), 3000);
         let here: SocketAddr = "127.0.0.1:4000".parse().unwrap();
         let forwarded = Target::of("https://shop.example.com/pay/x/stk", Some(here), &none).unwrap();
-        assert_eq!(forwarded, Target { address: here, path: "/pay/x/stk".to_owned() });
+        assert_eq!((forwarded.address, forwarded.path.as_str()), (here, "/pay/x/stk"));
         let container = HashMap::from([("web:3000".to_owned(), here)]);
         assert_eq!(Target::of("http://web:3000/stk", None, &container).unwrap().address, here);
     }
