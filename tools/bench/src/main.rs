@@ -5,6 +5,7 @@
 //! cargo run --release -p bench -- load        # throughput, latency, processor and disk: against axum alone, and what is written by hand
 //! cargo run --release -p bench -- scale       # the same with millions stored, with a backlog, and while a million are purged
 //! cargo run --release -p bench -- sockets     # ten thousand connections that idle or dribble, and genuine callbacks between
+//! cargo run --release -p bench -- simulator   # the local Daraja: its start, its time, its memory
 //! cargo run --release -p bench -- builds      # a clean build of an application with this library, and without
 //! ```
 
@@ -19,6 +20,8 @@ mod scale;
 mod serve;
 
 mod side;
+
+mod simulator;
 
 mod sockets;
 
@@ -41,6 +44,8 @@ enum Command {
     Sockets(sockets::Options),
     /// A clean debug build of an application with axum and SQLite, with this library and without it.
     Builds(builds::Options),
+    /// How soon the simulator is there, how fast its time passes, and how much memory it takes.
+    Simulator(simulator::Options),
     /// A server to be measured.
     #[command(hide = true)]
     Serve(serve::Options),
@@ -55,6 +60,7 @@ fn main() -> anyhow::Result<()> {
         Command::Scale(options) => scale::run(&options),
         Command::Sockets(options) => sockets::run(&options),
         Command::Builds(options) => builds::run(&options),
+        Command::Simulator(options) => simulator::run(&options),
         Command::Serve(options) => serve::run(&options),
         Command::Generate(options) => load::generate(&options),
     }
