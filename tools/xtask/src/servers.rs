@@ -23,7 +23,7 @@ struct Server {
 /// Libraries that are large, and needed for nothing that tests do: LLVM is PostgreSQL's compiler of long queries.
 const WITHOUT: [&str; 8] = ["libllvm", "libz3", "libperl", "libgdbm", "libc-l10n", "libedit", "libbsd", "libxslt"];
 
-const SERVERS: [Server; 4] = [
+const SERVERS: [Server; 5] = [
     Server {
         name: "nginx",
         variable: "NGINX",
@@ -47,6 +47,14 @@ const SERVERS: [Server; 4] = [
         usual: &["/usr/sbin", "/usr/libexec", "/opt/homebrew/bin", "/usr/local/bin"],
         package: "mariadb-server-core",
         with: &["mariadb-server-core", "lib"],
+    },
+    Server {
+        name: "Chromium",
+        variable: "CHROMEDRIVER",
+        program: "chromedriver",
+        usual: &["/usr/lib/chromium-browser", "/opt/homebrew/bin", "/usr/local/bin"],
+        package: "chromium-driver",
+        with: &["chromium", "lib"],
     },
     Server {
         name: "PgBouncer",

@@ -1,0 +1,154 @@
+//! A person with a browser: buys on one page, pays on the other. JavaScript is off.
+
+use std::env;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use fantoccini::wd::Capabilities;
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+/// Longer than anything here takes, also on a machine that has much else to do.
+const LONG: Duration = Duration::from_mins(2);
+
+/// From the click to the paid order, on a machine that has time for it.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Something slow on the machine may spoil an attempt.
+const ATTEMPTS: usize = 5;
+
+/// A program that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port()
+}
+
+fn chromedriver() -> Option<PathBuf> {
+    let told = env::var_os("CHROMEDRIVER").map(PathBuf::from);
+    let path = env::var_os("PATH").unwrap_or_default();
+    let usual = env::split_paths(&path).map(|directory| directory.join("chromedriver"));
+    told.into_iter().chain(usual.collect::<Vec<_>>()).find(|program| program.is_file())
+}
+
+/// Starts a browser; it ends with the driver.
+async fn browse(driver: &Path) -> (Running, Client) {
+    let port = free_port();
+    let mut command = Command::new(driver);
+    command.arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut options = json!({
+        // No JavaScript on any page.
+        "prefs": { "profile.managed_default_content_settings.javascript": 2 },
+        // Without its sandbox, because tests run in containers, where there is none to be had.
+        "args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+    });
+    // Unpacked beside its driver, and not installed.
+    if let Some(libraries) = mpesa_callbacks_test_servers::libraries(driver) {
+        let sound = env::split_paths(&libraries).map(|directory| directory.join("pulseaudio"));
+        let all = env::split_paths(&libraries).chain(sound);
+        command.env("LD_LIBRARY_PATH", env::join_paths(all).expect("paths"));
+        let root = driver.ancestors().nth(2).expect("usr");
+        options["binary"] = json!(root.join("lib/chromium/chromium"));
+    }
+    let running = Running(command.spawn().expect("chromedriver starts"));
+    let mut capabilities = Capabilities::new();
+    capabilities.insert("goog:chromeOptions".to_owned(), options);
+    let began = Instant::now();
+    loop {
+        let mut builder = ClientBuilder::new(HttpConnector::new());
+        match builder.capabilities(capabilities.clone()).connect(&format!("http://127.0.0.1:{port}")).await {
+            Ok(client) => return (running, client),
+            Err(error) => assert!(began.elapsed() < LONG, "no browser: {error}"),
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Starts the shop as the README does, on ports of its own; returns where shop and simulator listen.
+fn shop(directory: &Path) -> (Running, String, String) {
+    let (port, daraja_port) = (free_port(), free_port());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shop"));
+    command.env("PORT", port.to_string()).env("DARAJA_PORT", daraja_port.to_string()).env("DATA_DIR", directory);
+    command.env_remove("CONSUMER_KEY").stdout(Stdio::null()).stderr(Stdio::null());
+    let running = Running(command.spawn().expect("the shop starts"));
+    (running, format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{daraja_port}"))
+}
+
+fn get(url: &str) -> Option<Value> {
+    let body = ureq::get(url).call().ok()?.body_mut().read_to_string().ok()?;
+    serde_json::from_str(&body).ok()
+}
+
+/// The newest order, once this is true of it.
+async fn order(shop: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    let began = Instant::now();
+    loop {
+        let orders = get(&format!("{shop}/orders")).unwrap_or_default();
+        if let Some(order) = orders.as_array().and_then(|orders| orders.last()).filter(|order| is_so(order)) {
+            return order.clone();
+        }
+        assert!(began.elapsed() < LONG, "the orders are {orders}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_buys_on_one_page_and_pays_on_the_other() {
+    let Some(driver) = chromedriver() else { return mpesa_callbacks_test_servers::skip("there is no chromedriver") };
+    let directory = tempfile::tempdir().unwrap();
+    let (_shop, shop, daraja) = shop(directory.path());
+    let (_driver, browser) = browse(&driver).await;
+    let began = Instant::now();
+    while get(&format!("{shop}/orders")).is_none() {
+        assert!(began.elapsed() < LONG, "the shop does not start");
+        sleep(Duration::from_millis(20)).await;
+    }
+
+    let mut fastest = LONG;
+    for attempt in 1..=ATTEMPTS {
+        browser.goto(&format!("{shop}/")).await.unwrap();
+        browser.find(Locator::XPath("//button[text()='Buy']")).await.unwrap().click().await.unwrap();
+        let page = browser.find(Locator::Css("#status")).await.unwrap();
+        assert_eq!(page.text().await.unwrap(), "open");
+        let bought = browser.current_url().await.unwrap();
+
+        browser.goto(&format!("{daraja}/_/")).await.unwrap();
+        let pay = browser.find(Locator::XPath("//button[text()='Pay']")).await.unwrap();
+        let clicked = Instant::now();
+        pay.click().await.unwrap();
+        let paid = order(&shop, |order| order["status"] == "paid").await;
+        fastest = fastest.min(clicked.elapsed());
+
+        // The button leads back to the page, on which no phone rings any more, and to the order, which is paid.
+        assert_eq!(browser.current_url().await.unwrap().path(), "/_/");
+        assert!(browser.find_all(Locator::Css(".phone")).await.unwrap().is_empty());
+        browser.goto(bought.as_str()).await.unwrap();
+        assert_eq!(browser.find(Locator::Css("#status")).await.unwrap().text().await.unwrap(), "paid");
+
+        // Two callbacks, one payment.
+        let journal = get(&format!("{daraja}/_/journal")).expect("the journal");
+        let push = journal.as_array().unwrap().iter().rfind(|one| one["path"] == "/mpesa/stkpush/v1/processrequest");
+        let callbacks = push.expect("the push")["callbacks"].as_array().unwrap().clone();
+        assert_eq!(callbacks.len(), 2, "{callbacks:?}");
+        assert!(callbacks.iter().all(|callback| callback["status"] == 200), "{callbacks:?}");
+        assert_eq!(paid["paid_cents"], paid["due_cents"]);
+        if attempt > 1 && fastest <= SOON {
+            break;
+        }
+    }
+    browser.close().await.unwrap();
+    println!("paid {} ms after the click", fastest.as_millis());
+    assert!(fastest <= SOON, "paid {fastest:?} after the click at best");
+}
