@@ -177,6 +177,7 @@ async fn values_that_daraja_refuses() {
         ("BusinessShortCode", json!("1234")),
         ("Amount", json!("0")),
         ("Amount", json!("1.50")),
+        ("Amount", json!(1.5)),
         ("Amount", json!(250_001)),
         ("PhoneNumber", json!("0708374149")),
         ("PhoneNumber", json!("254608374149")),

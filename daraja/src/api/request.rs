@@ -75,11 +75,14 @@ impl Fields {
         if fits { Ok(text) } else { Err(Trouble::field(name)) }
     }
 
-    /// Whole shillings from 1, up to the limit of a transaction.
+    /// Whole shillings from 1, up to the limit of a transaction. `100.0` is whole: the crate `mpesa` has sent amounts
+    /// so since 2020.
     pub(crate) fn amount(&self, name: &str) -> Result<i64, Trouble> {
         const LIMIT: i64 = 250_000;
-        let amount = self.required(name)?.parse().ok().filter(|amount| (1..=LIMIT).contains(amount));
-        amount.ok_or_else(|| Trouble::field(name))
+        let text = self.required(name)?;
+        let whole = text.split_once('.').filter(|(_, rest)| rest.bytes().all(|digit| digit == b'0'));
+        let amount = whole.map_or(text.as_str(), |(whole, _)| whole).parse().ok();
+        amount.filter(|amount| (1..=LIMIT).contains(amount)).ok_or_else(|| Trouble::field(name))
     }
 
     /// A text of at most so many characters.

@@ -72,6 +72,12 @@ enum Command {
         #[arg(default_value_t = 3)]
         faults: u8,
     },
+    /// Runs other people's clients of Daraja against the simulator, and compares the matrix of `tests/clients`. Needs
+    /// Python, Node and the registries of both.
+    Clients {
+        /// These only.
+        names: Vec<String>,
+    },
     /// Kills the shop and PostgreSQL with `kill -9`, more often than `test` does. Default: 1,000 times each.
     Kill {
         /// How many times.
@@ -96,6 +102,7 @@ fn main() -> anyhow::Result<()> {
         Command::Chaos { factor } => steps::chaos(factor),
         Command::PowerCuts { cuts } => steps::power_cuts(cuts),
         Command::Model { workers, faults } => steps::model(workers, faults),
+        Command::Clients { names } => steps::clients(&names),
         Command::Kill { kills } => steps::kill(kills),
     }
 }

@@ -144,6 +144,12 @@ pub(crate) fn model(workers: u8, faults: u8) -> anyhow::Result<()> {
     step("the protocol's model", model)
 }
 
+pub(crate) fn clients(names: &[String]) -> anyhow::Result<()> {
+    let mut clients = cargo(&["run", "--quiet", "-p", "clients", "--"]);
+    clients.args(names);
+    step("clients", clients)
+}
+
 pub(crate) fn kill(kills: u64) -> anyhow::Result<()> {
     let mut kill = cargo(&["test", "--release", "-p", "shop", "--test", "kill", "--", "--nocapture"]);
     kill.env("KILLS", kills.to_string());
