@@ -1,0 +1,68 @@
+//! `daraja`: M-Pesa on your machine, and the reason why callbacks do not arrive.
+
+mod delivery;
+
+mod dev;
+
+mod explain;
+
+mod replay;
+
+mod send;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Develop and test against M-Pesa's API (Daraja) on your own machine. It is not Safaricom's.
+#[derive(Debug, Parser)]
+#[command(name = "daraja", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Plays M-Pesa on 127.0.0.1:2547, with a page.
+    Dev(dev::Options),
+    /// Posts one callback to a URL, and judges the response.
+    Send(send::Options),
+    /// Posts what `daraja dev --record` has recorded, again.
+    Replay(replay::Options),
+    /// Prints completions for a shell: `daraja completions bash > ~/.local/share/bash-completion/completions/daraja`.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Explains a result code, an error code, an answer, or a callback.
+    Explain(explain::Options),
+}
+
+fn play(options: &dev::Options) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(dev::run(options))
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Dev(options) => play(&options).map(|()| true),
+        Command::Send(options) => send::run(&options),
+        Command::Replay(options) => replay::run(&options),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "daraja", &mut script);
+            std::io::stdout().write_all(&script).map(|()| true).map_err(Into::into)
+        }
+        Command::Explain(options) => explain::run(&options).map(|()| true),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("daraja: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The command as people run it, against applications that run.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::response::{Html, Redirect};
+use axum::routing::post;
+use mpesa_callbacks::prelude::*;
+use mpesa_callbacks::store::{Filter, State};
+use mpesa_callbacks::{Kind, TestInbox, axum_adapter};
+use serde_json::{Value, json};
+
+/// Longer than anything here takes, also on a machine that has much else to do.
+const LONG: Duration = Duration::from_secs(60);
+
+fn daraja(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_daraja")).args(arguments).stdin(Stdio::null()).output().expect("it runs")
+}
+
+fn told(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn codes_and_answers_are_explained() {
+    let wrong_password =
+        r#"{"requestId":"1","errorCode":"500.001.1001","errorMessage":"[MerchantValidate] - Wrong credentials"}"#;
+    let spoiled = r#"{"requestId":"1","errorCode":"400.002.02","errorMessage":"Bad Request - Invalid CallBackURL"}"#;
+    let query = r#"{"ResponseCode":"0","CheckoutRequestID":"ws_CO_1","ResultCode":"0","ResultDesc":"x"}"#;
+    let callback = r#"{"Body":{"stkCallback":{"MerchantRequestID":"1","CheckoutRequestID":"ws_CO_1","ResultCode":1032,"ResultDesc":"x"}}}"#;
+    for (what, says) in [
+        ("1037", "unknown: a late success is possible"),
+        ("1037", "254700001037"),
+        ("0", "all kinds"),
+        ("500.001.1001", "6 meanings"),
+        (wrong_password, "base64(BusinessShortCode + passkey + Timestamp)"),
+        (spoiled, "callback URL"),
+        (query, "receipt   a query does not have it"),
+        (callback, "the customer cancelled"),
+        (r#"{"CheckoutRequestID":"ws_CO_1","ResponseCode":"0"}"#, "with the id ws_CO_1"),
+        (r#"{"access_token":"x","expires_in":"3599"}"#, "an hour"),
+    ] {
+        let output = daraja(&["explain", what]);
+        assert!(output.status.success() && told(&output).contains(says), "{what}: {}", told(&output));
+    }
+    for (what, says) in [("7777", "no list"), ("500.9", "no list"), ("{", "not JSON"), (r#"{"a":1}"#, "neither")] {
+        let output = daraja(&["explain", what]);
+        assert_eq!(output.status.code(), Some(2), "{what}");
+        assert!(told(&output).contains(says), "{what}: {}", told(&output));
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Shop;
+
+#[mpesa_callbacks]
+impl Shop {
+    #[payment]
+    async fn paid(&self, _: Payment) {}
+
+    #[c2b_validation]
+    async fn check(&self, _: C2bValidation) -> Validation {
+        Validation::accept()
+    }
+}
+
+/// A shop with our inbox, and paths of another program beside it.
+async fn open() -> (TestInbox, SocketAddr) {
+    let inbox = Inbox::for_test(Shop).await;
+    let app = Router::new()
+        .nest("/pay", axum_adapter::router(&inbox))
+        .route("/html", post(|| async { Html("<p>Thank you") }))
+        .route("/moved", post(|| async { Redirect::permanent("/pay") }));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address");
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (inbox, address)
+}
+
+/// The base of the callback URLs.
+fn base(inbox: &TestInbox, address: SocketAddr) -> String {
+    let urls = inbox.urls_at("https://shop.example.com/pay").expect("URLs");
+    let url = urls.url(&Kind::Stk).expect("a URL").into_string();
+    url.trim_end_matches("/stk").replace("https://shop.example.com", &format!("http://{address}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callback_is_sent_and_its_response_judged() {
+    let (inbox, address) = open().await;
+    let base = base(&inbox, address);
+    let sent = daraja(&[
+        "send",
+        "c2b_confirmation",
+        "--to",
+        &base,
+        "--amount",
+        "1500",
+        "--account",
+        "order-1",
+        "--times",
+        "2",
+    ]);
+    assert!(sent.status.success(), "{}", told(&sent));
+    assert_eq!(told(&sent).matches("what Daraja waits for").count(), 2, "{}", told(&sent));
+    let secret = base.rsplit('/').next().expect("a secret");
+    assert!(!told(&sent).contains(secret), "the secret is printed: {}", told(&sent));
+    assert!(daraja(&["send", "c2b_validation", "--to", &base]).status.success());
+    assert!(daraja(&["send", "stk", "--to", &base, "--code", "1032"]).status.success());
+    inbox.idle(LONG).await;
+    let payments = inbox.list(&Filter::default().kind(Kind::Payment)).await.expect("a list");
+    assert_eq!(payments.len(), 1, "twice is once");
+    assert!(inbox.list(&Filter::default().state(State::Quarantined)).await.expect("a list").is_empty());
+
+    for (url, code, says) in [
+        (format!("http://{address}/pay/0123456789abcdef0123456789abcdef/stk"), 1, "or the secret is wrong"),
+        (format!("http://{address}/html"), 1, "not JSON"),
+        (format!("http://{address}/moved"), 1, "redirects"),
+        ("http://127.0.0.1:1/stk".to_owned(), 2, "no response"),
+        ("shop.example.com/stk".to_owned(), 2, "begins with http"),
+    ] {
+        let sent = daraja(&["send", "stk", "--url", &url]);
+        assert_eq!(sent.status.code(), Some(code), "{url}: {}", told(&sent));
+        assert!(told(&sent).contains(says), "{url}: {}", told(&sent));
+    }
+}
+
+/// A simulator in a process of its own, which ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Sends a push as a client would.
+fn push(daraja: &str, url: &str) -> Value {
+    let token = format!("{daraja}/oauth/v1/generate?grant_type=client_credentials");
+    let token = ureq::get(token).header("authorization", "Basic a2V5OnNlY3JldA==").call();
+    let token = token.expect("a token").body_mut().read_to_string().expect("text");
+    let token: Value = serde_json::from_str(&token).expect("JSON");
+    let password = "MTc0Mzc5YmZiMjc5ZjlhYTliZGJjZjE1OGU5N2RkNzFhNDY3Y2QyZTBjODkzMDU5YjEwZjc4ZTZiNzJhZGExZWQyYzkxOTIwMjYwMTAxMTIwMDAw";
+    let body = json!({
+        "BusinessShortCode": "174379", "Password": password, "Timestamp": "20260101120000", "Amount": 100,
+        "TransactionType": "CustomerPayBillOnline", "PartyA": "254708374149", "PartyB": "174379",
+        "PhoneNumber": "254708374149", "CallBackURL": url, "AccountReference": "order-1", "TransactionDesc": "An order",
+    });
+    let sent = ureq::post(format!("{daraja}/mpesa/stkpush/v1/processrequest"))
+        .header("authorization", format!("Bearer {}", token["access_token"].as_str().expect("a token")))
+        .content_type("application/json")
+        .send(body.to_string());
+    let text = sent.expect("an answer").body_mut().read_to_string().expect("text");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_is_played_recorded_and_replayed() {
+    let (inbox, address) = open().await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let record = directory.path().join("record.jsonl");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_daraja"));
+    command.args(["dev", "--listen", "127.0.0.1:0", "--answer", "auto", "--fault", "duplicate", "--seed", "7"]);
+    command.args(["--forward-to", &address.to_string()]).arg("--record").arg(&record);
+    let mut simulator = Running(command.stdout(Stdio::piped()).spawn().expect("it starts"));
+    let mut lines = BufReader::new(simulator.0.stdout.take().expect("a pipe")).lines();
+    let first = lines.next().expect("a line").expect("text");
+    let daraja_url = first.split_whitespace().find(|word| word.starts_with("http://")).expect("its URL").to_owned();
+    assert!(first.contains("seed 7") && first.contains("not Safaricom's"), "{first}");
+
+    let url = inbox.urls_at("https://shop.example.com/pay").expect("URLs").stk_for("order-1").expect("a URL");
+    let url = url.as_str().replace("shop", "mpesa");
+    assert_eq!(push(&daraja_url, &url)["ResponseCode"], "0");
+    let mut seen = String::new();
+    while seen.matches("<-- stk").count() < 2 {
+        seen += &format!("{}\n", lines.next().expect("more lines").expect("text"));
+    }
+    for says in
+        ["--> mpesa/stkpush/v1/processrequest", "KES 100   order-1", "it spells `mpesa`", "acknowledged", "again"]
+    {
+        assert!(seen.contains(says), "{says}: {seen}");
+    }
+    assert!(!seen.contains(&url), "the secret is printed: {seen}");
+    interrupt(&simulator.0);
+    let rest: Vec<String> = lines.map(|line| line.expect("text")).collect();
+    assert!(rest.concat().contains("2 callbacks: 2 acknowledged."), "{rest:?}");
+
+    let replayed =
+        daraja(&["replay", &record.display().to_string(), "--to", &format!("http://{address}"), "--reverse"]);
+    assert!(replayed.status.success(), "{}", told(&replayed));
+    assert_eq!(told(&replayed).matches("what Daraja waits for").count(), 2, "{}", told(&replayed));
+    inbox.idle(LONG).await;
+    let entries = inbox.list(&Filter::default().kind(Kind::Stk)).await.expect("a list");
+    assert_eq!((entries.len(), entries[0].seen), (1, 4), "the same bytes, four times");
+    let none = daraja(&["replay", &record.display().to_string(), "--number", "99"]);
+    assert!(none.status.code() == Some(2) && told(&none).contains("no such callback"), "{}", told(&none));
+}
+
+/// As Ctrl-C does.
+fn interrupt(child: &Child) {
+    let began = Instant::now();
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(sent.expect("kill").success() && began.elapsed() < LONG);
+}
+
+#[test]
+fn faults_are_listed_and_wrong_options_are_refused() {
+    let listed = daraja(&["dev", "--fault", "help"]);
+    assert!(listed.status.success() && told(&listed).contains("timeout-then-success"), "{}", told(&listed));
+    let directory = tempfile::tempdir().expect("a directory");
+    let rules = directory.path().join("rules.toml");
+    std::fs::File::create(&rules).and_then(|mut file| file.write_all(b"[[rule]]\nfault = 1")).expect("a file");
+    for (options, says) in [
+        (vec!["--fault", "sunday"], "--fault help"),
+        (vec!["--fault", "lost", "--fault", "late"], "exclude each other"),
+        (vec!["--forward-to", "localhost"], "has no port"),
+        (vec!["--credentials", "key"], "KEY:SECRET"),
+        (vec!["--rules", rules.to_str().expect("text")], "rules.toml"),
+        (vec!["--rules", "/nowhere.toml"], "cannot read /nowhere.toml"),
+    ] {
+        let refused = daraja(&[&["dev", "--listen", "127.0.0.1:0"], &options[..]].concat());
+        assert_eq!(refused.status.code(), Some(2), "{options:?}: {}", told(&refused));
+        assert!(told(&refused).contains(says), "{options:?}: {}", told(&refused));
+    }
+}
