@@ -4,6 +4,8 @@ mod delivery;
 
 mod dev;
 
+mod doctor;
+
 mod explain;
 
 mod replay;
@@ -32,6 +34,8 @@ enum Command {
     Send(send::Options),
     /// Posts what `daraja dev --record` has recorded, again.
     Replay(replay::Options),
+    /// Looks for the reasons why callbacks do not arrive. Nothing is stored by it.
+    Doctor(doctor::Options),
     /// Prints completions for a shell: `daraja completions bash > ~/.local/share/bash-completion/completions/daraja`.
     Completions {
         /// The shell.
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         Command::Dev(options) => play(&options).map(|()| true),
         Command::Send(options) => send::run(&options),
         Command::Replay(options) => replay::run(&options),
+        Command::Doctor(options) => doctor::run(&options),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "daraja", &mut script);

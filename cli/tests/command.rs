@@ -227,3 +227,73 @@ fn faults_are_listed_and_wrong_options_are_refused() {
         assert!(told(&refused).contains(says), "{options:?}: {}", told(&refused));
     }
 }
+
+/// Ids of the findings that keep callbacks out or are odd. A server of a test is neither public nor https.
+fn findings(url: &str) -> (Vec<String>, bool) {
+    let output = daraja(&["doctor", "--json", url]);
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    let findings = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"));
+    let ids = findings
+        .filter(|finding| finding["severity"] != "ok")
+        .map(|finding| finding["id"].as_str().expect("an id").to_owned())
+        .filter(|id| id != "https" && id != "host");
+    (ids.collect(), told(&output).contains("00112233445566778899aabbccddeeff"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_finds_one_defect_in_each_server_and_leaves_no_row() {
+    use axum::http::StatusCode;
+    use axum::routing::any;
+
+    let (inbox, address) = open().await;
+    assert_eq!(findings(&format!("{}/stk", base(&inbox, address))), (vec![], false), "a good one");
+    assert!(inbox.list(&Filter::default()).await.expect("a list").is_empty(), "the doctor left a row");
+
+    let path = "pay/00112233445566778899aabbccddeeff/stk";
+    let old_clock = [("date", "Thu, 01 Jan 2026 09:00:00 GMT")];
+    let servers: [(&str, Router); 7] = [
+        ("redirect", Router::new().fallback(any(|| async { Redirect::permanent("https://www.example.com/") }))),
+        ("method", Router::new()),
+        ("method", Router::new().fallback(any(|| async { StatusCode::FORBIDDEN }))),
+        ("method", Router::new().fallback(any(|| async { (StatusCode::NOT_FOUND, Html("<p>Not here")) }))),
+        ("method", Router::new().fallback(any(|| async { StatusCode::BAD_GATEWAY }))),
+        ("secret", Router::new().route("/pay/{secret}/stk", post(|| async { "{}" }))),
+        (
+            "clock",
+            Router::new().fallback(any(move |method: axum::http::Method| async move {
+                let status = if method == "GET" { StatusCode::METHOD_NOT_ALLOWED } else { StatusCode::NOT_FOUND };
+                (status, old_clock)
+            })),
+        ),
+    ];
+    for (id, app) in servers {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("its address");
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let (found, is_told) = findings(&format!("http://{address}/{path}"));
+        // Whoever refuses everything refuses a wrong secret in another way, too.
+        let found: Vec<&str> =
+            found.iter().map(String::as_str).filter(|found| *found == id || *found != "secret").collect();
+        assert_eq!((&found[..], is_told), (&[id][..], false));
+    }
+    assert_eq!(
+        findings("http://127.0.0.1:1/pay/00112233445566778899aabbccddeeff/stk"),
+        (vec!["connect".to_owned()], false)
+    );
+    assert_eq!(findings("http://no-such-host.invalid/pay/00112233445566778899aabbccddeeff/stk").0, ["dns"]);
+}
+
+#[test]
+fn the_doctor_reads_urls_from_standard_input() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_daraja"));
+    command.args(["doctor", "--offline", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut doctor = command.spawn().expect("it runs");
+    let urls = "stk    https://shop.example.com/pay/00112233445566778899aabbccddeeff/stk\n\
+                ratiba https://shop.example.com/mpesa/00112233445566778899aabbccddeeff/ratiba\n";
+    doctor.stdin.take().expect("a pipe").write_all(urls.as_bytes()).expect("it reads");
+    let output = doctor.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(1));
+    let told = told(&output);
+    assert!(told.contains("FAULT word") && told.contains("1 faults") && !told.contains("00112233"), "{told}");
+    assert!(!Command::new(env!("CARGO_BIN_EXE_daraja")).args(["doctor"]).output().expect("it runs").status.success());
+}
