@@ -302,6 +302,19 @@ async fn main() {
         Callbackurl: url("BILL_MANAGER"),
     });
     report("bill_update_optin", value(client.billupdate().create(change).await), |answer| answer["rescode"] == "200");
+    let invoice = request!(SingleInvoicingRequestArgs {
+        externalReference: "invoice-1",
+        billedFullName: "John Doe",
+        billedPhoneNumber: "0708374149",
+        billedPeriod: "January 2026",
+        invoiceName: "Rent",
+        dueDate: "2026-01-31",
+        accountReference: "flat-7",
+        amount: "100",
+        // An item has private members, and no function that makes one.
+        invoiceItems: Vec::new(),
+    });
+    report("bill_invoice", value(client.singleinvoice().create(invoice).await), |answer| answer["rescode"] == 200);
     let cancel = request!(CancelInvoiceRequestArgs { externalReference: "invoice-1" });
     report("bill_cancel", value(client.cancelinvoice().create(cancel).await), |answer| answer["rescode"] == "200");
     let paid = request!(ReconciliationRequestArgs {
