@@ -24,6 +24,12 @@ use crate::transactor::{IdempotencyKey, IdempotencyKeys, PaymentKeys, PaymentRol
 /// payment.
 const UNHANDLED_DELAY: Duration = Duration::from_secs(5);
 
+/// For so long a callback waits for the release that has booked its payment: a deployment or its rollback takes less.
+const DEPLOYMENT: Duration = Duration::from_secs(60 * 60);
+
+const BOOKED_ELSEWHERE: &str =
+    "a release with `#[payment]` has booked its payment and did not finish: run it again, or dismiss this callback";
+
 /// Longest delay while the transactor is unavailable.
 const TRANSACTOR_AWAY_MAX_DELAY: Duration = Duration::from_secs(60);
 
@@ -110,7 +116,9 @@ impl Processor {
             Attempt::Failed(error) if is_last => dead(ctx, error),
             Attempt::Failed(error) => self.retry(&ctx, error),
             Attempt::TransactorAway(error) => self.transactor_away(&error),
-            Attempt::BookedElsewhere => booked_elsewhere(&ctx),
+            Attempt::BookedElsewhere if self.is_recent(&ctx) => booked_elsewhere(&ctx),
+            Attempt::BookedElsewhere if is_last => dead(ctx, BOOKED_ELSEWHERE.to_owned()),
+            Attempt::BookedElsewhere => self.retry(&ctx, BOOKED_ELSEWHERE.to_owned()),
             Attempt::Cancelled => self.given_up(claimed.attempt),
         }
     }
@@ -228,6 +236,11 @@ impl Processor {
         }
     }
 
+    /// Whether the callback has arrived within a deployment.
+    fn is_recent(&self, ctx: &CallbackContext) -> bool {
+        self.clock.now().duration_since(ctx.received_at()).is_ok_and(|age| age < DEPLOYMENT)
+    }
+
     fn retry(&self, ctx: &CallbackContext, error: String) -> HandlerExit {
         let (callback, kind, attempt) = (ctx.id(), ctx.kind(), ctx.attempt());
         let after = self.limits.backoff.after(attempt);
@@ -272,7 +285,8 @@ impl Processor {
 }
 
 /// Another release has booked the payment, and its process ended before it settled that. The callback is left to
-/// that release, which also tells the order.
+/// that release, which also tells the order. If it has not come after a while, it may be gone for good: then this is
+/// a failure like any other, which is retried ever more rarely, and dead in the end.
 fn booked_elsewhere(ctx: &CallbackContext) -> HandlerExit {
     tracing::warn!(
         callback = %ctx.id(),

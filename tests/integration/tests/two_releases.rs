@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{Entry, MemoryStore, State};
 use mpesa_callbacks::transactor::SqlxTransactor;
-use mpesa_callbacks::{Backoff, Kind, MpesaCallbacks};
+use mpesa_callbacks::{Backoff, Clock, Kind, MpesaCallbacks};
 use mpesa_callbacks_tests::{FlakyStore, Mounted, SECRET, its_confirmation, paid_push, until, until_within};
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
@@ -72,7 +72,19 @@ impl Shop {
     }
 
     async fn start<H: MpesaCallbacks<SqliteTx> + 'static>(&self, release: H, store: FlakyStore) -> Mounted {
+        self.start_ahead(release, store, Duration::ZERO).await
+    }
+
+    /// With a clock that is ahead.
+    async fn start_ahead<H: MpesaCallbacks<SqliteTx> + 'static>(
+        &self,
+        release: H,
+        store: FlakyStore,
+        ahead: Duration,
+    ) -> Mounted {
         let inbox = Inbox::builder(release)
+            .clock(Arc::new(Ahead(ahead)))
+            .max_retries(3)
             .name("shop")
             .store(store)
             .transactor(SqlxTransactor::new(self.pool.clone()))
@@ -106,6 +118,16 @@ impl Shop {
 
     async fn effects(&self) -> Vec<(String, Option<String>)> {
         sqlx::query_as("SELECT what, reference FROM effect ORDER BY rowid").fetch_all(&self.pool).await.unwrap()
+    }
+}
+
+/// A clock that is ahead.
+#[derive(Debug)]
+struct Ahead(Duration);
+
+impl Clock for Ahead {
+    fn now(&self) -> SystemTime {
+        SystemTime::now() + self.0
     }
 }
 
@@ -143,6 +165,21 @@ async fn a_payment_that_one_release_has_booked_is_not_booked_by_the_next() {
     until("the order is told", async || is_done(&back, Kind::PaymentCompleted).await).await;
     let told = ("completed".to_owned(), Some("order-1".to_owned()));
     assert_eq!(shop.effects().await, [("paid".to_owned(), None), told]);
+}
+
+/// The release with `#[payment]` is gone for good: nothing is booked twice, and nothing is polled for ever.
+#[tokio::test]
+async fn a_callback_whose_release_never_comes_back_is_dead_in_the_end() {
+    let shop = Shop::open().await;
+    shop.booked_and_killed().await;
+    let last = shop.start_ahead(ByCallback, shop.store(), Duration::from_secs(2 * 60 * 60)).await;
+    until("it is dead", async || last.entries().await.iter().any(|entry| entry.state == State::Dead)).await;
+    let entries = last.entries().await;
+    let dead = entries.iter().find(|entry| entry.state == State::Dead).unwrap();
+    assert_eq!(dead.kind, Kind::C2bConfirmation);
+    assert!(dead.error.as_ref().unwrap().as_str().contains("has booked its payment"));
+    assert_eq!(shop.effects().await, [("paid".to_owned(), None)]);
+    assert!(last.inbox.dismiss(dead.id).await.unwrap());
 }
 
 #[tokio::test]
