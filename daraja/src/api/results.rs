@@ -232,14 +232,22 @@ fn status(state: &mut State, asked: &Asked<'_>) -> Said {
         true => (format!("{} - John Doe", known.party), format!("{} - Shop", known.short_code)),
         false => (format!("{} - Shop", known.short_code), format!("{} - John Doe", known.party)),
     };
+    let name = |name: &str| object([("Key", name.into())]);
+    // The charges of a party come before or after its account: as in two logs of 2024, of C2B and of B2B.
+    let account =
+        parameter("DebitAccountType", if known.is_in { "MMF Account For Customer" } else { "Utility Account" });
+    let (first, second) = match known.is_in {
+        true => (name("CreditPartyCharges"), account),
+        false => (account, name("DebitPartyCharges")),
+    };
     let parameters = vec![
         parameter("DebitPartyName", debit),
         parameter("CreditPartyName", credit),
         parameter("OriginatorConversationID", &known.originator_conversation_id),
         parameter("InitiatedTime", Json::number(compact(known.at))),
-        parameter("DebitAccountType", if known.is_in { "MMF Account For Customer" } else { "Utility Account" }),
-        parameter("DebitPartyCharges", ""),
-        object([("Key", "TransactionReason".into())]),
+        first,
+        second,
+        name("TransactionReason"),
         parameter("ReasonType", reason),
         parameter("TransactionStatus", if known.reversed.is_some() { "Cancelled" } else { "Completed" }),
         parameter("FinalisedTime", Json::number(compact(known.at))),
@@ -299,7 +307,10 @@ fn reference(asked: &Asked<'_>, said: &Said) -> Json {
         }
         (Kind::B2bResult | Kind::TaxResult, "0") => Json::List(vec![bill(account.into()), queue]),
         (Kind::B2bResult, _) => Json::List(vec![queue]),
-        (Kind::StatusResult, code) if code != "0" => parameter("Occasion", "OK"),
+        (Kind::StatusResult, _) => match asked.fields.text("Occasion").filter(|occasion| !occasion.is_empty()) {
+            Some(occasion) => parameter("Occasion", occasion),
+            None => object([("Key", "Occasion".into())]),
+        },
         _ => queue,
     }
 }

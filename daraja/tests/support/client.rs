@@ -137,7 +137,7 @@ pub mod requests {
     pub fn status(urls: &Urls, receipt: &str) -> Value {
         json!({
             "Initiator": "testapi", "SecurityCredential": "c2VjcmV0", "CommandID": "TransactionStatusQuery",
-            "TransactionID": receipt, "PartyA": "600996", "IdentifierType": "4", "Remarks": "ok", "Occasion": "",
+            "TransactionID": receipt, "PartyA": "600996", "IdentifierType": "4", "Remarks": "ok", "Occasion": "OK",
             "QueueTimeOutURL": url(urls, &Kind::StatusTimeout), "ResultURL": url(urls, &Kind::StatusResult),
         })
     }

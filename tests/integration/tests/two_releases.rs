@@ -172,7 +172,7 @@ async fn a_payment_that_one_release_has_booked_is_not_booked_by_the_next() {
 async fn a_callback_whose_release_never_comes_back_is_dead_in_the_end() {
     let shop = Shop::open().await;
     shop.booked_and_killed().await;
-    let last = shop.start_ahead(ByCallback, shop.store(), Duration::from_secs(2 * 60 * 60)).await;
+    let last = shop.start_ahead(ByCallback, shop.store(), Duration::from_hours(2)).await;
     until("it is dead", async || last.entries().await.iter().any(|entry| entry.state == State::Dead)).await;
     let entries = last.entries().await;
     let dead = entries.iter().find(|entry| entry.state == State::Dead).unwrap();
