@@ -109,14 +109,17 @@ pub(crate) struct PaymentKeys {
     pub(crate) payment: IdempotencyKey,
     /// Handled by callbacks: a payment may have two, and both are handled.
     pub(crate) by_callbacks: IdempotencyKey,
+    /// It is settled together with the callback.
+    pub(crate) is_open: bool,
 }
 
 impl PaymentKeys {
-    pub(crate) fn new(receipt: &Sensitive, content_digest: &Digest) -> PaymentKeys {
+    pub(crate) fn new(receipt: &Sensitive, content_digest: &Digest, is_open: bool) -> PaymentKeys {
         let by_callbacks = Digest::of(&[b"accounted for by callbacks", &content_digest.as_bytes()[..]].concat());
         PaymentKeys {
             payment: IdempotencyKey::new(&Kind::Payment, receipt, content_digest, 0),
             by_callbacks: IdempotencyKey::new(&Kind::Payment, receipt, &by_callbacks, 0),
+            is_open,
         }
     }
 }

@@ -47,9 +47,17 @@ pub(crate) trait Handle: Send + Sync + 'static {
 pub(crate) enum Failure {
     Handler(HandlerError),
     Transactor(TransactorError),
-    /// `#[payment]` of another release has handled the payment.
-    BookedElsewhere,
+    /// The callback is left to a release with `#[payment]`, for this reason.
+    Elsewhere(&'static str),
 }
+
+/// `#[payment]` of another release has handled the payment, and its process ended before it stored that.
+const BOOKED: &str =
+    "a release with `#[payment]` has booked its payment and did not finish: run it again, or dismiss this callback";
+
+/// Another release has handled the callback without its money, which is left to `#[payment]` there.
+const NOT_BOOKED_YET: &str = "a release with `#[payment]` has handled this callback and not booked its payment: run \
+                              it again, or book the payment and dismiss this callback";
 
 pub(crate) struct WithTransactor<H, L> {
     pub(crate) handler: H,
@@ -74,6 +82,9 @@ where
         let mut tx = match self.transactor.begin(&keys.callback).await.map_err(Failure::Transactor)? {
             BeginOutcome::New(tx) => tx,
             BeginOutcome::AlreadyApplied => {
+                if self.is_left_open(&keys.payment).await? {
+                    return Err(Failure::Elsewhere(NOT_BOOKED_YET));
+                }
                 tracing::info!(callback = %ctx.id(), "already applied; its result is stored now");
                 return Ok(());
             }
@@ -82,7 +93,7 @@ where
             Ok(true) => {}
             Ok(false) => {
                 self.roll_back(tx).await;
-                return Err(Failure::BookedElsewhere);
+                return Err(Failure::Elsewhere(BOOKED));
             }
             Err(error) => {
                 self.roll_back(tx).await;
@@ -136,6 +147,22 @@ where
 }
 
 impl<H, L: Transactor> WithTransactor<H, L> {
+    /// Whether the callback would be settled together with a payment that nothing has handled. Its handler has run in
+    /// another release, which leaves the money to `#[payment]`, and ended before that.
+    async fn is_left_open(&self, role: &PaymentRole) -> Result<bool, Failure> {
+        let (PaymentRole::AccountsFor(keys) | PaymentRole::AccountsAgain(keys)) = role else { return Ok(false) };
+        if !keys.is_open {
+            return Ok(false);
+        }
+        match self.transactor.begin(&keys.payment).await.map_err(Failure::Transactor)? {
+            BeginOutcome::New(tx) => {
+                self.roll_back(tx).await;
+                Ok(true)
+            }
+            BeginOutcome::AlreadyApplied => Ok(false),
+        }
+    }
+
     async fn roll_back(&self, tx: L::Tx) {
         if let Err(error) = self.transactor.rollback(tx).await {
             tracing::warn!(cause = error_chain(&error), "cannot roll back; the database does when the connection ends");

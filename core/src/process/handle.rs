@@ -20,15 +20,11 @@ use crate::payload::{self, Callback, Expectation, Parsed};
 use crate::store::{Claimed, StoreError};
 use crate::transactor::{IdempotencyKey, IdempotencyKeys, PaymentKeys, PaymentRole, TransactorError};
 
-/// How long a callback is left to other processes: its kind has no handler here, or another release has booked its
-/// payment.
+/// How long a callback is left to other processes: its kind has no handler here, or its payment is another release's.
 const UNHANDLED_DELAY: Duration = Duration::from_secs(5);
 
-/// For so long a callback waits for the release that has booked its payment: a deployment or its rollback takes less.
+/// For so long a callback waits for the release whose payment it reports: a deployment or its rollback takes less.
 const DEPLOYMENT: Duration = Duration::from_secs(60 * 60);
-
-const BOOKED_ELSEWHERE: &str =
-    "a release with `#[payment]` has booked its payment and did not finish: run it again, or dismiss this callback";
 
 /// Longest delay while the transactor is unavailable.
 const TRANSACTOR_AWAY_MAX_DELAY: Duration = Duration::from_secs(60);
@@ -50,8 +46,8 @@ enum Attempt {
     Failed(String),
     /// The transactor is unavailable.
     TransactorAway(TransactorError),
-    /// A release with `#[payment]` has booked the payment, and settled nothing.
-    BookedElsewhere,
+    /// The payment is left to a release with `#[payment]`, for this reason.
+    Elsewhere(&'static str),
     /// The lease was lost, or the inbox is shutting down.
     Cancelled,
 }
@@ -116,9 +112,9 @@ impl Processor {
             Attempt::Failed(error) if is_last => dead(ctx, error),
             Attempt::Failed(error) => self.retry(&ctx, error),
             Attempt::TransactorAway(error) => self.transactor_away(&error),
-            Attempt::BookedElsewhere if self.is_recent(&ctx) => booked_elsewhere(&ctx),
-            Attempt::BookedElsewhere if is_last => dead(ctx, BOOKED_ELSEWHERE.to_owned()),
-            Attempt::BookedElsewhere => self.retry(&ctx, BOOKED_ELSEWHERE.to_owned()),
+            Attempt::Elsewhere(reason) if self.is_recent(&ctx) => left_elsewhere(&ctx, reason),
+            Attempt::Elsewhere(reason) if is_last => dead(ctx, reason.to_owned()),
+            Attempt::Elsewhere(reason) => self.retry(&ctx, reason.to_owned()),
             Attempt::Cancelled => self.given_up(claimed.attempt),
         }
     }
@@ -180,7 +176,9 @@ impl Processor {
             Some(payment) => completed_keys(payment, &payment.content_digest()),
             None => call.completed.clone(),
         };
-        let keys = payment.map(|payment| PaymentKeys::new(&payment.receipt.as_str().into(), &payment.content_digest()));
+        let is_open = claimed.payment.is_some();
+        let keys = payment
+            .map(|payment| PaymentKeys::new(&payment.receipt.as_str().into(), &payment.content_digest(), is_open));
         let payment = match keys {
             Some(keys) if *repetition > 0 => PaymentRole::AccountsAgain(keys),
             Some(keys) => PaymentRole::AccountsFor(keys),
@@ -228,7 +226,7 @@ impl Processor {
                 tracing::error!(cause, "the transactor's own statements are refused; the attempt counts");
                 Attempt::Failed(cause)
             }
-            Ok(Err(Failure::BookedElsewhere)) => Attempt::BookedElsewhere,
+            Ok(Err(Failure::Elsewhere(reason))) => Attempt::Elsewhere(reason),
             Ok(Err(Failure::Handler(error))) => Attempt::Failed(error.chain()),
             Err(error) if error.is_panic() => Attempt::Failed("the handler panicked".to_owned()),
             Err(_) if overran => Attempt::Failed(format!("the handler took longer than {limit:?}")),
@@ -284,15 +282,11 @@ impl Processor {
     }
 }
 
-/// Another release has booked the payment, and its process ended before it settled that. The callback is left to
-/// that release, which also tells the order. If it has not come after a while, it may be gone for good: then this is
-/// a failure like any other, which is retried ever more rarely, and dead in the end.
-fn booked_elsewhere(ctx: &CallbackContext) -> HandlerExit {
-    tracing::warn!(
-        callback = %ctx.id(),
-        kind = %ctx.kind(),
-        "a release with `#[payment]` has booked its payment; the callback waits for that release"
-    );
+/// Another release has handled the payment or its callback, and its process ended before it settled that. The callback
+/// is left to that release, which also tells the order. If it has not come after a while, it may be gone for good: then
+/// this is a failure like any other, which is retried ever more rarely, and dead in the end.
+fn left_elsewhere(ctx: &CallbackContext, reason: &'static str) -> HandlerExit {
+    tracing::warn!(callback = %ctx.id(), kind = %ctx.kind(), reason, "the callback waits for another release");
     HandlerExit::Snoozed { after: UNHANDLED_DELAY }
 }
 

@@ -116,6 +116,17 @@ impl Shop {
         .await;
     }
 
+    /// The push arrives, its request is closed, and its payment is not booked. The process ends before it has settled
+    /// anything.
+    async fn closed_and_killed(&self) {
+        let store = self.store();
+        store.lose_settlements(u32::MAX);
+        let release = self.start(Closes(Arc::new(AtomicBool::new(true))), store).await;
+        release.post_for(&Kind::Stk, "order-1", paid_push()).await;
+        until("the request is closed", async || !self.effects().await.is_empty()).await;
+        drop(release);
+    }
+
     async fn effects(&self) -> Vec<(String, Option<String>)> {
         sqlx::query_as("SELECT what, reference FROM effect ORDER BY rowid").fetch_all(&self.pool).await.unwrap()
     }
@@ -231,6 +242,38 @@ async fn a_callback_waits_for_the_release_that_has_booked_its_payment() {
     assert_eq!(by, ["paid", "request closed"]);
 }
 
+/// The first release ended between its `#[stk]`, which books no money, and its `#[payment]`.
+#[tokio::test]
+async fn a_payment_that_was_left_to_its_own_handler_is_not_settled_by_the_next_release() {
+    let shop = Shop::open().await;
+    shop.closed_and_killed().await;
+    let next = shop.start(ByCallback, shop.store()).await;
+    until("the push was tried", async || {
+        of_kind(&next, Kind::Stk).await.is_some_and(|push| push.state == State::Ready && push.run_at.is_some())
+    })
+    .await;
+    assert_eq!(of_kind(&next, Kind::Payment).await.unwrap().state, State::Ready);
+    drop(next);
+    let back = shop.start(Closes(Arc::default()), shop.store()).await;
+    until("the payment is settled", async || is_done(&back, Kind::Payment).await).await;
+    until_within(Duration::from_mins(2), "the push is settled", async || is_done(&back, Kind::Stk).await).await;
+    let by: Vec<String> = shop.effects().await.into_iter().map(|(by, _)| by).collect();
+    assert_eq!(by, ["request closed", "paid"]);
+}
+
+/// The same, and the first release is gone for good: a person is told that nothing is booked.
+#[tokio::test]
+async fn a_payment_that_was_left_to_a_release_that_never_comes_back_is_told() {
+    let shop = Shop::open().await;
+    shop.closed_and_killed().await;
+    let last = shop.start_ahead(ByCallback, shop.store(), Duration::from_hours(2)).await;
+    until("it is dead", async || last.entries().await.iter().any(|entry| entry.state == State::Dead)).await;
+    let dead = of_kind(&last, Kind::Stk).await.unwrap();
+    assert!(dead.error.as_ref().unwrap().as_str().contains("not booked its payment"), "{dead:?}");
+    assert_ne!(of_kind(&last, Kind::Payment).await.unwrap().state, State::Done);
+    assert!(last.inbox.dismiss(dead.id).await.unwrap());
+}
+
 /// The attempts of the first release had no effect, and a handler of the next has booked the payment
 /// with its order.
 #[tokio::test]
@@ -328,6 +371,25 @@ impl WithPush {
     #[payment]
     async fn paid(&self, payment: Payment, tx: &mut SqliteTx) -> Result<(), sqlx::Error> {
         book(tx, "paid", payment.reference.as_ref().map(mpesa_callbacks::payload::Sensitive::as_str)).await
+    }
+}
+
+/// Closes the request in `#[stk]`, and cannot book while the switch is on.
+struct Closes(Arc<AtomicBool>);
+
+#[mpesa_callbacks]
+impl Closes {
+    #[stk]
+    async fn pushed(&self, _: StkCallback, tx: &mut SqliteTx) -> Result<(), sqlx::Error> {
+        book(tx, "request closed", None).await
+    }
+
+    #[payment(max_retries = 1000)]
+    async fn paid(&self, _: Payment, tx: &mut SqliteTx) -> Result<(), sqlx::Error> {
+        if self.0.load(Ordering::SeqCst) {
+            return Err(sqlx::Error::WorkerCrashed);
+        }
+        book(tx, "paid", None).await
     }
 }
 
