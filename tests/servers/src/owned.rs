@@ -14,11 +14,13 @@ use std::time::{Duration, Instant};
 const NOBODY: u32 = 65_534;
 
 /// Starts the server, a command line, in the directory `$1`. For each line that comes, kills it as `kill -9` does and starts it
-/// again; it may have to wait until the processes of the one that died have noticed. Ends it when standard input does: when
-/// whoever started this is gone.
+/// again, until its log says `$2`, for a minute at most: PostgreSQL refuses to start while processes of the one that died have
+/// not noticed its end, which takes them longer on a busy machine. Ends it when standard input does: when whoever started this
+/// is gone.
 const KEEPER: &str = r#"
 directory=$1
-shift
+ready=$2
+shift 2
 start() {
     "$@" >"$directory/log" 2>&1 &
     server=$!
@@ -28,10 +30,11 @@ while read -r line; do
     kill -KILL $server
     wait $server
     start "$@"
-    sleep 0.1
-    while ! kill -0 $server 2>/dev/null; do
-        start "$@"
+    tries=0
+    while ! grep -qF "$ready" "$directory/log" && [ $tries -lt 600 ]; do
         sleep 0.1
+        tries=$((tries + 1))
+        kill -0 $server 2>/dev/null || start "$@"
     done
 done
 kill -QUIT $server
@@ -125,7 +128,7 @@ impl Owned {
     /// Starts the server and waits until its log reports that it is ready.
     pub(crate) fn start(directory: PathBuf, port: u16, program: &Path, arguments: &[String], ready: &str) -> Owned {
         let mut keeper = Command::new("sh");
-        keeper.args(["-c", KEEPER, "keeper"]).arg(&directory).arg(program).args(arguments);
+        keeper.args(["-c", KEEPER, "keeper"]).arg(&directory).arg(ready).arg(program).args(arguments);
         keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         if let Some(libraries) = libraries(program) {
             keeper.env("LD_LIBRARY_PATH", libraries);
