@@ -1,22 +1,20 @@
 //! The common parts of all servers: a directory, a free port, a user that is not root, and an end.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 /// The user of the servers if the tests run as root: most servers refuse root.
 const NOBODY: u32 = 65_534;
 
-/// Starts the server, a command line, in the directory `$1`. For each line that comes, kills it as `kill -9` does and starts it
-/// again, until its log says `$2`, for a minute at most: PostgreSQL refuses to start while processes of the one that died have
-/// not noticed its end, which takes them longer on a busy machine. Ends it when standard input does: when whoever started this
-/// is gone.
+/// Starts the server, a command line, in the directory `$1`, until its log says `$2`, and says `ready`; `gone` if that takes
+/// more than a minute. PostgreSQL refuses to start while processes of one that was killed have not noticed its end, which takes
+/// them longer on a busy machine. For each line that comes, kills it as `kill -9` does and starts it again. Ends it when
+/// standard input does: when whoever started this is gone.
 const KEEPER: &str = r#"
 directory=$1
 ready=$2
@@ -25,17 +23,22 @@ start() {
     "$@" >"$directory/log" 2>&1 &
     server=$!
 }
-start "$@"
+start_until_ready() {
+    start "$@"
+    tries=0
+    while ! grep -qF "$ready" "$directory/log"; do
+        [ $tries -lt 1200 ] || { echo gone; return; }
+        tries=$((tries + 1))
+        sleep 0.05
+        kill -0 $server 2>/dev/null || start "$@"
+    done
+    echo ready
+}
+start_until_ready "$@"
 while read -r line; do
     kill -KILL $server
     wait $server
-    start "$@"
-    tries=0
-    while ! grep -qF "$ready" "$directory/log" && [ $tries -lt 600 ]; do
-        sleep 0.1
-        tries=$((tries + 1))
-        kill -0 $server 2>/dev/null || start "$@"
-    done
+    start_until_ready "$@"
 done
 kill -QUIT $server
 sleep 0.05
@@ -48,6 +51,7 @@ rm -rf "$directory"
 #[derive(Debug)]
 pub(crate) struct Owned {
     keeper: Child,
+    answers: BufReader<ChildStdout>,
     pub(crate) directory: PathBuf,
     pub(crate) port: u16,
     next: AtomicU32,
@@ -129,14 +133,15 @@ impl Owned {
     pub(crate) fn start(directory: PathBuf, port: u16, program: &Path, arguments: &[String], ready: &str) -> Owned {
         let mut keeper = Command::new("sh");
         keeper.args(["-c", KEEPER, "keeper"]).arg(&directory).arg(ready).arg(program).args(arguments);
-        keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         if let Some(libraries) = libraries(program) {
             keeper.env("LD_LIBRARY_PATH", libraries);
         }
         as_nobody(&mut keeper);
-        let keeper = keeper.spawn().expect("a shell");
-        let server = Owned { keeper, directory, port, next: AtomicU32::new(0) };
-        server.wait_until(ready);
+        let mut keeper = keeper.spawn().expect("a shell");
+        let answers = BufReader::new(keeper.stdout.take().expect("its output"));
+        let mut server = Owned { keeper, answers, directory, port, next: AtomicU32::new(0) };
+        server.wait();
         server
     }
 
@@ -144,20 +149,17 @@ impl Owned {
         std::fs::read_to_string(self.directory.join("log")).unwrap_or_default()
     }
 
-    fn wait_until(&self, ready: &str) {
-        let began = Instant::now();
-        while !self.log().contains(ready) {
-            assert!(began.elapsed() < Duration::from_secs(60), "the server does not start: {}", self.log());
-            sleep(Duration::from_millis(10));
-        }
+    fn wait(&mut self) {
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).expect("to hear from its shell");
+        assert!(answer.trim() == "ready", "the server does not start: {}", self.log());
     }
 
     /// `kill -9`, and a new one in its place.
-    pub(crate) fn kill_and_restart(&mut self, ready: &str) {
-        let _ = std::fs::remove_file(self.directory.join("log"));
+    pub(crate) fn kill_and_restart(&mut self) {
         let keeper = self.keeper.stdin.as_mut().expect("its standard input");
         keeper.write_all(b"kill\n").expect("to tell it");
-        self.wait_until(ready);
+        self.wait();
     }
 
     /// A unique name for a database.

@@ -54,7 +54,7 @@ impl Postgres {
     /// # Panics
     /// When it does not start again.
     pub fn kill_and_restart(&mut self) {
-        self.0.kill_and_restart(READY);
+        self.0.kill_and_restart();
         let log = self.0.log();
         assert!(log.contains("not properly shut down"), "it was not killed: {log}");
     }
