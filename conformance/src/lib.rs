@@ -61,6 +61,8 @@ macro_rules! store_tests {
             a_payment_that_another_release_failed_at_is_claimed_with_its_callback
             a_payment_in_hand_that_another_release_may_have_committed_is_completed
             callbacks_left_to_other_processes_block_nothing
+            a_callback_whose_payment_was_handled_is_claimed_in_the_end
+            a_ready_payment_can_be_dismissed
             a_payment_that_runs_with_its_callback_takes_a_late_reference
             a_callback_is_not_settled_without_its_payment
             the_payment_of_a_released_callback_is_claimed_with_it

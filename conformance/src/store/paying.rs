@@ -5,7 +5,7 @@
 //! same commit. These behaviours are about what comes after: a claim with and
 //! without `#[payment]`, settling, reclaiming, and late references.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::payload::{Payment, Sensitive};
@@ -120,6 +120,36 @@ pub async fn a_callback_whose_payment_was_handled_is_not_claimed(store: Shared) 
     assert_eq!(claim_without(&store, LONG).await.len(), 1, "others are not held up");
     let left = claim(&store, 10, LONG).await.pop().expect("the push");
     assert_eq!(left.key, "push");
+}
+
+/// The same, and the process with `#[payment]` does not come back. After a while
+/// the callback is claimed all the same, and so is one that a person wants again.
+pub async fn a_callback_whose_payment_was_handled_is_claimed_in_the_end(store: Shared) {
+    record(&store, paid("push", "RCPT1")).await;
+    let payment = claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await.pop().expect("the payment");
+    let later = SystemTime::now() + LONG;
+    let of_any_age = Claim { left_since: later, ..Claim::new(&WITHOUT, 10, LONG) };
+    assert!(store.claim(&of_any_age).await.unwrap().is_empty(), "it is in hand");
+    settle(&store, &payment, Completion::Done).await;
+    let claimed = store.claim(&of_any_age).await.unwrap().pop().expect("the push");
+    assert_eq!((claimed.key.as_str(), claimed.payment), ("push", None));
+    settle(&store, &claimed, Completion::Done).await;
+    assert!(store.requeue(claimed.lease.id, &Requeue::from(State::Done)).await.unwrap().is_some());
+    assert_eq!(claim_without(&store, LONG).await.len(), 1, "a person wants it again");
+}
+
+/// A person dismisses a dead callback and with it the payment that nothing has
+/// handled. It keeps a reason, which tells it from one that was handled.
+pub async fn a_ready_payment_can_be_dismissed(store: Shared) {
+    let push = record(&store, paid("push", "RCPT1")).await;
+    let payment = push.payment.expect("its payment").0;
+    assert!(!store.dismiss(push.id).await.unwrap(), "it is ready");
+    assert!(store.dismiss(payment).await.unwrap());
+    let entry = store.get(payment).await.unwrap().expect("the payment");
+    assert_eq!((entry.state, entry.attempts), (State::Done, 0));
+    assert_eq!(entry.error.as_ref().map(Sensitive::as_str), Some("dismissed"));
+    assert!(claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await.is_empty());
+    assert!(!store.dismiss(payment).await.unwrap());
 }
 
 /// A version with `#[payment]` failed at its payments and was rolled back. The

@@ -275,6 +275,13 @@ pub async fn held_and_dead_callbacks_can_be_dismissed(store: Shared) {
     assert!(!store.dismiss(conflict.id).await.unwrap());
     let claimed = claim_one(&store, LONG).await;
     assert!(!store.dismiss(claimed.lease.id).await.unwrap(), "it is running");
+    // What was attempted is told from what was refused unseen.
+    settle(&store, &claimed, Completion::Dead { error: "no bread".into() }).await;
+    assert!(store.dismiss(claimed.lease.id).await.unwrap());
+    let entries = store.list(&Filter::default()).await.unwrap();
+    let attempts = |id: CallbackId| entries.iter().find(|entry| entry.id == id).map(|entry| entry.attempts);
+    assert_eq!((attempts(conflict.id), attempts(claimed.lease.id)), (Some(0), Some(1)));
+    assert!(entries.iter().all(|entry| entry.error.is_some()), "both keep their reasons");
 }
 
 /// A claim returns the other callback with the same receipt.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::engine::Inbox;
+use crate::Kind;
 use crate::payload::Parsed;
 use crate::store::{
     CallbackId, Entry, Extent, Filter, Lookup, Requeue, Requeued, SpoolDepth, State, StateCounts, StoreError, Verdict,
@@ -193,12 +194,27 @@ impl Inbox {
     }
 
     /// Closes a held, dead or quarantined callback without handling it; `false` when it is in
-    /// another state.
+    /// another state. If the inbox has no `#[payment]` handler, the payment that the callback reports is closed with
+    /// it, so that a later release with one does not book it.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError> {
-        self.engine().recorder.store.dismiss(id).await
+        let engine = self.engine();
+        let store = &engine.recorder.store;
+        let Some(entry) = store.get(id).await? else { return Ok(false) };
+        if !matches!(entry.state, State::Held | State::Dead | State::Quarantined) {
+            return Ok(false);
+        }
+        if let (State::Dead, Some(receipt), None) =
+            (entry.state, &entry.receipt, engine.receiver.routes.of(&Kind::Payment))
+        {
+            let payment = store.find(&[Lookup::Key(Kind::Payment, receipt.as_str().into())]).await?;
+            for payment in payment.iter().filter(|payment| payment.state == State::Ready) {
+                store.dismiss(payment.id).await?;
+            }
+        }
+        store.dismiss(id).await
     }
 
     /// Deletes the bodies of callbacks that are done and were received longer than `age` ago, and

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::error_chain::error_chain;
 use crate::handler::InboxHandle;
-use crate::record::{Asked, Pending, Recorder, UNEXPECTED, names};
+use crate::record::{Asked, Pending, Recorder, names, waits_for_expectation};
 use crate::store::{CallbackId, Delivery, Entry, Filter, Lookup, State, StoreError};
 
 /// Recording takes less. So far back the comparison begins at start; and a callback and an expectation
@@ -56,9 +56,9 @@ impl Recorder {
         }
     }
 
-    /// The newest callbacks, which were handled before their order was known. All kinds, newest first,
-    /// until they are too old: a list by kind or time would read the rest of the table for the end of its
-    /// last page.
+    /// The newest callbacks, which were handled before their order was known. All kinds, newest first, without
+    /// those that are too old: a list by kind or time would read the rest of the table for the end of its last
+    /// page.
     async fn compare_newest(&self, started: SystemTime, inbox: &InboxHandle) -> Result<(), StoreError> {
         let mut filter = Filter::default().limit(PAGE);
         let mut since: Option<SystemTime> = None;
@@ -69,10 +69,10 @@ impl Recorder {
             };
             let before = || newest.min(started).checked_sub(MARGIN).unwrap_or(SystemTime::UNIX_EPOCH);
             let since = *since.get_or_insert_with(before);
-            if newest < since {
-                return Ok(());
+            // A spool that was replayed brings pages of old ones.
+            if newest >= since {
+                self.compare(&page, inbox).await?;
             }
-            self.compare(&page, inbox).await?;
             filter = filter.before(last.id);
         }
         Ok(())
@@ -92,9 +92,8 @@ impl Recorder {
 
     async fn compare(&self, page: &[Entry], inbox: &InboxHandle) -> Result<(), StoreError> {
         let is_open = |entry: &&Entry| {
-            let is_unexpected = || entry.error.as_ref().is_some_and(|error| error.as_str() == UNEXPECTED);
-            let is_open = if entry.state == State::Held { is_unexpected() } else { entry.reference.is_none() };
-            entry.kind.can_be_expected() && entry.verdict.is_news() && is_open
+            let is_nobodys = entry.state != State::Held && entry.verdict.is_news() && entry.reference.is_none();
+            entry.kind.can_be_expected() && (waits_for_expectation(entry) || is_nobodys)
         };
         let lookups = page.iter().filter(is_open).map(|entry| Lookup::Key(entry.kind.clone(), entry.key.clone()));
         let lookups: Vec<Lookup> = lookups.collect();

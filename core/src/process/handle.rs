@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::exit::{HandlerExit, dead};
-use super::payment::completed_keys;
+use super::payment::{Before, completed_keys};
 use super::processor::Processor;
 use crate::Kind;
 use crate::environment::Environment;
@@ -17,14 +17,17 @@ use crate::error_chain::error_chain;
 use crate::handler::{CallbackContext, Failure, InboxHandle, Route};
 use crate::observe;
 use crate::payload::{self, Callback, Expectation, Parsed};
-use crate::store::{Claimed, StoreError};
+use crate::store::{Claimed, Lookup, StoreError};
 use crate::transactor::{IdempotencyKey, IdempotencyKeys, PaymentKeys, PaymentRole, TransactorError};
 
 /// How long a callback is left to other processes: its kind has no handler here, or its payment is another release's.
 const UNHANDLED_DELAY: Duration = Duration::from_secs(5);
 
 /// For so long a callback waits for the release whose payment it reports: a deployment or its rollback takes less.
-const DEPLOYMENT: Duration = Duration::from_secs(60 * 60);
+pub(super) const DEPLOYMENT: Duration = Duration::from_secs(60 * 60);
+
+const HANDLED_ELSEWHERE: &str = "its payment is in the hands of a release with `#[payment]`: run that one again, or see \
+                                 that the payment is booked and dismiss this callback";
 
 /// Longest delay while the transactor is unavailable.
 const TRANSACTOR_AWAY_MAX_DELAY: Duration = Duration::from_secs(60);
@@ -100,10 +103,16 @@ impl Processor {
             Ok(call) => call,
             Err(exit) => return exit,
         };
+        let is_last = claimed.attempt == attempts;
+        match self.was_handled_elsewhere(route, &call, &claimed).await {
+            Ok(false) => {}
+            Ok(true) if is_last => return dead(call.ctx, HANDLED_ELSEWHERE.to_owned()),
+            Ok(true) => return self.retry(&call.ctx, HANDLED_ELSEWHERE.to_owned()),
+            Err(error) => return self.cannot_look(claimed.attempt, &error),
+        }
         let keys = self.idempotency_keys(route, &call, &claimed);
         let limit = route.timeout.unwrap_or(self.limits.handler_timeout);
         let Call { parsed, ctx, overdue, .. } = call;
-        let is_last = claimed.attempt == attempts;
         match self.run(parsed.callback, &ctx, keys, limit, cancelled).await {
             Attempt::Succeeded => match overdue {
                 None => HandlerExit::Done,
@@ -128,8 +137,12 @@ impl Processor {
         inbox: &InboxHandle,
     ) -> Result<Call, HandlerExit> {
         let cannot_look = |error: StoreError| self.cannot_look(claimed.attempt, &error);
-        if claimed.kind == Kind::PaymentCompleted && self.is_overtaking(claimed).await.map_err(cannot_look)? {
-            return Err(self.after_its_payment(claimed));
+        if claimed.kind == Kind::PaymentCompleted {
+            match self.payment_before(claimed).await.map_err(cannot_look)? {
+                Before::Handled => {}
+                Before::Open => return Err(self.after_its_payment(claimed)),
+                Before::Dismissed => return Err(HandlerExit::Done),
+            }
         }
         let (mut completed, mut overdue, mut reference) = (Vec::new(), None, claimed.reference.clone());
         match &mut parsed.callback {
@@ -154,6 +167,31 @@ impl Processor {
         Ok(Call { parsed, ctx: ctx.with_reference(reference), completed, overdue })
     }
 
+    /// Returns whether `#[payment]` of another release has handled the payment, which a handler of this release would
+    /// account for again. Such a callback was left to that release, which has not come back within a deployment.
+    /// A transactor knows better.
+    async fn was_handled_elsewhere(&self, route: &Route, call: &Call, claimed: &Claimed) -> Result<bool, StoreError> {
+        if route.transactional
+            || claimed.payment.is_some()
+            || claimed.repetition > 0
+            || !self.accounts_for(&claimed.kind)
+        {
+            return Ok(false);
+        }
+        if self.is_recent(&call.ctx) {
+            return Ok(false);
+        }
+        let Some(payment) = call.parsed.payment() else { return Ok(false) };
+        let lookup = Lookup::Key(Kind::Payment, payment.receipt.as_str().into());
+        let payments = self.store.find(&[lookup]).await?;
+        Ok(payments.iter().any(|payment| payment.verdict.is_news() && payment.attempts > 0))
+    }
+
+    /// Returns whether a handler of this kind accounts for money: there is no `#[payment]`.
+    fn accounts_for(&self, kind: &Kind) -> bool {
+        !kind.is_payment() && self.routes.of(&Kind::Payment).is_none()
+    }
+
     /// Returns the keys of a transaction; `None` without one.
     fn idempotency_keys(&self, route: &Route, call: &Call, claimed: &Claimed) -> Option<IdempotencyKeys> {
         if !route.transactional || call.overdue.is_some() {
@@ -166,8 +204,7 @@ impl Processor {
         let content_digest = content_digest.unwrap_or_else(|| call.parsed.content_digest().under(reference));
         // Also if the payment is settled: whether another release has committed it is known only by its
         // keys.
-        let accounts = !kind.is_payment() && self.routes.of(&Kind::Payment).is_none();
-        let mut payment = call.parsed.payment().filter(|_| accounts);
+        let mut payment = call.parsed.payment().filter(|_| self.accounts_for(kind));
         if let Some(payment) = &mut payment {
             // The handler gets it by its context.
             payment.reference = payment.reference.take().or_else(|| claimed.reference.clone());

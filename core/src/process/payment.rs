@@ -34,11 +34,16 @@ impl Processor {
         Ok(())
     }
 
-    /// Returns whether the payment that this completes is not handled yet. `#[payment]` runs first,
-    /// and may get all the facts itself.
-    pub(super) async fn is_overtaking(&self, completed: &Claimed) -> Result<bool, StoreError> {
-        let Some(payment) = completed.earlier else { return Ok(false) };
-        Ok(self.store.get(payment).await?.is_some_and(|payment| payment.state != State::Done))
+    /// Returns what became of the payment that this completes. `#[payment]` runs first, and may get all the facts
+    /// itself.
+    pub(super) async fn payment_before(&self, completed: &Claimed) -> Result<Before, StoreError> {
+        let Some(payment) = completed.earlier else { return Ok(Before::Handled) };
+        Ok(match self.store.get(payment).await? {
+            Some(payment) if payment.state != State::Done => Before::Open,
+            // Only a callback that was dismissed keeps its error.
+            Some(payment) if payment.error.is_some() => Before::Dismissed,
+            _ => Before::Handled,
+        })
     }
 
     /// Waits as long again as it has waited so far.
@@ -47,6 +52,16 @@ impl Processor {
         let after = waited.clamp(OVERTAKING_MIN_DELAY, OVERTAKING_MAX_DELAY);
         HandlerExit::Snoozed { after }
     }
+}
+
+/// The payment of a `payment_completed`.
+pub(super) enum Before {
+    /// Its handler has run.
+    Handled,
+    /// Its handler has not run yet, or its last attempt failed.
+    Open,
+    /// A person has dismissed it, and nothing is to be completed.
+    Dismissed,
 }
 
 /// Returns the keys of the `payment_completed` callbacks with the same facts as this attempt. An

@@ -1,10 +1,11 @@
 //! Polls for ready callbacks and claims as many as can run.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::sleep;
 
+use super::handle::DEPLOYMENT;
 use super::processor::Processor;
 use crate::Kind;
 use crate::error_chain::error_chain;
@@ -90,7 +91,8 @@ impl Processor {
         let expires = Instant::now() + self.limits.lease;
         // Whether or not there are permits for payments now.
         let handles_payments = self.routes.of(&Kind::Payment).is_some();
-        let claim = Claim { kinds, lane, limit, lease: self.limits.lease, handles_payments };
+        let left_since = self.clock.now().checked_sub(DEPLOYMENT).unwrap_or(SystemTime::UNIX_EPOCH);
+        let claim = Claim { kinds, lane, limit, lease: self.limits.lease, handles_payments, left_since };
         let claimed = match self.store.claim(&claim).await {
             Ok(claimed) => claimed,
             Err(error) => {

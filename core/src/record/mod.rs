@@ -18,11 +18,10 @@ pub(crate) use self::budget::Budgets;
 pub(crate) use self::decisions::PendingDecisions;
 pub(crate) use self::delivery::{delivery_of, quarantined};
 pub(crate) use self::error::RecordError;
-pub(crate) use self::expectations::{
-    Answers, Asked, Expecting, LookAgain, Pending, UNEXPECTED, names, tells_the_outcome,
-};
+pub(crate) use self::expectations::{Answers, Asked, Expecting, LookAgain, Pending, names, tells_the_outcome};
 pub(crate) use self::group_commit::{CommitQueue, record_expecting};
 pub(crate) use self::quarantine::{Quarantine, QuarantineLimits};
 pub(crate) use self::ready::Ready;
 pub(crate) use self::recorder::{Decided, RecordedDelivery, Recorder};
+pub(crate) use self::release::waits_for_expectation;
 pub(crate) use self::spool::Spooling;

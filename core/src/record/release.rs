@@ -1,11 +1,11 @@
 //! Releasing held callbacks: a person decided, or its expectation became known.
 
 use super::delivery::delivery_of;
-use super::expectations::{UNEXPECTED, has_paid, objection_now, was_taken};
+use super::expectations::{ANOTHER_ID, UNEXPECTED, has_paid, objection_now, was_taken};
 use super::recorder::Recorder;
 use crate::handler::InboxHandle;
 use crate::payload::{self, Expectation, Parsed, Sensitive};
-use crate::store::{CallbackId, Delivery, Entry, Lookup, Requeue, Requeued, State, StoreError};
+use crate::store::{CallbackId, Delivery, Entry, Lookup, Requeue, Requeued, State, StoreError, Verdict};
 
 impl Recorder {
     /// Makes a held callback ready, and records its payment under this reference.
@@ -35,16 +35,15 @@ impl Recorder {
         delivery.sent_by(entry.client_ip).under(reference.cloned().or(entry.reference.clone())).payment
     }
 
-    /// Releases a callback that was held as unexpected, unless it contradicts the expectation.
-    /// Returns whether it was released.
+    /// Releases a callback that was held as unexpected, or because its id was not known to be one of its request,
+    /// unless it contradicts the expectation now. Returns whether it was released.
     pub(crate) async fn release_expected(
         &self,
         early: &Entry,
         expected: &Expectation,
         inbox: &InboxHandle,
     ) -> Result<bool, StoreError> {
-        let is_unexpected = early.error.as_ref().is_some_and(|error| error.as_str() == UNEXPECTED);
-        let is_held = early.state == State::Held && early.verdict.is_news() && is_unexpected;
+        let is_held = waits_for_expectation(early);
         let is_nobodys = early.verdict.is_news() && was_taken(early) && early.reference.is_none();
         if !is_held && !is_nobodys {
             return Ok(false);
@@ -52,7 +51,9 @@ impl Recorder {
         let Some(delivery) = self.delivery_of_entry(early) else { return Ok(false) };
         if let Some(reason) = objection_now(&*self.store, &delivery, expected).await? {
             let (callback, kind) = (early.id, &early.kind);
-            if delivery.facts.is_success {
+            if early.error.as_ref().is_some_and(|known| known.as_str() == reason) {
+                // It was logged when it was held.
+            } else if delivery.facts.is_success {
                 tracing::error!(%callback, %kind, reason, "an earlier callback does not answer this expectation");
             } else {
                 tracing::warn!(%callback, %kind, reason, "an earlier callback does not answer this expectation");
@@ -108,4 +109,12 @@ impl Recorder {
         let key = self.routes.of(&entry.kind).and_then(|route| route.key.as_deref());
         payload::parse_bytes(&entry.kind, &entry.body.as_ref()?.0, key, entry.reference.as_ref()).ok()
     }
+}
+
+/// Returns whether a callback is held for a reason that an expectation, or another id of its request, takes away.
+pub(crate) fn waits_for_expectation(entry: &Entry) -> bool {
+    let reason = entry.error.as_ref().map(Sensitive::as_str);
+    let is_unexpected = entry.verdict.is_news() && reason == Some(UNEXPECTED);
+    let has_another_id = entry.verdict == Verdict::Conflict && reason == Some(ANOTHER_ID);
+    entry.state == State::Held && (is_unexpected || has_another_id)
 }

@@ -31,13 +31,17 @@ pub struct Claim<'a> {
     /// Whether the process has a `#[payment]` handler, also if it has no permit for payments now.
     /// Without one, its other handlers account for the money.
     pub handles_payments: bool,
+    /// Callbacks that were received since then and whose payment a process with `#[payment]` has handled are left to
+    /// such a process. Older ones are claimed, unless that process has the payment in hand. Matters only without
+    /// `handles_payments`.
+    pub left_since: SystemTime,
 }
 
 impl<'a> Claim<'a> {
-    /// Returns a claim in the main lane.
+    /// Returns a claim in the main lane that leaves callbacks of whatever age.
     pub fn new(kinds: &'a [Kind], limit: usize, lease: Duration) -> Claim<'a> {
         let handles_payments = kinds.contains(&Kind::Payment);
-        Claim { kinds, lane: Lane::Main, limit, lease, handles_payments }
+        Claim { kinds, lane: Lane::Main, limit, lease, handles_payments, left_since: SystemTime::UNIX_EPOCH }
     }
 }
 

@@ -180,8 +180,9 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// [`repetition`](Claimed::repetition) grows by one.
     async fn requeue(&self, id: CallbackId, reopening: &Requeue<'_>) -> Result<Option<Requeued>, StoreError>;
 
-    /// Makes a `Held`, `Dead` or `Quarantined` callback `Done` without handling it; `false` if it
-    /// is in another state.
+    /// Makes a `Held`, `Dead` or `Quarantined` callback, or a `Ready` [payment](Kind::Payment), `Done`
+    /// without handling it; `false` if it is in another state. It keeps its error, which is `dismissed` if it
+    /// has none: that tells it from one that was handled. Its attempts stay.
     async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError>;
 
     /// Deletes the bodies of callbacks that are `Done` and were received longer than `age` ago.

@@ -289,8 +289,8 @@ impl Store for PartnerEvents {
 
     async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError> {
         let dismissed = sqlx::query(
-            "UPDATE partner_event SET stage = 'done', finished_us = ?2
-             WHERE event_no = ?1 AND stage IN ('held', 'dead', 'quarantined')",
+            "UPDATE partner_event SET stage = 'done', finished_us = ?2, due_us = NULL, trouble = coalesce(trouble, 'dismissed')
+             WHERE event_no = ?1 AND (stage IN ('held', 'dead', 'quarantined') OR stage = 'ready' AND topic = 'payment')",
         )
         .bind(id.number())
         .bind(now())

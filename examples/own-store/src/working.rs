@@ -10,7 +10,7 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use super::columns::{entry, later};
 use super::recording;
-use mpesa_callbacks::store::columns::{lane, lane_number};
+use mpesa_callbacks::store::columns::{lane, lane_number, micros};
 
 /// Claims the first due callbacks of the kinds.
 pub(crate) async fn claim(
@@ -37,8 +37,10 @@ pub(crate) async fn claim(
         query.push(
             " AND (topic IN ('payment', 'payment_completed') OR NOT EXISTS (
                   SELECT 1 FROM partner_event AS p WHERE p.topic = 'payment' AND p.external_id = partner_event.receipt
-                         AND p.judged = 'first' AND (p.stage = 'running' OR p.stage <> 'ready' AND p.tries > 0)))",
+                         AND p.judged = 'first' AND (p.stage = 'running' OR p.stage <> 'ready' AND p.tries > 0
+                              AND partner_event.handled_again = 0 AND partner_event.arrived_us >= ",
         );
+        query.push_bind(micros(claim.left_since)).push(")))");
     }
     query.push(" ORDER BY due_us, event_no LIMIT ").push_bind(i64::try_from(claim.limit).unwrap_or(i64::MAX));
     let due: Vec<i64> = query.build_query_scalar().fetch_all(&mut *connection).await?;
@@ -46,7 +48,7 @@ pub(crate) async fn claim(
     for id in due {
         let payment = match claim.handles_payments {
             true => Payment::None,
-            false => payment_of(&mut *connection, id).await?,
+            false => payment_of(&mut *connection, id, micros(claim.left_since)).await?,
         };
         let payment = match payment {
             Payment::Theirs => continue,
@@ -71,19 +73,20 @@ enum Payment {
     Theirs,
 }
 
-async fn payment_of(connection: &mut SqliteConnection, id: i64) -> sqlx::Result<Payment> {
-    let payment: Option<(i64, String, i64)> = sqlx::query_as(
-        "SELECT p.event_no, p.stage, p.tries
+async fn payment_of(connection: &mut SqliteConnection, id: i64, left_since: i64) -> sqlx::Result<Payment> {
+    let payment: Option<(i64, String, bool)> = sqlx::query_as(
+        "SELECT p.event_no, p.stage, p.tries > 0 AND c.handled_again = 0 AND c.arrived_us >= ?2
          FROM partner_event AS c JOIN partner_event AS p ON p.topic = 'payment' AND p.external_id = c.receipt
-         WHERE c.event_no = ? AND c.topic NOT IN ('payment', 'payment_completed')
+         WHERE c.event_no = ?1 AND c.topic NOT IN ('payment', 'payment_completed')
                AND p.judged = 'first'",
     )
     .bind(id)
+    .bind(left_since)
     .fetch_optional(connection)
     .await?;
     Ok(match payment {
         Some((payment, stage, _)) if stage == "ready" => Payment::With(payment),
-        Some((_, stage, tries)) if tries > 0 || stage == "running" => Payment::Theirs,
+        Some((_, stage, is_left)) if is_left || stage == "running" => Payment::Theirs,
         _ => Payment::None,
     })
 }

@@ -12,7 +12,7 @@ use super::digest;
 use super::record::Place;
 use super::schema::Schema;
 use super::session::Session;
-use mpesa_callbacks_core::store::columns::{client_ip, hidden_receipt, lane_number, span, time, verdict};
+use mpesa_callbacks_core::store::columns::{client_ip, hidden_receipt, lane_number, micros, span, time, verdict};
 
 /// The payments of callbacks, for a process that does not handle payments.
 #[derive(Default)]
@@ -33,7 +33,7 @@ pub(super) async fn claim(pool: &PgPool, place: Place<'_>, claim: &Claim<'_>) ->
     }
     let mut payments = Payments::default();
     if !claim.handles_payments {
-        payments = payments_of(&mut tx, schema, &due).await?;
+        payments = payments_of(&mut tx, schema, claim, &due).await?;
         due.retain(|id| !payments.theirs.contains(id));
     }
     let taken: Vec<i64> = payments.with.values().copied().collect();
@@ -76,7 +76,8 @@ async fn due(connection: &mut PgConnection, schema: &Schema, claim: &Claim<'_>) 
                             SELECT 1 FROM mpesa_callbacks.callback AS c
                                 JOIN mpesa_callbacks.callback AS p ON p.key = c.receipt AND p.kind = 'payment' AND p.verdict = 0
                                 JOIN mpesa_callbacks.work AS pw ON pw.callback_id = p.id
-                            WHERE c.id = w.callback_id AND (pw.state = 1 OR pw.state >= 2 AND pw.attempts > 0)))
+                            WHERE c.id = w.callback_id AND (pw.state = 1 OR pw.state >= 2 AND pw.attempts > 0
+                                                                   AND w.repetition = 0 AND c.received_at >= $5)))
                   ORDER BY w.run_at, w.callback_id LIMIT $3 FOR UPDATE SKIP LOCKED) AS of_kind
          ORDER BY run_at, callback_id LIMIT $3",
     ))
@@ -85,24 +86,32 @@ async fn due(connection: &mut PgConnection, schema: &Schema, claim: &Claim<'_>) 
     .bind(i64::try_from(claim.limit).unwrap_or(i64::MAX))
     // Without this, callbacks whose payment belongs to another process are left out.
     .bind(claim.handles_payments)
+    .bind(micros(claim.left_since))
     .fetch_all(connection)
     .await
 }
 
-async fn payments_of(connection: &mut PgConnection, schema: &Schema, due: &[i64]) -> sqlx::Result<Payments> {
+async fn payments_of(
+    connection: &mut PgConnection,
+    schema: &Schema,
+    claim: &Claim<'_>,
+    due: &[i64],
+) -> sqlx::Result<Payments> {
     let mut payments = Payments::default();
-    let rows: Vec<(i64, i64)> = sqlx::query_as(schema.sql(
-        "SELECT c.id, p.id FROM mpesa_callbacks.callback AS c
+    let rows: Vec<(i64, i64, bool)> = sqlx::query_as(schema.sql(
+        "SELECT c.id, p.id, w.repetition = 0 AND c.received_at >= $2 FROM mpesa_callbacks.callback AS c
+              JOIN mpesa_callbacks.work AS w ON w.callback_id = c.id
               JOIN mpesa_callbacks.callback AS p ON p.key = c.receipt AND p.kind = 'payment' AND p.verdict = 0
          WHERE c.id = ANY($1) AND c.kind NOT IN ('payment', 'payment_completed') ORDER BY p.id, c.id",
     ))
     .bind(due)
+    .bind(micros(claim.left_since))
     .fetch_all(&mut *connection)
     .await?;
     if rows.is_empty() {
         return Ok(payments);
     }
-    let ids: Vec<i64> = rows.iter().map(|(_, payment)| *payment).collect();
+    let ids: Vec<i64> = rows.iter().map(|(_, payment, _)| *payment).collect();
     // A locked payment is being claimed by another process.
     let states: HashMap<i64, (i16, i32)> = sqlx::query_as(schema.sql(
         "SELECT callback_id, state, attempts FROM mpesa_callbacks.work WHERE callback_id = ANY($1)
@@ -115,13 +124,13 @@ async fn payments_of(connection: &mut PgConnection, schema: &Schema, due: &[i64]
     .map(|(id, state, attempts): (i64, i16, i32)| (id, (state, attempts)))
     .collect();
     let mut used = HashSet::new();
-    for (callback, payment) in rows {
+    for (callback, payment, is_left) in rows {
         match states.get(&payment) {
             Some((0, _)) if used.insert(payment) => {
                 payments.with.insert(callback, payment);
             }
-            // It was settled with another callback.
-            Some((2.., 0)) => {}
+            // It was settled with another callback, or the callback is nobody else's any more.
+            Some((2.., attempts)) if *attempts == 0 || !is_left => {}
             _ => {
                 payments.theirs.insert(callback);
             }

@@ -46,7 +46,9 @@ pub(super) async fn requeue(
 
 pub(super) async fn dismiss(pool: &PgPool, schema: &Schema, id: CallbackId) -> sqlx::Result<bool> {
     let dismissed = sqlx::query(schema.sql(
-        "UPDATE mpesa_callbacks.work SET state = 2, settled_at = mpesa_callbacks.now_us() WHERE callback_id = $1 AND state >= 3",
+        "UPDATE mpesa_callbacks.work
+         SET state = 2, settled_at = mpesa_callbacks.now_us(), run_at = NULL, error = coalesce(error, 'dismissed')
+         WHERE callback_id = $1 AND (state >= 3 OR state = 0 AND kind = 'payment')",
     ));
     let mut session = Session::acquire(pool).await?;
     Ok(dismissed.bind(id.number()).execute(&mut *session).await?.rows_affected() == 1)

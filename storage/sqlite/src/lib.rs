@@ -161,8 +161,9 @@ impl Store for SqliteStore {
 
     async fn claim(&self, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
         let now = self.now();
-        let Claim { kinds, lane, limit, lease, handles_payments } = claim.clone();
-        let asked = Asked { kinds: kinds.to_vec(), lane, limit, lease, handles_payments };
+        let Claim { kinds, lane, limit, lease, handles_payments, left_since } = claim.clone();
+        let left_since = columns::micros(left_since);
+        let asked = Asked { kinds: kinds.to_vec(), lane, limit, lease, handles_payments, left_since };
         // Most polls find nothing, and reading does not occupy the writer.
         let looked_for = asked.clone();
         if !self.read(move |connection| sql::is_due(connection, &looked_for, now)).await? {

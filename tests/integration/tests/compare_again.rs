@@ -206,3 +206,28 @@ async fn a_late_duplicate_is_not_compared_with_everything_since() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(store.read() - before < 700, "{} entries were read", store.read() - before);
 }
+
+/// The expectation is recorded between the two comparisons: nobody is told of a callback that was held for a moment.
+#[tokio::test]
+async fn a_callback_that_is_released_at_once_is_not_reported() {
+    let log = CapturedLog::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+    let _subscribed = tracing::subscriber::set_default(subscriber);
+    let (inner, clock) = (MemoryStore::new(), SetClock::new());
+    let slow = FlakyStore::before(Arc::new(inner.clone()));
+    let receiving = replica_at(slow.clone(), clock.clone()).await;
+    let asking = replica_at(FlakyStore::before(Arc::new(inner)), clock).await;
+    slow.hold_up_recording(true);
+    let posting = async { receiving.post_for(&Kind::Stk, "order-1", paid_push()).await };
+    let expecting = async {
+        until("it was compared", async || slow.holds_something_up()).await;
+        let expected = Expectation::new(Kind::Stk, "order-1").amount(Amount::from_shillings(100));
+        asking.inbox.expect_callback(&expected.timeout(Duration::from_mins(10))).await.unwrap();
+        slow.hold_up_recording(false);
+    };
+    let (answer, ()) = tokio::join!(posting, expecting);
+    assert_eq!(answer.status, 200);
+    until("it is handled", async || state(&receiving).await == State::Done).await;
+    assert!(!log.text().contains("is held"), "{}", log.text());
+}

@@ -1,13 +1,14 @@
 //! Two callbacks with different ids pay one request. The second is held, in whatever order callback,
 //! expectation and id become known.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{MemoryStore, State, Store, Verdict};
 use mpesa_callbacks::{ExpectError, Kind};
-use mpesa_callbacks_tests::{CapturedLog, FlakyStore, Mounted, SECRET, push, until};
+use mpesa_callbacks_tests::{CapturedLog, FlakyStore, Mounted, SECRET, push, unpaid_push, until};
 
 /// Books payments by their order.
 #[derive(Clone, Default)]
@@ -155,6 +156,70 @@ async fn a_dismissed_callback_is_booked_neither_by_a_link_nor_by_a_restart() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     next.settled_but_expectations().await;
     assert!(shop.booked().is_empty(), "{:?}", shop.booked());
+}
+
+/// Its handler failed for good, and its payment was booked. A person has looked at it, and has dismissed it: that
+/// does not unpay the request.
+#[tokio::test]
+async fn a_dead_callback_that_was_dismissed_has_still_paid() {
+    let shop = FailingPush::default();
+    let inbox =
+        Inbox::builder(shop.clone()).store(MemoryStore::new()).secret(SECRET).counterpart_timeout(Duration::ZERO);
+    let mounted = Mounted::new(inbox.start().await.unwrap());
+    mounted.inbox.expect_callback(&expected_push().timeout(Duration::from_secs(1))).await.unwrap();
+    mounted.post_for(&Kind::Stk, "order-1", push("ws_CO_1", "RCPT1", 100)).await;
+    until("it is dead", async || entry(&mounted, "ws_CO_1").await.0 == State::Dead).await;
+    until("it is booked", async || shop.booked.lock().unwrap().len() == 1).await;
+    let dead = mounted.entries().await.into_iter().find(|entry| entry.state == State::Dead).expect("the push");
+    assert!(mounted.inbox.dismiss(dead.id).await.unwrap());
+    mounted.post_for(&Kind::Stk, "order-1", push("ws_CO_2", "RCPT2", 100)).await;
+    assert_eq!(entry(&mounted, "ws_CO_2").await, (State::Held, Verdict::Conflict));
+    mounted.settled().await;
+    assert_eq!(*shop.booked.lock().unwrap(), ["RCPT1"]);
+    assert!(!shop.asked.load(Ordering::SeqCst), "the request is answered");
+}
+
+/// Books payments, and fails at every push.
+#[derive(Clone, Default)]
+struct FailingPush {
+    booked: Arc<Mutex<Vec<String>>>,
+    asked: Arc<AtomicBool>,
+}
+
+#[mpesa_callbacks]
+impl FailingPush {
+    #[stk(max_retries = 0)]
+    async fn pushed(&self, _: StkCallback) -> Result<(), std::fmt::Error> {
+        Err(std::fmt::Error)
+    }
+
+    #[payment]
+    async fn paid(&self, payment: Payment) {
+        self.booked.lock().unwrap().push(payment.receipt.clone());
+    }
+
+    #[overdue]
+    async fn ask(&self, _: Expectation) -> Result<(), ExpectError> {
+        self.asked.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// The first push of the request was cancelled. The second is paid, and its callback comes before its id is linked.
+#[tokio::test]
+async fn a_second_push_that_is_paid_before_its_id_is_known_is_booked() {
+    let shop = Shop::default();
+    let mounted = shop.open([Kind::Stk]).await;
+    link(&mounted, "ws_CO_1").await;
+    mounted.post_for(&Kind::Stk, "order-1", unpaid_push("ws_CO_1", 1032)).await;
+    mounted.post_for(&Kind::Stk, "order-1", push("ws_CO_2", "RCPT2", 100)).await;
+    assert_eq!(entry(&mounted, "ws_CO_2").await, (State::Held, Verdict::Conflict));
+    link(&mounted, "ws_CO_2").await;
+    until("it is booked", async || !shop.booked().is_empty()).await;
+    assert_eq!(shop.booked(), ["RCPT2 for order-1"]);
+    // One that Daraja has not sent stays.
+    mounted.post_for(&Kind::Stk, "order-1", push("ws_CO_3", "FORGED", 100)).await;
+    assert_eq!(entry(&mounted, "ws_CO_3").await, (State::Held, Verdict::Conflict));
 }
 
 /// A second payer was released by a person, so both have paid. Nothing is left to object to.

@@ -271,7 +271,35 @@ async fn a_payment_that_was_left_to_a_release_that_never_comes_back_is_told() {
     let dead = of_kind(&last, Kind::Stk).await.unwrap();
     assert!(dead.error.as_ref().unwrap().as_str().contains("not booked its payment"), "{dead:?}");
     assert_ne!(of_kind(&last, Kind::Payment).await.unwrap().state, State::Done);
+    // The person has booked it by hand. It is not booked again if the first release comes back after all.
     assert!(last.inbox.dismiss(dead.id).await.unwrap());
+    assert!(is_done(&last, Kind::Payment).await);
+    drop(last);
+    let back = shop.start(ByPayment, shop.store()).await;
+    back.post("/c2b/confirmation", its_confirmation()).await;
+    until("it knows of it", async || is_done(&back, Kind::C2bConfirmation).await).await;
+    back.settled().await;
+    let by: Vec<String> = shop.effects().await.into_iter().map(|(by, _)| by).collect();
+    assert_eq!(by, ["request closed"]);
+}
+
+/// The first release has booked the payment and is gone for good. Its other callback arrives late: it is not polled for
+/// ever, and books nothing.
+#[tokio::test]
+async fn a_late_callback_of_a_payment_that_the_first_release_has_settled_is_dead_in_the_end() {
+    let shop = Shop::open().await;
+    let first = shop.start(ByPayment, shop.store()).await;
+    first.post("/c2b/confirmation", its_confirmation()).await;
+    until("it is booked", async || is_done(&first, Kind::Payment).await).await;
+    drop(first);
+    let next = shop.start(ByCallback, shop.store()).await;
+    next.post_for(&Kind::Stk, "order-1", paid_push()).await;
+    assert_eq!(of_kind(&next, Kind::Stk).await.unwrap().state, State::Ready, "it is left to the first release");
+    drop(next);
+    let last = shop.start_ahead(ByCallback, shop.store(), Duration::from_hours(2)).await;
+    until("it is dead", async || of_kind(&last, Kind::Stk).await.is_some_and(|push| push.state == State::Dead)).await;
+    assert_eq!(shop.effects().await, [("paid".to_owned(), None)]);
+    assert!(last.inbox.dismiss(of_kind(&last, Kind::Stk).await.unwrap().id).await.unwrap());
 }
 
 /// The attempts of the first release had no effect, and a handler of the next has booked the payment

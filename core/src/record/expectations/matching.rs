@@ -9,11 +9,11 @@ use super::payers::{Paid, Payer, Places, can_pay_once, report_second_payers};
 use crate::Kind;
 use crate::payload::Expectation;
 use crate::record::error::RecordError;
-use crate::store::{Delivery, Disposition, Entry, Lookup, Recorded, Requeue, State, Store, StoreError};
+use crate::store::{Delivery, Disposition, Entry, Lookup, Recorded, Requeue, State, Store, StoreError, Verdict};
 
 /// Why a callback is held.
 const ANOTHER: &str = "it came to the URL of one request, and answers another";
-const ANOTHER_ID: &str = "it came to the URL of a request to which Daraja gave another id";
+pub(crate) const ANOTHER_ID: &str = "it came to the URL of a request to which Daraja gave another id";
 const PAID_BEFORE: &str = "another callback has already paid its request";
 
 /// Compares deliveries with expectations.
@@ -66,15 +66,20 @@ impl Expecting {
     }
 
     /// Compares again after recording: an expectation or a request id that was recorded at the same
-    /// moment did not see this batch, and this batch did not see it.
+    /// moment did not see this batch, and this batch did not see it. What is released is a batch like any other.
     pub(crate) async fn judge_again(
         &self,
         store: &dyn Store,
-        batch: &[Delivery],
+        batch: &mut [Delivery],
         before: &Judged,
         recorded: &[Result<Recorded, RecordError>],
     ) -> Result<(), StoreError> {
-        let is_held = |delivery: &Delivery| delivery.disposition == Disposition::Hold(UNEXPECTED.into());
+        // For a reason that an expectation, or another id of its request, takes away.
+        let is_held = |delivery: &Delivery| match &delivery.disposition {
+            Disposition::Hold(reason) => *reason == UNEXPECTED,
+            Disposition::Contradict(reason) => *reason == ANOTHER_ID,
+            _ => false,
+        };
         let is_nobodys = |delivery: &Delivery| {
             delivery.kind.can_be_expected()
                 && delivery.payment.as_ref().is_some_and(|payment| payment.reference.is_none())
@@ -84,8 +89,9 @@ impl Expecting {
             return Ok(());
         }
         let known = Asked::look(store, batch).await?;
-        for ((delivery, payment), recorded) in batch.iter().zip(&before.payments).zip(recorded) {
-            let news = recorded.as_ref().ok().filter(|recorded| recorded.verdict.is_news());
+        for ((delivery, payment), recorded) in batch.iter_mut().zip(&before.payments).zip(recorded) {
+            let is_new = |recorded: &&Recorded| recorded.verdict.is_news() || recorded.verdict == Verdict::Conflict;
+            let news = recorded.as_ref().ok().filter(is_new);
             let expected = names(delivery).iter().find_map(|name| known.expected.get(name));
             if let (Some(news), Some(expected)) = (news, expected)
                 && (is_held(delivery) || is_nobodys(delivery))
@@ -102,6 +108,8 @@ impl Expecting {
                         let reopening =
                             Requeue { payment: payment.as_deref(), reference, ..Requeue::from(State::Held) };
                         store.requeue(news.id, &reopening).await?;
+                        // Nobody need be told that it was held.
+                        delivery.disposition = Disposition::Handle;
                     }
                 }
             }

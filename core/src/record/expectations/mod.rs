@@ -13,5 +13,5 @@ mod payers;
 pub(crate) use self::again::{LookAgain, Pending};
 pub(crate) use self::answers::{Answers, tells_the_outcome};
 pub(crate) use self::asked::{Asked, UNEXPECTED, names};
-pub(crate) use self::matching::{Expecting, objection_now};
+pub(crate) use self::matching::{ANOTHER_ID, Expecting, objection_now};
 pub(crate) use self::payers::{has_paid, was_taken};

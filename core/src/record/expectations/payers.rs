@@ -163,9 +163,10 @@ pub(crate) fn has_paid(entry: &Entry) -> bool {
 }
 
 /// Returns whether a callback was taken for what it says: as news, or because a person released it.
-/// Not while it is held, and not if it was dismissed, which keeps its reason.
+/// Not while it is held, and not if it was dismissed from there: it keeps its reason then, and was never attempted.
+/// A dead one was attempted, and its money is real, whether it was dismissed or not.
 pub(crate) fn was_taken(entry: &Entry) -> bool {
-    let was_dismissed = entry.state == State::Done && entry.error.is_some();
+    let was_refused = entry.state == State::Done && entry.error.is_some() && entry.attempts == 0;
     let can_be_taken = entry.verdict.is_news() || entry.verdict == Verdict::Conflict;
-    can_be_taken && entry.state != State::Held && !was_dismissed
+    can_be_taken && entry.state != State::Held && !was_refused
 }

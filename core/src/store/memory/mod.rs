@@ -141,10 +141,13 @@ impl Store for MemoryStore {
         let mut rows = self.rows()?;
         let now = self.clock.now();
         let Some(row) = rows.rows.get_mut(&id) else { return Ok(false) };
-        if !matches!(row.entry.state, State::Held | State::Dead | State::Quarantined) {
+        let is_open_payment = row.entry.state == State::Ready && row.entry.kind == Kind::Payment;
+        if !matches!(row.entry.state, State::Held | State::Dead | State::Quarantined) && !is_open_payment {
             return Ok(false);
         }
         row.entry.state = State::Done;
+        row.entry.run_at = None;
+        row.entry.error.get_or_insert_with(|| "dismissed".into());
         row.entry.settled_at = Some(now);
         Ok(true)
     }

@@ -35,7 +35,7 @@ impl Rows {
         while claimed.len() < claim.limit
             && let Some(id) = self.next_due(claim, now)
         {
-            let payment = if claim.handles_payments { Payment::None } else { self.payment_of(id) };
+            let payment = if claim.handles_payments { Payment::None } else { self.payment_of(id, claim) };
             let payment = match payment {
                 Payment::Theirs => {
                     left.push(id);
@@ -74,16 +74,18 @@ impl Rows {
         }
     }
 
-    fn payment_of(&self, id: CallbackId) -> Payment {
-        let entry = match self.rows.get(&id) {
-            Some(row) if !row.entry.kind.is_payment() => &row.entry,
+    fn payment_of(&self, id: CallbackId, claim: &Claim<'_>) -> Payment {
+        let (entry, repetition) = match self.rows.get(&id) {
+            Some(row) if !row.entry.kind.is_payment() => (&row.entry, row.repetition),
             _ => return Payment::None,
         };
+        let is_left = repetition == 0 && entry.received_at >= claim.left_since;
         let Some(receipt) = &entry.receipt else { return Payment::None };
         let payment = self.of_receipt(receipt).into_iter().map(|row| &row.entry);
         match payment.into_iter().find(|entry| entry.kind == Kind::Payment && entry.verdict.is_news()) {
             Some(payment) if payment.state == State::Ready => Payment::With(payment.id),
-            Some(payment) if payment.attempts > 0 || payment.state == State::Running => Payment::Theirs,
+            Some(payment) if payment.state == State::Running => Payment::Theirs,
+            Some(payment) if payment.attempts > 0 && is_left => Payment::Theirs,
             _ => Payment::None,
         }
     }

@@ -8,7 +8,7 @@ use mpesa_callbacks_core::store::{
     self as store, Body, CallbackId, Claimed, Completion, Interruption, Lane, Lease, RelatedCallback, SettleResult,
     Settlement, State,
 };
-use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+use rusqlite::{Connection, OptionalExtension, Result, Row, ToSql, params};
 
 use super::later;
 use super::purge::hmac_key;
@@ -24,6 +24,8 @@ pub(crate) struct Asked {
     pub(crate) limit: usize,
     pub(crate) lease: Duration,
     pub(crate) handles_payments: bool,
+    /// In microseconds since 1970.
+    pub(crate) left_since: i64,
 }
 
 impl Asked {
@@ -50,7 +52,8 @@ pub(crate) fn claim(connection: &Connection, asked: &Asked, now: i64) -> Result<
     let hmac_key = hmac_key(connection)?;
     let mut claimed = Vec::new();
     for id in due(connection, asked, now)? {
-        let payment = if asked.handles_payments { Payment::None } else { payment_of(connection, id)? };
+        let payment =
+            if asked.handles_payments { Payment::None } else { payment_of(connection, id, asked.left_since)? };
         let payment = match payment {
             Payment::Theirs => continue,
             Payment::With(payment) => Some(take(connection, payment, asked, now, 0)?),
@@ -82,13 +85,17 @@ fn due(connection: &Connection, asked: &Asked, now: i64) -> Result<Vec<i64>> {
             "SELECT run_at, id FROM callback AS c WHERE state = 0 AND lane = ?1 AND kind = ?2 AND run_at <= ?3
                     AND (kind IN ('payment', 'payment_completed') OR NOT EXISTS (
                         SELECT 1 FROM callback AS p WHERE p.kind = 'payment' AND p.key = c.receipt AND p.verdict = 0
-                                                          AND (p.state = 1 OR p.state >= 2 AND p.attempts > 0)))
+                               AND (p.state = 1 OR p.state >= 2 AND p.attempts > 0 AND c.repetition = 0 AND c.received_at >= ?5)))
              ORDER BY run_at, id LIMIT ?4"
         }
     })?;
     let mut due: Vec<(i64, i64)> = Vec::new();
     for (lane, kind) in asked.places() {
-        let rows = of_kind.query_map(params![lane, kind, now, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut parameters: Vec<&dyn ToSql> = vec![&lane, &kind, &now, &limit];
+        if !asked.handles_payments {
+            parameters.push(&asked.left_since);
+        }
+        let rows = of_kind.query_map(&*parameters, |row| Ok((row.get(0)?, row.get(1)?)))?;
         for row in rows {
             due.push(row?);
         }
@@ -108,17 +115,17 @@ enum Payment {
     Theirs,
 }
 
-fn payment_of(connection: &Connection, id: i64) -> Result<Payment> {
-    let payment: Option<(i64, i64, i64)> = connection
+fn payment_of(connection: &Connection, id: i64, left_since: i64) -> Result<Payment> {
+    let payment: Option<(i64, i64, bool)> = connection
         .prepare_cached(
-            "SELECT p.id, p.state, p.attempts FROM callback AS c JOIN callback AS p ON p.kind = 'payment' AND p.key = c.receipt
+            "SELECT p.id, p.state, p.attempts > 0 AND c.repetition = 0 AND c.received_at >= ?2 FROM callback AS c JOIN callback AS p ON p.kind = 'payment' AND p.key = c.receipt
              WHERE c.id = ?1 AND c.kind NOT IN ('payment', 'payment_completed') AND p.verdict = 0",
         )?
-        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .query_row([id, left_since], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     Ok(match payment {
         Some((payment, state, _)) if state == state_number(State::Ready) => Payment::With(payment),
-        Some((_, state, attempts)) if attempts > 0 || state == state_number(State::Running) => Payment::Theirs,
+        Some((_, state, is_left)) if is_left || state == state_number(State::Running) => Payment::Theirs,
         _ => Payment::None,
     })
 }

@@ -51,7 +51,10 @@ pub(crate) fn requeue(
 
 pub(crate) fn dismiss(connection: &Connection, id: CallbackId, now: i64) -> Result<bool> {
     let changed = connection
-        .prepare_cached("UPDATE callback SET state = 2, settled_at = ?2 WHERE id = ?1 AND state >= 3")?
+        .prepare_cached(
+            "UPDATE callback SET state = 2, settled_at = ?2, run_at = NULL, error = coalesce(error, 'dismissed')
+             WHERE id = ?1 AND (state >= 3 OR state = 0 AND kind = 'payment')",
+        )?
         .execute([id.number(), now])?;
     Ok(changed == 1)
 }
