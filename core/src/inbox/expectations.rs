@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::engine::Inbox;
 use crate::Kind;
 use crate::access::{LONGEST_REFERENCE, is_reference};
-use crate::payload::{self, Expectation, Reconciliation, Sensitive};
-use crate::record::{Answers, delivery_of};
-use crate::store::{Delivery, DeliveryId, Disposition, Lookup, Recorded, Store, StoreError, Verdict};
+use crate::payload::{self, Expectation, Sensitive};
+use crate::record::Answers;
+use crate::store::{Delivery, DeliveryId, Disposition, Lookup, Recorded, Requeue, State, Store, StoreError, Verdict};
 
 /// Why an expectation cannot be recorded, linked or reconciled.
 #[derive(Debug, thiserror::Error)]
@@ -39,11 +39,14 @@ pub enum ExpectError {
         /// The kind that was given.
         kind: Kind,
     },
-    /// Daraja's request id is unknown, or the receipt or amount of money that came in is missing.
+    /// Daraja's request id is unknown, so the missing callback has no key.
     #[error(
-        "Daraja's id is unknown (call `link_request_id` first), or the receipt or amount of incoming money is missing"
+        "Daraja's id of this request is unknown: call `link_request_id` first, or `withdraw_expectation` if Daraja refused it"
     )]
     MissingRequestId,
+    /// Money that came in needs its receipt and amount: the callback would have them.
+    #[error("the receipt or the amount of incoming money is missing")]
+    MissingReceipt,
     /// The timeout is longer than the inbox keeps bodies.
     #[error(
         "an expectation of {timeout:?} would be purged before it is over: the inbox keeps bodies for {retention:?}"
@@ -74,7 +77,8 @@ impl Inbox {
     /// From then on a callback with this reference (or with Daraja's id, after
     /// [`link_request_id`](Inbox::link_request_id)) and another amount or short code is a conflict.
     /// If no callback arrives in time, `#[overdue]` runs. Recording the same expectation again
-    /// changes nothing.
+    /// changes nothing, unless it was [withdrawn](Inbox::withdraw_expectation): then it counts again, and
+    /// its timeout begins anew.
     ///
     /// ```no_run
     /// use mpesa_callbacks_core::{ExpectError, Inbox, Kind};
@@ -110,12 +114,82 @@ impl Inbox {
         {
             return Err(ExpectError::AlreadyExpected);
         }
+        let is_new = self.record_first(expected).await?;
+        if !is_new {
+            self.expect_again(expected).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether it was recorded now.
+    async fn record_first(&self, expected: &Expectation) -> Result<bool, ExpectError> {
+        let engine = self.engine();
         // Recorded again all the same: what a replicated store only reads may be on one disk.
         let recorded = self.record_expected(expected, expected.key(), Some(expected.timeout)).await?;
         if recorded.verdict == Verdict::Conflict {
             // Another process recorded a different expectation at the same moment; that one stands.
             engine.recorder.store.dismiss(recorded.id).await?;
             return Err(ExpectError::AlreadyExpected);
+        }
+        Ok(recorded.verdict == Verdict::First)
+    }
+
+    /// Counts an expectation again that was withdrawn.
+    async fn expect_again(&self, expected: &Expectation) -> Result<(), ExpectError> {
+        let store = &self.engine().recorder.store;
+        let Some(change) = Answers(&**store).last_change(expected).await?.filter(|change| change.is_withdrawal())
+        else {
+            return Ok(());
+        };
+        let again = Expectation::key_of_change(&expected.kind, expected.reference.as_str(), change.number + 1);
+        self.record_expected(expected, again, None).await?;
+        // It has ended with the withdrawal, unless it is not due yet.
+        for row in store.find(&[Lookup::Key(Kind::Overdue, expected.key())]).await? {
+            if row.verdict == Verdict::First && self.is_asked_after() {
+                store.requeue(row.id, &Requeue::from(State::Done)).await?;
+            }
+        }
+        self.engine().recorder.ready.wake();
+        Ok(())
+    }
+
+    /// Ends an expectation whose request was not made: Daraja refused it, or you did not send it. `#[overdue]` does
+    /// not run for it any more. A callback that arrives all the same is compared with it as before.
+    ///
+    /// Withdraw nothing because an answer is missing: a push whose answer was lost may ring the phone. After a
+    /// connection that broke, and after a status of 500 or more, let `#[overdue]` find out.
+    ///
+    /// [`expect_callback`](Inbox::expect_callback) with the same expectation makes it count again, for a customer who
+    /// corrects the phone number and pays for the same order.
+    ///
+    /// ```no_run
+    /// # use mpesa_callbacks_core::{ExpectError, Inbox, Kind};
+    /// # async fn example(inbox: &Inbox, answer: serde_json::Value) -> Result<(), ExpectError> {
+    /// // {"requestId":"…","errorCode":"400.002.02","errorMessage":"Bad Request - Invalid PhoneNumber"}
+    /// if answer["errorCode"].as_str().is_some_and(|code| code.starts_with("400.")) {
+    ///     inbox.withdraw_expectation(&Kind::Stk, "order-123").await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ExpectError::NotExpected`] for an unknown reference, [`ExpectError::NotRecorded`], or an error of the store.
+    pub async fn withdraw_expectation(&self, kind: &Kind, reference: &str) -> Result<(), ExpectError> {
+        let store = &self.engine().recorder.store;
+        let expected = find_expected(&**store, kind, reference).await?;
+        let expected = expected.ok_or_else(|| ExpectError::NotExpected { kind: kind.clone() })?;
+        let number = match Answers(&**store).last_change(&expected).await? {
+            Some(change) if change.is_withdrawal() => return Ok(()),
+            change => change.map_or(0, |change| change.number) + 1,
+        };
+        let withdrawal = Expectation::key_of_change(kind, expected.reference.as_str(), number);
+        self.record_expected(&expected, withdrawal, None).await?;
+        // Nobody need look at one that was given up.
+        for row in store.find(&[Lookup::Key(Kind::Overdue, expected.key())]).await? {
+            if row.state == State::Dead {
+                store.dismiss(row.id).await?;
+            }
         }
         Ok(())
     }
@@ -147,75 +221,19 @@ impl Inbox {
         Ok(())
     }
 
-    /// Records the result of a query for a request whose callback did not arrive. It is handled
-    /// like the missing callback and answers the expectation. If the callback arrives later, it is
-    /// a duplicate or a conflict.
-    ///
-    /// ```no_run
-    /// # use mpesa_callbacks_core::{ExpectError, Inbox, Kind};
-    /// # async fn example(inbox: &Inbox) -> Result<(), ExpectError> {
-    /// use mpesa_callbacks_core::payload::Reconciliation;
-    ///
-    /// // A status query told that it was paid:
-    /// inbox.reconcile(&Kind::Stk, "order-123", &Reconciliation::success("NLJ7RT61SV")).await?;
-    /// // Or that the customer cancelled:
-    /// inbox.reconcile(&Kind::Stk, "order-124", &Reconciliation::result_code("1032")).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// [`ExpectError::NotExpected`], [`ExpectError::MissingRequestId`],
-    /// [`ExpectError::UnsupportedKind`], [`ExpectError::StillProcessing`], or an error of the
-    /// store.
-    pub async fn reconcile(
-        &self,
-        kind: &Kind,
-        reference: &str,
-        found: &Reconciliation,
-    ) -> Result<Recorded, ExpectError> {
-        let engine = self.engine();
-        let expected = find_expected(&*engine.recorder.store, kind, reference).await?;
-        let mut expected = expected.ok_or_else(|| ExpectError::NotExpected { kind: kind.clone() })?;
-        expected.id = Answers(&*engine.recorder.store).id_of(&expected).await?;
-        if matches!(kind, Kind::B2bExpress | Kind::Ratiba | Kind::Lipia) {
-            return Err(ExpectError::UnsupportedKind { kind: kind.clone() });
-        }
-        if found.is_under_way() {
-            return Err(ExpectError::StillProcessing { code: found.code.clone() });
-        }
-        let body = found.to_body(&expected).ok_or(ExpectError::MissingRequestId)?;
-        let key = engine.receiver.routes.of(kind).and_then(|route| route.key.as_deref());
-        let parsed = payload::parse_bytes(kind, &body, key, None).map_err(|_| ExpectError::MissingRequestId)?;
-        let known = engine.recorder.store.find(&[Lookup::Key(kind.clone(), parsed.key.clone())]).await?;
-        let plain = delivery_of(&parsed, body, engine.recorder.clock.now(), &engine.receiver.routes);
-        if let Some(told) = known.iter().find(|entry| entry.content_digest == Some(plain.content_digest)) {
-            // It arrived at the plain URL, perhaps before it was expected.
-            engine.recorder.release_expected(told, &expected, &self.handle()).await?;
-            return Ok(Recorded::new(told.id, Verdict::Duplicate, None, None));
-        }
-        // As if it had arrived at the URL of this reference.
-        let mut delivery = match kind.is_registered_once() {
-            true => plain,
-            false => plain.under(Some(expected.reference.clone())),
-        };
-        if let Some(payment) = &mut delivery.payment {
-            payment.reference.get_or_insert_with(|| expected.reference.clone());
-        }
-        let (delivery, recorded) =
-            engine.recorder.queue.record(delivery).await.map_err(|_| ExpectError::NotRecorded)?;
-        engine.recorder.after_record(&delivery, &recorded, &self.handle());
-        Ok(recorded)
+    /// Whether there is an `#[overdue]` handler.
+    fn is_asked_after(&self) -> bool {
+        self.engine().receiver.routes.of(&Kind::Overdue).is_some()
     }
 
-    async fn record_expected(
+    pub(super) async fn record_expected(
         &self,
         expected: &Expectation,
         key: Sensitive,
         due_after: Option<Duration>,
     ) -> Result<Recorded, ExpectError> {
         let engine = self.engine();
-        let is_asked_after = due_after.is_some() && engine.receiver.routes.of(&Kind::Overdue).is_some();
+        let is_asked_after = due_after.is_some() && self.is_asked_after();
         let body = expected.to_body();
         let delivery = Delivery {
             delivery_id: DeliveryId::random(),
@@ -242,7 +260,11 @@ impl Inbox {
 }
 
 /// Returns the expectation with this reference.
-async fn find_expected(store: &dyn Store, kind: &Kind, reference: &str) -> Result<Option<Expectation>, StoreError> {
+pub(super) async fn find_expected(
+    store: &dyn Store,
+    kind: &Kind,
+    reference: &str,
+) -> Result<Option<Expectation>, StoreError> {
     let found = store.find(&[Lookup::Key(Kind::Overdue, Expectation::key_of(kind, reference))]).await?;
     let first = found.into_iter().find(|entry| entry.verdict == Verdict::First);
     Ok(first.and_then(|entry| Expectation::parse(entry.body?.as_bytes()).ok()))

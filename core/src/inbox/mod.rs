@@ -6,6 +6,7 @@ mod engine;
 mod expectations;
 mod options;
 mod receive;
+mod reconcile;
 mod replay;
 mod shutdown;
 mod start;

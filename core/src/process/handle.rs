@@ -157,8 +157,8 @@ impl Processor {
                 reference.clone_from(&payment.reference);
             }
             Callback::Expectation(expected) => {
-                if self.is_answered_by_now(expected, inbox).await.map_err(cannot_look)? {
-                    return Err(HandlerExit::Done);
+                if let Some(end) = self.end_of_expectation(expected, inbox).await.map_err(cannot_look)? {
+                    return Err(end);
                 }
                 overdue = Some(expected.clone());
             }

@@ -5,16 +5,33 @@ use super::processor::Processor;
 use crate::error_chain::error_chain;
 use crate::handler::{CallbackContext, InboxHandle};
 use crate::payload::Expectation;
-use crate::record::{Answers, tells_the_outcome};
+use crate::record::{Answers, Change, tells_the_outcome};
 use crate::store::StoreError;
 
 impl Processor {
-    /// Returns whether the expectation is answered. If not, sets Daraja's id in it, for the query.
-    pub(super) async fn is_answered_by_now(
+    /// Returns how an expectation ends that is answered, withdrawn or not due; `None` if the application is to be asked.
+    /// Then sets Daraja's id in it, for the query.
+    pub(super) async fn end_of_expectation(
         &self,
         expected: &mut Expectation,
         inbox: &InboxHandle,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<HandlerExit>, StoreError> {
+        if self.is_answered_by_now(expected, inbox).await? {
+            return Ok(Some(HandlerExit::Done));
+        }
+        Ok(match Answers(&*self.store).last_change(expected).await? {
+            Some(change) if change.is_withdrawal() => Some(HandlerExit::Done),
+            Some(again) => {
+                let waited = self.clock.now().duration_since(again.at).unwrap_or_default();
+                let left = expected.timeout.saturating_sub(waited);
+                (!left.is_zero()).then_some(HandlerExit::Snoozed { after: left })
+            }
+            None => None,
+        })
+    }
+
+    /// Returns whether the expectation is answered. If not, sets Daraja's id in it.
+    async fn is_answered_by_now(&self, expected: &mut Expectation, inbox: &InboxHandle) -> Result<bool, StoreError> {
         let answers = Answers(&*self.store);
         expected.id = answers.id_of(expected).await?;
         let candidates = answers.candidates(expected).await?;
@@ -34,9 +51,14 @@ impl Processor {
         ctx: CallbackContext,
         is_last: bool,
     ) -> HandlerExit {
-        match Answers(&*self.store).is_answered(expected).await {
+        let is_over = async {
+            let answers = Answers(&*self.store);
+            let is_withdrawn = answers.last_change(expected).await?.is_some_and(Change::is_withdrawal);
+            Ok(is_withdrawn || answers.is_answered(expected).await?)
+        };
+        match is_over.await {
             Ok(true) => HandlerExit::Done,
-            Err(error) => {
+            Err::<_, StoreError>(error) => {
                 tracing::warn!(cause = error_chain(&error), "cannot look up whether the callback has arrived");
                 HandlerExit::Snoozed { after: expected.timeout }
             }

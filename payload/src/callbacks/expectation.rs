@@ -146,6 +146,20 @@ impl Expectation {
         key.strip_prefix(kind.name())?.strip_prefix('#')
     }
 
+    /// Returns the key of the row for the change with this number: odd numbers withdraw the expectation, even ones
+    /// expect the same again.
+    #[doc(hidden)]
+    pub fn key_of_change(kind: &Kind, reference: &str, number: u32) -> Sensitive {
+        format!("{kind}!{number}/{reference}").into()
+    }
+
+    /// Returns the number of the change in such a key.
+    #[doc(hidden)]
+    pub fn change_in(kind: &Kind, key: &str) -> Option<u32> {
+        let (number, _) = key.strip_prefix(kind.name())?.strip_prefix('!')?.split_once('/')?;
+        number.parse().ok()
+    }
+
     /// Returns the digest of the content, for the engine.
     #[doc(hidden)]
     pub fn content_digest(&self) -> Digest {

@@ -66,6 +66,24 @@ impl Reconciliation {
         matches!(self.code.trim(), "" | "4999" | "500.001.1001")
     }
 
+    /// Returns whether the request was carried out.
+    pub fn is_success(&self) -> bool {
+        ResultCode::from(self.code.as_str()).is_success()
+    }
+
+    /// For the engine: whether money that came in has its receipt and amount.
+    #[doc(hidden)]
+    pub fn is_complete(&self, expected: &Expectation) -> bool {
+        let needs_money = match expected.kind {
+            Kind::Stk => self.is_success(),
+            // M-Pesa reports no payments that were not made.
+            Kind::C2bConfirmation => true,
+            _ => false,
+        };
+        let has_money = self.is_success() && self.receipt.is_some() && self.amount.or(expected.amount).is_some();
+        !needs_money || has_money
+    }
+
     /// For the engine: the callback's body, marked as made here; `None` if the kind cannot be reconciled, or its
     /// key is missing.
     #[doc(hidden)]
@@ -76,8 +94,7 @@ impl Reconciliation {
         let id = expected.id.as_ref().map(Sensitive::as_str);
         let named =
             |name: &str, key: &str, value: Option<&str>| value.map(|value| json!({ name: key, "Value": value }));
-        let is_money_in = matches!(expected.kind, Kind::Stk | Kind::C2bConfirmation) && code.is_success();
-        if is_money_in && (amount.is_none() || self.receipt.is_none()) {
+        if !self.is_complete(expected) {
             return None;
         }
         let body: Value = match expected.kind {
@@ -95,8 +112,7 @@ impl Reconciliation {
                     "CallbackMetadata": { "Item": items },
                 } } })
             }
-            // M-Pesa reports no payments that were not made.
-            Kind::C2bConfirmation if code.is_success() => json!({
+            Kind::C2bConfirmation => json!({
                 "Reconciled": true,
                 "TransID": self.receipt.as_deref()?,
                 "TransAmount": amount,

@@ -383,13 +383,78 @@ async fn what_cannot_be_expected_is_said() {
     assert!(matches!(inbox.link_request_id(&Kind::Stk, "order-9", "ws").await, Err(ExpectError::NotExpected { .. })));
     let found = Reconciliation::success("R");
     assert!(matches!(inbox.reconcile(&Kind::Stk, "order-9", &found).await, Err(ExpectError::NotExpected { .. })));
-    assert!(matches!(inbox.reconcile(&Kind::Stk, "order-1", &found).await, Err(ExpectError::MissingRequestId)));
+    let cancelled = Reconciliation::result_code("1032");
+    assert!(matches!(inbox.reconcile(&Kind::Stk, "order-1", &cancelled).await, Err(ExpectError::MissingRequestId)));
+    assert!(matches!(inbox.withdraw_expectation(&Kind::Stk, "order-9").await, Err(ExpectError::NotExpected { .. })));
     inbox.link_request_id(&Kind::Stk, "order-1", "ws_1").await.unwrap();
     let without_receipt = Reconciliation::result_code("0");
-    assert!(matches!(
-        inbox.reconcile(&Kind::Stk, "order-1", &without_receipt).await,
-        Err(ExpectError::MissingRequestId)
-    ));
+    assert!(matches!(inbox.reconcile(&Kind::Stk, "order-1", &without_receipt).await, Err(ExpectError::MissingReceipt)));
+}
+
+/// Daraja refuses the push. The customer corrects the phone number and pays for the same order.
+#[tokio::test]
+async fn a_request_that_was_refused_is_not_asked_after_until_it_is_sent_again() {
+    let (shop, mounted) = shop().await;
+    mounted.inbox.expect_callback(&order("order-1")).await.unwrap();
+    mounted.inbox.withdraw_expectation(&Kind::Stk, "order-1").await.unwrap();
+    mounted.inbox.withdraw_expectation(&Kind::Stk, "order-1").await.unwrap();
+    mounted.settled().await;
+    assert!(shop.heard().is_empty(), "{:?}", shop.heard());
+
+    for _ in 0..2 {
+        mounted.inbox.expect_callback(&order("order-1")).await.unwrap();
+    }
+    mounted.inbox.link_request_id(&Kind::Stk, "order-1", "ws_2").await.unwrap();
+    tokio::time::sleep(SOON / 3).await;
+    assert!(shop.heard().is_empty(), "its timeout begins anew");
+    until("it is asked after", async || shop.heard().contains(&"overdue order-1 (ws_2)".to_owned())).await;
+    mounted.post_for(&Kind::Stk, "order-1", push("ws_2", 0, 1500, "R1")).await;
+    mounted.settled().await;
+    assert!(shop.heard().contains(&"paid R1 for order-1".to_owned()));
+}
+
+/// It is withdrawn, and the callback arrives all the same.
+#[tokio::test]
+async fn a_callback_is_compared_with_an_expectation_that_was_withdrawn() {
+    let (shop, mounted) = shop().await;
+    for reference in ["order-1", "order-2"] {
+        mounted.inbox.expect_callback(&order(reference)).await.unwrap();
+        mounted.inbox.withdraw_expectation(&Kind::Stk, reference).await.unwrap();
+    }
+    mounted.post_for(&Kind::Stk, "order-1", push("ws_1", 0, 1500, "R1")).await;
+    mounted.post_for(&Kind::Stk, "order-2", push("ws_2", 0, 1, "R2")).await;
+    mounted.settled().await;
+    assert_eq!(shop.heard(), ["conflict for order-2", "paid R1 for order-1", "stk 0 for order-1"]);
+}
+
+/// A person gave a request up. It is withdrawn, and nobody is told any more.
+#[tokio::test]
+async fn a_dead_expectation_can_be_withdrawn() {
+    let (_, mounted) = shop().await;
+    mounted.inbox.expect_callback(&order("order-1").timeout(Duration::from_millis(10))).await.unwrap();
+    until("it is dead", async || of_kind(&mounted, Kind::Overdue).await.iter().any(|row| row.state == State::Dead))
+        .await;
+    mounted.inbox.withdraw_expectation(&Kind::Stk, "order-1").await.unwrap();
+    assert!(of_kind(&mounted, Kind::Overdue).await.iter().all(|row| row.state == State::Done));
+}
+
+/// The answer to the push was lost, and with it Daraja's id. The statement has the receipt.
+#[tokio::test]
+async fn a_success_without_daraja_s_id_is_the_confirmation_of_its_receipt() {
+    let shop = Shop::default();
+    let strict = builder(&shop, &MemoryStore::new()).require_expected([Kind::Stk, Kind::C2bConfirmation]);
+    let mounted = Mounted::new(strict.start().await.unwrap());
+    shop.truth.lock().unwrap().push(("order-1".into(), Reconciliation::success("R1")));
+    mounted.inbox.expect_callback(&order("order-1")).await.unwrap();
+    mounted.settled().await;
+    assert_eq!(shop.heard(), ["overdue order-1 (no id)", "paid R1 for order-1"]);
+
+    // Both of its callbacks arrive after all.
+    mounted.post("/c2b/confirmation", confirmation("R1", "1500.00", "order-1", "600638")).await;
+    mounted.post_for(&Kind::Stk, "order-1", push("ws_1", 0, 1500, "R1")).await;
+    mounted.settled().await;
+    assert_eq!(shop.heard(), ["overdue order-1 (no id)", "paid R1 for order-1", "stk 0 for order-1"]);
+    assert!(mounted.entries().await.iter().all(|entry| entry.state == State::Done), "nothing is held");
 }
 
 #[tokio::test]

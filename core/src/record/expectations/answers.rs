@@ -1,5 +1,7 @@
 //! Whether an expectation was answered.
 
+use std::time::SystemTime;
+
 use super::payers::was_taken;
 use crate::Kind;
 use crate::payload::{Expectation, Outcome, Sensitive};
@@ -40,13 +42,44 @@ impl Answers<'_> {
         Ok(self.ids_of(expected).await?.into_iter().next())
     }
 
+    /// Returns the latest change of the expectation; `None` if it stands as it was recorded.
+    pub(crate) async fn last_change(&self, expected: &Expectation) -> Result<Option<Change>, StoreError> {
+        let rows = self.rows_of(expected).await?;
+        let changes = rows.iter().filter_map(|row| {
+            let number = Expectation::change_in(&expected.kind, row.key.as_str())?;
+            Some(Change { number, at: row.received_at })
+        });
+        Ok(changes.max_by_key(|change| change.number))
+    }
+
     /// Returns Daraja's ids of the request, newest first.
     async fn ids_of(&self, expected: &Expectation) -> Result<Vec<Sensitive>, StoreError> {
+        let id = |row: &Entry| Expectation::id_in(&expected.kind, row.key.as_str()).map(Sensitive::from);
+        Ok(self.rows_of(expected).await?.iter().filter_map(id).collect())
+    }
+
+    /// Returns the rows of a request, newest first.
+    async fn rows_of(&self, expected: &Expectation) -> Result<Vec<Entry>, StoreError> {
         let filter =
             Filter::default().kind(Kind::Overdue).reference(expected.reference.as_str()).limit(MAX_PER_REFERENCE);
-        let known = self.0.list(&filter).await?;
-        let id = |entry: &Entry| Expectation::id_in(&expected.kind, entry.key.as_str()).map(Sensitive::from);
-        Ok(known.iter().filter(|entry| entry.verdict == Verdict::First).filter_map(id).collect())
+        let mut rows = self.0.list(&filter).await?;
+        rows.retain(|row| row.verdict == Verdict::First);
+        Ok(rows)
+    }
+}
+
+/// A change of an expectation after it was recorded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Change {
+    /// From 1, for each expectation.
+    pub(crate) number: u32,
+    pub(crate) at: SystemTime,
+}
+
+impl Change {
+    /// Whether nothing is expected any more. Otherwise the same is expected again.
+    pub(crate) fn is_withdrawal(self) -> bool {
+        self.number % 2 == 1
     }
 }
 
