@@ -6,7 +6,7 @@ use anyhow::Context;
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::{Kind, Urls};
 
-use crate::daraja::Daraja;
+use crate::daraja::{Daraja, PushError};
 use crate::orders::{NewOrder, Orders};
 
 /// When `#[overdue]` queries a push whose callback has not arrived. A prompt disappears after a minute.
@@ -34,7 +34,8 @@ impl Checkout {
         Checkout { orders, inbox, urls, daraja, timeout: TIMEOUT }
     }
 
-    /// Places an order, and rings the customer's phone. Returns the order's reference.
+    /// Places an order, and rings the customer's phone. Returns the order's reference, also if nobody knows whether the
+    /// phone rings.
     ///
     /// # Errors
     /// When the order cannot be placed, or Daraja refuses the push: then the order is cancelled.
@@ -57,9 +58,15 @@ impl Checkout {
                 self.inbox.link_request_id(&Kind::Stk, &reference, &checkout_request_id).await?;
                 Ok(reference)
             }
-            Err(error) => {
+            Err(error @ PushError::NotMade(_)) => {
                 self.orders.cancel(&reference).await?;
-                Err(error)
+                self.inbox.withdraw_expectation(&Kind::Stk, &reference).await?;
+                Err(error.into())
+            }
+            Err(PushError::Unknown(error)) => {
+                // The order stays open: a callback pays it, or `#[overdue]` finds out.
+                tracing::warn!(error = format!("{error:#}"), "the answer to a push is lost");
+                Ok(reference)
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use chrono::{FixedOffset, Utc};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
@@ -40,6 +40,17 @@ impl Merchant {
     }
 }
 
+/// Why a push has no id.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// Daraja refuses it, or it was not sent: no phone rings.
+    #[error("the push was not made")]
+    NotMade(#[source] anyhow::Error),
+    /// The answer is lost: the phone may ring all the same.
+    #[error("nobody knows whether the push was made")]
+    Unknown(#[source] anyhow::Error),
+}
+
 /// A client. Clones share one token.
 #[derive(Clone)]
 #[allow(missing_debug_implementations, reason = "it holds secrets")]
@@ -70,8 +81,14 @@ impl Daraja {
     /// Sends a push, in whole shillings, and returns its `CheckoutRequestID`.
     ///
     /// # Errors
-    /// When Daraja refuses it or does not answer. In the second case it may have been accepted.
-    pub async fn push(&self, phone: &str, shillings: i64, account: &str, callback_url: &str) -> anyhow::Result<String> {
+    /// When Daraja refuses it, or its answer is lost.
+    pub async fn push(
+        &self,
+        phone: &str,
+        shillings: i64,
+        account: &str,
+        callback_url: &str,
+    ) -> Result<String, PushError> {
         let Merchant { short_code, .. } = &self.0.merchant;
         let (timestamp, password) = self.0.password();
         let body = json!({
@@ -80,9 +97,18 @@ impl Daraja {
             "PhoneNumber": phone, "CallBackURL": callback_url, "AccountReference": account,
             "TransactionDesc": "An order",
         });
-        let answer = self.post("/mpesa/stkpush/v1/processrequest", body).await?;
-        let id = answer["CheckoutRequestID"].as_str();
-        id.map(str::to_owned).with_context(|| format!("Daraja refuses the push: {answer}"))
+        let shared = self.0.clone();
+        let sending = tokio::task::spawn_blocking(move || {
+            // Without a token nothing is sent.
+            let token = shared.token().map_err(PushError::NotMade)?;
+            shared.send("/mpesa/stkpush/v1/processrequest", &body, &token).map_err(PushError::Unknown)
+        });
+        let (status, answer) = sending.await.map_err(|error| PushError::Unknown(error.into()))??;
+        match answer["CheckoutRequestID"].as_str() {
+            Some(id) => Ok(id.to_owned()),
+            None if (400..500).contains(&status) => Err(PushError::NotMade(anyhow!("Daraja refuses it: {answer}"))),
+            None => Err(PushError::Unknown(anyhow!("status {status}: {answer}"))),
+        }
     }
 
     /// Returns the result code of a push, `4999` while it is under way. A success comes without its
@@ -168,15 +194,22 @@ impl Shared {
     }
 
     fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.send(path, body, &self.token()?).map(|(_, answer)| answer)
+    }
+
+    /// Returns the status and the body of the answer.
+    fn send(&self, path: &str, body: &Value, token: &str) -> anyhow::Result<(u16, Value)> {
         let request = self.agent.post(format!("{}{path}", self.merchant.base_url));
-        let request = request.header("authorization", format!("Bearer {}", self.token()?));
+        let request = request.header("authorization", format!("Bearer {token}"));
         let request = request.content_type("application/json");
         let mut response = request.send(body.to_string()).context("Daraja does not answer")?;
-        if matches!(response.status().as_u16(), 401 | 404) {
+        let status = response.status().as_u16();
+        if matches!(status, 401 | 404) {
             // Perhaps the token has expired early. The next request gets another one.
             *self.token.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
         let text = response.body_mut().read_to_string()?;
-        serde_json::from_str(&text).with_context(|| format!("not JSON, status {}", response.status()))
+        let answer = serde_json::from_str(&text).with_context(|| format!("not JSON, status {status}"))?;
+        Ok((status, answer))
     }
 }

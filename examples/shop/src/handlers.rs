@@ -1,5 +1,7 @@
 //! The shop's handlers.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use mpesa_callbacks::payload::Reconciliation;
 use mpesa_callbacks::prelude::*;
@@ -13,12 +15,14 @@ use crate::orders::{self, BookingError, Orders};
 pub struct Shop {
     orders: Orders,
     daraja: Option<Daraja>,
+    give_up_after: Duration,
 }
 
 impl Shop {
-    /// A shop with these orders, and its client of Daraja, if it has one.
-    pub fn new(orders: Orders, daraja: Option<Daraja>) -> Shop {
-        Shop { orders, daraja }
+    /// A shop with these orders, and its client of Daraja, if it has one. A push whose answer was lost and that nobody has
+    /// paid by `give_up_after` counts as not made.
+    pub fn new(orders: Orders, daraja: Option<Daraja>, give_up_after: Duration) -> Shop {
+        Shop { orders, daraja, give_up_after }
     }
 }
 
@@ -81,19 +85,25 @@ impl Shop {
     #[overdue]
     async fn ask(&self, expected: Expectation, ctx: &CallbackContext) -> anyhow::Result<()> {
         let Some(daraja) = &self.daraja else { return Ok(()) };
-        let reference = expected.reference.as_str();
-        // Without an id the answer to the push was lost: perhaps the customer has paid all the same.
-        let code = match &expected.id {
-            Some(id) => daraja.query(id.as_str()).await?,
-            None => "0".to_owned(),
+        let (kind, reference) = (&expected.kind, expected.reference.as_str());
+        let found = match &expected.id {
+            Some(id) => match &*daraja.query(id.as_str()).await? {
+                // The query does not return the receipt of a success. The transactions of the pay bill do.
+                "0" => Reconciliation::success(daraja.receipt_of(reference).await?.context("not listed so far")?),
+                code => Reconciliation::result_code(code),
+            },
+            // The answer to the push was lost: perhaps the customer has paid all the same.
+            None => match daraja.receipt_of(reference).await? {
+                Some(receipt) => Reconciliation::success(receipt),
+                None if ctx.received_at().elapsed().is_ok_and(|age| age > self.give_up_after) => {
+                    self.orders.cancel(reference).await?;
+                    return Ok(ctx.inbox().withdraw_expectation(kind, reference).await?);
+                }
+                // Without an answer, this is asked again.
+                None => return Ok(()),
+            },
         };
-        let found = if code == "0" {
-            // The query does not return the receipt of a success. The transactions of the pay bill do.
-            Reconciliation::success(daraja.receipt_of(reference).await?.context("no payment so far")?)
-        } else {
-            Reconciliation::result_code(code)
-        };
-        ctx.inbox().reconcile(&expected.kind, reference, &found).await?;
+        ctx.inbox().reconcile(kind, reference, &found).await?;
         Ok(())
     }
 

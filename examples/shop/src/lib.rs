@@ -16,6 +16,7 @@ mod orders;
 mod web;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::Context;
 use mpesa_callbacks::Urls;
@@ -39,7 +40,7 @@ pub async fn open(options: &Options, daraja: Option<Daraja>) -> anyhow::Result<(
         .with_context(|| format!("cannot create {}", options.data_dir.display()))?;
     let orders = Orders::open(&options.data_dir.join("shop.db")).await?;
     let lease = options.lease()?;
-    let inbox = Inbox::builder(Shop::new(orders.clone(), daraja))
+    let inbox = Inbox::builder(Shop::new(orders.clone(), daraja, Duration::from_mins(options.give_up_minutes)))
         .store(SqliteStore::open(options.data_dir.join("inbox.db"))?)
         .transactor(SqlxTransactor::new(orders.pool()))
         .secret(options.secret()?.expose())

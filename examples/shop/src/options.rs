@@ -27,6 +27,9 @@ pub struct Options {
     /// Duration of a lease, in seconds.
     #[arg(long, env = "LEASE_SECONDS", default_value_t = 30.0)]
     pub lease_seconds: f64,
+    /// Minutes after which a push whose answer was lost and that nobody has paid counts as not made.
+    #[arg(long, env = "GIVE_UP_MINUTES", default_value_t = 30)]
+    pub give_up_minutes: u64,
     /// Consumer key of your application at Daraja. With it the shop talks to the real one.
     #[arg(long, env = "CONSUMER_KEY", hide_env_values = true)]
     pub consumer_key: Option<String>,
@@ -56,6 +59,7 @@ impl Options {
             data_dir,
             callback_secret: None,
             lease_seconds: 30.0,
+            give_up_minutes: 30,
             consumer_key: None,
             consumer_secret: None,
             daraja_url: "https://sandbox.safaricom.co.ke".to_owned(),

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use axum::Router;
+use mpesa_callbacks::Kind;
+use mpesa_callbacks::store::{Filter, State};
 use mpesa_callbacks_daraja::Daraja as Simulator;
 use shop::{Checkout, Daraja, Merchant, Options, Order};
 use tokio::net::TcpListener;
@@ -59,7 +61,18 @@ impl TestShop {
         public_url: &str,
         wrap: impl FnOnce(Router) -> Router,
     ) -> anyhow::Result<TestShop> {
-        let options = options(directory.to_owned(), public_url);
+        TestShop::start_with(simulator, options(directory.to_owned(), public_url), wrap).await
+    }
+
+    /// Starts the shop with these options.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start_with(
+        simulator: &Simulator,
+        options: Options,
+        wrap: impl FnOnce(Router) -> Router,
+    ) -> anyhow::Result<TestShop> {
         let merchant = Merchant::of_sandbox(simulator.base_url(), "key".to_owned(), "secret".to_owned());
         let daraja = Daraja::new(merchant);
         let (inbox, orders) = shop::open(&options, Some(daraja.clone())).await?;
@@ -101,6 +114,24 @@ impl TestShop {
         }
     }
 
+    /// Waits until the shop expects no callback any more, and has asked after none in vain.
+    ///
+    /// # Errors
+    /// When that takes too long, or it has given one up.
+    pub async fn nothing_is_overdue(&self) -> anyhow::Result<()> {
+        let began = Instant::now();
+        loop {
+            let expected = self.checkout.inbox.list(&Filter::default().kind(Kind::Overdue)).await?;
+            if expected.iter().all(|entry| entry.state == State::Done) {
+                return Ok(());
+            }
+            if expected.iter().any(|entry| entry.state == State::Dead) || began.elapsed() > LONG {
+                bail!("still expected: {expected:?}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Returns the number of payments that the shop has booked for an order.
     ///
     /// # Errors
@@ -110,7 +141,8 @@ impl TestShop {
     }
 }
 
-fn options(directory: PathBuf, public_url: &str) -> Options {
+/// The options of the tests.
+pub fn options(directory: PathBuf, public_url: &str) -> Options {
     Options {
         public_url: Some(public_url.to_owned()),
         // The same after a restart, as in production.

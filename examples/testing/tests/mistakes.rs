@@ -13,8 +13,8 @@ use mpesa_callbacks::store::{Filter, State};
 use mpesa_callbacks::{Environment, Kind, lint_url};
 use mpesa_callbacks_daraja::{Daraja, Fault, Push};
 use serde_json::json;
-use shop::{Daraja as Client, Merchant};
-use testing::{LONG, PUBLIC_URL, TestShop};
+use shop::{Daraja as Client, Merchant, Options};
+use testing::{LONG, PUBLIC_URL, TestShop, options};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -172,20 +172,55 @@ async fn middleware_that_blocks_callbacks() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Daraja accepted the push, and its answer was an error: the customer pays for an order that looked cancelled.
+/// Daraja accepted the push, and its answer was lost. The phone rings, and the customer pays: whether the callback arrives
+/// or not, the order is paid, and the shop asks no more.
 #[tokio::test]
-async fn taking_an_error_for_a_refusal() -> anyhow::Result<()> {
+async fn taking_a_lost_answer_for_a_refusal() -> anyhow::Result<()> {
+    let daraja = Daraja::builder().starts_at(SystemTime::now()).start().await?;
+    let directory = tempfile::tempdir()?;
+    let mut shop = TestShop::start(&daraja, directory.path()).await?;
+    shop.checkout.timeout = Duration::from_millis(200);
+    daraja.on(Push::any()).fault(Fault::LostAnswer).once();
+    daraja.on(Push::any()).fault(Fault::LostAnswer).fault(Fault::Lost);
+
+    for _ in 0..2 {
+        let order = shop.checkout.buy(PHONE, 50).await?;
+        daraja.settled().await;
+        assert_eq!(shop.becomes(&order, "paid").await?.paid_cents, 5_000);
+        assert_eq!(shop.times_paid(&order).await?, 1);
+    }
+    shop.nothing_is_overdue().await
+}
+
+/// The answer was lost, and the customer did not pay: in the end the order is cancelled.
+#[tokio::test]
+async fn waiting_for_a_push_that_nobody_knows_of() -> anyhow::Result<()> {
+    let daraja = Daraja::builder().starts_at(SystemTime::now()).start().await?;
+    let directory = tempfile::tempdir()?;
+    let options = Options { give_up_minutes: 0, ..options(directory.path().to_owned(), PUBLIC_URL) };
+    let mut shop = TestShop::start_with(&daraja, options, |app| app).await?;
+    shop::register(&shop.daraja, &shop.checkout.urls).await?;
+    shop.checkout.timeout = Duration::from_millis(200);
+    daraja.on(Push::any()).fails("1037").fault(Fault::LostAnswer).fault(Fault::Lost);
+
+    let order = shop.checkout.buy(PHONE, 50).await?;
+    daraja.settled().await;
+    shop.becomes(&order, "cancelled").await?;
+    shop.nothing_is_overdue().await
+}
+
+/// Daraja refuses the push, because the customer mistyped the number: the shop does not ask after it for ever.
+#[tokio::test]
+async fn waiting_for_the_callback_of_a_refused_push() -> anyhow::Result<()> {
     let daraja = Daraja::start().await?;
     let directory = tempfile::tempdir()?;
-    let shop = TestShop::start(&daraja, directory.path()).await?;
-    daraja.on(Push::any()).fault(Fault::LostAnswer);
+    let mut shop = TestShop::start(&daraja, directory.path()).await?;
+    shop.checkout.timeout = Duration::from_millis(200);
 
-    shop.checkout.buy(PHONE, 50).await.expect_err("it looks refused");
-    let reference = shop.checkout.orders.list().await?[0].reference.clone();
-    daraja.settled().await;
-
-    assert_eq!(shop.becomes(&reference, "paid").await?.paid_cents, 5_000);
-    Ok(())
+    let refused = shop.checkout.buy("12345", 50).await.expect_err("that is no number");
+    assert!(format!("{refused:#}").contains("400.002.02"), "{refused:#}");
+    assert_eq!(shop.checkout.orders.list().await?[0].status, "cancelled");
+    shop.nothing_is_overdue().await
 }
 
 /// The body is cut off. It is acknowledged and kept, because nothing better would follow; the query finds the payment.
