@@ -4,34 +4,21 @@
 
 #![cfg(target_os = "linux")] // the only one on which all of 127.0.0.0/8 is ours
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener as Free, TcpStream as Probe};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream as Probe};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
+use mpesa_callbacks_test_servers::{Running, free_port};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
 const SECRET: &str = "00112233445566778899aabbccddeeff";
 const PUSH: &str = r#"{"Body":{"stkCallback":{"CheckoutRequestID":"k","ResultCode":1032}}}"#;
 
-/// Stops with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    Free::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
-
 fn run(command: &mut Command, port: u16) -> Running {
-    let running = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let running = Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
     let began = Instant::now();
     while Probe::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
         assert!(began.elapsed() < Duration::from_secs(20), "{command:?} does not listen on {port}");

@@ -1,14 +1,14 @@
 //! A person with a browser: buys on one page, pays on the other. JavaScript is off.
 
 use std::env;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
+use mpesa_callbacks_test_servers::{Running, free_port};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -20,21 +20,6 @@ const SOON: Duration = Duration::from_secs(1);
 
 /// Something slow on the machine may spoil an attempt.
 const ATTEMPTS: usize = 5;
-
-/// A program that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port()
-}
 
 fn chromedriver() -> Option<PathBuf> {
     let told = env::var_os("CHROMEDRIVER").map(PathBuf::from);
@@ -62,7 +47,7 @@ async fn browse(driver: &Path) -> (Running, Client) {
         let root = driver.ancestors().nth(2).expect("usr");
         options["binary"] = json!(root.join("lib/chromium/chromium"));
     }
-    let running = Running(command.spawn().expect("chromedriver starts"));
+    let running = Running::start(&mut command);
     let mut capabilities = Capabilities::new();
     capabilities.insert("goog:chromeOptions".to_owned(), options);
     let began = Instant::now();
@@ -82,7 +67,7 @@ fn shop(directory: &Path) -> (Running, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_shop"));
     command.env("PORT", port.to_string()).env("DARAJA_PORT", daraja_port.to_string()).env("DATA_DIR", directory);
     command.env_remove("CONSUMER_KEY").stdout(Stdio::null()).stderr(Stdio::null());
-    let running = Running(command.spawn().expect("the shop starts"));
+    let running = Running::start(&mut command);
     (running, format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{daraja_port}"))
 }
 

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use std::{env, thread};
 
 use mpesa_callbacks::Kind;
 use mpesa_callbacks::store::{Filter, SqliteStore, State, Store, Verdict};
+use mpesa_callbacks_test_servers::Running;
 
 const SECRET: &str = "00112233445566778899aabbccddeeff";
 
@@ -41,17 +42,6 @@ fn push(number: u64, code: &str) -> String {
     )
 }
 
-/// A shop in a process of its own, which ends with the test, however that ends.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn start(directory: &Path, port: u16) -> Running {
     let mut shop = Command::new(env!("CARGO_BIN_EXE_shop"));
     shop.env("PORT", port.to_string())
@@ -59,7 +49,7 @@ fn start(directory: &Path, port: u16) -> Running {
         .env("CALLBACK_SECRET", SECRET)
         .env("DARAJA_PORT", "0");
     shop.env("LEASE_SECONDS", "0.5").env("RUST_LOG", "error").stdout(Stdio::null());
-    let shop = Running(shop.spawn().expect("the shop starts"));
+    let shop = Running::start(&mut shop);
     let began = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(began.elapsed() < LONG, "the shop does not listen");
@@ -118,8 +108,8 @@ fn killed_in_the_middle_of_a_load_the_shop_loses_nothing_and_doubles_nothing() {
             })
             .collect();
         thread::sleep(Duration::from_micros(random.u64(0..120_000)));
-        shop.0.kill().unwrap();
-        shop.0.wait().unwrap();
+        shop.kill().unwrap();
+        shop.wait().unwrap();
         stop.store(true, Ordering::Relaxed);
         for client in clients {
             client.join().unwrap();
@@ -144,8 +134,8 @@ async fn check(directory: &Path, journal: &Journal, mut shop: Running) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // On SIGTERM it shuts down gracefully.
-    Command::new("kill").arg(shop.0.id().to_string()).status().unwrap();
-    assert!(shop.0.wait().unwrap().success());
+    Command::new("kill").arg(shop.id().to_string()).status().unwrap();
+    assert!(shop.wait().unwrap().success());
 
     let mut first = HashMap::new();
     let mut filter = Filter::default().limit(5000);

@@ -11,11 +11,14 @@ mod pgbouncer;
 
 mod proxy;
 
+mod running;
+
 pub use self::mariadb::MariaDb;
 pub use self::owned::{libraries, within_reach};
 pub use self::pgbouncer::PgBouncer;
 pub use self::postgres::Postgres;
 pub use self::proxy::Proxy;
+pub use self::running::{Running, free_port};
 
 /// Prints that a test is skipped because a server is missing, if that is allowed.
 ///

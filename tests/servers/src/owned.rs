@@ -1,12 +1,13 @@
 //! The common parts of all servers: a directory, a free port, a user that is not root, and an end.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::running::free_port;
 
 /// The user of the servers if the tests run as root: most servers refuse root.
 const NOBODY: u32 = 65_534;
@@ -63,8 +64,7 @@ pub(crate) fn place(name: &str) -> (PathBuf, u16) {
     if is_root() {
         std::os::unix::fs::chown(&directory, Some(NOBODY), Some(NOBODY)).expect("to give it away");
     }
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr());
-    (directory, free.expect("a port").port())
+    (directory, free_port())
 }
 
 fn is_root() -> bool {
