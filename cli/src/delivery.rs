@@ -13,7 +13,7 @@ use serde_json::Value;
 const VALIDATION_DEADLINE: Duration = Duration::from_secs(8);
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// What follows a kilobyte is a page of somebody else's.
+/// An acknowledgement is shorter; what is longer is a page of another program.
 const LONGEST: u64 = 1024;
 
 /// Posts callbacks.
@@ -72,7 +72,12 @@ pub(crate) fn fault(kind: &Kind, status: u16, text: &str, took: Duration) -> Opt
         200 => {}
         300..=399 => return Some("Daraja does not follow redirects: give it the final URL".to_owned()),
         401 | 403 => return Some("refused: by a list of addresses, a login, or a CSRF check".to_owned()),
-        404 => return Some("nothing is mounted at this path, or the secret is wrong".to_owned()),
+        404 => {
+            return Some(
+                "nothing is mounted at this path, the secret is wrong, or the application has no handler of this kind"
+                    .to_owned(),
+            );
+        }
         405 => return Some("the path takes no POST".to_owned()),
         _ => return Some("not acknowledged, and Daraja does not send it again".to_owned()),
     }

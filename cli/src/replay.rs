@@ -1,8 +1,9 @@
 //! `daraja replay`: the callbacks of a record, again.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use mpesa_callbacks_core::Kind;
 use serde::Deserialize;
 
@@ -13,7 +14,8 @@ use crate::delivery::{Poster, without_secret};
 pub(crate) struct Options {
     /// A file of `daraja dev --record`.
     file: PathBuf,
-    /// Posts them to this host instead of theirs, with their paths: `http://127.0.0.1:3000`.
+    /// Posts them to this host, with their paths: `http://127.0.0.1:3000`. Needed for callbacks that went to another
+    /// machine.
     #[arg(long, value_name = "URL")]
     to: Option<String>,
     /// Only those of this exchange. Every line of the record has its number.
@@ -60,6 +62,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     if options.reverse {
         callbacks.reverse();
     }
+    if options.to.is_none()
+        && let Some(Recorded { url, .. }) = callbacks.iter().find(|callback| !is_local(&callback.url))
+    {
+        // A host of that name may be in production by now.
+        bail!("these callbacks are for {}: say where to post them, with `--to http://127.0.0.1:3000`", host(url));
+    }
     let (poster, mut are_right) = (Poster::new(), true);
     for Recorded { kind, url, body } in callbacks {
         let url = options.to.as_ref().map_or(url.clone(), |to| moved(&url, to));
@@ -69,6 +77,21 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
         are_right &= response.is_right();
     }
     Ok(are_right)
+}
+
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?']).next().unwrap_or_default()
+}
+
+/// Whether a URL leads to this machine.
+fn is_local(url: &str) -> bool {
+    let host = host(url);
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    name == "localhost" || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// The path of a URL at another host.
@@ -81,6 +104,16 @@ fn moved(url: &str, to: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn this_machine_is_known() {
+        for url in ["http://127.0.0.1:3000/x", "http://localhost/x", "https://[::1]:3000/x", "http://127.1.2.3"] {
+            assert!(is_local(url), "{url}");
+        }
+        for url in ["https://shop.example.com/x", "http://127.0.0.1.example.com/", "http://127.0.0.1@evil.com/x"] {
+            assert!(!is_local(url), "{url}");
+        }
+    }
 
     #[test]
     fn the_path_stays() {

@@ -14,6 +14,7 @@ use crate::delivery::{Poster, without_secret};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Kind of the callback: `stk`, `c2b_confirmation`, `b2c_result` and so on.
+    #[arg(value_parser = kind)]
     kind: Kind,
     /// Base of the callback URLs, `http://127.0.0.1:3000/pay/<secret>`: the path of the kind is added. `-` reads it from
     /// standard input, so that the secret is not in the shell's history.
@@ -49,6 +50,15 @@ pub(crate) struct Options {
     /// Sends it so often.
     #[arg(long, default_value_t = 1)]
     times: u32,
+}
+
+/// Returns the kind with this name.
+fn kind(name: &str) -> Result<Kind, String> {
+    name.parse().map_err(|_| {
+        let all = Kind::built_in().filter(|kind| kind.default_path().is_some());
+        let all: Vec<&str> = all.filter_map(|kind| kind.built_in_name()).collect();
+        format!("there is no such kind. These exist: {}", all.join(", "))
+    })
 }
 
 /// Sends it. Returns whether every response is what Daraja waits for.

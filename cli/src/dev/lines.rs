@@ -159,7 +159,7 @@ impl fmt::Display for Summary {
         let all = acknowledged + others;
         write!(f, "{all} callbacks: {acknowledged} acknowledged")?;
         if *others > 0 {
-            write!(f, ", {others} not: nobody sends them again, so what was in them is lost unless you stored it")?;
+            write!(f, ", {others} not acknowledged. Daraja does not send those again: what you did not store is lost")?;
         }
         f.write_str(".")?;
         if all > 0 {

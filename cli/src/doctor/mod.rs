@@ -104,10 +104,16 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     let (faults, warnings) = (count(Severity::Fault), count(Severity::Warning));
     if !options.json {
         println!(
-            "\n{faults} faults, {warnings} warnings. What Safaricom's network and portal think cannot be seen from here."
+            "\n{}, {}. What Safaricom's network and portal think cannot be seen from here.",
+            counted(faults, "fault"),
+            counted(warnings, "warning"),
         );
     }
     Ok(faults == 0)
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn urls(options: &Options) -> anyhow::Result<Vec<String>> {

@@ -1,4 +1,4 @@
-//! Error codes of Daraja's answers. One code can have several meanings, which its text tells apart.
+//! Error codes of Daraja's answers. One code can have several meanings; the error message says which.
 //!
 //! Sources: **D3** Daraja 3.0 portal pages of December 2025, **LOG** a published real answer, **MEAS**
 //! measured in the sandbox, **SRC** the source of a client that knows it.
@@ -32,15 +32,15 @@ static MEANINGS: &[Meaning] = &[
     row("400.003.02", "URL has the word", "the URL contains a word that Safaricom refuses at registration", "choose a path without that word, in any case: `/pay` instead of `/mpesa`", "LOG 2019"),
     row("400.003.02", "", "a field is missing or wrong", "compare the fields with the documentation", "D3"),
     row("400.002.05", "", "the body is not JSON", "send `Content-Type: application/json` and a JSON object", "D3"),
-    row("400.003.01", "", "the access token is unknown or has expired (C2B and status answer so)", "get a new token; one lives an hour", "D3"),
-    row("400.008.01", "", "the token was not asked for with Basic authentication, or key and secret are wrong", "send `Authorization: Basic base64(key:secret)` of the right app, sandbox or production", "D3, SRC"),
+    row("400.003.01", "", "the access token is unknown or has expired (from C2B and status)", "get a new token; one lives an hour", "D3"),
+    row("400.008.01", "", "the request for a token has no Basic authentication, or key and secret are wrong", "send `Authorization: Basic base64(key:secret)` of the right app, sandbox or production", "D3, SRC"),
     row("400.008.02", "", "the grant type is wrong", "ask for `?grant_type=client_credentials`", "D3"),
     row("400.001", "", "pull is not registered for the short code", "register it at `/pulltransactions/v1/register` first", "D3"),
-    row("401.001", "", "the access token is unknown or has expired (pull answers so)", "get a new token; one lives an hour", "D3"),
-    row("401.002.01", "", "the access token is unknown or has expired (payouts and balance answer so)", "get a new token; one lives an hour", "D3"),
+    row("401.001", "", "the access token is unknown or has expired (from pull)", "get a new token; one lives an hour", "D3"),
+    row("401.002.01", "", "the access token is unknown or has expired (from payouts and balance)", "get a new token; one lives an hour", "D3"),
     row("401.003.01", "", "your app has no product at this path: another version of the API, or none", "add the product to the app in the portal, or use the other version (v1, v2, v3)", "LOG 2024"),
     row("403.002.1001", "", "your app may not do this: B2C v3 with an app that has v1", "use `/mpesa/b2c/v1/paymentrequest`, or ask Safaricom for v3", "SRC"),
-    row("404.001.03", "", "the access token is unknown or has expired (push, query and reversal answer so, with status 404)", "get a new token; one lives an hour", "D3, LOG"),
+    row("404.001.03", "", "the access token is unknown or has expired (from push, query and reversal, with status 404)", "get a new token; one lives an hour", "D3, LOG"),
     row("404.001.04", "", "the `Authorization` header is missing, or not `Bearer`", "send `Authorization: Bearer <token>`", "D3"),
     row("404.001.01", "", "there is nothing at this path", "compare the path with the documentation", "D3"),
     row("404.002.01", "", "there is nothing at this path", "compare the path with the documentation", "D3"),
@@ -61,7 +61,7 @@ static MEANINGS: &[Meaning] = &[
     row("500.003.03", "", "the quota of your app is used up", "wait, or ask Safaricom for more", "D3"),
 ];
 
-/// Returns the meanings of a code; with a message, only the one that it tells.
+/// Returns the meanings of a code; with a message, only the one that fits.
 pub(crate) fn find(code: &str, message: Option<&str>) -> Vec<&'static Meaning> {
     let all: Vec<&Meaning> = MEANINGS.iter().filter(|row| row.code == code).collect();
     match message {
@@ -79,10 +79,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_tells_the_meanings_of_a_code_apart() {
+    fn a_message_selects_one_of_the_meanings_of_a_code() {
         assert_eq!(find("500.001.1001", None).len(), 6);
-        let told = find("500.001.1001", Some("[MerchantValidate] - Wrong credentials"));
-        assert!(told[0].meaning.contains("base64"));
+        let found = find("500.001.1001", Some("[MerchantValidate] - Wrong credentials"));
+        assert!(found[0].meaning.contains("base64"));
         assert!(find("500.001.1001", Some("")).first().is_some_and(|row| row.help.contains("later")));
         assert!(find("418.001", None).is_empty());
     }

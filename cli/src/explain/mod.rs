@@ -36,6 +36,9 @@ pub(crate) fn explain(what: &str, kind: Option<&Kind>) -> anyhow::Result<String>
     if what.starts_with(['{', '[']) {
         return json(what);
     }
+    if !what.bytes().any(|byte| byte.is_ascii_digit()) {
+        bail!("`{what}` is neither a code (`1037`, `500.001.1001`) nor JSON");
+    }
     if what.contains('.') {
         return error(what, None);
     }
@@ -49,24 +52,24 @@ fn result_code(code: &str, kind: Option<&Kind>) -> anyhow::Result<String> {
         Some(kind) => vec![kind.clone()],
         None => Kind::built_in().filter(|kind| *kind != Kind::Lipia).collect(),
     };
-    // Kinds in which it means the same are told together.
-    let mut told: Vec<(Vec<&Kind>, &ResultCodeInfo)> = Vec::new();
+    // Kinds in which it means the same are listed together.
+    let mut meanings: Vec<(Vec<&Kind>, &ResultCodeInfo)> = Vec::new();
     for kind in &kinds {
         let Some(info) = code.code_info(kind) else { continue };
         let is_same =
             |known: &ResultCodeInfo| (known.text, known.outcome, known.retry) == (info.text, info.outcome, info.retry);
-        match told.iter_mut().find(|(_, known)| is_same(known)) {
+        match meanings.iter_mut().find(|(_, known)| is_same(known)) {
             Some((kinds, _)) => kinds.push(kind),
-            None => told.push((vec![kind], info)),
+            None => meanings.push((vec![kind], info)),
         }
     }
-    if told.is_empty() {
+    if meanings.is_empty() {
         bail!(
             "no list has the result code `{code}`. Take the outcome as unknown: query before you give the payment up or pay again"
         );
     }
     let mut text = String::new();
-    for (kinds, info) in told {
+    for (kinds, info) in meanings {
         // Code 0 means the same everywhere.
         let names = match info.code {
             "0" => "all kinds".to_owned(),
@@ -117,7 +120,7 @@ fn error(code: &str, message: Option<&str>) -> anyhow::Result<String> {
             let _ = writeln!(text, "{code}: {}.", first.meaning);
         }
         (_, all) => {
-            let _ = writeln!(text, "{code} has {} meanings; the message tells them apart.", all.len());
+            let _ = writeln!(text, "{code} has {} meanings; the error message says which.", all.len());
         }
     }
     for row in &found {
@@ -179,7 +182,10 @@ fn json(text: &str) -> anyhow::Result<String> {
 fn callback(text: &str, value: &Value) -> anyhow::Result<String> {
     let body = Bytes::copy_from_slice(text.as_bytes());
     let Some(kind) = looks_like(&Kind::custom("unknown"), &body) else {
-        bail!("neither an answer of Daraja's nor a callback that is known");
+        return match scalar(&value["ResultCode"]) {
+            Some(code) => result_code(&code, None),
+            None => bail!("neither an answer of Daraja's nor a callback that is known"),
+        };
     };
     let mut text = format!("A callback: {kind}.\n");
     let places = ["/Body/stkCallback/ResultCode", "/Result/ResultCode", "/resultCode", "/ResultCode"];
