@@ -2,6 +2,7 @@
 
 mod admin;
 mod builder;
+mod builder_limits;
 mod engine;
 mod expectations;
 mod options;

@@ -8,39 +8,22 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::call::Call;
+use super::elsewhere::{HANDLED_ELSEWHERE, UNHANDLED_DELAY};
 use super::exit::{HandlerExit, dead};
 use super::payment::{Before, completed_keys};
 use super::processor::Processor;
 use crate::Kind;
 use crate::environment::Environment;
 use crate::error_chain::error_chain;
-use crate::handler::{CallbackContext, Failure, InboxHandle, Route};
+use crate::handler::{CallbackContext, Failure, InboxHandle};
 use crate::observe;
-use crate::payload::{self, Callback, Expectation, Parsed};
-use crate::store::{Claimed, Lookup, StoreError};
-use crate::transactor::{IdempotencyKey, IdempotencyKeys, PaymentKeys, PaymentRole, TransactorError};
-
-/// How long a callback is left to other processes: its kind has no handler here, or its payment is another release's.
-const UNHANDLED_DELAY: Duration = Duration::from_secs(5);
-
-/// For so long a callback waits for the release whose payment it reports: a deployment or its rollback takes less.
-pub(super) const DEPLOYMENT: Duration = Duration::from_secs(60 * 60);
-
-const HANDLED_ELSEWHERE: &str = "its payment is in the hands of a release with `#[payment]`: run that one again, or see \
-                                 that the payment is booked and dismiss this callback";
+use crate::payload::{self, Callback, Parsed};
+use crate::store::{Claimed, StoreError};
+use crate::transactor::{IdempotencyKeys, TransactorError};
 
 /// Longest delay while the transactor is unavailable.
 const TRANSACTOR_AWAY_MAX_DELAY: Duration = Duration::from_secs(60);
-
-/// Arguments of the user's method.
-struct Call {
-    parsed: Parsed,
-    ctx: CallbackContext,
-    /// The keys of `payment_completed` callbacks that this call makes unnecessary.
-    completed: Vec<IdempotencyKey>,
-    /// The expectation that is overdue.
-    overdue: Option<Expectation>,
-}
 
 /// How the user's method ended.
 enum Attempt {
@@ -106,8 +89,7 @@ impl Processor {
         let is_last = claimed.attempt == attempts;
         match self.was_handled_elsewhere(route, &call, &claimed).await {
             Ok(false) => {}
-            Ok(true) if is_last => return dead(call.ctx, HANDLED_ELSEWHERE.to_owned()),
-            Ok(true) => return self.retry(&call.ctx, HANDLED_ELSEWHERE.to_owned()),
+            Ok(true) => return self.left_elsewhere(call.ctx, HANDLED_ELSEWHERE, is_last),
             Err(error) => return self.cannot_look(claimed.attempt, &error),
         }
         let keys = self.idempotency_keys(route, &call, &claimed);
@@ -121,9 +103,7 @@ impl Processor {
             Attempt::Failed(error) if is_last => dead(ctx, error),
             Attempt::Failed(error) => self.retry(&ctx, error),
             Attempt::TransactorAway(error) => self.transactor_away(&error),
-            Attempt::Elsewhere(reason) if self.is_recent(&ctx) => left_elsewhere(&ctx, reason),
-            Attempt::Elsewhere(reason) if is_last => dead(ctx, reason.to_owned()),
-            Attempt::Elsewhere(reason) => self.retry(&ctx, reason.to_owned()),
+            Attempt::Elsewhere(reason) => self.left_elsewhere(ctx, reason, is_last),
             Attempt::Cancelled => self.given_up(claimed.attempt),
         }
     }
@@ -165,67 +145,6 @@ impl Processor {
             _ => {}
         }
         Ok(Call { parsed, ctx: ctx.with_reference(reference), completed, overdue })
-    }
-
-    /// Returns whether `#[payment]` of another release has handled the payment, which a handler of this release would
-    /// account for again. Such a callback was left to that release, which has not come back within a deployment.
-    /// A transactor knows better.
-    async fn was_handled_elsewhere(&self, route: &Route, call: &Call, claimed: &Claimed) -> Result<bool, StoreError> {
-        if route.transactional
-            || claimed.payment.is_some()
-            || claimed.repetition > 0
-            || !self.accounts_for(&claimed.kind)
-        {
-            return Ok(false);
-        }
-        if self.is_recent(&call.ctx) {
-            return Ok(false);
-        }
-        let Some(payment) = call.parsed.payment() else { return Ok(false) };
-        let lookup = Lookup::Key(Kind::Payment, payment.receipt.as_str().into());
-        let payments = self.store.find(&[lookup]).await?;
-        Ok(payments.iter().any(|payment| payment.verdict.is_news() && payment.attempts > 0))
-    }
-
-    /// Returns whether a handler of this kind accounts for money: there is no `#[payment]`.
-    fn accounts_for(&self, kind: &Kind) -> bool {
-        !kind.is_payment() && self.routes.of(&Kind::Payment).is_none()
-    }
-
-    /// Returns the keys of a transaction; `None` without one.
-    fn idempotency_keys(&self, route: &Route, call: &Call, claimed: &Claimed) -> Option<IdempotencyKeys> {
-        if !route.transactional || call.overdue.is_some() {
-            return None;
-        }
-        let Claimed { kind, key, content_digest, repetition, .. } = claimed;
-        // The idempotency key of a payment does not depend on its reference, which is that of the
-        // callback that reported it first.
-        let reference = claimed.reference.as_ref().filter(|_| *kind != Kind::Payment);
-        let content_digest = content_digest.unwrap_or_else(|| call.parsed.content_digest().under(reference));
-        // Also if the payment is settled: whether another release has committed it is known only by its
-        // keys.
-        let mut payment = call.parsed.payment().filter(|_| self.accounts_for(kind));
-        if let Some(payment) = &mut payment {
-            // The handler gets it by its context.
-            payment.reference = payment.reference.take().or_else(|| claimed.reference.clone());
-        }
-        let completed = match &payment {
-            Some(payment) => completed_keys(payment, &payment.content_digest()),
-            None => call.completed.clone(),
-        };
-        let is_open = claimed.payment.is_some();
-        let keys = payment
-            .map(|payment| PaymentKeys::new(&payment.receipt.as_str().into(), &payment.content_digest(), is_open));
-        let payment = match keys {
-            Some(keys) if *repetition > 0 => PaymentRole::AccountsAgain(keys),
-            Some(keys) => PaymentRole::AccountsFor(keys),
-            None => PaymentRole::None,
-        };
-        Some(IdempotencyKeys {
-            callback: IdempotencyKey::new(kind, key, &content_digest, *repetition),
-            payment,
-            completed,
-        })
     }
 
     /// Runs the user's method in its own task, so that a panic does not spread.
@@ -271,12 +190,7 @@ impl Processor {
         }
     }
 
-    /// Whether the callback has arrived within a deployment.
-    fn is_recent(&self, ctx: &CallbackContext) -> bool {
-        self.clock.now().duration_since(ctx.received_at()).is_ok_and(|age| age < DEPLOYMENT)
-    }
-
-    fn retry(&self, ctx: &CallbackContext, error: String) -> HandlerExit {
+    pub(super) fn retry(&self, ctx: &CallbackContext, error: String) -> HandlerExit {
         let (callback, kind, attempt) = (ctx.id(), ctx.kind(), ctx.attempt());
         let after = self.limits.backoff.after(attempt);
         match self.owner.environment {
@@ -317,14 +231,6 @@ impl Processor {
         tracing::info!(attempt, "a handler was stopped by the shutdown; the next process runs it again");
         HandlerExit::Snoozed { after: Duration::ZERO }
     }
-}
-
-/// Another release has handled the payment or its callback, and its process ended before it settled that. The callback
-/// is left to that release, which also tells the order. If it has not come after a while, it may be gone for good: then
-/// this is a failure like any other, which is retried ever more rarely, and dead in the end.
-fn left_elsewhere(ctx: &CallbackContext, reason: &'static str) -> HandlerExit {
-    tracing::warn!(callback = %ctx.id(), kind = %ctx.kind(), reason, "the callback waits for another release");
-    HandlerExit::Snoozed { after: UNHANDLED_DELAY }
 }
 
 /// A kind without a handler. Its payment was recorded with it.

@@ -3,9 +3,12 @@
 
 mod adopt;
 mod backoff;
+mod call;
 mod compare_again;
+mod elsewhere;
 mod exit;
 mod handle;
+mod keys;
 mod leases;
 mod maintain;
 mod measure;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::sleep;
 
-use super::handle::DEPLOYMENT;
+use super::elsewhere::DEPLOYMENT;
 use super::processor::Processor;
 use crate::Kind;
 use crate::error_chain::error_chain;

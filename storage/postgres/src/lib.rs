@@ -2,22 +2,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-/// Repeats a transaction that the server aborted to break a deadlock. (A function with an async closure
-/// would return futures that are not `Send`.)
-macro_rules! retry_on_deadlock {
-    ($work:expr) => {{
-        let mut tries = 1;
-        loop {
-            match $work.await {
-                Err(error) if $crate::is_deadlock(&error) && tries < $crate::MAX_TRIES => {
-                    tries += 1;
-                    tokio::time::sleep($crate::RETRY_MAX_DELAY.mul_f64(fastrand::f64())).await;
-                }
-                done => break done,
-            }
-        }
-    }};
-}
+#[macro_use]
+mod retry;
 
 mod open;
 
@@ -55,7 +41,6 @@ use mpesa_callbacks_core::store::{
     SettleResult, Settlement, StateCounts, Store, StoreError, Waiting,
 };
 use sqlx::Connection;
-use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout};
@@ -64,6 +49,7 @@ use self::notify::Hints;
 use self::open::{open, store_error};
 use self::reclaim::ServerClock;
 use self::record::Place;
+use self::retry::{MAX_TRIES, RETRY_LOCK, RETRY_MAX_DELAY, RETRY_PERIOD, is_deadlock, is_transient};
 use self::schema::Schema;
 use self::session::Session;
 
@@ -103,16 +89,6 @@ pub struct PostgresStore {
     owner: Arc<OnceLock<String>>,
     clock: Arc<ServerClock>,
 }
-
-/// Maximum number of tries of a transaction after a deadlock or a cut connection. Repeating is safe: a
-/// commit whose answer was lost is found by its digest.
-const MAX_TRIES: u32 = 20;
-
-/// Maximum delay before the next try, with full jitter.
-const RETRY_MAX_DELAY: Duration = Duration::from_millis(25);
-
-/// Key of the advisory lock that recorders take after a deadlock: `MPCR`.
-const RETRY_LOCK: i64 = 0x4d50_4352;
 
 impl PostgresStore {
     /// Connects and migrates the schema. Several processes may start at once.
@@ -240,9 +216,6 @@ fn options() -> PgPoolOptions {
     PgPoolOptions::new().max_connections(8).acquire_timeout(Duration::from_secs(5))
 }
 
-/// No retry after this long.
-const RETRY_PERIOD: Duration = Duration::from_secs(5);
-
 /// Timeout for recording a batch, and for closing the pool.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -254,22 +227,6 @@ fn text(text: &str) -> Cow<'_, str> {
 /// Converts 32 bytes into a digest.
 fn digest(bytes: Vec<u8>) -> Option<Digest> {
     <[u8; 32]>::try_from(bytes).ok().map(Digest::from)
-}
-
-/// Returns whether the error is transient, so that a retry on another connection may succeed.
-fn is_transient(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_) => true,
-        // Serialization failure, deadlock, lock timeout; the server is shutting down.
-        sqlx::Error::Database(error) => {
-            error.code().is_some_and(|code| ["40001", "40P01", "55P03", "57P01", "57P02"].contains(&&*code))
-        }
-        _ => false,
-    }
-}
-
-fn is_deadlock(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == "40P01")
 }
 
 #[async_trait]
