@@ -6,11 +6,14 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::response::{Html, Redirect};
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn};
+use axum::response::{Html, IntoResponse, Redirect};
 use axum::routing::post;
 use mpesa_callbacks::prelude::*;
 use mpesa_callbacks::store::{Filter, State};
-use mpesa_callbacks::{Kind, TestInbox, axum_adapter};
+use mpesa_callbacks::{IpAllowlist, Kind, TestInbox, axum_adapter};
 use mpesa_callbacks_test_servers::Running;
 use serde_json::{Value, json};
 
@@ -82,10 +85,7 @@ async fn open() -> (TestInbox, SocketAddr) {
         .nest("/pay", axum_adapter::router(&inbox))
         .route("/html", post(|| async { Html("<p>Thank you") }))
         .route("/moved", post(|| async { Redirect::permanent("/pay") }));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("its address");
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    (inbox, address)
+    (inbox, serve(app).await)
 }
 
 /// The base of the callback URLs.
@@ -242,11 +242,15 @@ fn findings(url: &str) -> (Vec<String>, bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_finds_one_defect_in_each_server_and_leaves_no_row() {
-    use axum::http::StatusCode;
     use axum::routing::any;
 
     let (inbox, address) = open().await;
-    assert_eq!(findings(&format!("{}/stk", base(&inbox, address))), (vec![], false), "a good one");
+    let good = format!("{}/stk", base(&inbox, address));
+    assert_eq!(findings(&good), (vec![], false), "a good one");
+    let seen = told(&daraja(&["doctor", &good]));
+    for says in ["the store takes a write", "it sees 127.0.0.1, without proxies", "60 KiB arrive whole"] {
+        assert!(seen.contains(says), "{says}: {seen}");
+    }
     assert!(inbox.list(&Filter::default()).await.expect("a list").is_empty(), "the doctor left a row");
 
     let path = "pay/00112233445566778899aabbccddeeff/stk";
@@ -267,9 +271,7 @@ async fn the_doctor_finds_one_defect_in_each_server_and_leaves_no_row() {
         ),
     ];
     for (id, app) in servers {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("its address");
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        let address = serve(app).await;
         let (found, is_told) = findings(&format!("http://{address}/{path}"));
         // Whoever refuses everything refuses a wrong secret in another way, too.
         let found: Vec<&str> =
@@ -281,6 +283,39 @@ async fn the_doctor_finds_one_defect_in_each_server_and_leaves_no_row() {
         (vec!["connect".to_owned()], false)
     );
     assert_eq!(findings("http://no-such-host.invalid/pay/00112233445566778899aabbccddeeff/stk").0, ["dns"]);
+}
+
+/// What only the inbox itself can tell, by its probe.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_sees_from_inside_what_keeps_callbacks_out() {
+    // A proxy that the inbox does not know of, so that the list refuses everybody.
+    let listed = Inbox::builder(Shop).ip_allowlist(IpAllowlist::safaricom()).start_for_test().await;
+    let address = serve(Router::new().nest("/pay", axum_adapter::router(&listed))).await;
+    assert_eq!(findings(&format!("{}/stk", base(&listed, address))).0, ["method", "source"]);
+
+    // A proxy that passes small bodies only.
+    let (inbox, _) = open().await;
+    let small = from_fn(|request: Request, next: Next| async move {
+        let length = request.headers().get("content-length").and_then(|length| length.to_str().ok()?.parse().ok());
+        if length.is_some_and(|length: u64| length > 8192) {
+            return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+        }
+        next.run(request).await
+    });
+    let address = serve(Router::new().nest("/pay", axum_adapter::router(&inbox)).layer(small)).await;
+    assert_eq!(findings(&format!("{}/stk", base(&inbox, address))).0, ["post"]);
+
+    // A store that is gone.
+    inbox.shutdown(LONG).await.expect("it ends");
+    assert_eq!(findings(&format!("{}/stk", base(&inbox, address))).0, ["inside", "post"]);
+}
+
+async fn serve(app: Router) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
 }
 
 #[test]

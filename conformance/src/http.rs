@@ -18,6 +18,8 @@ mod client;
 
 mod everything;
 
+mod probe;
+
 mod senders;
 
 use std::net::SocketAddr;
@@ -32,6 +34,7 @@ use tokio::time::sleep;
 pub use self::client::{Answer, exchange};
 use self::client::{post, request};
 use self::everything::Everything;
+pub use self::probe::*;
 pub use self::senders::*;
 use crate::fixtures;
 

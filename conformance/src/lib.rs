@@ -63,6 +63,7 @@ macro_rules! store_tests {
             callbacks_left_to_other_processes_block_nothing
             a_callback_whose_payment_was_handled_is_claimed_in_the_end
             a_ready_payment_can_be_dismissed
+            a_check_of_writing_leaves_nothing_behind
             a_payment_that_runs_with_its_callback_takes_a_late_reference
             a_callback_is_not_settled_without_its_payment
             the_payment_of_a_released_callback_is_claimed_with_it
@@ -137,6 +138,7 @@ macro_rules! http_tests {
             sources_that_are_not_listed_are_refused
             too_many_in_flight_are_refused
             a_flood_that_cannot_be_read_is_refused
+            the_probe_tells_what_arrives_and_stores_nothing
         }
     };
     (@each $serve:expr; $($behaviour:ident)*) => {

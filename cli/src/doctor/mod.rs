@@ -1,5 +1,7 @@
 //! `daraja doctor`: why do callbacks not arrive?
 
+mod inside;
+
 mod offline;
 
 mod online;

@@ -1,4 +1,4 @@
-//! What can be seen from here. Nothing is posted to a URL that would take it, so nothing is stored.
+//! What can be seen from here. Nothing is posted to a callback URL that would take it, so nothing is stored.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
-use super::Finding;
+use super::{Finding, inside};
 use crate::delivery::without_secret;
 
 /// A server, and a callback URL on it.
@@ -106,6 +106,9 @@ fn requests(host: &Host) -> Vec<Finding> {
     findings.extend(clock(&response));
     findings.extend(secret(&agent, &host.url));
     findings.push(time(&agent, &host.url));
+    if let Some(probe) = inside::probe_of(&host.url) {
+        findings.extend(inside::look(&agent, &probe));
+    }
     findings
 }
 

@@ -265,6 +265,15 @@ pub async fn a_held_callback_is_released_with_its_payment(store: Shared) {
     assert_eq!(kinds, HashSet::from([(Kind::Stk, Verdict::Conflict), (Kind::Payment, Verdict::First)]));
 }
 
+/// Whether the store takes a write can be asked at any time, by several at once.
+pub async fn a_check_of_writing_leaves_nothing_behind(store: Shared) {
+    let (one, other) = tokio::join!(store.check_write(), store.check_write());
+    assert!(one.is_ok() && other.is_ok());
+    assert!(store.list(&Filter::default()).await.unwrap().is_empty());
+    store.close().await.unwrap();
+    assert!(store.check_write().await.is_err(), "it is closed");
+}
+
 /// A callback that is held, dead or quarantined can be closed without handling
 /// it.
 pub async fn held_and_dead_callbacks_can_be_dismissed(store: Shared) {

@@ -20,11 +20,11 @@ use crate::payload::Sensitive;
 #[derive(Debug)]
 pub(crate) struct Guard {
     /// SHA-256 of each secret, so that the comparison takes the same time for any length.
-    secrets: SecretDigests,
+    pub(super) secrets: SecretDigests,
     /// Signing keys of per-payment URLs, one per secret.
     token_keys: Vec<TokenKey>,
-    allowlist: Option<ParsedAllowlist>,
-    proxies: Option<ParsedProxies>,
+    pub(super) allowlist: Option<ParsedAllowlist>,
+    pub(super) proxies: Option<ParsedProxies>,
     /// Limits of concurrent requests.
     limiter: InFlightLimiter,
     clock: Arc<dyn Clock>,

@@ -198,6 +198,16 @@ impl<H, L> InboxBuilder<H, L> {
         self
     }
 
+    /// Sets whether `GET` or `POST` of `<mount>/<secret>/probe` tells what the inbox sees: kinds and paths,
+    /// the sender's address and whether the allowlist has it, how many bytes arrived, whether the store takes
+    /// a write, and how many callbacks are in which state. `daraja doctor` asks it. It stores nothing, contains
+    /// nothing of a callback, and answers once a second at most. Default: true.
+    #[must_use]
+    pub fn probe(mut self, is_on: bool) -> InboxBuilder<H, L> {
+        self.options.probe = is_on;
+        self
+    }
+
     /// Sets the clock that stamps deliveries and checks the expiry of
     /// per-payment URLs; replace it in your tests. Default:
     /// [`SystemClock`](crate::SystemClock).

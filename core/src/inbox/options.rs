@@ -27,6 +27,7 @@ pub(crate) struct Options {
     pub(crate) name: Option<String>,
     pub(crate) environment: Environment,
     pub(crate) public_url: Option<String>,
+    pub(crate) probe: bool,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
 }
@@ -43,6 +44,7 @@ impl Default for Options {
             name: None,
             environment: Environment::Production,
             public_url: None,
+            probe: true,
             clock: Arc::new(SystemClock),
             limits: Limits::default(),
         }

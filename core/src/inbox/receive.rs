@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures_core::Stream;
+use tokio_util::either::Either;
 
 use super::engine::Inbox;
 use crate::access::Request;
@@ -26,6 +27,10 @@ impl Inbox {
         B: Stream<Item = Result<C, E>>,
         C: Into<Bytes>,
     {
-        self.engine().receiver.clone().receive(request, body, self.handle())
+        let receiver = self.engine().receiver.clone();
+        match receiver.probing(&request) {
+            None => Either::Left(receiver.receive(request, body, self.handle())),
+            Some(probing) => Either::Right(receiver.answer(probing, body)),
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::error_chain::error_chain;
 use crate::handler::{Handle, Hooks, InboxHandle, MpesaCallbacks, Permits, Routes, WithTransactor};
 use crate::lifecycle::Lifecycle;
 use crate::process::{HeldLeases, Processor, Settler, maintain, poll, poll_suspects, prepare, replay_spool, retain};
-use crate::receive::{BodyReader, Parser, Receiver, Validator};
+use crate::receive::{BodyReader, Parser, Probe, Receiver, Validator};
 use crate::record::{
     Budgets, CommitQueue, Expecting, LookAgain, PendingDecisions, Quarantine, Ready, Recorder, Spooling,
 };
@@ -104,6 +104,8 @@ impl Parts {
             parser: Parser { routes: routes.clone(), is_expecting, counterpart_timeout: limits.counterpart_timeout },
             validator: Validator { handling: handling.clone(), recorder: recorder.clone() },
             recorder: recorder.clone(),
+            probe: Probe::new(options.probe),
+            environment,
             lifecycle: lifecycle.clone(),
         });
         let processor = Arc::new(Processor {

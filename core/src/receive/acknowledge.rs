@@ -40,6 +40,10 @@ impl Acknowledgement {
         Acknowledgement { status: 200, header: Some(("content-type", content_type)), body }
     }
 
+    pub(super) fn json(body: String) -> Acknowledgement {
+        Acknowledgement::new("application/json", body.into())
+    }
+
     /// Refusals have empty bodies, so that they reveal nothing.
     pub(super) fn refusing(refusal: Refusal) -> Acknowledgement {
         let (status, header, reason) = match refusal {

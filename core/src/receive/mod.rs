@@ -2,6 +2,7 @@
 
 mod acknowledge;
 mod parse;
+mod probe;
 mod read;
 mod receiver;
 mod route;
@@ -9,6 +10,7 @@ mod validate;
 
 pub use self::acknowledge::Acknowledgement;
 pub(crate) use self::parse::Parser;
+pub(crate) use self::probe::Probe;
 pub(crate) use self::read::BodyReader;
 pub(crate) use self::receiver::Receiver;
 pub(crate) use self::validate::Validator;

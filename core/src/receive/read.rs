@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
 use super::route::Routed;
 use crate::Kind;
@@ -58,6 +58,18 @@ impl BodyReader {
             .map_err(|_| Refusal::TooSlow)??;
         let Routed { route, client_ip, reference, permit, .. } = routed;
         Ok((ReadRequest { route, client_ip, reference, body, received_at: self.clock.now() }, permit))
+    }
+}
+
+impl BodyReader {
+    /// Reads the body of a request to the probe.
+    pub(super) async fn read_probe<B, C, E>(&self, body: B, content_length: Option<u64>) -> Result<Bytes, Refusal>
+    where
+        B: Stream<Item = Result<C, E>>,
+        C: Into<Bytes>,
+    {
+        let gathering = gather(body, content_length, self.max_bytes);
+        timeout(self.timeout, gathering).await.map_err(|_| Refusal::TooSlow)?
     }
 }
 

@@ -9,10 +9,12 @@ use tracing::Instrument;
 
 use super::acknowledge::{Acknowledgement, acknowledge};
 use super::parse::Parser;
+use super::probe::Probe;
 use super::read::BodyReader;
 use super::route::route;
 use super::validate::Validator;
 use crate::access::{Guard, Refusal, Request};
+use crate::environment::Environment;
 use crate::handler::{InboxHandle, Routes};
 use crate::lifecycle::Lifecycle;
 use crate::observe;
@@ -28,6 +30,8 @@ pub(crate) struct Receiver {
     pub(crate) parser: Parser,
     pub(crate) validator: Validator,
     pub(crate) recorder: Arc<Recorder>,
+    pub(crate) probe: Probe,
+    pub(crate) environment: Environment,
     pub(crate) lifecycle: Arc<Lifecycle>,
 }
 

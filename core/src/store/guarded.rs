@@ -118,6 +118,10 @@ impl Store for GuardedStore {
         within(SLOW_TIMEOUT, self.store.waiting()).await
     }
 
+    async fn check_write(&self) -> Result<(), StoreError> {
+        within(QUICK_TIMEOUT, self.store.check_write()).await
+    }
+
     fn notify_peers(&self) {
         // A hint: it was reported where it panicked, and polling finds the callbacks.
         let _ = catch_unwind(AssertUnwindSafe(|| self.store.notify_peers()));

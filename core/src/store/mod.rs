@@ -208,6 +208,12 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Returns the queue per kind.
     async fn waiting(&self) -> Result<Vec<Waiting>, StoreError>;
 
+    /// Commits a transaction that writes and leaves nothing behind, as durably as a recording. An error says
+    /// that callbacks cannot be recorded now. Default: reads [`counts`](Store::counts).
+    async fn check_write(&self) -> Result<(), StoreError> {
+        self.counts().await.map(drop)
+    }
+
     /// Notifies other processes that there is more to claim than this one can handle. Only a hint:
     /// they poll every second. Default: does nothing.
     fn notify_peers(&self) {}

@@ -83,6 +83,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).waiting().await
     }
 
+    async fn check_write(&self) -> Result<(), StoreError> {
+        (**self).check_write().await
+    }
+
     fn notify_peers(&self) {
         (**self).notify_peers();
     }

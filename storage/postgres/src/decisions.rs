@@ -53,3 +53,13 @@ pub(super) async fn dismiss(pool: &PgPool, schema: &Schema, id: CallbackId) -> s
     let mut session = Session::acquire(pool).await?;
     Ok(dismissed.bind(id.number()).execute(&mut *session).await?.rows_affected() == 1)
 }
+
+/// Writes a row, and deletes it again. Two processes do not wait for each other.
+pub(super) async fn check_write(pool: &PgPool, schema: &Schema) -> sqlx::Result<()> {
+    let name = format!("probe {:032x}", fastrand::u128(..));
+    let mut tx = Session::begin(pool).await?;
+    let insert = schema.sql("INSERT INTO mpesa_callbacks.meta (name, value) VALUES ($1, '\\x01')");
+    sqlx::query(insert).bind(&name).execute(&mut *tx).await?;
+    sqlx::query(schema.sql("DELETE FROM mpesa_callbacks.meta WHERE name = $1")).bind(&name).execute(&mut *tx).await?;
+    tx.commit().await
+}

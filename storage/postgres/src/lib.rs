@@ -345,6 +345,10 @@ impl Store for PostgresStore {
         queries::waiting(self.pool().await?, &self.schema).await.map_err(store_error)
     }
 
+    async fn check_write(&self) -> Result<(), StoreError> {
+        decisions::check_write(self.pool().await?, &self.schema).await.map_err(store_error)
+    }
+
     fn notify_peers(&self) {
         self.hints.send();
     }

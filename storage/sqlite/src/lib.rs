@@ -256,6 +256,11 @@ impl Store for SqliteStore {
         self.look(sql::waiting).await
     }
 
+    async fn check_write(&self) -> Result<(), StoreError> {
+        let now = self.now();
+        self.writer.write(1, move |connection| sql::check_write(connection, now)).await
+    }
+
     async fn close(&self) -> Result<(), StoreError> {
         let (writer, readers) = (self.writer.clone(), [self.reader.clone(), self.lists.clone()]);
         let closing = tokio::task::spawn_blocking(move || {

@@ -229,6 +229,11 @@ impl Store for FlakyStore {
         self.inner.waiting().await
     }
 
+    async fn check_write(&self) -> Result<(), StoreError> {
+        self.there()?;
+        self.inner.check_write().await
+    }
+
     fn notify_peers(&self) {
         self.hinted();
         self.inner.notify_peers();

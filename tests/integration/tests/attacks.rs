@@ -124,10 +124,12 @@ fn hostile() -> impl Strategy<Value = Hostile> {
             "/no",
             "//stk",
             "/x/../stk",
+            "/probe",
         ]),
     );
     // A good token, minted for something else.
-    let elsewhere = (Just(tokens(SECRET, false)[1].clone()), select(vec!["/stk", "/c2b/confirmation", "/no", ""]));
+    let elsewhere =
+        (Just(tokens(SECRET, false)[1].clone()), select(vec!["/stk", "/c2b/confirmation", "/no", "", "/probe"]));
     let path = prop_oneof![9 => anywhere, 1 => elsewhere];
     let bodies: Vec<Vec<u8>> = fixtures::all().iter().map(|fixture| fixtures::body(&fixture.file)).collect();
     let body = prop_oneof![select(bodies), Just(paid_push()), vec(any::<u8>(), 0..200)];

@@ -59,6 +59,15 @@ pub(crate) fn dismiss(connection: &Connection, id: CallbackId, now: i64) -> Resu
     Ok(changed == 1)
 }
 
+/// Writes a row, and deletes it again.
+pub(crate) fn check_write(connection: &Connection, now: i64) -> Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES ('probe', CAST(?1 AS BLOB))")?
+        .execute([now])?;
+    connection.prepare_cached("DELETE FROM meta WHERE name = 'probe'")?.execute([])?;
+    Ok(())
+}
+
 /// Returns the owner of the store.
 pub(crate) fn owner(connection: &Connection) -> Result<Option<String>> {
     connection

@@ -15,7 +15,7 @@ use std::time::Duration;
 pub(super) use self::claims::{
     Asked, claim, is_ahead, is_due, is_expired, put_off_anew, reclaim_expired, renew, settle_all,
 };
-pub(super) use self::decisions::{OwnedRequeue, adopt, dismiss, owner, requeue};
+pub(super) use self::decisions::{OwnedRequeue, adopt, check_write, dismiss, owner, requeue};
 pub(super) use self::purge::{excess_quarantined, purge, purgeable, trim_quarantine};
 pub(super) use self::queries::{depth, find, get, list, waiting};
 pub(super) use self::record::{find_decision, record_all};
