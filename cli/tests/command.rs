@@ -255,7 +255,21 @@ async fn the_doctor_finds_one_defect_in_each_server_and_leaves_no_row() {
 
     let path = "pay/00112233445566778899aabbccddeeff/stk";
     let old_clock = [("date", "Thu, 01 Jan 2026 09:00:00 GMT")];
-    let servers: [(&str, Router); 7] = [
+    let status_419 = StatusCode::from_u16(419).expect("a status");
+    let servers: [(&str, Router); 10] = [
+        // Laravel's answer to a form without its token.
+        ("method", Router::new().fallback(any(move || async move { status_419 }))),
+        ("method", Router::new().fallback(any(|| async { Html("<p>Welcome") }))),
+        (
+            "time",
+            Router::new().fallback(any(|method: axum::http::Method| async move {
+                if method == "GET" {
+                    tokio::time::sleep(Duration::from_millis(2100)).await;
+                    return StatusCode::METHOD_NOT_ALLOWED;
+                }
+                StatusCode::NOT_FOUND
+            })),
+        ),
         ("redirect", Router::new().fallback(any(|| async { Redirect::permanent("https://www.example.com/") }))),
         ("method", Router::new()),
         ("method", Router::new().fallback(any(|| async { StatusCode::FORBIDDEN }))),
@@ -304,6 +318,22 @@ async fn the_doctor_sees_from_inside_what_keeps_callbacks_out() {
     });
     let address = serve(Router::new().nest("/pay", axum_adapter::router(&inbox)).layer(small)).await;
     assert_eq!(findings(&format!("{}/stk", base(&inbox, address))).0, ["post"]);
+
+    // One that cuts them off, and one that compresses them.
+    let cut = from_fn(|request: Request, next: Next| async move {
+        let (mut parts, body) = request.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
+        parts.headers.remove("content-length");
+        next.run(Request::from_parts(parts, body.slice(..body.len().min(8192)).into())).await
+    });
+    let compress = from_fn(|mut request: Request, next: Next| async move {
+        request.headers_mut().insert("content-encoding", "gzip".parse().expect("a value"));
+        next.run(request).await
+    });
+    let app = Router::new().nest("/pay", axum_adapter::router(&inbox)).layer(cut);
+    assert_eq!(findings(&format!("{}/stk", base(&inbox, serve(app).await))).0, ["post"]);
+    let app = Router::new().nest("/pay", axum_adapter::router(&inbox)).layer(compress);
+    assert_eq!(findings(&format!("{}/stk", base(&inbox, serve(app).await))).0, ["post"]);
 
     // A store that is gone.
     inbox.shutdown(LONG).await.expect("it ends");

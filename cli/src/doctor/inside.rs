@@ -169,9 +169,11 @@ mod tests {
     #[test]
     fn each_defect_has_its_finding() {
         let sender = |sender: Value| source(&json!({ "sender": sender })).severity;
-        let proxied = json!({ "client_ip": "10.0.0.3", "behind_proxies": false, "listed": false, "report_only": false });
+        let proxied =
+            json!({ "client_ip": "10.0.0.3", "behind_proxies": false, "listed": false, "report_only": false });
         assert_eq!(sender(proxied), Severity::Fault);
-        let outside = json!({ "client_ip": "102.1.2.3", "behind_proxies": true, "listed": false, "report_only": false });
+        let outside =
+            json!({ "client_ip": "102.1.2.3", "behind_proxies": true, "listed": false, "report_only": false });
         assert_eq!(sender(outside), Severity::Fine);
         assert_eq!(sender(json!({ "problem": "no peer", "listed": false })), Severity::Fault);
         assert_eq!(sender(json!({ "problem": "no peer", "listed": null })), Severity::Warning);

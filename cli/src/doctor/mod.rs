@@ -6,7 +6,10 @@ mod offline;
 
 mod online;
 
+mod tls;
+
 use std::fmt;
+use std::path::PathBuf;
 
 use anyhow::ensure;
 
@@ -20,6 +23,9 @@ pub(crate) struct Options {
     /// Looks at the URLs only, and connects to nothing.
     #[arg(long)]
     offline: bool,
+    /// Believes the issuers in this PEM file, and not Mozilla's list: for a server inside a company.
+    #[arg(long, value_name = "FILE")]
+    roots: Option<PathBuf>,
     /// Prints a line of JSON for each finding.
     #[arg(long)]
     json: bool,
@@ -87,8 +93,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     let urls = urls(options)?;
     let mut findings = offline::look(&urls);
     if !options.offline {
+        let roots = options.roots.as_deref().map_or_else(|| Ok(tls::Roots::mozilla()), tls::Roots::of)?;
         for host in online::hosts(&urls) {
-            findings.extend(online::look(&host));
+            findings.extend(online::look(&host, &roots));
         }
     }
     for finding in &findings {

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use ureq::http::Response;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
+use super::tls::{self, Roots};
 use super::{Finding, inside};
 use crate::delivery::without_secret;
 
@@ -19,11 +21,21 @@ pub(crate) struct Host {
     url: String,
 }
 
+impl Host {
+    /// Its name, without the port.
+    fn name(&self) -> &str {
+        self.authority.rsplit_once(':').map_or(&*self.authority, |(name, _)| name)
+    }
+}
+
 /// How long to wait for a connection or a response.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Daraja may send its callbacks a little late; a certificate, a token and a log need the right time.
 const CLOCK: i64 = 30;
+
+/// A response that takes longer is slow.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// Requests whose time is measured.
 const TRIES: usize = 10;
@@ -43,7 +55,7 @@ pub(crate) fn hosts(urls: &[String]) -> Vec<Host> {
 }
 
 /// Looks at a server.
-pub(crate) fn look(host: &Host) -> Vec<Finding> {
+pub(crate) fn look(host: &Host, roots: &Roots) -> Vec<Finding> {
     let addresses = match host.authority.to_socket_addrs() {
         Ok(addresses) => addresses.collect::<Vec<_>>(),
         Err(error) => {
@@ -55,8 +67,13 @@ pub(crate) fn look(host: &Host) -> Vec<Finding> {
     let connected = connect(&addresses);
     let is_connected = connected.severity != super::Severity::Fault;
     findings.push(connected);
-    if is_connected {
-        findings.extend(requests(host));
+    if is_connected && let Some(address) = addresses.iter().find(|address| address.is_ipv4()) {
+        let secured = host.url.starts_with("https").then(|| tls::look(*address, host.name(), roots));
+        let is_secured = secured.as_ref().is_none_or(|finding| finding.severity != super::Severity::Fault);
+        findings.extend(secured);
+        if is_secured {
+            findings.extend(requests(host, roots));
+        }
     }
     findings
 }
@@ -85,8 +102,14 @@ fn connect(addresses: &[SocketAddr]) -> Finding {
     Finding::fine("connect", "every IPv4 address accepts connections")
 }
 
-fn requests(host: &Host) -> Vec<Finding> {
-    let agent = Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
+fn requests(host: &Host, roots: &Roots) -> Vec<Finding> {
+    let mut agent = Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
+    if !roots.own.is_empty() {
+        let own: Vec<Certificate<'static>> =
+            roots.own.iter().map(|root| Certificate::from_der(root).to_owned()).collect();
+        let believed = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&own)).build();
+        agent = agent.tls_config(believed);
+    }
     let agent: Agent = agent.max_redirects(0).max_redirects_will_error(false).build().into();
     let mut findings = Vec::new();
     // A GET is never a callback: our inbox answers 405, and stores nothing.
@@ -94,14 +117,9 @@ fn requests(host: &Host) -> Vec<Finding> {
         Ok(response) => response,
         Err(error) => {
             let seen = format!("{}: {error}", without_secret(&host.url));
-            let help =
-                "the certificate must be valid, for this name, and sent with its whole chain (nginx: fullchain.pem)";
-            return vec![Finding::fault("tls", seen, help)];
+            return vec![Finding::fault("method", seen, "a GET must be answered: is the application running?")];
         }
     };
-    if host.url.starts_with("https") {
-        findings.push(Finding::fine("tls", "the certificate is valid by Mozilla's list, with the chain that was sent"));
-    }
     findings.push(method(&response));
     findings.extend(clock(&response));
     findings.extend(secret(&agent, &host.url));
@@ -166,8 +184,9 @@ fn secret(agent: &Agent, url: &str) -> Option<Finding> {
 
 /// M-Pesa waits less than 8 s for the answer to a validation.
 fn time(agent: &Agent, url: &str) -> Finding {
-    let mut times = Vec::new();
-    for _ in 0..TRIES {
+    let mut times: Vec<Duration> = Vec::new();
+    // One that is slow is enough to know.
+    while times.len() < TRIES && times.last().is_none_or(|last| *last < SLOW) {
         let began = Instant::now();
         if let Err(error) = agent.get(url).call() {
             return Finding::fault(
@@ -179,9 +198,9 @@ fn time(agent: &Agent, url: &str) -> Finding {
         times.push(began.elapsed());
     }
     times.sort();
-    let (median, worst) = (times[TRIES / 2], times[TRIES - 1]);
+    let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
     let seen = format!("{} ms, {} ms at worst", median.as_millis(), worst.as_millis());
-    match worst < Duration::from_secs(2) {
+    match worst < SLOW {
         true => Finding::fine("time", seen),
         false => {
             Finding::warning("time", seen, "M-Pesa waits 8 s for a validation, and the way from Safaricom comes on top")
