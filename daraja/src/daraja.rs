@@ -338,11 +338,15 @@ impl Daraja {
 
 /// Posts the first callback of an exchange again.
 pub(crate) fn resend(world: &World, exchange: usize) -> bool {
+    let first = world.state().journal.get(exchange).and_then(|exchange| exchange.callbacks().first().cloned());
+    first.is_some_and(|first| send_changed(world, exchange, 0, first.body))
+}
+
+/// Posts a callback of an exchange again, with this body; `false` if there is no such callback.
+pub(crate) fn send_changed(world: &World, exchange: usize, callback: usize, body: String) -> bool {
     let mut state = world.state();
-    let Some(callback) = state.journal.get(exchange).and_then(|exchange| exchange.callbacks().first().cloned()) else {
-        return false;
-    };
-    let Callback { kind, url, body, .. } = callback;
+    let known = state.journal.get(exchange).and_then(|exchange| exchange.callbacks().get(callback).cloned());
+    let Some(Callback { kind, url, .. }) = known else { return false };
     state.exchange = exchange;
     let post = Post { kind, url, body, short_code: String::new(), times: 1, is_slow: false };
     state.later(Duration::ZERO, Act::Post(post));

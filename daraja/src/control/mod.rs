@@ -1,13 +1,16 @@
 //! Control over HTTP, below `/_/`: for tests in other languages, and for the page.
 
+mod forms;
 mod page;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Form, Path, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn};
+use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -16,14 +19,18 @@ use serde_json::{Value, json};
 
 use crate::api;
 use crate::daraja::resend;
-use crate::post::Exchange;
+use crate::post::{Exchange, Happening};
 use crate::script::Rule;
 use crate::world::World;
 
 /// The routes below `/_/`.
 pub(crate) fn routes() -> Router<Arc<World>> {
     let routes = Router::new()
+        .merge(forms::routes())
         .route("/_/", get(show))
+        .route("/_/page.css", get(|| asset("text/css", include_str!("assets/page.css"))))
+        .route("/_/page.js", get(|| asset("text/javascript", include_str!("assets/page.js"))))
+        .route("/_/events", get(events))
         .route("/_/rules", get(rules).post(add_rule).delete(clear_rules))
         .route("/_/journal", get(journal))
         .route("/_/pay", post(pay))
@@ -56,9 +63,31 @@ fn is_from_here(method: &Method, headers: &HeaderMap) -> bool {
 
 type Shared = State<Arc<World>>;
 
-async fn show(State(world): Shared) -> impl IntoResponse {
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'";
-    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(page::render(&world.state())))
+/// Nothing inline, and nothing of others.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; \
+                      base-uri 'none'; frame-ancestors 'none'";
+
+async fn show(State(world): Shared, headers: HeaderMap) -> impl IntoResponse {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("127.0.0.1");
+    let page = page::render(&world.state(), &format!("http://{host}"));
+    ([(header::CONTENT_SECURITY_POLICY, POLICY), (header::CACHE_CONTROL, "no-store")], Html(page))
+}
+
+async fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")], text)
+}
+
+/// Tells, by server-sent events, that something happened.
+async fn events(State(world): Shared) -> impl IntoResponse {
+    let follower = world.followers.follow();
+    let happened = futures_util::stream::unfold(follower, |mut follower| async move {
+        let event = match follower.next().await? {
+            Happening::Exchange(_) => Event::default().data("exchange"),
+            Happening::Callback { .. } => Event::default().data("callback"),
+        };
+        Some((Ok::<_, Infallible>(event), follower))
+    });
+    Sse::new(happened).keep_alive(KeepAlive::default())
 }
 
 async fn rules(State(world): Shared) -> Json<Vec<Rule>> {

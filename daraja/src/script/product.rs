@@ -21,6 +21,15 @@ pub(crate) enum Product {
 }
 
 impl Product {
+    pub(crate) const ALL: [Product; 6] = [
+        Product::Push,
+        Product::Payout,
+        Product::Query,
+        Product::CustomerPayment,
+        Product::BusinessPush,
+        Product::StandingOrder,
+    ];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Product::Push => "push",
