@@ -133,7 +133,8 @@ async fn forms_push_pay_rule_and_send_again() {
     let client = Client::new(&daraja).await;
     let page = client.send("GET", "/_/", None, String::new()).await.text;
     let curl = format!("curl {base}/mpesa/stkpush/v1/processrequest");
-    for shown in ["Balances", "KES 1500 from 254708374149", &curl, "Push::from(&quot;254708374149&quot;)", "duplicate"]
+    for shown in
+        ["Balances", "<td>KES 1500<td>from 254708374149", &curl, "Push::from(&quot;254708374149&quot;)", "duplicate"]
     {
         assert!(page.contains(shown), "{shown}: {page}");
     }

@@ -28,8 +28,8 @@ pub(crate) fn routes() -> Router<Arc<World>> {
     let routes = Router::new()
         .merge(forms::routes())
         .route("/_/", get(show))
-        .route("/_/page.css", get(|| asset("text/css", include_str!("assets/page.css"))))
-        .route("/_/page.js", get(|| asset("text/javascript", include_str!("assets/page.js"))))
+        .route("/_/page.css", get(async || asset("text/css", include_str!("assets/page.css"))))
+        .route("/_/page.js", get(async || asset("text/javascript", include_str!("assets/page.js"))))
         .route("/_/events", get(events))
         .route("/_/rules", get(rules).post(add_rule).delete(clear_rules))
         .route("/_/journal", get(journal))
@@ -73,7 +73,7 @@ async fn show(State(world): Shared, headers: HeaderMap) -> impl IntoResponse {
     ([(header::CONTENT_SECURITY_POLICY, POLICY), (header::CACHE_CONTROL, "no-store")], Html(page))
 }
 
-async fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {
+fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")], text)
 }
 

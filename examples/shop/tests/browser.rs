@@ -28,16 +28,15 @@ fn chromedriver() -> Option<PathBuf> {
     told.into_iter().chain(usual.collect::<Vec<_>>()).find(|program| program.is_file())
 }
 
-/// Starts a browser; it ends with the driver.
-async fn browse(driver: &Path) -> (Running, Client) {
+/// Starts a browser, with JavaScript or without; it ends with the driver.
+async fn browse(driver: &Path, with_javascript: bool) -> (Running, Client) {
     let port = free_port();
     let mut command = Command::new(driver);
     command.arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null());
     let mut options = json!({
-        // No JavaScript on any page.
-        "prefs": { "profile.managed_default_content_settings.javascript": 2 },
+        "prefs": { "profile.managed_default_content_settings.javascript": if with_javascript { 1 } else { 2 } },
         // Without its sandbox, because tests run in containers, where there is none to be had.
-        "args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+        "args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1400,900"],
     });
     // Unpacked beside its driver, and not installed.
     if let Some(libraries) = mpesa_callbacks_test_servers::libraries(driver) {
@@ -89,17 +88,77 @@ async fn order(shop: &str, is_so: impl Fn(&Value) -> bool) -> Value {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_person_buys_on_one_page_and_pays_on_the_other() {
-    let Some(driver) = chromedriver() else { return mpesa_callbacks_test_servers::skip("there is no chromedriver") };
-    let directory = tempfile::tempdir().unwrap();
-    let (_shop, shop, daraja) = shop(directory.path());
-    let (_driver, browser) = browse(&driver).await;
+async fn until_it_sells(shop: &str) {
     let began = Instant::now();
     while get(&format!("{shop}/orders")).is_none() {
         assert!(began.elapsed() < LONG, "the shop does not start");
         sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Saves what the browser shows as a picture of the documentation, with `UPDATE_DOCS`.
+async fn show(browser: &Client, name: &str) {
+    if env::var_os("UPDATE_DOCS").is_some() {
+        let picture = browser.screenshot().await.unwrap();
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/pictures");
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join(name), picture).unwrap();
+    }
+}
+
+/// With JavaScript, the page of the simulator shows what happens while somebody looks at it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_appears_on_a_page_that_is_open() {
+    let Some(driver) = chromedriver() else { return mpesa_callbacks_test_servers::skip("there is no chromedriver") };
+    let directory = tempfile::tempdir().unwrap();
+    let (_shop, shop, daraja) = shop(directory.path());
+    let (_driver, browser) = browse(&driver, true).await;
+    until_it_sells(&shop).await;
+    browser.goto(&format!("{daraja}/_/")).await.unwrap();
+
+    let mut fastest = LONG;
+    for _ in 0..ATTEMPTS {
+        let before = browser.find_all(Locator::Css("#happened details")).await.unwrap().len();
+        let bought = Instant::now();
+        let basket = format!("{shop}/buy");
+        tokio::task::spawn_blocking(move || ureq::post(&basket).send_form([("item", "2"), ("phone", "254708374149")]))
+            .await
+            .unwrap()
+            .unwrap();
+        browser.wait().at_most(LONG).for_element(Locator::Css(".phone")).await.unwrap();
+        assert!(browser.find_all(Locator::Css("#happened details")).await.unwrap().len() > before);
+        fastest = fastest.min(bought.elapsed());
+
+        browser.find(Locator::XPath("//button[text()='Pay']")).await.unwrap().click().await.unwrap();
+        order(&shop, |order| order["status"] == "paid").await;
+        browser.wait().at_most(LONG).for_element(Locator::XPath("//summary[contains(., 'stk: 200')]")).await.unwrap();
+        if fastest <= SOON {
+            break;
+        }
+    }
+    // One entry is open, and stays so when the next one comes.
+    browser.find(Locator::XPath("//summary[contains(., 'stkpush')]")).await.unwrap().click().await.unwrap();
+    show(&browser, "simulator.png").await;
+    let pay = format!("{daraja}/_/pay");
+    let paid = r#"{"phone":"254708374149","short_code":"174379","amount":5,"account":"live"}"#;
+    let paying = move || ureq::post(&pay).content_type("application/json").send(paid);
+    tokio::task::spawn_blocking(paying).await.unwrap().unwrap();
+    browser.wait().at_most(LONG).for_element(Locator::XPath("//summary[contains(., 'customer pays')]")).await.unwrap();
+    assert!(!browser.find_all(Locator::Css("#happened details[open]")).await.unwrap().is_empty());
+    browser.goto(&format!("{shop}/")).await.unwrap();
+    show(&browser, "shop.png").await;
+    browser.close().await.unwrap();
+    println!("seen {} ms after the purchase", fastest.as_millis());
+    assert!(fastest <= SOON, "seen {fastest:?} after the purchase at best");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_buys_on_one_page_and_pays_on_the_other() {
+    let Some(driver) = chromedriver() else { return mpesa_callbacks_test_servers::skip("there is no chromedriver") };
+    let directory = tempfile::tempdir().unwrap();
+    let (_shop, shop, daraja) = shop(directory.path());
+    let (_driver, browser) = browse(&driver, false).await;
+    until_it_sells(&shop).await;
 
     let mut fastest = LONG;
     for attempt in 1..=ATTEMPTS {

@@ -39,7 +39,7 @@ pub(super) fn phones(page: &mut String, state: &State) {
         let id = escaped(&prompt.checkout_request_id);
         let _ = writeln!(
             page,
-            "<div class=\"phone\"><b>{}</b>: pay KES {} to {} for {}?",
+            "<div class=\"phone\"><p><b>{}</b>: pay KES {} to {} for {}?</p>",
             escaped(&prompt.phone),
             prompt.amount,
             escaped(&prompt.short_code),

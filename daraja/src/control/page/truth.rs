@@ -41,7 +41,7 @@ fn transactions(page: &mut String, happened: &[&Transaction]) {
         let way = if *is_in { "from" } else { "to" };
         let _ = writeln!(
             page,
-            "<tr><td>{}<td>KES {amount} {way} {}<td>{} {}{}</tr>",
+            "<tr><td>{}<td>KES {amount}<td>{way} {}, {} {}{}</tr>",
             escaped(receipt),
             escaped(party),
             escaped(short_code),
