@@ -41,12 +41,26 @@ enum Command {
         /// The shell.
         shell: Shell,
     },
+    /// Prints the manual page, with that of every command behind it: `daraja man > ~/.local/share/man/man1/daraja.1`.
+    Man,
     /// Explains a result code, an error code, an answer, or a callback.
     Explain(explain::Options),
 }
 
 fn play(options: &dev::Options) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(dev::run(options))
+}
+
+fn manual() -> anyhow::Result<()> {
+    let mut command = Arguments::command();
+    // So that the page of a command is named `daraja send`.
+    command.build();
+    let mut pages = Vec::new();
+    clap_mangen::Man::new(command.clone()).render(&mut pages)?;
+    for subcommand in command.get_subcommands().filter(|subcommand| subcommand.get_name() != "help") {
+        clap_mangen::Man::new(subcommand.clone()).render(&mut pages)?;
+    }
+    Ok(std::io::stdout().write_all(&pages)?)
 }
 
 fn main() -> ExitCode {
@@ -60,6 +74,7 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Arguments::command(), "daraja", &mut script);
             std::io::stdout().write_all(&script).map(|()| true).map_err(Into::into)
         }
+        Command::Man => manual().map(|()| true),
         Command::Explain(options) => explain::run(&options).map(|()| true),
     };
     match done {

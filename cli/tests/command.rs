@@ -208,6 +208,16 @@ fn interrupt(child: &Child) {
 }
 
 #[test]
+fn completions_and_the_manual_are_printed() {
+    let script = daraja(&["completions", "bash"]);
+    assert!(script.status.success() && told(&script).contains("--forward-to"), "{}", told(&script));
+    let manual = daraja(&["man"]);
+    for says in [".TH", "daraja doctor", "forward\\-to"] {
+        assert!(manual.status.success() && told(&manual).contains(says), "{says}: {}", told(&manual));
+    }
+}
+
+#[test]
 fn faults_are_listed_and_wrong_options_are_refused() {
     let listed = daraja(&["dev", "--fault", "help"]);
     assert!(listed.status.success() && told(&listed).contains("timeout-then-success"), "{}", told(&listed));
