@@ -207,3 +207,17 @@ fn time(agent: &Agent, url: &str) -> Finding {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Severity;
+
+    #[test]
+    fn a_name_without_an_ipv4_address_is_a_fault() {
+        let host = Host { authority: "a.example.com:443".to_owned(), url: String::new() };
+        let seen = |address: &str| dns(&host, &[address.parse().expect("an address")]).severity;
+        assert_eq!(seen("[2001:db8::1]:443"), Severity::Fault);
+        assert_eq!(seen("192.0.2.1:443"), Severity::Fine);
+    }
+}
