@@ -60,14 +60,17 @@ async fn browse(driver: &Path, with_javascript: bool) -> (Running, Client) {
     }
 }
 
-/// Starts the shop as the README does, on ports of its own; returns where shop and simulator listen.
-fn shop(directory: &Path) -> (Running, String, String) {
+/// Starts the shop on ports of its own, unless one runs at `SHOP_URL`; returns where shop and simulator listen.
+fn shop(directory: &Path) -> (Option<Running>, String, String) {
+    if let (Ok(shop), Ok(daraja)) = (env::var("SHOP_URL"), env::var("DARAJA_URL")) {
+        return (None, shop, daraja);
+    }
     let (port, daraja_port) = (free_port(), free_port());
     let mut command = Command::new(env!("CARGO_BIN_EXE_shop"));
     command.env("PORT", port.to_string()).env("DARAJA_PORT", daraja_port.to_string()).env("DATA_DIR", directory);
     command.env_remove("CONSUMER_KEY").stdout(Stdio::null()).stderr(Stdio::null());
     let running = Running::start(&mut command);
-    (running, format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{daraja_port}"))
+    (Some(running), format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{daraja_port}"))
 }
 
 fn get(url: &str) -> Option<Value> {

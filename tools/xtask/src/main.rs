@@ -1,5 +1,6 @@
 //! The project's own commands.
 
+mod first_hour;
 mod fuzz;
 mod public_api;
 mod servers;
@@ -34,6 +35,9 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// The first hour of a newcomer: a fresh clone, the README's line that starts the shop, without the network, and a
+    /// browser that buys and pays.
+    FirstHour,
     /// Finds or fetches the servers that tests need, and prints where they are, for `cargo test` by hand.
     Servers,
     /// Fuzzes every target under libFuzzer. Default: 60 seconds each. Needs rustup and a C++ compiler.
@@ -91,6 +95,7 @@ fn main() -> anyhow::Result<()> {
         Command::Test => steps::test(),
         Command::Prove { factor } => steps::prove(factor),
         Command::PublicApi { check } => public_api::run(check),
+        Command::FirstHour => first_hour::run(),
         Command::Servers => {
             for (variable, place) in servers::places(&steps::root().join("target")) {
                 println!("export {variable}={}", place.display());
