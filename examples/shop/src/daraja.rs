@@ -106,7 +106,7 @@ impl Daraja {
         let (status, answer) = sending.await.map_err(|error| PushError::Unknown(error.into()))??;
         match answer["CheckoutRequestID"].as_str() {
             Some(id) => Ok(id.to_owned()),
-            None if (400..500).contains(&status) => Err(PushError::NotMade(anyhow!("Daraja refuses it: {answer}"))),
+            None if is_refusal(status, &answer) => Err(PushError::NotMade(anyhow!("Daraja refuses it: {answer}"))),
             None => Err(PushError::Unknown(anyhow!("status {status}: {answer}"))),
         }
     }
@@ -162,6 +162,20 @@ impl Daraja {
     pub async fn post(&self, path: &str, body: Value) -> anyhow::Result<Value> {
         let (shared, path) = (self.0.clone(), path.to_owned());
         tokio::task::spawn_blocking(move || shared.post(&path, &body)).await?
+    }
+}
+
+/// Whether an error says that nothing was done. After any other the phone may ring.
+fn is_refusal(status: u16, answer: &Value) -> bool {
+    let (code, message) = (answer["errorCode"].as_str(), answer["errorMessage"].as_str().unwrap_or_default());
+    match code {
+        // One code, several meanings: with an empty message Daraja does not know either.
+        Some("500.001.1001") => ["Wrong credentials", "Merchant does not exist", "Unable to lock subscriber"]
+            .iter()
+            .any(|refusal| message.contains(refusal)),
+        // Too many requests; the quota is used up.
+        Some("500.003.02" | "500.003.03") => true,
+        _ => (400..500).contains(&status),
     }
 }
 

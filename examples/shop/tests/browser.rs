@@ -99,6 +99,22 @@ async fn until_it_sells(shop: &str) {
     }
 }
 
+/// Clicks on a part of the page that may be renewed at this moment.
+async fn press(browser: &Client, path: &str) {
+    let began = Instant::now();
+    loop {
+        let pressed = match browser.find(Locator::XPath(path)).await {
+            Ok(found) => found.click().await,
+            Err(error) => Err(error),
+        };
+        match pressed {
+            Ok(()) => return,
+            Err(error) => assert!(began.elapsed() < LONG, "{path}: {error}"),
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Saves what the browser shows as a picture of the documentation, with `UPDATE_DOCS`.
 async fn show(browser: &Client, name: &str) {
     if env::var_os("UPDATE_DOCS").is_some() {
@@ -132,7 +148,7 @@ async fn what_happens_appears_on_a_page_that_is_open() {
         assert!(browser.find_all(Locator::Css("#happened details")).await.unwrap().len() > before);
         fastest = fastest.min(bought.elapsed());
 
-        browser.find(Locator::XPath("//button[text()='Pay']")).await.unwrap().click().await.unwrap();
+        press(&browser, "//button[text()='Pay']").await;
         order(&shop, |order| order["status"] == "paid").await;
         browser.wait().at_most(LONG).for_element(Locator::XPath("//summary[contains(., 'stk: 200')]")).await.unwrap();
         if fastest <= SOON {
@@ -140,7 +156,7 @@ async fn what_happens_appears_on_a_page_that_is_open() {
         }
     }
     // One entry is open, and stays so when the next one comes.
-    browser.find(Locator::XPath("//summary[contains(., 'stkpush')]")).await.unwrap().click().await.unwrap();
+    press(&browser, "//summary[contains(., 'stkpush')]").await;
     show(&browser, "simulator.png").await;
     let pay = format!("{daraja}/_/pay");
     let paid = r#"{"phone":"254708374149","short_code":"174379","amount":5,"account":"live"}"#;

@@ -209,6 +209,21 @@ async fn waiting_for_a_push_that_nobody_knows_of() -> anyhow::Result<()> {
     shop.nothing_is_overdue().await
 }
 
+/// The phone is ringing already, which Daraja says with a status of 500: the second order is not left open.
+#[tokio::test]
+async fn taking_every_server_error_for_a_lost_answer() -> anyhow::Result<()> {
+    let daraja = Daraja::builder().interactive().start().await?;
+    let directory = tempfile::tempdir()?;
+    let shop = TestShop::start(&daraja, directory.path()).await?;
+
+    shop.checkout.buy(PHONE, 50).await?;
+    let refused = shop.checkout.buy(PHONE, 120).await.expect_err("it rings");
+    assert!(format!("{refused:#}").contains("Unable to lock subscriber"), "{refused:#}");
+    let orders = shop.checkout.orders.list().await?;
+    assert_eq!([&*orders[0].status, &*orders[1].status], ["open", "cancelled"]);
+    Ok(())
+}
+
 /// Daraja refuses the push, because the customer mistyped the number: the shop does not ask after it for ever.
 #[tokio::test]
 async fn waiting_for_the_callback_of_a_refused_push() -> anyhow::Result<()> {

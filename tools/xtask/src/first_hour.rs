@@ -52,7 +52,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let _shop = start(&place, port, daraja_port)?;
     await_port(port)?;
     println!("the shop is open after {} s", began.elapsed().as_secs());
-    let mut browser = cargo(&["test", "-p", "shop", "--test", "browser", "--", "--nocapture"]);
+    let mut browser = cargo(&["test", "-p", "shop", "--test", "browser", "a_person_buys", "--", "--nocapture"]);
     browser.env("SHOP_URL", format!("http://127.0.0.1:{port}"));
     browser.env("DARAJA_URL", format!("http://127.0.0.1:{daraja_port}"));
     browser.envs(servers::places(&root().join("target")));
