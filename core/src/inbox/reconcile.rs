@@ -1,5 +1,7 @@
 //! Reconciling: the result of a query takes the place of the callback that did not arrive.
 
+use bytes::Bytes;
+
 use super::engine::Inbox;
 use super::expectations::{ExpectError, find_expected};
 use crate::Kind;
@@ -12,8 +14,8 @@ impl Inbox {
     /// like the missing callback and answers the expectation. If the callback arrives later, it is
     /// a duplicate or a conflict.
     ///
-    /// The success of a push whose id is unknown, because Daraja's answer was lost, is handled like the
-    /// C2B confirmation of its receipt: by `#[payment]`, or by `#[c2b_confirmation]`.
+    /// The success of a push whose id is unknown, because Daraja's answer was lost, has no callback that it
+    /// could take the place of: `#[payment]` alone runs for it.
     ///
     /// ```no_run
     /// # use mpesa_callbacks_core::{ExpectError, Inbox, Kind};
@@ -51,23 +53,21 @@ impl Inbox {
         if !found.is_complete(&expected) {
             return Err(ExpectError::MissingReceipt);
         }
-        let confirmations = engine.receiver.routes.of(&Kind::C2bConfirmation);
-        if expected.kind == Kind::Stk && expected.id.is_none() && found.is_success() && confirmations.is_some() {
-            expected.kind = Kind::C2bConfirmation;
-            self.expect_confirmation(&expected).await?;
-            let recorded = self.record_found(&expected, found).await?;
+        let is_push = expected.kind == Kind::Stk && expected.id.is_none();
+        if is_push && found.is_success() && engine.receiver.routes.of(&Kind::Payment).is_some() {
+            let recorded = self.record_payment(&expected, found).await?;
             if recorded.verdict != Verdict::Conflict {
                 self.withdraw_expectation(kind, reference).await?;
             }
             return Ok(recorded);
         }
-        self.record_found(&expected, found).await
+        let body = found.to_body(&expected).ok_or(ExpectError::MissingRequestId)?;
+        self.record_found(&expected, body).await
     }
 
     /// Records what was found as the callback that is expected.
-    async fn record_found(&self, expected: &Expectation, found: &Reconciliation) -> Result<Recorded, ExpectError> {
+    async fn record_found(&self, expected: &Expectation, body: Bytes) -> Result<Recorded, ExpectError> {
         let (engine, kind) = (self.engine(), &expected.kind);
-        let body = found.to_body(expected).ok_or(ExpectError::MissingRequestId)?;
         let key = engine.receiver.routes.of(kind).and_then(|route| route.key.as_deref());
         let parsed = payload::parse_bytes(kind, &body, key, None).map_err(|_| ExpectError::MissingReceipt)?;
         let known = engine.recorder.store.find(&[Lookup::Key(kind.clone(), parsed.key.clone())]).await?;
@@ -91,16 +91,27 @@ impl Inbox {
         Ok(recorded)
     }
 
-    /// Where unexpected confirmations are held, this one is expected.
-    async fn expect_confirmation(&self, expected: &Expectation) -> Result<(), ExpectError> {
-        let expecting = self.engine().recorder.expecting.as_ref();
-        if !expecting.is_some_and(|expecting| expecting.required.contains(&expected.kind)) {
-            return Ok(());
+    /// Records the payment of a push alone: without Daraja's id there is no key for its callback, and the account number
+    /// of its C2B confirmation may be another than the reference.
+    async fn record_payment(&self, push: &Expectation, found: &Reconciliation) -> Result<Recorded, ExpectError> {
+        let engine = self.engine();
+        let recorder = &engine.recorder;
+        let mut expected = push.clone();
+        expected.kind = Kind::C2bConfirmation;
+        let body = found.to_body(&expected).ok_or(ExpectError::MissingReceipt)?;
+        let parsed =
+            payload::parse_bytes(&expected.kind, &body, None, None).map_err(|_| ExpectError::MissingReceipt)?;
+        // Its confirmation is expected, whenever it comes, and not held if it came before.
+        let receipt = Expectation::key_of_id(&expected.kind, parsed.key.as_str());
+        self.record_expected(&expected, receipt, None).await?;
+        for early in recorder.store.find(&[Lookup::Key(expected.kind.clone(), parsed.key.clone())]).await? {
+            recorder.release_expected(&early, &expected, &self.handle()).await?;
         }
-        let known = find_expected(&*self.engine().recorder.store, &expected.kind, expected.reference.as_str()).await?;
-        if known.is_none() {
-            self.record_expected(expected, expected.key(), None).await?;
-        }
-        Ok(())
+        let delivery = delivery_of(&parsed, body, recorder.clock.now(), &engine.receiver.routes);
+        let mut payment = delivery.payment.ok_or(ExpectError::MissingReceipt)?;
+        payment.reference = Some(push.reference.clone());
+        let (payment, recorded) = recorder.queue.record(*payment).await.map_err(|_| ExpectError::NotRecorded)?;
+        recorder.after_record_one(&payment, recorded.id, recorded.verdict, &self.handle());
+        Ok(recorded)
     }
 }

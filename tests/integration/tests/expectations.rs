@@ -438,6 +438,32 @@ async fn a_dead_expectation_can_be_withdrawn() {
     assert!(of_kind(&mounted, Kind::Overdue).await.iter().all(|row| row.state == State::Done));
 }
 
+/// The answer to the push was lost. Its confirmation has arrived, with an account number that is not the reference.
+#[tokio::test]
+async fn a_payment_without_an_order_gets_it_from_a_success_without_daraja_s_id() {
+    let shop = Shop::default();
+    let prompt = builder(&shop, &MemoryStore::new()).counterpart_timeout(Duration::ZERO);
+    let mounted = Mounted::new(prompt.start().await.unwrap());
+    mounted.post("/c2b/confirmation", confirmation("R1", "1500.00", "SHOP", "600638")).await;
+    until("it is booked", async || shop.heard() == ["paid R1 for SHOP"]).await;
+    shop.truth.lock().unwrap().push(("order-1".into(), Reconciliation::success("R1")));
+    mounted.inbox.expect_callback(&order("order-1")).await.unwrap();
+    mounted.settled().await;
+    assert_eq!(shop.heard(), ["R1 was for order-1", "overdue order-1 (no id)", "paid R1 for SHOP"]);
+    assert!(mounted.entries().await.iter().all(|entry| entry.state == State::Done), "nothing is held");
+}
+
+/// The same, and somebody else has paid: another amount.
+#[tokio::test]
+async fn a_success_without_daraja_s_id_that_contradicts_its_confirmation_is_held() {
+    let (shop, mounted) = shop().await;
+    shop.truth.lock().unwrap().push(("order-1".into(), Reconciliation::success("R1")));
+    mounted.inbox.expect_callback(&order("order-1").timeout(Duration::from_millis(50))).await.unwrap();
+    mounted.post("/c2b/confirmation", confirmation("R1", "20.00", "SHOP", "600638")).await;
+    until("it is held", async || shop.heard().contains(&"conflict for order-1".to_owned())).await;
+    assert!(!shop.heard().contains(&"R1 was for order-1".to_owned()));
+}
+
 /// The answer to the push was lost, and with it Daraja's id. The statement has the receipt.
 #[tokio::test]
 async fn a_success_without_daraja_s_id_is_the_confirmation_of_its_receipt() {
@@ -449,8 +475,8 @@ async fn a_success_without_daraja_s_id_is_the_confirmation_of_its_receipt() {
     mounted.settled().await;
     assert_eq!(shop.heard(), ["overdue order-1 (no id)", "paid R1 for order-1"]);
 
-    // Both of its callbacks arrive after all.
-    mounted.post("/c2b/confirmation", confirmation("R1", "1500.00", "order-1", "600638")).await;
+    // Both of its callbacks arrive after all. The push had another account number than its reference.
+    mounted.post("/c2b/confirmation", confirmation("R1", "1500.00", "SHOP", "600638")).await;
     mounted.post_for(&Kind::Stk, "order-1", push("ws_1", 0, 1500, "R1")).await;
     mounted.settled().await;
     assert_eq!(shop.heard(), ["overdue order-1 (no id)", "paid R1 for order-1", "stk 0 for order-1"]);
