@@ -164,7 +164,7 @@ impl<H, L> InboxBuilder<H, L> {
     /// later, `#[payment_completed]` runs.
     ///
     /// A payment does not wait if its order is known from its URL or from an
-    /// [expectation](Inbox::expect_callback), or if you receive only one of the
+    /// [expectation](crate::Inbox::expect_callback), or if you receive only one of the
     /// two kinds. If you send no STK pushes, set it to zero: payments that
     /// customers start are then handled at once.
     #[must_use]
@@ -174,7 +174,7 @@ impl<H, L> InboxBuilder<H, L> {
     }
 
     /// Sets how long bodies of callbacks that are done are kept;
-    /// [`Inbox::purge`] then runs every hour. Bodies contain names and phone
+    /// [`Inbox::purge`](crate::Inbox::purge) then runs every hour. Bodies contain names and phone
     /// numbers: your privacy policy decides. Default: forever.
     #[must_use]
     pub fn retention(mut self, age: Duration) -> InboxBuilder<H, L> {
