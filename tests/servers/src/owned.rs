@@ -21,6 +21,8 @@ directory=$1
 ready=$2
 shift 2
 start() {
+    # At once, and not when the new process gets to it: the old log says that it is ready, too.
+    rm -f "$directory/log"
     "$@" >"$directory/log" 2>&1 &
     server=$!
 }
