@@ -48,6 +48,13 @@ impl Recorder {
         if !is_held && !is_nobodys {
             return Ok(false);
         }
+        // Of several that differ under one id, a person decides.
+        if early.verdict == Verdict::Conflict {
+            let all = self.store.find(&[Lookup::Key(early.kind.clone(), early.key.clone())]).await?;
+            if all.iter().any(|other| other.id != early.id && other.content_digest != early.content_digest) {
+                return Ok(false);
+            }
+        }
         let Some(delivery) = self.delivery_of_entry(early) else { return Ok(false) };
         if let Some(reason) = objection_now(&*self.store, &delivery, expected).await? {
             let (callback, kind) = (early.id, &early.kind);

@@ -9,7 +9,7 @@ use super::payers::{Paid, Payer, Places, can_pay_once, report_second_payers};
 use crate::Kind;
 use crate::payload::Expectation;
 use crate::record::error::RecordError;
-use crate::store::{Delivery, Disposition, Entry, Lookup, Recorded, Requeue, State, Store, StoreError, Verdict};
+use crate::store::{Delivery, Disposition, Entry, Lookup, Recorded, Requeue, State, Store, StoreError};
 
 /// Why a callback is held.
 const ANOTHER: &str = "it came to the URL of one request, and answers another";
@@ -74,12 +74,7 @@ impl Expecting {
         before: &Judged,
         recorded: &[Result<Recorded, RecordError>],
     ) -> Result<(), StoreError> {
-        // For a reason that an expectation, or another id of its request, takes away.
-        let is_held = |delivery: &Delivery| match &delivery.disposition {
-            Disposition::Hold(reason) => *reason == UNEXPECTED,
-            Disposition::Contradict(reason) => *reason == ANOTHER_ID,
-            _ => false,
-        };
+        let is_held = |delivery: &Delivery| delivery.disposition == Disposition::Hold(UNEXPECTED.into());
         let is_nobodys = |delivery: &Delivery| {
             delivery.kind.can_be_expected()
                 && delivery.payment.as_ref().is_some_and(|payment| payment.reference.is_none())
@@ -90,8 +85,7 @@ impl Expecting {
         }
         let known = Asked::look(store, batch).await?;
         for ((delivery, payment), recorded) in batch.iter_mut().zip(&before.payments).zip(recorded) {
-            let is_new = |recorded: &&Recorded| recorded.verdict.is_news() || recorded.verdict == Verdict::Conflict;
-            let news = recorded.as_ref().ok().filter(is_new);
+            let news = recorded.as_ref().ok().filter(|recorded| recorded.verdict.is_news());
             let expected = names(delivery).iter().find_map(|name| known.expected.get(name));
             if let (Some(news), Some(expected)) = (news, expected)
                 && (is_held(delivery) || is_nobodys(delivery))
