@@ -29,6 +29,7 @@ mod secret_timing;
 mod silent_server;
 mod spool;
 mod startup;
+mod suspicions;
 mod synchronous_standby;
 mod test_kit;
 mod two_releases;
