@@ -19,5 +19,5 @@ pub(crate) use self::hooks::Hooks;
 pub(crate) use self::permits::{Free, HandlerPermit, Permits};
 pub use self::results::{HandlerError, IntoHandlerResult, IntoValidationResult};
 pub use self::routes::{Route, RouteError, Routes};
-pub(crate) use self::transactional::{Failure, Handle, Hook, WithTransactor};
+pub(crate) use self::transactional::{Failure, Handle, Hook, NOT_BOOKED_YET, WithTransactor};
 pub use self::validation::{Fallback, Rejection, Validation};

@@ -56,7 +56,7 @@ const BOOKED: &str =
     "a release with `#[payment]` has booked its payment and did not finish: run it again, or dismiss this callback";
 
 /// Another release has handled the callback without its money, which is left to `#[payment]` there.
-const NOT_BOOKED_YET: &str = "a release with `#[payment]` has handled this callback and not booked its payment: run \
+pub(crate) const NOT_BOOKED_YET: &str = "a release with `#[payment]` has handled this callback and not booked its payment: run \
                               it again, or book the payment and dismiss this callback";
 
 pub(crate) struct WithTransactor<H, L> {

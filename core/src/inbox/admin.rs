@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::engine::Inbox;
 use crate::Kind;
+use crate::handler::NOT_BOOKED_YET;
 use crate::payload::Parsed;
 use crate::store::{
     CallbackId, Entry, Extent, Filter, Lookup, Requeue, Requeued, SpoolDepth, State, StateCounts, StoreError, Verdict,
@@ -194,8 +195,8 @@ impl Inbox {
     }
 
     /// Closes a held, dead or quarantined callback without handling it; `false` when it is in
-    /// another state. If the inbox has no `#[payment]` handler, the payment that the callback reports is closed with
-    /// it, so that a later release with one does not book it.
+    /// another state. If the inbox has no `#[payment]` handler, the payment that a dead callback reports is closed with
+    /// it, so that a later release with one does not book it; not if a process with `#[payment]` is at work on it.
     ///
     /// # Errors
     /// When the store fails.
@@ -210,7 +211,10 @@ impl Inbox {
             (entry.state, &entry.receipt, engine.receiver.routes.of(&Kind::Payment))
         {
             let payment = store.find(&[Lookup::Key(Kind::Payment, receipt.as_str().into())]).await?;
-            for payment in payment.iter().filter(|payment| payment.state == State::Ready) {
+            // One that another process has attempted is that process's, unless the callback died waiting for it.
+            let is_left = entry.error.as_ref().is_some_and(|error| error.as_str() == NOT_BOOKED_YET);
+            let is_ours = |payment: &&Entry| payment.state == State::Ready && (payment.attempts == 0 || is_left);
+            for payment in payment.iter().filter(is_ours) {
                 store.dismiss(payment.id).await?;
             }
         }

@@ -6,8 +6,8 @@ use super::engine::Inbox;
 use crate::Kind;
 use crate::access::{LONGEST_REFERENCE, is_reference};
 use crate::payload::{self, Expectation, Sensitive};
-use crate::record::Answers;
-use crate::store::{Delivery, DeliveryId, Disposition, Lookup, Recorded, Requeue, State, Store, StoreError, Verdict};
+use crate::record::{Answers, is_withdrawal};
+use crate::store::{Delivery, DeliveryId, Disposition, Lookup, Recorded, State, Store, StoreError, Verdict};
 
 /// Why an expectation cannot be recorded, linked or reconciled.
 #[derive(Debug, thiserror::Error)]
@@ -30,8 +30,9 @@ pub enum ExpectError {
         /// Its length, in bytes.
         length: usize,
     },
-    /// Another expectation has this reference. Use one reference per request.
-    #[error("something else is expected under this reference; each request needs a reference of its own")]
+    /// Another expectation has this reference, or had it longer ago than the inbox keeps bodies. Use one reference per
+    /// request.
+    #[error("something else is or was expected under this reference; each request needs a reference of its own")]
     AlreadyExpected,
     /// There is no expectation with this reference.
     #[error("nothing of kind `{kind}` is expected under this reference")]
@@ -114,16 +115,6 @@ impl Inbox {
         {
             return Err(ExpectError::AlreadyExpected);
         }
-        let is_new = self.record_first(expected).await?;
-        if !is_new {
-            self.expect_again(expected).await?;
-        }
-        Ok(())
-    }
-
-    /// Returns whether it was recorded now.
-    async fn record_first(&self, expected: &Expectation) -> Result<bool, ExpectError> {
-        let engine = self.engine();
         // Recorded again all the same: what a replicated store only reads may be on one disk.
         let recorded = self.record_expected(expected, expected.key(), Some(expected.timeout)).await?;
         if recorded.verdict == Verdict::Conflict {
@@ -131,25 +122,24 @@ impl Inbox {
             engine.recorder.store.dismiss(recorded.id).await?;
             return Err(ExpectError::AlreadyExpected);
         }
-        Ok(recorded.verdict == Verdict::First)
+        if recorded.verdict != Verdict::First {
+            self.expect_again(expected).await?;
+        }
+        Ok(())
     }
 
-    /// Counts an expectation again that was withdrawn.
+    /// Expects the same anew, if it was withdrawn.
     async fn expect_again(&self, expected: &Expectation) -> Result<(), ExpectError> {
         let store = &self.engine().recorder.store;
-        let Some(change) = Answers(&**store).last_change(expected).await?.filter(|change| change.is_withdrawal())
-        else {
-            return Ok(());
-        };
-        let again = Expectation::key_of_change(&expected.kind, expected.reference.as_str(), change.number + 1);
-        self.record_expected(expected, again, None).await?;
-        // It has ended with the withdrawal, unless it is not due yet.
-        for row in store.find(&[Lookup::Key(Kind::Overdue, expected.key())]).await? {
-            if row.verdict == Verdict::First && self.is_asked_after() {
-                store.requeue(row.id, &Requeue::from(State::Done)).await?;
-            }
+        // Nothing is known of an expectation whose body was purged: no callback would find it.
+        if find_expected(&**store, &expected.kind, expected.reference.as_str()).await?.is_none() {
+            return Err(ExpectError::AlreadyExpected);
         }
-        self.engine().recorder.ready.wake();
+        let change = Answers(&**store).last_change(expected).await?;
+        if is_withdrawal(change) {
+            let again = Expectation::key_of_change(&expected.kind, expected.reference.as_str(), change + 1);
+            self.record_expected(expected, again, Some(expected.timeout)).await?;
+        }
         Ok(())
     }
 
@@ -179,14 +169,15 @@ impl Inbox {
         let store = &self.engine().recorder.store;
         let expected = find_expected(&**store, kind, reference).await?;
         let expected = expected.ok_or_else(|| ExpectError::NotExpected { kind: kind.clone() })?;
-        let number = match Answers(&**store).last_change(&expected).await? {
-            Some(change) if change.is_withdrawal() => return Ok(()),
-            change => change.map_or(0, |change| change.number) + 1,
-        };
-        let withdrawal = Expectation::key_of_change(kind, expected.reference.as_str(), number);
-        self.record_expected(&expected, withdrawal, None).await?;
+        let mut number = Answers(&**store).last_change(&expected).await?;
+        if !is_withdrawal(number) {
+            number += 1;
+        }
+        let key = |number| Expectation::key_of_change(kind, expected.reference.as_str(), number);
+        self.record_expected(&expected, key(number), None).await?;
         // Nobody need look at one that was given up.
-        for row in store.find(&[Lookup::Key(Kind::Overdue, expected.key())]).await? {
+        let withdrawn = if number == 1 { expected.key() } else { key(number - 1) };
+        for row in store.find(&[Lookup::Key(Kind::Overdue, withdrawn)]).await? {
             if row.state == State::Dead {
                 store.dismiss(row.id).await?;
             }

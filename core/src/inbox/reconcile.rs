@@ -6,8 +6,8 @@ use super::engine::Inbox;
 use super::expectations::{ExpectError, find_expected};
 use crate::Kind;
 use crate::payload::{self, Expectation, Reconciliation};
-use crate::record::{Answers, delivery_of};
-use crate::store::{Lookup, Recorded, Verdict};
+use crate::record::{Answers, delivery_of, objection_to_payment, was_taken};
+use crate::store::{Disposition, Entry, Lookup, Recorded, Verdict};
 
 impl Inbox {
     /// Records the result of a query for a request whose callback did not arrive. It is handled
@@ -55,11 +55,7 @@ impl Inbox {
         }
         let is_push = expected.kind == Kind::Stk && expected.id.is_none();
         if is_push && found.is_success() && engine.receiver.routes.of(&Kind::Payment).is_some() {
-            let recorded = self.record_payment(&expected, found).await?;
-            if recorded.verdict != Verdict::Conflict {
-                self.withdraw_expectation(kind, reference).await?;
-            }
-            return Ok(recorded);
+            return self.record_payment(&expected, found).await;
         }
         let body = found.to_body(&expected).ok_or(ExpectError::MissingRequestId)?;
         self.record_found(&expected, body).await
@@ -108,10 +104,22 @@ impl Inbox {
             recorder.release_expected(&early, &expected, &self.handle()).await?;
         }
         let delivery = delivery_of(&parsed, body, recorder.clock.now(), &engine.receiver.routes);
+        let objection = objection_to_payment(&*recorder.store, &delivery.facts, parsed.key.as_str(), push).await?;
         let mut payment = delivery.payment.ok_or(ExpectError::MissingReceipt)?;
         payment.reference = Some(push.reference.clone());
+        if let Some(reason) = objection {
+            payment.disposition = Disposition::Contradict(reason.into());
+        }
         let (payment, recorded) = recorder.queue.record(*payment).await.map_err(|_| ExpectError::NotRecorded)?;
         recorder.after_record_one(&payment, recorded.id, recorded.verdict, &self.handle());
+        // Held, or refused by a person: then the request is asked after as before.
+        let known = recorder.store.find(&[Lookup::Key(Kind::Payment, payment.key.clone())]).await?;
+        let says_so = |entry: &Entry| entry.content_digest == Some(payment.content_digest) && was_taken(entry);
+        if known.iter().any(says_so) {
+            let paid = Expectation::key_of_receipt(&push.kind, push.reference.as_str());
+            self.record_expected(&push.clone().with_id(parsed.key.as_str()), paid, None).await?;
+            self.withdraw_expectation(&push.kind, push.reference.as_str()).await?;
+        }
         Ok(recorded)
     }
 }

@@ -71,8 +71,11 @@ impl Processor {
         let ctx = CallbackContext::of_claimed(inbox, &claimed);
         let attempts = route.max_retries.unwrap_or(self.limits.max_retries).saturating_add(1);
         if claimed.attempt > attempts {
-            let alone = claimed.interruptions_alone;
-            let error = format!("the process ended {alone} times while only this suspect ran");
+            let error = match claimed.interruptions_alone {
+                // A release with more retries has begun.
+                0 => format!("all of its {attempts} attempts had been used"),
+                alone => format!("the process ended {alone} times while only this suspect ran"),
+            };
             return dead(ctx, error);
         }
         let pointer = route.key.as_deref();
@@ -137,8 +140,8 @@ impl Processor {
                 reference.clone_from(&payment.reference);
             }
             Callback::Expectation(expected) => {
-                if let Some(end) = self.end_of_expectation(expected, inbox).await.map_err(cannot_look)? {
-                    return Err(end);
+                if self.is_over_by_now(expected, &claimed.key, inbox).await.map_err(cannot_look)? {
+                    return Err(HandlerExit::Done);
                 }
                 overdue = Some(expected.clone());
             }

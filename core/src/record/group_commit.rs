@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::RecordError;
 use super::expectations::{Expecting, Pending};
 use crate::error_chain::error_chain;
-use crate::store::{CallbackId, Delivery, Disposition, Recorded, Store, StoreError};
+use crate::store::{CallbackId, Delivery, Disposition, Recorded, Store, StoreError, Verdict};
 use crate::task::drain_ready;
 
 /// Capacity of the queue, and maximum number of deliveries per commit.
@@ -131,7 +131,8 @@ async fn record_judged(
     let unseen = expecting.look_again.later_callbacks();
     let recorded = record_batch(store, batch).await;
     // A repeated delivery has the id of an old callback.
-    let news = recorded.iter().flatten().filter(|recorded| recorded.verdict.is_news());
+    let is_new = |recorded: &&Recorded| recorded.verdict.is_news() || recorded.verdict == Verdict::Conflict;
+    let news = recorded.iter().flatten().filter(is_new);
     let ids: Vec<CallbackId> = news.map(|recorded| recorded.id).collect();
     if recorded.contains(&Err(RecordError::Away)) {
         // Whether they were recorded is unknown.

@@ -18,7 +18,9 @@ pub(crate) use self::budget::Budgets;
 pub(crate) use self::decisions::PendingDecisions;
 pub(crate) use self::delivery::{delivery_of, quarantined};
 pub(crate) use self::error::RecordError;
-pub(crate) use self::expectations::{Answers, Asked, Change, Expecting, LookAgain, Pending, names, tells_the_outcome};
+pub(crate) use self::expectations::{
+    Answers, Asked, Expecting, LookAgain, Pending, is_withdrawal, names, objection_to_payment, was_taken,
+};
 pub(crate) use self::group_commit::{CommitQueue, record_expecting};
 pub(crate) use self::quarantine::{Quarantine, QuarantineLimits};
 pub(crate) use self::ready::Ready;

@@ -1,7 +1,7 @@
 //! Releasing held callbacks: a person decided, or its expectation became known.
 
 use super::delivery::delivery_of;
-use super::expectations::{ANOTHER_ID, UNEXPECTED, has_paid, objection_now, was_taken};
+use super::expectations::{ANOTHER_ID, UNEXPECTED, has_paid, is_alone, objection_now, was_taken};
 use super::recorder::Recorder;
 use crate::handler::InboxHandle;
 use crate::payload::{self, Expectation, Parsed, Sensitive};
@@ -48,12 +48,8 @@ impl Recorder {
         if !is_held && !is_nobodys {
             return Ok(false);
         }
-        // Of several that differ under one id, a person decides.
-        if early.verdict == Verdict::Conflict {
-            let all = self.store.find(&[Lookup::Key(early.kind.clone(), early.key.clone())]).await?;
-            if all.iter().any(|other| other.id != early.id && other.content_digest != early.content_digest) {
-                return Ok(false);
-            }
+        if early.verdict == Verdict::Conflict && !is_alone(&*self.store, &early.kind, &early.key, early.id).await? {
+            return Ok(false);
         }
         let Some(delivery) = self.delivery_of_entry(early) else { return Ok(false) };
         if let Some(reason) = objection_now(&*self.store, &delivery, expected).await? {

@@ -31,9 +31,9 @@ pub struct Claim<'a> {
     /// Whether the process has a `#[payment]` handler, also if it has no permit for payments now.
     /// Without one, its other handlers account for the money.
     pub handles_payments: bool,
-    /// Callbacks that were received since then and whose payment a process with `#[payment]` has handled are left to
-    /// such a process. Older ones are claimed, unless that process has the payment in hand. Matters only without
-    /// `handles_payments`.
+    /// Callbacks that are due since then or later, and whose payment a process with `#[payment]` has handled, are left
+    /// to such a process. Those that nobody has claimed since before are claimed, unless that process has the payment in
+    /// hand. Matters only without `handles_payments`.
     pub left_since: SystemTime,
 }
 

@@ -38,7 +38,7 @@ pub(crate) async fn claim(
             " AND (topic IN ('payment', 'payment_completed') OR NOT EXISTS (
                   SELECT 1 FROM partner_event AS p WHERE p.topic = 'payment' AND p.external_id = partner_event.receipt
                          AND p.judged = 'first' AND (p.stage = 'running' OR p.stage <> 'ready' AND p.tries > 0
-                              AND partner_event.handled_again = 0 AND partner_event.arrived_us >= ",
+                              AND partner_event.handled_again = 0 AND partner_event.due_us >= ",
         );
         query.push_bind(micros(claim.left_since)).push(")))");
     }
@@ -75,7 +75,7 @@ enum Payment {
 
 async fn payment_of(connection: &mut SqliteConnection, id: i64, left_since: i64) -> sqlx::Result<Payment> {
     let payment: Option<(i64, String, bool)> = sqlx::query_as(
-        "SELECT p.event_no, p.stage, p.tries > 0 AND c.handled_again = 0 AND c.arrived_us >= ?2
+        "SELECT p.event_no, p.stage, p.tries > 0 AND c.handled_again = 0 AND c.due_us >= ?2
          FROM partner_event AS c JOIN partner_event AS p ON p.topic = 'payment' AND p.external_id = c.receipt
          WHERE c.event_no = ?1 AND c.topic NOT IN ('payment', 'payment_completed')
                AND p.judged = 'first'",

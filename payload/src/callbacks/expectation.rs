@@ -147,7 +147,7 @@ impl Expectation {
     }
 
     /// Returns the key of the row for the change with this number: odd numbers withdraw the expectation, even ones
-    /// expect the same again.
+    /// expect the same again. The expectation itself is number 0, and has its own key.
     #[doc(hidden)]
     pub fn key_of_change(kind: &Kind, reference: &str, number: u32) -> Sensitive {
         format!("{kind}!{number}/{reference}").into()
@@ -158,6 +158,12 @@ impl Expectation {
     pub fn change_in(kind: &Kind, key: &str) -> Option<u32> {
         let (number, _) = key.strip_prefix(kind.name())?.strip_prefix('!')?.split_once('/')?;
         number.parse().ok()
+    }
+
+    /// Returns the key of the row with the receipt of a request that was reconciled without Daraja's id.
+    #[doc(hidden)]
+    pub fn key_of_receipt(kind: &Kind, reference: &str) -> Sensitive {
+        format!("{kind}${reference}").into()
     }
 
     /// Returns the digest of the content, for the engine.

@@ -77,7 +77,7 @@ async fn due(connection: &mut PgConnection, schema: &Schema, claim: &Claim<'_>) 
                                 JOIN mpesa_callbacks.callback AS p ON p.key = c.receipt AND p.kind = 'payment' AND p.verdict = 0
                                 JOIN mpesa_callbacks.work AS pw ON pw.callback_id = p.id
                             WHERE c.id = w.callback_id AND (pw.state = 1 OR pw.state >= 2 AND pw.attempts > 0
-                                                                   AND w.repetition = 0 AND c.received_at >= $5)))
+                                                                   AND w.repetition = 0 AND w.run_at >= $5)))
                   ORDER BY w.run_at, w.callback_id LIMIT $3 FOR UPDATE SKIP LOCKED) AS of_kind
          ORDER BY run_at, callback_id LIMIT $3",
     ))
@@ -99,7 +99,7 @@ async fn payments_of(
 ) -> sqlx::Result<Payments> {
     let mut payments = Payments::default();
     let rows: Vec<(i64, i64, bool)> = sqlx::query_as(schema.sql(
-        "SELECT c.id, p.id, w.repetition = 0 AND c.received_at >= $2 FROM mpesa_callbacks.callback AS c
+        "SELECT c.id, p.id, w.repetition = 0 AND w.run_at >= $2 FROM mpesa_callbacks.callback AS c
               JOIN mpesa_callbacks.work AS w ON w.callback_id = c.id
               JOIN mpesa_callbacks.callback AS p ON p.key = c.receipt AND p.kind = 'payment' AND p.verdict = 0
          WHERE c.id = ANY($1) AND c.kind NOT IN ('payment', 'payment_completed') ORDER BY p.id, c.id",

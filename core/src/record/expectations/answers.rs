@@ -1,11 +1,9 @@
 //! Whether an expectation was answered.
 
-use std::time::SystemTime;
-
-use super::payers::was_taken;
+use super::payers::{has_paid, was_taken};
 use crate::Kind;
 use crate::payload::{Expectation, Outcome, Sensitive};
-use crate::store::{Entry, Filter, Lookup, Store, StoreError, Verdict};
+use crate::store::{CallbackId, Entry, Filter, Lookup, Store, StoreError, Verdict};
 
 /// Maximum number of callbacks that are read per reference; there are a few.
 const MAX_PER_REFERENCE: usize = 1000;
@@ -15,9 +13,16 @@ const MAX_PER_REFERENCE: usize = 1000;
 pub(crate) struct Answers<'a>(pub(crate) &'a dyn Store);
 
 impl Answers<'_> {
-    /// Returns whether a callback with a definite outcome answers this expectation.
-    pub(crate) async fn is_answered(&self, expected: &Expectation) -> Result<bool, StoreError> {
-        Ok(self.candidates(expected).await?.iter().any(tells_the_outcome))
+    /// Returns whether a callback with a definite outcome answers the expectation with this number. What failed before
+    /// the request was made anew does not answer it; what paid it does.
+    pub(crate) async fn is_answered(&self, expected: &Expectation, number: u32) -> Result<bool, StoreError> {
+        let candidates = self.candidates(expected).await?;
+        let withdrawn = match number.checked_sub(1) {
+            Some(before) => self.changes(expected).await?.into_iter().find(|change| change.number == before),
+            None => None,
+        };
+        let is_of_before = |entry: &Entry| withdrawn.is_some_and(|withdrawn| entry.id < withdrawn.id);
+        Ok(candidates.iter().any(|entry| tells_the_outcome(entry) && (has_paid(entry) || !is_of_before(entry))))
     }
 
     /// Callbacks under Daraja's ids and under the reference, without those at the URL of another
@@ -42,14 +47,16 @@ impl Answers<'_> {
         Ok(self.ids_of(expected).await?.into_iter().next())
     }
 
-    /// Returns the latest change of the expectation; `None` if it stands as it was recorded.
-    pub(crate) async fn last_change(&self, expected: &Expectation) -> Result<Option<Change>, StoreError> {
-        let rows = self.rows_of(expected).await?;
-        let changes = rows.iter().filter_map(|row| {
-            let number = Expectation::change_in(&expected.kind, row.key.as_str())?;
-            Some(Change { number, at: row.received_at })
-        });
-        Ok(changes.max_by_key(|change| change.number))
+    /// Returns the number of the latest change of the expectation; 0 if it stands as it was recorded.
+    pub(crate) async fn last_change(&self, expected: &Expectation) -> Result<u32, StoreError> {
+        Ok(self.changes(expected).await?.into_iter().map(|change| change.number).max().unwrap_or_default())
+    }
+
+    async fn changes(&self, expected: &Expectation) -> Result<Vec<Change>, StoreError> {
+        let change = |row: &Entry| {
+            Some(Change { number: Expectation::change_in(&expected.kind, row.key.as_str())?, id: row.id })
+        };
+        Ok(self.rows_of(expected).await?.iter().filter_map(change).collect())
     }
 
     /// Returns Daraja's ids of the request, newest first.
@@ -69,18 +76,16 @@ impl Answers<'_> {
 }
 
 /// A change of an expectation after it was recorded.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Change {
-    /// From 1, for each expectation.
-    pub(crate) number: u32,
-    pub(crate) at: SystemTime,
+#[derive(Clone, Copy)]
+struct Change {
+    number: u32,
+    /// Of its row: ids grow in the order of recording.
+    id: CallbackId,
 }
 
-impl Change {
-    /// Whether nothing is expected any more. Otherwise the same is expected again.
-    pub(crate) fn is_withdrawal(self) -> bool {
-        self.number % 2 == 1
-    }
+/// Returns whether a change withdraws what is expected. Otherwise the same is expected again.
+pub(crate) fn is_withdrawal(number: u32) -> bool {
+    number % 2 == 1
 }
 
 /// Returns whether a callback settles the question: not while it is held, and not with an unknown

@@ -7,9 +7,11 @@ use super::again::LookAgain;
 use super::asked::{Asked, UNEXPECTED, can_be_judged, contradiction, names};
 use super::payers::{Paid, Payer, Places, can_pay_once, report_second_payers};
 use crate::Kind;
-use crate::payload::Expectation;
+use crate::payload::{Expectation, RequestFacts, Sensitive};
 use crate::record::error::RecordError;
-use crate::store::{Delivery, Disposition, Entry, Lookup, Recorded, Requeue, State, Store, StoreError};
+use crate::store::{
+    CallbackId, Delivery, Disposition, Entry, Lookup, Recorded, Requeue, State, Store, StoreError, Verdict,
+};
 
 /// Why a callback is held.
 const ANOTHER: &str = "it came to the URL of one request, and answers another";
@@ -74,7 +76,11 @@ impl Expecting {
         before: &Judged,
         recorded: &[Result<Recorded, RecordError>],
     ) -> Result<(), StoreError> {
-        let is_held = |delivery: &Delivery| delivery.disposition == Disposition::Hold(UNEXPECTED.into());
+        // For a reason that an expectation, or another id of its request, takes away.
+        let has_another_id = |delivery: &Delivery| delivery.disposition == Disposition::Contradict(ANOTHER_ID.into());
+        let is_held = |delivery: &Delivery| {
+            delivery.disposition == Disposition::Hold(UNEXPECTED.into()) || has_another_id(delivery)
+        };
         let is_nobodys = |delivery: &Delivery| {
             delivery.kind.can_be_expected()
                 && delivery.payment.as_ref().is_some_and(|payment| payment.reference.is_none())
@@ -85,7 +91,13 @@ impl Expecting {
         }
         let known = Asked::look(store, batch).await?;
         for ((delivery, payment), recorded) in batch.iter_mut().zip(&before.payments).zip(recorded) {
-            let news = recorded.as_ref().ok().filter(|recorded| recorded.verdict.is_news());
+            let news = match recorded {
+                Ok(recorded) if recorded.verdict.is_news() => Some(recorded),
+                Ok(recorded) if recorded.verdict == Verdict::Conflict && has_another_id(delivery) => {
+                    is_alone(store, &delivery.kind, &delivery.key, recorded.id).await?.then_some(recorded)
+                }
+                _ => None,
+            };
             let expected = names(delivery).iter().find_map(|name| known.expected.get(name));
             if let (Some(news), Some(expected)) = (news, expected)
                 && (is_held(delivery) || is_nobodys(delivery))
@@ -148,6 +160,32 @@ pub(crate) async fn objection_now(
     let requests = if can_pay_once(delivery) { &requests[..] } else { &[] };
     let mut paid = Paid::find(store, &Places::of(store, requests).await?).await?;
     Ok(objection(delivery, expected, &known, &mut paid))
+}
+
+/// Returns why the payment of a request that is reconciled without Daraja's id does not pay it: another amount, or the
+/// request is paid.
+pub(crate) async fn objection_to_payment(
+    store: &dyn Store,
+    facts: &RequestFacts,
+    receipt: &str,
+    expected: &Expectation,
+) -> Result<Option<&'static str>, StoreError> {
+    let request = (expected.kind.clone(), expected.reference.clone());
+    let paid = Paid::find(store, &Places::of(store, std::slice::from_ref(&request)).await?).await?;
+    Ok(contradiction(facts, expected).or_else(|| paid.by_another_receipt(&request, receipt).then_some(PAID_BEFORE)))
+}
+
+/// Returns whether a callback is the only one under its key that says what it says. Of several that differ, a person
+/// decides.
+pub(crate) async fn is_alone(
+    store: &dyn Store,
+    kind: &Kind,
+    key: &Sensitive,
+    id: CallbackId,
+) -> Result<bool, StoreError> {
+    let all = store.find(&[Lookup::Key(kind.clone(), key.clone())]).await?;
+    let own = all.iter().find(|entry| entry.id == id).and_then(|entry| entry.content_digest);
+    Ok(all.iter().all(|other| other.id == id || other.content_digest == own))
 }
 
 /// Gives a callback from the plain URL the content digest that it has at the URL of its reference,

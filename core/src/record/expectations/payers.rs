@@ -9,7 +9,7 @@ use crate::record::error::RecordError;
 use crate::store::{Delivery, Entry, Lookup, Recorded, State, Store, StoreError, Verdict};
 
 /// A request: its kind and reference.
-type Request = (Kind, Sensitive);
+pub(super) type Request = (Kind, Sensitive);
 
 /// Where to look for the payers of requests: under their references, and under Daraja's ids, for those
 /// that came to a plain URL before their order was known.
@@ -19,8 +19,16 @@ pub(crate) struct Places {
     request_of: HashMap<(Kind, Sensitive), Request>,
 }
 
-/// Requests that are already paid, and the keys of the callbacks that paid them.
-pub(super) struct Paid(HashMap<Request, Vec<Sensitive>>);
+/// Requests that are already paid, and what paid them.
+pub(super) struct Paid(HashMap<Request, Vec<PaidBy>>);
+
+/// What paid a request.
+enum PaidBy {
+    /// The callback with this key, and its receipt.
+    Callback(Sensitive, Option<String>),
+    /// A receipt that was reconciled without Daraja's id.
+    Receipt(String),
+}
 
 /// A delivery of a batch that pays a request, as far as is known before it is recorded.
 pub(crate) struct Payer {
@@ -59,6 +67,7 @@ impl Places {
     fn add(&mut self, request: &Request, ids: impl IntoIterator<Item = Sensitive>) {
         let (kind, reference) = request;
         self.lookups.push(Lookup::Reference(kind.clone(), reference.clone()));
+        self.lookups.push(Lookup::Key(Kind::Overdue, Expectation::key_of_receipt(kind, reference.as_str())));
         for id in ids {
             self.lookups.push(Lookup::Key(kind.clone(), id.clone()));
             self.request_of.insert((kind.clone(), id), request.clone());
@@ -89,11 +98,19 @@ impl Places {
 impl Paid {
     /// Looks up the callbacks that paid these requests.
     pub(super) async fn find(store: &dyn Store, places: &Places) -> Result<Paid, StoreError> {
-        let mut paid = HashMap::<Request, Vec<Sensitive>>::new();
+        let mut paid = HashMap::<Request, Vec<PaidBy>>::new();
         if places.lookups.is_empty() {
             return Ok(Paid(paid));
         }
         for entry in store.find(&places.lookups).await? {
+            if entry.kind == Kind::Overdue {
+                let reconciled = entry.body.as_ref().and_then(|body| Expectation::parse(body.as_bytes()).ok());
+                if let Some(Expectation { kind, reference, id: Some(receipt), .. }) = reconciled {
+                    let receipt = PaidBy::Receipt(receipt.as_str().to_owned());
+                    paid.entry((kind, reference)).or_default().push(receipt);
+                }
+                continue;
+            }
             if !has_paid(&entry) {
                 continue;
             }
@@ -104,9 +121,18 @@ impl Paid {
                     None => continue,
                 },
             };
-            paid.entry(request).or_default().push(entry.key);
+            paid.entry(request).or_default().push(PaidBy::Callback(entry.key, entry.receipt));
         }
         Ok(Paid(paid))
+    }
+
+    /// Returns whether something else than this receipt paid a request.
+    pub(super) fn by_another_receipt(&self, request: &Request, receipt: &str) -> bool {
+        let is_another = |payer: &PaidBy| match payer {
+            PaidBy::Callback(_, other) => other.as_deref() != Some(receipt),
+            PaidBy::Receipt(other) => other != receipt,
+        };
+        self.0.get(request).is_some_and(|payers| payers.iter().any(is_another))
     }
 
     /// Returns whether another callback paid the request. If not, records this one as the payer.
@@ -115,8 +141,11 @@ impl Paid {
             return false;
         }
         let payers = self.0.entry((delivery.kind.clone(), expected.reference.clone())).or_default();
-        let is_second = payers.iter().any(|payer| *payer != delivery.key);
-        payers.push(delivery.key.clone());
+        let is_second = payers.iter().any(|payer| match payer {
+            PaidBy::Callback(key, _) => *key != delivery.key,
+            PaidBy::Receipt(receipt) => delivery.receipt.as_ref() != Some(receipt),
+        });
+        payers.push(PaidBy::Callback(delivery.key.clone(), delivery.receipt.clone()));
         is_second
     }
 }
@@ -144,8 +173,9 @@ pub(super) async fn report_second_payers(
     for payer in payers {
         let Delivery { kind, key, .. } = &batch[payer.at];
         let paid_by = paid.0.get(&(kind.clone(), payer.reference.clone()));
-        if paid_by.is_some_and(|keys| keys.iter().any(|other| other != key))
-            && let Ok(recorded) = &recorded[payer.at]
+        if paid_by.is_some_and(|payers| {
+            payers.iter().any(|payer| matches!(payer, PaidBy::Callback(other, _) if other != key))
+        }) && let Ok(recorded) = &recorded[payer.at]
         {
             tracing::error!(
                 callback = %recorded.id,

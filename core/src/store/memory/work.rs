@@ -79,7 +79,7 @@ impl Rows {
             Some(row) if !row.entry.kind.is_payment() => (&row.entry, row.repetition),
             _ => return Payment::None,
         };
-        let is_left = repetition == 0 && entry.received_at >= claim.left_since;
+        let is_left = repetition == 0 && entry.run_at.is_none_or(|due| due >= claim.left_since);
         let Some(receipt) = &entry.receipt else { return Payment::None };
         let payment = self.of_receipt(receipt).into_iter().map(|row| &row.entry);
         match payment.into_iter().find(|entry| entry.kind == Kind::Payment && entry.verdict.is_news()) {

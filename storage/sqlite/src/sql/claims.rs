@@ -85,7 +85,7 @@ fn due(connection: &Connection, asked: &Asked, now: i64) -> Result<Vec<i64>> {
             "SELECT run_at, id FROM callback AS c WHERE state = 0 AND lane = ?1 AND kind = ?2 AND run_at <= ?3
                     AND (kind IN ('payment', 'payment_completed') OR NOT EXISTS (
                         SELECT 1 FROM callback AS p WHERE p.kind = 'payment' AND p.key = c.receipt AND p.verdict = 0
-                               AND (p.state = 1 OR p.state >= 2 AND p.attempts > 0 AND c.repetition = 0 AND c.received_at >= ?5)))
+                               AND (p.state = 1 OR p.state >= 2 AND p.attempts > 0 AND c.repetition = 0 AND c.run_at >= ?5)))
              ORDER BY run_at, id LIMIT ?4"
         }
     })?;
@@ -118,7 +118,7 @@ enum Payment {
 fn payment_of(connection: &Connection, id: i64, left_since: i64) -> Result<Payment> {
     let payment: Option<(i64, i64, bool)> = connection
         .prepare_cached(
-            "SELECT p.id, p.state, p.attempts > 0 AND c.repetition = 0 AND c.received_at >= ?2 FROM callback AS c JOIN callback AS p ON p.kind = 'payment' AND p.key = c.receipt
+            "SELECT p.id, p.state, p.attempts > 0 AND c.repetition = 0 AND c.run_at >= ?2 FROM callback AS c JOIN callback AS p ON p.kind = 'payment' AND p.key = c.receipt
              WHERE c.id = ?1 AND c.kind NOT IN ('payment', 'payment_completed') AND p.verdict = 0",
         )?
         .query_row([id, left_since], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
