@@ -24,7 +24,7 @@ fn daraja(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_daraja")).args(arguments).stdin(Stdio::null()).output().expect("it runs")
 }
 
-fn told(output: &Output) -> String {
+fn printed(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -49,7 +49,7 @@ fn codes_and_answers_are_explained() {
         (r#"{"access_token":"x","expires_in":"3599"}"#, "an hour"),
     ] {
         let output = daraja(&["explain", what]);
-        assert!(output.status.success() && told(&output).contains(says), "{what}: {}", told(&output));
+        assert!(output.status.success() && printed(&output).contains(says), "{what}: {}", printed(&output));
     }
     for (what, says) in [
         ("7777", "no list"),
@@ -60,7 +60,7 @@ fn codes_and_answers_are_explained() {
     ] {
         let output = daraja(&["explain", what]);
         assert_eq!(output.status.code(), Some(2), "{what}");
-        assert!(told(&output).contains(says), "{what}: {}", told(&output));
+        assert!(printed(&output).contains(says), "{what}: {}", printed(&output));
     }
 }
 
@@ -111,10 +111,10 @@ async fn a_callback_is_sent_and_its_response_judged() {
         "--times",
         "2",
     ]);
-    assert!(sent.status.success(), "{}", told(&sent));
-    assert_eq!(told(&sent).matches("what Daraja waits for").count(), 2, "{}", told(&sent));
+    assert!(sent.status.success(), "{}", printed(&sent));
+    assert_eq!(printed(&sent).matches("what Daraja waits for").count(), 2, "{}", printed(&sent));
     let secret = base.rsplit('/').next().expect("a secret");
-    assert!(!told(&sent).contains(secret), "the secret is printed: {}", told(&sent));
+    assert!(!printed(&sent).contains(secret), "the secret is printed: {}", printed(&sent));
     assert!(daraja(&["send", "c2b_validation", "--to", &base]).status.success());
     assert!(daraja(&["send", "stk", "--to", &base, "--code", "1032"]).status.success());
     inbox.idle(LONG).await;
@@ -130,8 +130,8 @@ async fn a_callback_is_sent_and_its_response_judged() {
         ("shop.example.com/stk".to_owned(), 2, "begins with http"),
     ] {
         let sent = daraja(&["send", "stk", "--url", &url]);
-        assert_eq!(sent.status.code(), Some(code), "{url}: {}", told(&sent));
-        assert!(told(&sent).contains(says), "{url}: {}", told(&sent));
+        assert_eq!(sent.status.code(), Some(code), "{url}: {}", printed(&sent));
+        assert!(printed(&sent).contains(says), "{url}: {}", printed(&sent));
     }
 }
 
@@ -188,16 +188,20 @@ async fn a_push_is_played_recorded_and_replayed() {
 
     let replayed =
         daraja(&["replay", &record.display().to_string(), "--to", &format!("http://{address}"), "--reverse"]);
-    assert!(replayed.status.success(), "{}", told(&replayed));
-    assert_eq!(told(&replayed).matches("what Daraja waits for").count(), 2, "{}", told(&replayed));
+    assert!(replayed.status.success(), "{}", printed(&replayed));
+    assert_eq!(printed(&replayed).matches("what Daraja waits for").count(), 2, "{}", printed(&replayed));
     inbox.idle(LONG).await;
     let entries = inbox.list(&Filter::default().kind(Kind::Stk)).await.expect("a list");
     assert_eq!((entries.len(), entries[0].seen), (1, 4), "the same bytes, four times");
     // The record is of a public host, which is not called by accident.
     let refused = daraja(&["replay", &record.display().to_string()]);
-    assert!(refused.status.code() == Some(2) && told(&refused).contains("mpesa.example.com"), "{}", told(&refused));
+    assert!(
+        refused.status.code() == Some(2) && printed(&refused).contains("mpesa.example.com"),
+        "{}",
+        printed(&refused)
+    );
     let none = daraja(&["replay", &record.display().to_string(), "--number", "99"]);
-    assert!(none.status.code() == Some(2) && told(&none).contains("no such callback"), "{}", told(&none));
+    assert!(none.status.code() == Some(2) && printed(&none).contains("no such callback"), "{}", printed(&none));
 }
 
 /// As Ctrl-C does.
@@ -210,17 +214,17 @@ fn interrupt(child: &Child) {
 #[test]
 fn completions_and_the_manual_are_printed() {
     let script = daraja(&["completions", "bash"]);
-    assert!(script.status.success() && told(&script).contains("--forward-to"), "{}", told(&script));
+    assert!(script.status.success() && printed(&script).contains("--forward-to"), "{}", printed(&script));
     let manual = daraja(&["man"]);
     for says in [".TH", "daraja doctor", "forward\\-to"] {
-        assert!(manual.status.success() && told(&manual).contains(says), "{says}: {}", told(&manual));
+        assert!(manual.status.success() && printed(&manual).contains(says), "{says}: {}", printed(&manual));
     }
 }
 
 #[test]
 fn faults_are_listed_and_wrong_options_are_refused() {
     let listed = daraja(&["dev", "--fault", "help"]);
-    assert!(listed.status.success() && told(&listed).contains("timeout-then-success"), "{}", told(&listed));
+    assert!(listed.status.success() && printed(&listed).contains("timeout-then-success"), "{}", printed(&listed));
     let directory = tempfile::tempdir().expect("a directory");
     let rules = directory.path().join("rules.toml");
     std::fs::File::create(&rules).and_then(|mut file| file.write_all(b"[[rule]]\nfault = 1")).expect("a file");
@@ -233,8 +237,8 @@ fn faults_are_listed_and_wrong_options_are_refused() {
         (vec!["--rules", "/nowhere.toml"], "cannot read /nowhere.toml"),
     ] {
         let refused = daraja(&[&["dev", "--listen", "127.0.0.1:0"], &options[..]].concat());
-        assert_eq!(refused.status.code(), Some(2), "{options:?}: {}", told(&refused));
-        assert!(told(&refused).contains(says), "{options:?}: {}", told(&refused));
+        assert_eq!(refused.status.code(), Some(2), "{options:?}: {}", printed(&refused));
+        assert!(printed(&refused).contains(says), "{options:?}: {}", printed(&refused));
     }
 }
 
@@ -247,7 +251,7 @@ fn findings(url: &str) -> (Vec<String>, bool) {
         .filter(|finding| finding["severity"] != "ok")
         .map(|finding| finding["id"].as_str().expect("an id").to_owned())
         .filter(|id| id != "https" && id != "host");
-    (ids.collect(), told(&output).contains("00112233445566778899aabbccddeeff"))
+    (ids.collect(), printed(&output).contains("00112233445566778899aabbccddeeff"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,7 +261,7 @@ async fn the_doctor_finds_one_defect_in_each_server_and_leaves_no_row() {
     let (inbox, address) = open().await;
     let good = format!("{}/stk", base(&inbox, address));
     assert_eq!(findings(&good), (vec![], false), "a good one");
-    let seen = told(&daraja(&["doctor", &good]));
+    let seen = printed(&daraja(&["doctor", &good]));
     for says in ["the store takes a write", "it sees 127.0.0.1, without proxies", "60 KiB arrive whole"] {
         assert!(seen.contains(says), "{says}: {seen}");
     }
@@ -296,11 +300,11 @@ async fn the_doctor_finds_one_defect_in_each_server_and_leaves_no_row() {
     ];
     for (id, app) in servers {
         let address = serve(app).await;
-        let (found, is_told) = findings(&format!("http://{address}/{path}"));
+        let (found, is_printed) = findings(&format!("http://{address}/{path}"));
         // Whoever refuses everything refuses a wrong secret in another way, too.
         let found: Vec<&str> =
             found.iter().map(String::as_str).filter(|found| *found == id || *found != "secret").collect();
-        assert_eq!((&found[..], is_told), (&[id][..], false));
+        assert_eq!((&found[..], is_printed), (&[id][..], false));
     }
     assert_eq!(
         findings("http://127.0.0.1:1/pay/00112233445566778899aabbccddeeff/stk"),
@@ -309,7 +313,7 @@ async fn the_doctor_finds_one_defect_in_each_server_and_leaves_no_row() {
     assert_eq!(findings("http://no-such-host.invalid/pay/00112233445566778899aabbccddeeff/stk").0, ["dns"]);
 }
 
-/// What only the inbox itself can tell, by its probe.
+/// What only the inbox itself knows, by its probe.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_sees_from_inside_what_keeps_callbacks_out() {
     // A proxy that the inbox does not know of, so that the list refuses everybody.
@@ -368,7 +372,7 @@ fn the_doctor_reads_urls_from_standard_input() {
     doctor.stdin.take().expect("a pipe").write_all(urls.as_bytes()).expect("it reads");
     let output = doctor.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(1));
-    let told = told(&output);
-    assert!(told.contains("FAULT word") && told.contains("1 fault,") && !told.contains("00112233"), "{told}");
+    let text = printed(&output);
+    assert!(text.contains("FAULT word") && text.contains("1 fault,") && !text.contains("00112233"), "{text}");
     assert!(!Command::new(env!("CARGO_BIN_EXE_daraja")).args(["doctor"]).output().expect("it runs").status.success());
 }

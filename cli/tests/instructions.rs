@@ -1,40 +1,19 @@
-//! What guides to M-Pesa callbacks tell a developer to do, and the command that does it here. The table in `docs/guide.md`
-//! lists the same.
+//! The instructions of guides to M-Pesa callbacks, and the command that does each here. The table in `docs/guide.md` lists
+//! the same.
+
+mod common;
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use axum::Router;
-use mpesa_callbacks::prelude::*;
+use mpesa_callbacks::Kind;
 use mpesa_callbacks::store::Filter;
-use mpesa_callbacks::{Kind, TestInbox, axum_adapter};
 use mpesa_callbacks_test_servers::Running;
 
+use self::common::application;
+
 const LONG: Duration = Duration::from_secs(60);
-
-struct Shop;
-
-#[mpesa_callbacks]
-impl Shop {
-    #[payment]
-    async fn paid(&self, _: Payment) {}
-}
-
-/// An application on this machine, and the base of its callback URLs.
-async fn application() -> (TestInbox, SocketAddr, String) {
-    let inbox = Inbox::for_test(Shop).await;
-    let app = Router::new().nest("/pay", axum_adapter::router(&inbox));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("its address");
-    let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    let url =
-        inbox.urls_at("https://shop.example.com/pay").expect("URLs").url(&Kind::Stk).expect("a URL").into_string();
-    let base = url.trim_end_matches("/stk").replace("https://shop.example.com", &format!("http://{address}"));
-    (inbox, address, base)
-}
 
 fn daraja(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_daraja")).args(arguments).stdin(Stdio::null()).output().expect("it runs")

@@ -1,20 +1,11 @@
 //! The transcripts of `README.md` are what the command prints. `UPDATE_DOCS=1` writes them anew.
 
-use std::net::SocketAddr;
+mod common;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use axum::Router;
-use mpesa_callbacks::prelude::*;
-use mpesa_callbacks::{Kind, axum_adapter};
-
-struct Shop;
-
-#[mpesa_callbacks]
-impl Shop {
-    #[payment]
-    async fn paid(&self, _: Payment) {}
-}
+use self::common::application;
 
 /// Returns the block behind this line.
 fn block<'r>(readme: &'r str, command: &str) -> &'r str {
@@ -53,17 +44,8 @@ fn check(command: &str, shown: &str) {
 async fn the_readme_shows_what_the_command_prints() {
     check("daraja explain 1037", &printed(&["explain", "1037"]));
 
-    let inbox = Inbox::for_test(Shop).await;
-    let app = Router::new().nest("/pay", axum_adapter::router(&inbox));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("its address");
-    let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    let url =
-        inbox.urls_at("https://shop.example.com/pay").expect("URLs").url(&Kind::Stk).expect("a URL").into_string();
-    let secret = url.trim_start_matches("https://shop.example.com/pay/").trim_end_matches("/stk");
+    let (_inbox, address, base) = application().await;
     let options = "--amount 1500 --account order-1 --receipt TK1H2J3K4L --times 2";
-    let base = format!("http://{address}/pay/{secret}");
     let arguments: Vec<&str> =
         ["send", "c2b_confirmation", "--to", &base].into_iter().chain(options.split(' ')).collect();
     let shown = printed(&arguments).replace(&address.to_string(), "127.0.0.1:3000");

@@ -138,7 +138,7 @@ macro_rules! http_tests {
             sources_that_are_not_listed_are_refused
             too_many_in_flight_are_refused
             a_flood_that_cannot_be_read_is_refused
-            the_probe_tells_what_arrives_and_stores_nothing
+            the_probe_reports_what_arrives_and_stores_nothing
         }
     };
     (@each $serve:expr; $($behaviour:ident)*) => {

@@ -143,9 +143,9 @@ async fn forms_push_pay_rule_and_send_again() {
     assert_eq!(client.send("GET", "/_/rules", None, String::new()).await.json(), json!([]));
 }
 
-/// The page is told when something happens.
+/// The page gets an event when something happens.
 #[tokio::test(flavor = "multi_thread")]
-async fn events_tell_what_happens_as_it_happens() {
+async fn an_event_is_sent_when_something_happens() {
     let daraja = Daraja::start().await.unwrap();
     let url = format!("{}/_/events", daraja.base_url());
     let (opened, is_open) = tokio::sync::oneshot::channel();

@@ -71,15 +71,15 @@ pub(super) fn look(address: SocketAddr, name: &str, roots: &Roots) -> Finding {
         [Ok(chain), _] => (chain, false),
         [Err(_), Ok(chain)] => (chain, true),
         [Err(error), Err(_)] => {
-            let help = "the server must speak TLS on this port, in version 1.2 or 1.3";
+            let help = "the server must support TLS on this port, in version 1.2 or 1.3";
             return Finding::fault("tls", format!("{address}: {error:#}"), help);
         }
     };
     judge(&chain, name, &server_name, roots).unwrap_or_else(|| match is_modern_only {
         true => Finding::warning(
             "tls",
-            "the server speaks TLS 1.3 only",
-            "offer TLS 1.2, too: nobody knows that Safaricom's gateway speaks 1.3",
+            "the server supports TLS 1.3 only",
+            "offer TLS 1.2, too: it is not documented that Safaricom's gateway supports 1.3",
         ),
         false => Finding::fine("tls", "the certificate is valid, with the chain that is sent; TLS 1.2 is offered"),
     })

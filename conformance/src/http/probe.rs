@@ -1,4 +1,4 @@
-//! The probe over real sockets: it tells what arrives, and stores nothing.
+//! The probe over real sockets: it reports what arrives, and stores nothing.
 
 use std::time::{Duration, Instant};
 
@@ -12,9 +12,9 @@ use super::{SECRET, Serve, Served, refused};
 /// Longer than a busy machine takes.
 const LONG: Duration = Duration::from_secs(30);
 
-/// `GET` and `POST` of `<mount>/<secret>/probe` tell what the inbox sees; the
-/// allowlist is told and not applied. A second request within a second gets 503.
-pub async fn the_probe_tells_what_arrives_and_stores_nothing(serve: &Serve) {
+/// `GET` and `POST` of `<mount>/<secret>/probe` report what the inbox sees. The
+/// allowlist is reported and not applied. A second request within a second gets 503.
+pub async fn the_probe_reports_what_arrives_and_stores_nothing(serve: &Serve) {
     let served = Served::with(serve, |builder| builder.ip_allowlist(IpAllowlist::new(["192.0.2.1"]))).await;
     let probe = format!("/pay/{SECRET}/probe");
     let body = vec![b'x'; 60 * 1024];

@@ -5,6 +5,7 @@ pub mod clock_steps;
 mod paying;
 mod reading;
 mod recording;
+mod releases;
 mod working;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use mpesa_callbacks_core::store::{
 pub use self::paying::*;
 pub use self::reading::*;
 pub use self::recording::*;
+pub use self::releases::*;
 pub use self::working::*;
 
 type Shared = Arc<dyn Store>;

@@ -5,39 +5,38 @@
 //! same commit. These behaviours are about what comes after: a claim with and
 //! without `#[payment]`, settling, reclaiming, and late references.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use mpesa_callbacks_core::Kind;
 use mpesa_callbacks_core::payload::{Payment, Sensitive};
 use mpesa_callbacks_core::store::{
-    Claim, Claimed, Completion, Delivery, Extent, Filter, Lane, Lookup, Requeue, SettleResult, Settlement, State,
-    Verdict,
+    Claimed, Completion, Delivery, Extent, Filter, Lane, Lookup, Requeue, SettleResult, Settlement, State, Verdict,
 };
 use tokio::time::sleep;
 
 use super::{LONG, SHORT, Shared, claim, claim_of, delivery_of, payment, record, settle, state, stk};
 
 /// A release whose handlers account for money themselves.
-const WITHOUT: [Kind; 2] = [Kind::Stk, Kind::C2bConfirmation];
+pub(super) const WITHOUT: [Kind; 2] = [Kind::Stk, Kind::C2bConfirmation];
 
 /// Claims as a process without a `#[payment]` handler: its handlers of
 /// callbacks account for the money.
-async fn claim_without(store: &Shared, lease: Duration) -> Vec<Claimed> {
+pub(super) async fn claim_without(store: &Shared, lease: Duration) -> Vec<Claimed> {
     claim_of(store, &WITHOUT, Lane::Main, 10, lease).await
 }
 
-fn paid(key: &str, receipt: &str) -> Delivery {
+pub(super) fn paid(key: &str, receipt: &str) -> Delivery {
     stk(key, "0", 100, receipt, "Success")
 }
 
-fn confirmed(receipt: &str) -> Delivery {
+pub(super) fn confirmed(receipt: &str) -> Delivery {
     let body = format!(r#"{{"TransID":"{receipt}","TransAmount":"100.00","BillRefNumber":"till"}}"#);
     delivery_of(&Kind::C2bConfirmation, &body)
 }
 
 /// The delivery at the per-payment URL of this order; its payment has the
 /// reference, too.
-fn of_order(mut delivery: Delivery, order: &str) -> Delivery {
+pub(super) fn of_order(mut delivery: Delivery, order: &str) -> Delivery {
     delivery.reference = Some(order.into());
     if let Some(payment) = &mut delivery.payment {
         payment.reference = Some(order.into());
@@ -64,19 +63,6 @@ pub async fn a_payment_is_settled_with_its_callback(store: Shared) {
     let claimed = claim_without(&store, LONG).await.pop().expect("the confirmation");
     assert_eq!((claimed.kind, claimed.payment), (Kind::C2bConfirmation, None));
     assert!(claim(&store, 10, LONG).await.is_empty());
-}
-
-/// A process with a `#[payment]` handler may have no permit for payments at the
-/// moment. It then claims the callback alone, and leaves the payment ready.
-pub async fn a_claim_without_a_permit_for_payments_leaves_the_payment(store: Shared) {
-    let push = record(&store, paid("push", "RCPT1")).await;
-    let kinds = [Kind::Stk];
-    let claim = Claim { handles_payments: true, ..Claim::new(&kinds, 10, LONG) };
-    let claimed = store.claim(&claim).await.expect("claim").pop().expect("the push");
-    assert_eq!((claimed.lease.id, claimed.payment), (push.id, None));
-    settle(&store, &claimed, Completion::Done).await;
-    let left = claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await;
-    assert_eq!(left.len(), 1, "the payment is still to be handled");
 }
 
 /// An attempt with the callback and its payment failed. Both are ready again,
@@ -107,80 +93,6 @@ pub async fn a_payment_is_reclaimed_with_its_callback(store: Shared) {
     assert_eq!(kinds, [(Kind::Stk, 1), (Kind::Payment, 1)]);
 }
 
-/// A payment was handled by `#[payment]`. A process without that handler must
-/// not claim its callbacks: its handlers would account for the money a second
-/// time.
-pub async fn a_callback_whose_payment_was_handled_is_not_claimed(store: Shared) {
-    record(&store, paid("push", "RCPT1")).await;
-    let payment = claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await.pop().expect("the payment");
-    assert!(claim_without(&store, LONG).await.is_empty(), "it is in hand");
-    settle(&store, &payment, Completion::Done).await;
-    assert!(claim_without(&store, LONG).await.is_empty(), "it was handled");
-    record(&store, paid("another", "RCPT2")).await;
-    assert_eq!(claim_without(&store, LONG).await.len(), 1, "others are not held up");
-    let left = claim(&store, 10, LONG).await.pop().expect("the push");
-    assert_eq!(left.key, "push");
-}
-
-/// The same, and the process with `#[payment]` does not come back. After a while
-/// the callback is claimed all the same, and so is one that a person wants again.
-pub async fn a_callback_whose_payment_was_handled_is_claimed_in_the_end(store: Shared) {
-    record(&store, paid("push", "RCPT1")).await;
-    let payment = claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await.pop().expect("the payment");
-    let later = SystemTime::now() + LONG;
-    let of_any_age = Claim { left_since: later, ..Claim::new(&WITHOUT, 10, LONG) };
-    assert!(store.claim(&of_any_age).await.unwrap().is_empty(), "it is in hand");
-    settle(&store, &payment, Completion::Done).await;
-    let claimed = store.claim(&of_any_age).await.unwrap().pop().expect("the push");
-    assert_eq!((claimed.key.as_str(), claimed.payment), ("push", None));
-    settle(&store, &claimed, Completion::Done).await;
-    assert!(store.requeue(claimed.lease.id, &Requeue::from(State::Done)).await.unwrap().is_some());
-    assert_eq!(claim_without(&store, LONG).await.len(), 1, "a person wants it again");
-}
-
-/// A person dismisses a dead callback and with it the payment that nothing has
-/// handled. It keeps a reason, which tells it from one that was handled.
-pub async fn a_ready_payment_can_be_dismissed(store: Shared) {
-    let push = record(&store, paid("push", "RCPT1")).await;
-    let payment = push.payment.expect("its payment").0;
-    assert!(!store.dismiss(push.id).await.unwrap(), "it is ready");
-    assert!(store.dismiss(payment).await.unwrap());
-    let entry = store.get(payment).await.unwrap().expect("the payment");
-    assert_eq!((entry.state, entry.attempts), (State::Done, 0));
-    assert_eq!(entry.error.as_ref().map(Sensitive::as_str), Some("dismissed"));
-    assert!(claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await.is_empty());
-    assert!(!store.dismiss(payment).await.unwrap());
-}
-
-/// A version with `#[payment]` failed at its payments and was rolled back. The
-/// version before it accounts for money in the handlers of callbacks: it claims
-/// the waiting callbacks and payments together.
-pub async fn a_payment_that_another_release_failed_at_is_claimed_with_its_callback(store: Shared) {
-    record(&store, paid("push", "RCPT1")).await;
-    let failed = claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await.pop().expect("the payment");
-    settle(&store, &failed, Completion::Retry { after: Duration::ZERO, error: "a bad deployment".into() }).await;
-    let claimed = claim_without(&store, LONG).await.pop().expect("the push");
-    let payment = claimed.payment.expect("its payment");
-    let done = Settlement::new(claimed.lease, Completion::Done).with_payment(Some(payment));
-    assert_eq!(store.settle(&[done]).await.unwrap(), [SettleResult::Written]);
-    // Settled without an attempt: so the other callback of the same payment is this release's, too.
-    record(&store, of_order(confirmed("RCPT1"), "order-1")).await;
-    assert_eq!(claim_without(&store, LONG).await.len(), 1, "the confirmation");
-    assert_eq!(completed(&store).await, 1, "the attempt that failed may have taken effect");
-}
-
-/// A version with `#[payment]` may have committed before its process ended. The
-/// order arrives while another version has the payment in hand with a callback:
-/// if the first one did commit, it must learn the order.
-pub async fn a_payment_in_hand_that_another_release_may_have_committed_is_completed(store: Shared) {
-    record(&store, confirmed("RCPT1")).await;
-    let lost = claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await.pop().expect("the payment");
-    settle(&store, &lost, Completion::Snoozed { after: Duration::ZERO }).await;
-    assert!(claim_without(&store, LONG).await.pop().expect("the confirmation").payment.is_some());
-    record(&store, of_order(paid("push", "RCPT1"), "order-1")).await;
-    assert_eq!(completed(&store).await, 1);
-}
-
 /// A reference arrives while a payment runs together with its callback, and the
 /// attempt is then given back. The reference is kept.
 pub async fn a_payment_that_runs_with_its_callback_takes_a_late_reference(store: Shared) {
@@ -192,20 +104,6 @@ pub async fn a_payment_that_runs_with_its_callback_takes_a_late_reference(store:
     let payment = claim_of(&store, &[Kind::Payment], Lane::Main, 10, LONG).await.pop().expect("the payment");
     assert_eq!(payment.reference.as_ref().map(Sensitive::as_str), Some("order-1"));
     assert!(claim_of(&store, &[Kind::PaymentCompleted], Lane::Main, 10, LONG).await.is_empty());
-}
-
-/// Any number of callbacks that only other processes may claim do not keep a
-/// claim from returning the callbacks behind them.
-pub async fn callbacks_left_to_other_processes_block_nothing(store: Shared) {
-    for number in 0..20 {
-        record(&store, paid(&format!("push-{number}"), &format!("RCPT{number}"))).await;
-    }
-    for payment in claim_of(&store, &[Kind::Payment], Lane::Main, 20, LONG).await {
-        settle(&store, &payment, Completion::Done).await;
-    }
-    let genuine = record(&store, paid("genuine", "GENUINE")).await;
-    let claimed = claim_of(&store, &WITHOUT, Lane::Main, 3, LONG).await;
-    assert_eq!(claimed.iter().map(|claimed| claimed.lease.id).collect::<Vec<_>>(), [genuine.id]);
 }
 
 /// A callback and its payment are settled together or not at all: if the lease
@@ -331,7 +229,7 @@ async fn claim_payment(store: &Shared) -> Claimed {
     claim_of(store, &[Kind::Payment], Lane::Main, 10, LONG).await.pop().expect("the payment")
 }
 
-async fn completed(store: &Shared) -> usize {
+pub(super) async fn completed(store: &Shared) -> usize {
     store.list(&Filter::default().kind(Kind::PaymentCompleted)).await.unwrap().len()
 }
 

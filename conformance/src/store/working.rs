@@ -284,7 +284,7 @@ pub async fn held_and_dead_callbacks_can_be_dismissed(store: Shared) {
     assert!(!store.dismiss(conflict.id).await.unwrap());
     let claimed = claim_one(&store, LONG).await;
     assert!(!store.dismiss(claimed.lease.id).await.unwrap(), "it is running");
-    // What was attempted is told from what was refused unseen.
+    // Attempts show whether a handler has seen it.
     settle(&store, &claimed, Completion::Dead { error: "no bread".into() }).await;
     assert!(store.dismiss(claimed.lease.id).await.unwrap());
     let entries = store.list(&Filter::default()).await.unwrap();

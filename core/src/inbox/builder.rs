@@ -198,7 +198,7 @@ impl<H, L> InboxBuilder<H, L> {
         self
     }
 
-    /// Sets whether `GET` or `POST` of `<mount>/<secret>/probe` tells what the inbox sees: kinds and paths,
+    /// Sets whether `GET` or `POST` of `<mount>/<secret>/probe` reports what the inbox sees: kinds and paths,
     /// the sender's address and whether the allowlist has it, how many bytes arrived, whether the store takes
     /// a write, and how many callbacks are in which state. `daraja doctor` asks it. It stores nothing, contains
     /// nothing of a callback, and answers once a second at most. Default: true.

@@ -22,7 +22,7 @@ impl Inbox {
     /// # async fn example(inbox: &Inbox) -> Result<(), ExpectError> {
     /// use mpesa_callbacks_core::payload::Reconciliation;
     ///
-    /// // A status query told that it was paid:
+    /// // A status query says that it was paid:
     /// inbox.reconcile(&Kind::Stk, "order-123", &Reconciliation::success("NLJ7RT61SV")).await?;
     /// // Or that the customer cancelled:
     /// inbox.reconcile(&Kind::Stk, "order-124", &Reconciliation::result_code("1032")).await?;
@@ -68,10 +68,10 @@ impl Inbox {
         let parsed = payload::parse_bytes(kind, &body, key, None).map_err(|_| ExpectError::MissingReceipt)?;
         let known = engine.recorder.store.find(&[Lookup::Key(kind.clone(), parsed.key.clone())]).await?;
         let plain = delivery_of(&parsed, body, engine.recorder.clock.now(), &engine.receiver.routes);
-        if let Some(told) = known.iter().find(|entry| entry.content_digest == Some(plain.content_digest)) {
+        if let Some(same) = known.iter().find(|entry| entry.content_digest == Some(plain.content_digest)) {
             // It arrived at the plain URL, perhaps before it was expected.
-            engine.recorder.release_expected(told, expected, &self.handle()).await?;
-            return Ok(Recorded::new(told.id, Verdict::Duplicate, None, None));
+            engine.recorder.release_expected(same, expected, &self.handle()).await?;
+            return Ok(Recorded::new(same.id, Verdict::Duplicate, None, None));
         }
         // As if it had arrived at the URL of this reference.
         let mut delivery = match kind.is_registered_once() {
@@ -114,8 +114,8 @@ impl Inbox {
         recorder.after_record_one(&payment, recorded.id, recorded.verdict, &self.handle());
         // Held, or refused by a person: then the request is asked after as before.
         let known = recorder.store.find(&[Lookup::Key(Kind::Payment, payment.key.clone())]).await?;
-        let says_so = |entry: &Entry| entry.content_digest == Some(payment.content_digest) && was_taken(entry);
-        if known.iter().any(says_so) {
+        let is_taken = |entry: &Entry| entry.content_digest == Some(payment.content_digest) && was_taken(entry);
+        if known.iter().any(is_taken) {
             let paid = Expectation::key_of_receipt(&push.kind, push.reference.as_str());
             self.record_expected(&push.clone().with_id(parsed.key.as_str()), paid, None).await?;
             self.withdraw_expectation(&push.kind, push.reference.as_str()).await?;

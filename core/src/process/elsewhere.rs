@@ -46,7 +46,7 @@ impl Processor {
     }
 
     /// Another release has handled the payment or its callback, and its process ended before it settled that. The
-    /// callback is left to that release, which also tells the order. If it has not come after a while, it may be gone
+    /// callback is left to that release, which also passes on the order. If it has not come after a while, it may be gone
     /// for good: then this is a failure like any other, which is retried ever more rarely, and dead in the end.
     pub(super) fn left_elsewhere(&self, ctx: CallbackContext, reason: &'static str, is_last: bool) -> HandlerExit {
         if self.is_recent(&ctx) {

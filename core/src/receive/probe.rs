@@ -1,4 +1,4 @@
-//! The probe: `<mount>/<secret>/probe` tells what the inbox sees and whether its store takes a write. It stores nothing.
+//! The probe: `<mount>/<secret>/probe` reports what the inbox sees and whether its store takes a write. It stores nothing.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -182,7 +182,7 @@ pub trait Store: Debug + Send + Sync + 'static {
 
     /// Makes a `Held`, `Dead` or `Quarantined` callback, or a `Ready` [payment](Kind::Payment), `Done`
     /// without handling it; `false` if it is in another state. It keeps its error, which is `dismissed` if it
-    /// has none: that tells it from one that was handled. Its attempts stay.
+    /// has none, unlike one that was handled. Its attempts stay.
     async fn dismiss(&self, id: CallbackId) -> Result<bool, StoreError>;
 
     /// Deletes the bodies of callbacks that are `Done` and were received longer than `age` ago.

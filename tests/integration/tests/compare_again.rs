@@ -207,7 +207,7 @@ async fn a_late_duplicate_is_not_compared_with_everything_since() {
     assert!(store.read() - before < 700, "{} entries were read", store.read() - before);
 }
 
-/// The expectation is recorded between the two comparisons: nobody is told of a callback that was held for a moment.
+/// The expectation is recorded between the two comparisons: no hook is called for a callback that was held for a moment.
 #[tokio::test]
 async fn a_callback_that_is_released_at_once_is_not_reported() {
     let log = CapturedLog::default();

@@ -427,7 +427,7 @@ async fn a_callback_is_compared_with_an_expectation_that_was_withdrawn() {
     assert_eq!(shop.heard(), ["conflict for order-2", "paid R1 for order-1", "stk 0 for order-1"]);
 }
 
-/// A person gave a request up. It is withdrawn, and nobody is told any more.
+/// A person gave a request up. It is withdrawn, and is no longer listed as dead.
 #[tokio::test]
 async fn a_dead_expectation_can_be_withdrawn() {
     let (_, mounted) = shop().await;
@@ -453,7 +453,7 @@ async fn a_payment_without_an_order_gets_it_from_a_success_without_daraja_s_id()
     assert!(mounted.entries().await.iter().all(|entry| entry.state == State::Done), "nothing is held");
 }
 
-/// The same, and somebody else has paid: another amount.
+/// The same, with another amount.
 #[tokio::test]
 async fn a_success_without_daraja_s_id_that_contradicts_its_confirmation_is_held() {
     let (shop, mounted) = shop().await;

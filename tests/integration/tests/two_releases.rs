@@ -261,9 +261,9 @@ async fn a_payment_that_was_left_to_its_own_handler_is_not_settled_by_the_next_r
     assert_eq!(by, ["request closed", "paid"]);
 }
 
-/// The same, and the first release is gone for good: a person is told that nothing is booked.
+/// The same, and the first release is gone for good: the error says that nothing is booked.
 #[tokio::test]
-async fn a_payment_that_was_left_to_a_release_that_never_comes_back_is_told() {
+async fn a_payment_that_was_left_to_a_release_that_never_comes_back_is_reported() {
     let shop = Shop::open().await;
     shop.closed_and_killed().await;
     let last = shop.start_ahead(ByCallback, shop.store(), Duration::from_hours(2)).await;

@@ -114,7 +114,7 @@ impl Expecting {
                         let reopening =
                             Requeue { payment: payment.as_deref(), reference, ..Requeue::from(State::Held) };
                         store.requeue(news.id, &reopening).await?;
-                        // Nobody need be told that it was held.
+                        // No hook need be called for it.
                         delivery.disposition = Disposition::Handle;
                     }
                 }

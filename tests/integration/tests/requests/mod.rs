@@ -13,7 +13,7 @@ use mpesa_callbacks::store::{Entry, Filter, Store};
 use mpesa_callbacks::{Backoff, Kind};
 use mpesa_callbacks_tests::{Mounted, SECRET};
 
-/// Notes what it is told.
+/// Notes every call.
 #[derive(Clone, Default)]
 struct Shop {
     heard: Arc<Mutex<Vec<String>>>,
