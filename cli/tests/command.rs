@@ -262,7 +262,7 @@ async fn the_doctor_finds_one_defect_in_each_server_and_leaves_no_row() {
     let good = format!("{}/stk", base(&inbox, address));
     assert_eq!(findings(&good), (vec![], false), "a good one");
     let seen = printed(&daraja(&["doctor", &good]));
-    for says in ["the store takes a write", "it sees 127.0.0.1, without proxies", "60 KiB arrive whole"] {
+    for says in ["the store takes a write", "it sees 127.0.0.1, without trusted proxies", "60 KiB arrive whole"] {
         assert!(seen.contains(says), "{says}: {seen}");
     }
     assert!(inbox.list(&Filter::default()).await.expect("a list").is_empty(), "the doctor left a row");

@@ -91,7 +91,7 @@ fn waiting(seen: &Value) -> Option<Finding> {
 
 fn source(seen: &Value) -> Finding {
     let sender = &seen["sender"];
-    let way = if sender["behind_proxies"] == true { "behind trusted proxies" } else { "without proxies" };
+    let way = if sender["trusted_proxies"] == true { "with trusted proxies" } else { "without trusted proxies" };
     let Some(client_ip) = sender["client_ip"].as_str() else {
         let problem = sender["problem"].as_str().unwrap_or_default();
         let (seen, help) = (format!("it does not know who calls, {way}: {problem}"), "configure `.trusted_proxies(…)`");
@@ -170,10 +170,10 @@ mod tests {
     fn each_defect_has_its_finding() {
         let sender = |sender: Value| source(&json!({ "sender": sender })).severity;
         let proxied =
-            json!({ "client_ip": "10.0.0.3", "behind_proxies": false, "listed": false, "report_only": false });
+            json!({ "client_ip": "10.0.0.3", "trusted_proxies": false, "listed": false, "report_only": false });
         assert_eq!(sender(proxied), Severity::Fault);
         let outside =
-            json!({ "client_ip": "102.1.2.3", "behind_proxies": true, "listed": false, "report_only": false });
+            json!({ "client_ip": "102.1.2.3", "trusted_proxies": true, "listed": false, "report_only": false });
         assert_eq!(sender(outside), Severity::Fine);
         assert_eq!(sender(json!({ "problem": "no peer", "listed": false })), Severity::Fault);
         assert_eq!(sender(json!({ "problem": "no peer", "listed": null })), Severity::Warning);

@@ -77,12 +77,17 @@ impl Guard {
         }
     }
 
-    /// Returns the client IP if it is allowed.
-    fn client_ip(&self, request: &Request<'_>) -> Result<Option<IpAddr>, Refusal> {
-        let client_ip = match &self.proxies {
+    /// Returns the address beyond the proxies.
+    pub(super) fn address_of(&self, request: &Request<'_>) -> Result<IpAddr, ClientIpError> {
+        match &self.proxies {
             None => request.peer.map(|peer| peer.to_canonical()).ok_or(ClientIpError::NoPeer),
             Some(proxies) => proxies.client_ip(request.peer, &request.header(proxies.header.name())),
-        };
+        }
+    }
+
+    /// Returns the client IP if it is allowed.
+    fn client_ip(&self, request: &Request<'_>) -> Result<Option<IpAddr>, Refusal> {
+        let client_ip = self.address_of(request);
         // Without an allowlist and without proxies, the address does not matter.
         let report_only = match &self.allowlist {
             Some(allowlist) => allowlist.report_only,

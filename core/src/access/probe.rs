@@ -13,8 +13,8 @@ pub(crate) const PROBE: &str = "/probe";
 #[derive(Debug)]
 pub(crate) struct SeenSender {
     pub(crate) client_ip: Result<IpAddr, ClientIpError>,
-    /// The connection comes from a proxy, or a header is read.
-    pub(crate) is_behind_proxies: bool,
+    /// Trusted proxies are configured.
+    pub(crate) has_proxies: bool,
     /// `None` without an allowlist.
     pub(crate) allowlist: Option<SeenAllowlist>,
 }
@@ -35,14 +35,11 @@ impl Guard {
         if self.secrets.number_of(segment) == 0 {
             return None;
         }
-        let client_ip = match &self.proxies {
-            None => request.peer.map(|peer| peer.to_canonical()).ok_or(ClientIpError::NoPeer),
-            Some(proxies) => proxies.client_ip(request.peer, &request.header(proxies.header.name())),
-        };
+        let client_ip = self.address_of(request);
         let allowlist = self.allowlist.as_ref().map(|allowlist| SeenAllowlist {
             is_listed: client_ip.as_ref().is_ok_and(|client_ip| allowlist.contains(*client_ip)),
             report_only: allowlist.report_only,
         });
-        Some(SeenSender { client_ip, is_behind_proxies: self.proxies.is_some(), allowlist })
+        Some(SeenSender { client_ip, has_proxies: self.proxies.is_some(), allowlist })
     }
 }

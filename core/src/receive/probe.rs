@@ -108,7 +108,7 @@ fn sender(sender: &SeenSender) -> Value {
     json!({
         "client_ip": sender.client_ip.as_ref().ok(),
         "problem": sender.client_ip.as_ref().err().map(ToString::to_string),
-        "behind_proxies": sender.is_behind_proxies,
+        "trusted_proxies": sender.has_proxies,
         "listed": allowlist.map(|allowlist| allowlist.is_listed),
         "report_only": allowlist.map(|allowlist| allowlist.report_only),
     })
